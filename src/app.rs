@@ -1,140 +1,106 @@
-//! The use cases: one story per file, told in terms of the rules, the record, the speed and the
-//! mail.
+//! The application layer: components with the use cases. [`App`] composes them.
 //!
-//! Three faces (REST, the browser and OAuth) share them. A story that ends something runs to its
-//! end even if its caller hangs up (`Gateway::run_to_completion`): between the commit and its publication
-//! nobody may stop it.
+//! Each component names its dependencies in its struct, and receives its settings as a small struct
+//! of its own. Dependencies between components point in one direction:
+//!
+//! ```text
+//! accounts, admin ──► sessions ──► tokens ──► keys ──► revocation
+//!        │               │            │
+//!        └──► mail       └──► limits ─┴──► audit
+//! ```
+//!
+//! A task that revokes something runs to completion even if its caller disconnects ([`tasks`]),
+//! because it must not stop between the commit and the publication.
 
 pub mod accounts;
 pub mod admin;
 pub mod audit;
 pub mod clock;
+mod compose;
 pub mod items;
 pub mod keys;
 pub mod lifecycle;
 pub mod limits;
 pub mod mail;
+pub mod origin;
 pub mod revocation;
 pub mod sessions;
+pub mod store_health;
+pub mod tasks;
 pub mod tokens;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
-use latchkey_domain::{
-    access_token::TokenPolicy, one_time_code::CodeKeys, rate_limit::RateLimitKey,
-    refresh_token::RefreshKey,
-};
-use tokio::sync::Notify;
-use tokio_util::task::TaskTracker;
-use tracing::Instrument;
-
-pub use crate::app::accounts::dashboard::Dashboard;
-pub use crate::app::accounts::profile::ProfileChange;
-pub use crate::app::accounts::reset_password::PasswordReset;
-pub use crate::app::accounts::sign_up::SignUp;
-pub use crate::app::admin::oauth_clients::{AuthenticatedClient, ClientPage, ClientRegistration};
-pub use crate::app::admin::users::{AdminActor, ManagedUser, NewUserRequest, UserPage};
-pub use crate::app::audit::AuditEventPage;
-pub use crate::app::items::{ItemPage, ItemPatch};
-pub use crate::app::keys::{ListedKey, PublicKey, RotationOutcome};
-pub use crate::app::lifecycle::readiness::{Readiness, Status, StoreState};
-pub use crate::app::lifecycle::start::{StartError, StartupError};
-pub use crate::app::limits::request_limits::{LimitStatus, RemainingQuota, RequestLimits};
-pub use crate::app::sessions::issue::{Cookie, TokenPair};
-pub use crate::app::sessions::list::SessionPage;
-pub use crate::app::sessions::sign_out::SessionCredential;
-pub use crate::app::tokens::client_credentials::{GrantError, IssuedClientToken};
-pub use crate::app::tokens::explain::ExplainError;
-pub use crate::app::tokens::personal_access_tokens::{
-    PersonalAccessTokenPage, PersonalAccessTokenRequest,
-};
-pub use crate::app::tokens::revoke::RevokeError;
-pub use crate::postgres::{
-    PersonalAccessToken, SessionRow, StoredAuditEvent, StoredClient, StoredItem,
-};
+use tokio::task::JoinSet;
 
 use crate::{
-    app::{
-        audit::DeniedEvents,
-        clock::Clock,
-        keys::KeyRing,
-        lifecycle::readiness::Lifecycle,
-        limits::{password_hasher::PasswordHasher, rate_limits::LocalBuckets},
-        revocation::Revocations,
-        sessions::{activity::SessionActivityWriter, renew_cookie::RenewedCookies},
-        tokens::{identity_assertion::AssertionCache, token_cache::TokenCache},
-    },
     config::{Config, ConfigError},
-    error::{Chain, Error},
+    error::Chain,
     mail::{MailSettingError, Mailer},
-    postgres::{Idle, Postgres},
+    postgres::Postgres,
     redis::Redis,
 };
+use accounts::Accounts;
+use admin::{oauth_clients::OAuthClients, users::Users};
+use audit::Audit;
+use clock::Clock;
+use items::Items;
+use keys::Keys;
+use lifecycle::{
+    Lifecycle,
+    cleanup::{CleanupSettings, CleanupWorker},
+};
+use limits::password_hasher::PasswordHasher;
+use mail::Mail;
+use revocation::Revocations;
+use sessions::{Sessions, activity::SessionActivityWriter};
+use store_health::StoreHealth;
+use tasks::Tasks;
+use tokens::Tokens;
 
-/// Everything that a use case needs. One per process; shared by all requests.
-pub struct Gateway {
-    config: Config,
-    policy: TokenPolicy,
-    postgres: Postgres,
-    redis: Redis,
-    mailer: Mailer,
-    hasher: PasswordHasher,
-    clock: Clock,
-    refresh_key: RefreshKey,
-    code_keys: CodeKeys,
-    rate_limit_key: RateLimitKey,
-    /// What is counted here while Redis does not answer.
-    local_buckets: LocalBuckets,
-    keys: KeyRing,
-    /// Tokens whose signature is right.
-    tokens: TokenCache,
-    /// Personal access tokens that were read lately.
-    personal_tokens: tokens::personal_access_token_cache::PersonalAccessTokenCache,
-    /// What was taken back.
-    revocations: Revocations,
-    lifecycle: Lifecycle,
-    /// Stories that run to their end whatever happens to their callers.
-    tasks: TaskTracker,
-    /// What is to be written about sessions that were refreshed.
-    activity: SessionActivityWriter,
-    /// Cookies that were signed anew.
-    renewed_cookies: RenewedCookies,
-    /// Identities that were signed for upstreams.
-    assertions: AssertionCache,
-    /// What was refused and is to be counted.
-    denied_events: DeniedEvents,
-    /// Rung when a mail was promised, so that the worker need not wait for its next look.
-    mail_ready: Notify,
+/// The interval between two observations of the stores.
+const STORE_POLL_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The components of a replica. One per process, shared by all requests.
+pub struct App {
+    /// The effective settings.
+    pub config: Config,
+    /// Sign-in, sign-out, refresh, and session cookies.
+    pub sessions: Arc<Sessions>,
+    /// The current user.
+    pub accounts: Arc<Accounts>,
+    /// User administration.
+    pub users: Arc<Users>,
+    /// OAuth clients.
+    pub oauth_clients: Arc<OAuthClients>,
+    /// The items of users.
+    pub items: Items,
+    /// Verification of callers, and all kinds of tokens.
+    pub tokens: Arc<Tokens>,
+    /// Signing keys.
+    pub keys: Arc<Keys>,
+    /// Immediate revocation.
+    pub revocations: Arc<Revocations>,
+    /// Security events.
+    pub audit: Arc<Audit>,
+    /// Start, readiness, and drain.
+    pub lifecycle: Lifecycle,
+    postgres: Arc<Postgres>,
+    redis: Arc<Redis>,
+    store_health: Arc<StoreHealth>,
+    clock: Arc<Clock>,
+    tasks: Arc<Tasks>,
+    hasher: Arc<PasswordHasher>,
+    activity: Arc<SessionActivityWriter>,
+    mail: Arc<Mail>,
 }
 
-/// Where a request came from.
-#[derive(Debug, Clone)]
-pub struct Origin {
-    /// The client's address; behind a trusted proxy, the one that the proxy names.
-    pub address: IpAddr,
-    /// The client's `User-Agent`, shortened and printable.
-    pub agent: Option<String>,
-    /// What is left of the limits that the request counts against; the face tells it on the answer.
-    pub request_limits: RequestLimits,
-}
-
-impl Origin {
-    /// The network that counts as one client: an IPv4 address, or the /64 of an IPv6 address,
-    /// because that is what one subscriber gets.
-    pub fn network(&self) -> String {
-        match self.address.to_canonical() {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-            }
-        }
-    }
-}
-
-impl Gateway {
-    /// Builds a gateway; nothing is connected yet. Every wrong setting is reported.
-    pub fn new(config: Config) -> Result<Arc<Gateway>, Vec<ConfigError>> {
+impl App {
+    /// Builds the components without connecting to a store.
+    ///
+    /// # Errors
+    /// All settings that are invalid.
+    pub fn new(config: Config) -> Result<Arc<App>, Vec<ConfigError>> {
         let postgres = Postgres::new(
             config.database_url.expose(),
             config.database_connections,
@@ -156,7 +122,7 @@ impl Gateway {
         let mailer = Mailer::new(&config.smtp_url, &config.email_from).map_err(mail_error);
         match (postgres, redis, mailer) {
             (Ok(postgres), Ok(redis), Ok(mailer)) => {
-                Ok(Arc::new(Gateway::assemble(config, postgres, redis, mailer)))
+                Ok(Arc::new(compose::compose(config, postgres, redis, mailer)))
             }
             (postgres, redis, mailer) => Err([postgres.err(), redis.err(), mailer.err()]
                 .into_iter()
@@ -165,80 +131,69 @@ impl Gateway {
         }
     }
 
-    fn assemble(config: Config, postgres: Postgres, redis: Redis, mailer: Mailer) -> Gateway {
-        Gateway {
-            policy: TokenPolicy {
-                issuer: config.issuer.as_str().to_owned(),
-                audience: config.audience().to_owned(),
-                clock_skew: config.clock_skew.as_secs(),
-            },
-            hasher: PasswordHasher::start(config.hash_threads, config.hash_wait),
-            clock: Clock::default(),
-            refresh_key: RefreshKey::new(&config.secret),
-            code_keys: CodeKeys::new(&config.secret),
-            rate_limit_key: RateLimitKey::new(&config.secret),
-            local_buckets: LocalBuckets::default(),
-            keys: KeyRing::default(),
-            tokens: TokenCache::new(config.token_cache_size),
-            personal_tokens: tokens::personal_access_token_cache::PersonalAccessTokenCache::default(
-            ),
-            revocations: Revocations::default(),
-            lifecycle: Lifecycle::default(),
-            tasks: TaskTracker::new(),
-            activity: SessionActivityWriter::default(),
-            renewed_cookies: RenewedCookies::default(),
-            assertions: AssertionCache::default(),
-            denied_events: DeniedEvents::default(),
-            mail_ready: Notify::new(),
-            config,
-            postgres,
-            redis,
-            mailer,
+    /// Observes the stores and updates the gauges until the process exits.
+    pub async fn run_store_monitor(self: Arc<Self>) {
+        loop {
+            let (postgres, redis) = tokio::join!(self.postgres.ping(), self.redis.ping());
+            self.store_health.postgres.update("PostgreSQL", postgres);
+            self.store_health.redis.update("Redis", redis);
+            self.measure();
+            tokio::time::sleep(STORE_POLL_INTERVAL).await;
         }
     }
 
-    /// The settings, for the faces.
-    pub fn config(&self) -> &Config {
-        &self.config
+    fn measure(&self) {
+        let (postgres, redis) = (&self.store_health.postgres, &self.store_health.redis);
+        metrics::gauge!("latchkey_store_up", "store" => "postgres").set(postgres.gauge());
+        metrics::gauge!("latchkey_store_up", "store" => "redis").set(redis.gauge());
+        let (used, open) = self.postgres.connections();
+        metrics::gauge!("latchkey_postgres_connections", "state" => "used").set(used as f64);
+        metrics::gauge!("latchkey_postgres_connections", "state" => "open").set(open as f64);
+        metrics::gauge!("latchkey_refresh_writes_pending")
+            .set(self.activity.pending_count() as f64);
+        metrics::gauge!("latchkey_hash_queue").set(self.hasher.waiting() as f64);
+        self.revocations.measure();
+        self.keys.measure();
     }
 
-    /// Runs a story to its end, whether or not its caller still waits for it. What it logs still
-    /// belongs to the request.
-    async fn run_to_completion<T: Send + 'static>(
-        &self,
-        task: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Error> {
-        let task = self.tasks.spawn(task.in_current_span());
-        task.await
-            .unwrap_or_else(|panic| Err(Error::internal(panic)))
+    /// Starts the background workers. None of them returns, except by a panic.
+    pub fn spawn_workers(&self) -> JoinSet<()> {
+        let mut workers = JoinSet::new();
+        workers.spawn(self.revocations.clone().run_lease_worker());
+        workers.spawn(self.revocations.clone().run_subscription_worker());
+        workers.spawn(self.revocations.clone().run_probe_worker());
+        workers.spawn(self.revocations.clone().run_republish_worker());
+        workers.spawn(self.keys.clone().run_key_worker());
+        workers.spawn(self.activity.clone().run());
+        workers.spawn(self.audit.clone().run_denied_events_worker());
+        workers.spawn(self.cleanup_worker().run());
+        workers.spawn(self.mail.clone().run_mail_worker());
+        workers
     }
 
-    /// Resolves when every story that was begun has ended; their callers may be gone long since.
-    pub async fn wait_for_tasks(&self) {
-        self.tasks.close();
+    fn cleanup_worker(&self) -> CleanupWorker {
+        CleanupWorker {
+            postgres: self.postgres.clone(),
+            clock: self.clock.clone(),
+            keys: self.keys.clone(),
+            revocations: self.revocations.clone(),
+            settings: CleanupSettings::new(&self.config),
+        }
+    }
+
+    /// Waits for the detached tasks, then writes the pending session activity and denied events.
+    pub async fn finish_tasks(&self) {
         self.tasks.wait().await;
-        // Neither costs the other its time.
-        let (refreshes, denied_events) =
-            tokio::join!(self.write_pending_activity(), self.write_denied_events());
-        if let Err(error) = refreshes {
+        let (activity, denied) = tokio::join!(
+            self.activity.write_pending(),
+            self.audit.write_denied_events()
+        );
+        if let Err(error) = activity {
             tracing::warn!(error = %Chain(&error), "writing the last session activity failed");
         }
-        if let Err(error) = denied_events {
+        if let Err(error) = denied {
             tracing::warn!(error = %Chain(&error), "writing the last denied events failed");
         }
-    }
-
-    /// How long sessions live without being used, in seconds.
-    fn idle(&self) -> Idle {
-        Idle {
-            tokens: self.idle_seconds(),
-            browser: self.cookie_seconds(),
-        }
-    }
-
-    /// How long a session lives in Redis without a refresh, in seconds.
-    fn idle_seconds(&self) -> u64 {
-        self.config.session_idle_timeout.as_secs()
     }
 }
 
@@ -252,27 +207,5 @@ fn mail_error(error: MailSettingError) -> ConfigError {
             variable: "LATCHKEY_SMTP_URL",
             reason: "must be a URL, for example `smtps://USER:PASSWORD@HOST`".into(),
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn network(address: &str) -> String {
-        Origin {
-            address: address.parse().unwrap(),
-            agent: None,
-            request_limits: RequestLimits::default(),
-        }
-        .network()
-    }
-
-    #[test]
-    fn a_subscriber_is_one_network() {
-        assert_eq!(network("192.0.2.7"), "192.0.2.7");
-        assert_eq!(network("::ffff:192.0.2.7"), "192.0.2.7");
-        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
-        assert_eq!(network("2001:db8:1:2::1"), network("2001:db8:1:2:ffff::"));
     }
 }

@@ -1,9 +1,9 @@
-//! `latchkey user …`: user administration on the server's machine, in a process of its own beside
-//! the servers. It runs the same use cases as `/users`. The operator creates the first
-//! administrator here, and helps users who can't sign in.
+//! `latchkey user …`: user administration by the operator, in a separate process on the server's
+//! machine. It runs the same use cases as `/users`.
 //!
-//! Results go to standard output, everything else to standard error. No argument contains a secret,
-//! because process arguments are visible.
+//! The operator creates the first administrator with it, and helps users who can't sign in. Results
+//! go to standard output, everything else to standard error. No argument contains a secret, because
+//! process arguments are visible.
 
 mod arguments;
 pub mod client;
@@ -18,7 +18,12 @@ use std::{fmt::Display, io, process::ExitCode, sync::Arc};
 
 use clap::ArgMatches;
 use latchkey::{
-    app::{AdminActor, Gateway, ManagedUser, NewUserRequest, StartupError, revocation::WaitFor},
+    app::{
+        App,
+        admin::users::{AdminActor, ManagedUser, NewUserRequest},
+        lifecycle::start::StartupError,
+        revocation::WaitFor,
+    },
     error::{Chain, Error},
 };
 use latchkey_domain::{
@@ -32,10 +37,10 @@ use crate::{INVALID_CONFIGURATION, STORE_UNAVAILABLE};
 pub use arguments::command;
 use terminal::{confirm, parse_password, read_password};
 
-/// The command is rejected or failed.
+/// Exit code of a command that was rejected or failed.
 const FAILED: u8 = 1;
 
-/// The output of a command whose confirmation prompt was declined.
+/// Error of a command whose confirmation prompt was declined.
 const CANCELED: &str = "canceled; nothing was changed";
 
 /// The failure of a command: an exit code, the error, and how to fix it.
@@ -112,8 +117,8 @@ pub fn print_error(error: impl Display, hint: Option<&str>) {
 }
 
 /// Runs one command.
-pub async fn run(gateway: Arc<Gateway>, matches: &ArgMatches) -> ExitCode {
-    print_outcome(Operator(gateway).run_command(matches).await)
+pub async fn run(app: Arc<App>, matches: &ArgMatches) -> ExitCode {
+    print_outcome(Operator(app).run_command(matches).await)
 }
 
 /// Prints the result of a command and returns its exit code.
@@ -127,32 +132,35 @@ fn print_outcome(outcome: Result<String, CommandError>) -> ExitCode {
     }
 }
 
-/// Prepares what every command needs.
-async fn started(gateway: &Gateway) -> Result<(), CommandError> {
-    gateway.try_start().await.map_err(|setback| match setback {
-        StartupError::Fatal(error) => {
-            let hint = error.hint();
-            let error = CommandError::new(INVALID_CONFIGURATION, error.to_string());
-            match hint {
-                Some(hint) => error.hint(hint),
-                None => error,
+/// Applies migrations and loads the signing keys, which all commands require.
+async fn prepare(app: &App) -> Result<(), CommandError> {
+    app.lifecycle
+        .try_start()
+        .await
+        .map_err(|error| match error {
+            StartupError::Fatal(error) => {
+                let hint = error.hint();
+                let error = CommandError::new(INVALID_CONFIGURATION, error.to_string());
+                match hint {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                }
             }
-        }
-        StartupError::Retryable(error) => store_unavailable(error.as_ref()),
-    })
+            StartupError::Retryable(error) => store_unavailable(error.as_ref()),
+        })
 }
 
-/// The operator: can run the program with the servers' configuration.
-struct Operator(Arc<Gateway>);
+/// The use cases with the rights of the operator, who has the servers' configuration.
+struct Operator(Arc<App>);
 
 impl Operator {
     async fn run_command(&self, matches: &ArgMatches) -> Result<String, CommandError> {
-        let (command, matches) = matches.subcommand().expect("the parser requires one");
+        let (command, matches) = matches.subcommand().expect("a subcommand");
         // Before connecting to a store, so that the prompt comes first.
-        if !confirmed(command, matches)? {
+        if !is_confirmed(command, matches)? {
             return Err(CommandError::new(FAILED, CANCELED));
         }
-        started(&self.0).await?;
+        prepare(&self.0).await?;
         match command {
             "list" => self.list(matches).await,
             "create" => self.create(matches).await,
@@ -161,6 +169,7 @@ impl Operator {
             "delete" => {
                 let user = self.find(matches).await?;
                 self.0
+                    .users
                     .delete_user(AdminActor::Operator, user.account.id)
                     .await?;
                 Ok(format!("Deleted {}.\n", show::name(&user)))
@@ -168,6 +177,7 @@ impl Operator {
             "revoke" => {
                 let user = self.find(matches).await?;
                 self.0
+                    .users
                     .revoke_user_sessions(AdminActor::Operator, user.account.id, WaitFor::Enforced)
                     .await?;
                 Ok(format!(
@@ -180,13 +190,13 @@ impl Operator {
     }
 
     async fn find(&self, matches: &ArgMatches) -> Result<ManagedUser, CommandError> {
-        let name: &SignInName = matches.get_one("name").expect("the parser requires it");
-        Ok(self.0.find_user(name).await?)
+        let name: &SignInName = matches.get_one("name").expect("a required argument");
+        Ok(self.0.users.find_user(name).await?)
     }
 
     async fn list(&self, matches: &ArgMatches) -> Result<String, CommandError> {
-        let prefix: &NamePrefix = matches.get_one("search").expect("it has a default");
-        let limit: u32 = *matches.get_one("limit").expect("it has a default");
+        let prefix: &NamePrefix = matches.get_one("search").expect("a default value");
+        let limit: u32 = *matches.get_one("limit").expect("a default value");
         let (mut users, mut after, mut more) = (Vec::new(), Some(Uuid::nil()), false);
         while let Some(last) = after.filter(|_| users.len() < limit as usize) {
             let left = u8::try_from(limit as usize - users.len())
@@ -194,6 +204,7 @@ impl Operator {
                 .min(MAX_LIMIT);
             let page = self
                 .0
+                .users
                 .list_users(
                     prefix,
                     Page {
@@ -220,6 +231,7 @@ impl Operator {
         };
         let sessions = self
             .0
+            .users
             .list_sessions_of_user(user.account.id, all)
             .await?
             .sessions;
@@ -227,11 +239,11 @@ impl Operator {
     }
 
     async fn create(&self, matches: &ArgMatches) -> Result<String, CommandError> {
-        let given = matches.get_flag("password-stdin");
-        let (password, text) = if given {
+        let from_stdin = matches.get_flag("password-stdin");
+        let (password, text) = if from_stdin {
             read_password()?
         } else {
-            let text = self.0.suggest_password()?;
+            let text = self.0.users.generate_password()?;
             (parse_password(&text)?, text)
         };
         let request = NewUserRequest {
@@ -241,14 +253,18 @@ impl Operator {
             role: matches.get_one("role").copied().unwrap_or(Role::User),
             password: Some(password),
         };
-        let user = self.0.create_user(AdminActor::Operator, request).await?;
-        let shown = if given {
+        let user = self
+            .0
+            .users
+            .create_user(AdminActor::Operator, request)
+            .await?;
+        let password_line = if from_stdin {
             String::new()
         } else {
             format!("Password (shown once): {}\n", text.as_str())
         };
         Ok(format!(
-            "Created user {} with the role {}.\n{shown}",
+            "Created user {} with the role {}.\n{password_line}",
             show::name(&user),
             user.account.identity.role.as_str()
         ))
@@ -264,6 +280,7 @@ impl Operator {
         let before = self.find(matches).await?;
         let user = self
             .0
+            .users
             .update_managed_user(AdminActor::Operator, before.account.id, change, None)
             .await?;
         let (name, role) = (show::name(&user), user.account.identity.role);
@@ -287,6 +304,7 @@ impl Operator {
             let (password, _) = read_password()?;
             let change = AccountChange::default();
             self.0
+                .users
                 .update_managed_user(AdminActor::Operator, id, change, Some(password))
                 .await?;
             return Ok(format!(
@@ -302,10 +320,10 @@ impl Operator {
             let error = CommandError::new(FAILED, error);
             return Err(error.hint("set a password with --password-stdin"));
         }
-        let code = self.0.make_reset_code(id).await?;
+        let code = self.0.users.create_reset_code(id).await?;
         let (minutes, issuer) = (
-            self.0.config().code_lifetime.as_secs().div_ceil(60),
-            self.0.config().issuer.as_str(),
+            self.0.config.code_lifetime.as_secs().div_ceil(60),
+            self.0.config.issuer.as_str(),
         );
         Ok(format!(
             "Password reset code: {code}\nIt works once within {minutes} min, with the email \
@@ -314,9 +332,9 @@ impl Operator {
     }
 }
 
-/// Returns whether a command may run: `--yes` or a confirmed prompt, for those that revoke or
-/// delete.
-fn confirmed(command: &str, matches: &ArgMatches) -> Result<bool, CommandError> {
+/// Returns whether a command can run. Commands that revoke or delete require `--yes` or a confirmed
+/// prompt.
+fn is_confirmed(command: &str, matches: &ArgMatches) -> Result<bool, CommandError> {
     let (question, action) = match command {
         "delete" => ("Permanently delete {} and all their data?", "delete"),
         "disable" => (
@@ -333,6 +351,6 @@ fn confirmed(command: &str, matches: &ArgMatches) -> Result<bool, CommandError> 
         ),
         _other => return Ok(true),
     };
-    let name: &SignInName = matches.get_one("name").expect("the parser requires it");
+    let name: &SignInName = matches.get_one("name").expect("a required argument");
     confirm(matches, &question.replace("{}", name.as_str()), action)
 }

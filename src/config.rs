@@ -22,14 +22,14 @@ pub use description::{
 };
 use range::Range;
 pub use source::Source;
-use value::LONGEST_IN_TOKENS;
+use value::MAX_ISSUER_OR_AUDIENCE_LENGTH;
 pub use value::{
     Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, Secret, Signup, Toggle,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3600);
-const FOREVER: Duration = Duration::MAX;
+const NO_MAXIMUM: Duration = Duration::MAX;
 
 /// The group of the settings that have no default and must be set.
 const REQUIRED_GROUP: &str = "Required";
@@ -45,12 +45,12 @@ pub struct Setting {
     pub secret: bool,
     /// The default value.
     pub default: Option<&'static str>,
-    /// The description.
+    /// The description for help, README, and `.env.example`.
     pub help: &'static str,
 }
 
 impl Setting {
-    /// Whether the server can't start without a value.
+    /// Returns whether the server can't start without a value.
     pub fn is_required(&self) -> bool {
         self.group == REQUIRED_GROUP
     }
@@ -61,7 +61,7 @@ impl Setting {
 pub struct ConfigError {
     /// The environment variable.
     pub variable: &'static str,
-    /// What is wrong, and the fix; never the value.
+    /// The error and its fix, which follow the variable's name. Never contains the value.
     pub reason: String,
 }
 
@@ -72,30 +72,33 @@ impl fmt::Display for ConfigError {
 }
 
 impl Config {
-    /// Reads all settings and reports all configuration errors, not only the first.
+    /// Reads and validates all settings.
+    ///
+    /// # Errors
+    /// All configuration errors, not only the first.
     pub fn load(source: &Source) -> Result<Config, Vec<ConfigError>> {
         let mut errors: Vec<ConfigError> = source
-            .broken
+            .syntax_error
             .iter()
             .cloned()
-            .chain(source.unknown())
+            .chain(source.unknown_settings())
             .collect();
         let draft = Draft::read(source, &mut errors);
         errors.extend(draft.conflicts());
         match draft.effective_config() {
             Some(config) if errors.is_empty() => Ok(config),
-            _wrong => Err(errors),
+            _invalid => Err(errors),
         }
     }
 
-    /// The audience of access tokens. Default: the issuer.
+    /// Returns the `aud` claim of access tokens: the setting, or the issuer if it is unset.
     pub fn audience(&self) -> &str {
         self.audience.as_deref().unwrap_or(self.issuer.as_str())
     }
 }
 
 impl Draft {
-    /// Values out of range, and values that conflict with each other.
+    /// Returns the errors of values that are out of range or conflict with each other.
     fn conflicts(&self) -> Vec<ConfigError> {
         let error = |variable, reason: String| ConfigError { variable, reason };
         let ranges = [self.time_ranges(), self.store_ranges(), self.count_ranges()];
@@ -106,8 +109,8 @@ impl Draft {
             .audience
             .iter()
             .flatten()
-            .any(|audience| audience.len() > LONGEST_IN_TOKENS);
-        let foreign_domain = self
+            .any(|audience| audience.len() > MAX_ISSUER_OR_AUDIENCE_LENGTH);
+        let issuer_and_domain = self
             .issuer
             .as_ref()
             .zip(self.cookie_domain.as_ref().and_then(Option::as_ref));
@@ -118,7 +121,7 @@ impl Draft {
                 "must have at most 255 characters, because tokens and cookies contain it",
             ),
             (
-                foreign_domain.is_some_and(|(issuer, domain)| !issuer.is_within(domain)),
+                issuer_and_domain.is_some_and(|(issuer, domain)| !issuer.is_within(domain)),
                 "LATCHKEY_COOKIE_DOMAIN",
                 "must be the host of LATCHKEY_ISSUER or a parent domain of it, otherwise browsers \
                  reject the cookie",
@@ -132,7 +135,7 @@ impl Draft {
             (
                 self.session_idle_timeout
                     .zip(self.session_max_lifetime)
-                    .is_some_and(|(idle, whole)| idle > whole),
+                    .is_some_and(|(idle, maximum)| idle > maximum),
                 "LATCHKEY_SESSION_IDLE_TIMEOUT",
                 "must be at most LATCHKEY_SESSION_MAX_LIFETIME",
             ),
@@ -143,9 +146,9 @@ impl Draft {
                  because it is for development only.",
             ),
         ];
-        let broken = rules.into_iter().filter(|(broken, _, _)| *broken);
+        let violations = rules.into_iter().filter(|(is_violated, _, _)| *is_violated);
         ranges
-            .chain(broken.map(|(_, variable, reason)| error(variable, reason.to_owned())))
+            .chain(violations.map(|(_, variable, reason)| error(variable, reason.to_owned())))
             .collect()
     }
 
@@ -170,7 +173,7 @@ impl Draft {
                 "LATCHKEY_SESSION_IDLE_TIMEOUT",
                 self.session_idle_timeout,
                 SECOND,
-                FOREVER,
+                NO_MAXIMUM,
             ),
             time(
                 "LATCHKEY_REFRESH_REUSE_INTERVAL",
@@ -190,7 +193,7 @@ impl Draft {
                 "LATCHKEY_KEY_ROTATION",
                 self.key_rotation.filter(|time| !time.is_zero()),
                 HOUR,
-                FOREVER,
+                NO_MAXIMUM,
             ),
             time("LATCHKEY_JWKS_MAX_AGE", self.jwks_max_age, SECOND, HOUR),
             time(
@@ -208,7 +211,7 @@ impl Draft {
         ]
     }
 
-    /// Retention times and timeouts of the stores.
+    /// Ranges of retention times and of store timeouts.
     fn store_ranges(&self) -> Vec<Range> {
         let time = Range::of_time;
         vec![
@@ -216,7 +219,7 @@ impl Draft {
                 "LATCHKEY_AUDIT_RETENTION",
                 self.audit_retention,
                 HOUR * 24,
-                FOREVER,
+                NO_MAXIMUM,
             ),
             time(
                 "LATCHKEY_CLEANUP_INTERVAL",
@@ -228,13 +231,13 @@ impl Draft {
                 "LATCHKEY_REDIS_TIMEOUT",
                 self.redis_timeout,
                 SECOND / 1000,
-                FOREVER,
+                NO_MAXIMUM,
             ),
             time(
                 "LATCHKEY_DATABASE_TIMEOUT",
                 self.database_timeout,
                 SECOND / 1000,
-                FOREVER,
+                NO_MAXIMUM,
             ),
         ]
     }
@@ -261,8 +264,8 @@ impl Draft {
                 0,
                 10_000,
             ),
-            // Eight are for batched lookups. Of the others, one transaction can use one while
-            // another writes.
+            // Eight are for batched lookups. Of the other two, one can be used while a transaction
+            // holds the other.
             count(
                 "LATCHKEY_DATABASE_CONNECTIONS",
                 self.database_connections,

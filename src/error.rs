@@ -1,4 +1,4 @@
-//! The one error type, and the closed list of error codes.
+//! The error type of the server, and the closed list of error codes.
 //!
 //! The text for clients ([`Code`] and [`Error::detail`]) and the cause for the log
 //! ([`std::error::Error::source`]) are separate. The first never contains a value of the request, a
@@ -10,16 +10,16 @@ mod code;
 use std::{borrow::Cow, error::Error as StdError, fmt};
 
 pub use chain::Chain;
-pub use code::Code;
+pub use code::{CSRF_HEADER_MISSING, Code};
 
 type Source = Box<dyn StdError + Send + Sync>;
 
 /// Everything that can fail between a request and its response.
 #[derive(Debug)]
 pub enum Error {
-    /// 400: the request is malformed; `field_errors` name its fields, never their values.
+    /// 400: the request is malformed. `field_errors` contain names of fields, never their values.
     InvalidRequest {
-        /// All of it in one text.
+        /// The text for the client, which describes all invalid fields.
         detail: Cow<'static, str>,
         /// The invalid fields.
         field_errors: Vec<FieldError>,
@@ -30,7 +30,7 @@ pub enum Error {
     InvalidCode,
     /// 401: the request has no credential.
     Unauthenticated,
-    /// 401: the request has no valid session cookie, where only a cookie counts.
+    /// 401: the request has no valid session cookie, on an endpoint that accepts only cookies.
     NoBrowserSession,
     /// 401: the access token isn't one of this server's, or is for another audience.
     InvalidToken,
@@ -40,7 +40,7 @@ pub enum Error {
     TokenRevoked,
     /// 401: username and password don't match.
     InvalidCredentials,
-    /// 401: the refresh token is unknown, revoked, idle, or expired.
+    /// 401: the refresh token is invalid, expired, or revoked.
     InvalidRefreshToken,
     /// 401: the refresh token was used before; its session was revoked.
     RefreshTokenReused,
@@ -58,9 +58,9 @@ pub enum Error {
     LastAdmin,
     /// 403: only administrators create users on this server.
     SignupClosed,
-    /// 404: the resource doesn't exist, or isn't the caller's.
+    /// 404: the resource doesn't exist, or belongs to another user.
     NotFound,
-    /// 405: the path exists, the method doesn't.
+    /// 405: the path doesn't support the method (RFC 9110 section 15.5.6).
     MethodNotAllowed {
         /// The method of the request, if it is a registered one.
         method: Option<String>,
@@ -88,7 +88,7 @@ pub enum Error {
     Internal(Source),
     /// 501: email is disabled; the text contains the fix, if there is one.
     EmailDisabled(Option<&'static str>),
-    /// 503: hash jobs or checks wait for too long, or another request uses the same resource.
+    /// 503: password hashes or checks would wait too long, or another request uses the resource.
     Busy,
     /// 503: a store is unavailable.
     Unavailable {
@@ -104,21 +104,21 @@ pub enum Error {
 pub struct FieldError {
     /// The name of the field, parameter, or header.
     pub field: String,
-    /// The reason, which stands alone after the name.
+    /// The reason, which follows the name. Never contains the value.
     pub reason: Cow<'static, str>,
 }
 
-/// The parts of a response that an [`Error::detail`] contains and the error doesn't know.
+/// The parts of a response that [`Error::detail`] contains and [`Error`] doesn't.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Context<'a> {
-    /// The request ID; empty where there is no request.
+    /// The request ID; empty outside of a request.
     pub request_id: &'a str,
-    /// The value of `Retry-After`, if the response has one.
+    /// The value of `Retry-After` in seconds, if the response has one.
     pub retry_after: Option<u64>,
 }
 
 impl Error {
-    /// An invalid request with one invalid field.
+    /// Creates an error for one invalid field.
     pub fn invalid_field(field: impl Into<String>, reason: impl Into<Cow<'static, str>>) -> Error {
         Error::from_field_errors(vec![FieldError {
             field: field.into(),
@@ -126,11 +126,11 @@ impl Error {
         }])
     }
 
-    /// An invalid request with several invalid fields.
+    /// Creates an error for several invalid fields.
     pub fn from_field_errors(field_errors: Vec<FieldError>) -> Error {
         let reasons: Vec<String> = field_errors
             .iter()
-            .map(|invalid_field| format!("`{}`: {}", invalid_field.field, invalid_field.reason))
+            .map(|error| format!("`{}`: {}", error.field, error.reason))
             .collect();
         Error::InvalidRequest {
             detail: format!("{}.", reasons.join("; ")).into(),
@@ -138,7 +138,7 @@ impl Error {
         }
     }
 
-    /// An invalid request as a whole, where no field can be named.
+    /// Creates an error for a request that is invalid as a whole, for example a malformed body.
     pub fn malformed(detail: &'static str) -> Error {
         Error::InvalidRequest {
             detail: detail.into(),
@@ -146,12 +146,12 @@ impl Error {
         }
     }
 
-    /// The operation requires this role.
+    /// Creates an error for an operation that requires this role.
     pub fn role_required(role: &str) -> Error {
         Error::Forbidden(format!("This operation requires the `{role}` role.").into())
     }
 
-    /// The operation requires a signed-in user.
+    /// Creates an error for an operation that requires a user session.
     pub fn session_required() -> Error {
         Error::Forbidden(
             "This operation requires a user session; personal access tokens and OAuth clients \
@@ -160,12 +160,12 @@ impl Error {
         )
     }
 
-    /// An unexpected failure, with its cause for the log.
+    /// Creates an error for an unexpected failure, with its cause for the log.
     pub fn internal(source: impl Into<Source>) -> Error {
         Error::Internal(source.into())
     }
 
-    /// An unavailable store, with its cause for the log.
+    /// Creates an error for an unavailable store, with its cause for the log.
     pub fn unavailable(source: impl Into<Source>) -> Error {
         Error::Unavailable {
             committed: None,
@@ -173,7 +173,8 @@ impl Error {
         }
     }
 
-    /// Marks a failure to publish a committed change.
+    /// Replaces the text for the client, because the change is committed and only its publication
+    /// failed. Errors other than [`Error::Unavailable`] are unchanged.
     pub fn after_commit(self, detail: &'static str) -> Error {
         match self {
             Error::Unavailable { source, .. } => Error::Unavailable {
@@ -184,8 +185,10 @@ impl Error {
         }
     }
 
-    /// Whether it counts against a rate limit: an unavailable store and a malformed or denied
-    /// request don't. A request beyond one limit still counts against the others.
+    /// Returns whether the request counts as an attempt against rate limits.
+    ///
+    /// A malformed or denied request and an unavailable store don't count. A request beyond one
+    /// limit still counts against the others.
     pub fn counts_as_attempt(&self) -> bool {
         match self.code() {
             Code::InvalidCredentials
@@ -221,7 +224,7 @@ impl Error {
         }
     }
 
-    /// The code that clients decide by.
+    /// Returns the error code, on which clients base their decisions.
     pub fn code(&self) -> Code {
         match self {
             Error::InvalidRequest { .. } => Code::InvalidRequest,
@@ -257,7 +260,7 @@ impl Error {
         }
     }
 
-    /// The value of `detail`: the cause in this case, then the fix.
+    /// Returns the value of `detail` (RFC 9457 section 3.1.4): the cause, then the fix.
     pub fn detail(&self, context: Context) -> Cow<'static, str> {
         match self {
             Error::InvalidRequest { detail, .. }
@@ -274,18 +277,18 @@ impl Error {
             }
             Error::MethodNotAllowed { method, allowed } => {
                 let method = method.as_deref().unwrap_or("This method");
-                let allowed = allowed.as_deref().map(|them| format!(" Allowed: {them}."));
+                let allowed = allowed.as_deref().map(|list| format!(" Allowed: {list}."));
                 format!(
                     "{method} is not supported here.{}",
                     allowed.unwrap_or_default()
                 )
                 .into()
             }
-            Error::NotAcceptable(offered) => {
-                format!("This endpoint returns {offered}. Change or omit `Accept`.").into()
+            Error::NotAcceptable(supported) => {
+                format!("This endpoint returns {supported}. Change or omit `Accept`.").into()
             }
             Error::TooLarge(limit) => {
-                format!("The request body exceeds {} bytes.", grouped(*limit)).into()
+                format!("The request body exceeds {} bytes.", group_digits(*limit)).into()
             }
             Error::UnsupportedMediaType(supported) => {
                 format!("Send the body as {supported}.").into()
@@ -293,13 +296,15 @@ impl Error {
             Error::EmailDisabled(Some(fix)) => {
                 format!("{} {fix}", Code::EmailDisabled.cause()).into()
             }
-            Error::TooManyRequests { .. } => later("Rate limit exceeded.", context),
-            Error::Busy => later("The server is overloaded.", context),
+            Error::TooManyRequests { .. } => with_retry_time("Rate limit exceeded.", context),
+            Error::Busy => with_retry_time("The server is overloaded.", context),
             Error::Unavailable {
                 committed: Some(detail),
                 ..
             } => (*detail).into(),
-            Error::Unavailable { .. } => later("A required service is unavailable.", context),
+            Error::Unavailable { .. } => {
+                with_retry_time("A required service is unavailable.", context)
+            }
             Error::Internal(_) if !context.request_id.is_empty() => format!(
                 "An internal error occurred. If it persists, contact the operator with request ID \
                  {}.",
@@ -310,7 +315,7 @@ impl Error {
         }
     }
 
-    /// The text of an error that is the same in every case.
+    /// Returns the text of an error whose text contains no values.
     fn fixed_detail(&self) -> &'static str {
         match self {
             Error::InvalidCode => {
@@ -357,7 +362,8 @@ impl Error {
         }
     }
 
-    /// The shortest `Retry-After` in seconds, for errors that have one (RFC 9110 section 10.2.3).
+    /// Returns the minimum `Retry-After` in seconds, for errors that have one (RFC 9110 section
+    /// 10.2.3).
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Error::TooManyRequests { retry_after } => Some(*retry_after),
@@ -367,8 +373,8 @@ impl Error {
     }
 }
 
-/// A text, and when to try again.
-fn later(cause: &str, context: Context) -> Cow<'static, str> {
+/// Appends the time of the next attempt to a text.
+fn with_retry_time(cause: &str, context: Context) -> Cow<'static, str> {
     match context.retry_after {
         None => format!("{cause} Try again later."),
         Some(1) => format!("{cause} Try again in 1 second."),
@@ -377,12 +383,12 @@ fn later(cause: &str, context: Context) -> Cow<'static, str> {
     .into()
 }
 
-/// A number with a comma between thousands.
-fn grouped(number: usize) -> String {
+/// Formats a number with a comma between groups of three digits.
+fn group_digits(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -416,7 +422,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_slug_is_unique_and_snake_case() {
+    fn slugs_are_unique_and_snake_case() {
         let mut slugs: Vec<_> = Code::ALL.iter().map(|code| code.slug()).collect();
         assert!(
             slugs
@@ -474,7 +480,7 @@ mod tests {
             assert_eq!(error.detail(context), expected);
         }
         assert_eq!(
-            (grouped(1), grouped(999), grouped(1_048_576)),
+            (group_digits(1), group_digits(999), group_digits(1_048_576)),
             ("1".into(), "999".into(), "1,048,576".into())
         );
     }

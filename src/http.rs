@@ -1,8 +1,10 @@
-//! The faces: routes, callers, problems, pages. They translate between HTTP and the use cases, and
-//! decide nothing.
+//! HTTP layer: routes, authentication, error responses, and pages. It translates between HTTP and
+//! the use cases and contains no business logic.
 
 mod api;
 mod auth;
+mod context;
+pub mod document;
 mod forward_auth;
 pub mod metrics;
 mod middleware;
@@ -17,7 +19,7 @@ use poem::{Endpoint, Response};
 use poem_openapi::Tags;
 use tokio::net::TcpListener;
 
-use crate::app::Gateway;
+use crate::app::App;
 
 /// Groups of operations, in reading order.
 #[derive(Tags)]
@@ -59,47 +61,49 @@ enum Tag {
     Health,
 }
 
-/// Stories without a caller get so long when the process is to end: more than PostgreSQL and Redis
-/// get together by default.
+/// Time for detached tasks to finish after the drain. It exceeds the default timeouts of PostgreSQL
+/// and Redis together.
 const MAX_TASK_DRAIN: Duration = Duration::from_secs(5);
 
-/// Everything that the public sees.
-pub fn endpoint(gateway: Arc<Gateway>) -> impl Endpoint<Output = Response> {
-    middleware::request::RequestMiddleware::new(routes(), gateway)
+/// The API and the pages, wrapped by the request middleware.
+pub fn endpoint(app: Arc<App>) -> impl Endpoint<Output = Response> {
+    middleware::request::RequestMiddleware::new(routes(), app)
 }
 
 fn routes() -> poem::Route {
-    openapi::document::add_operations(pages::routes())
+    document::add_operations(pages::routes())
 }
 
-/// Serves the public until `stop` resolves. Then this replica is not ready, still accepts for a
-/// while, so that balancers notice, and finishes what runs.
+/// Serves the public listener until `stop` resolves, then drains.
+///
+/// A draining replica reports not ready and accepts connections for `drain_delay`, so that load
+/// balancers remove it. In-flight requests and detached tasks then finish.
 pub async fn run(
     listener: TcpListener,
-    gateway: Arc<Gateway>,
+    app: Arc<App>,
     stop: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let (endpoint, delay) = (endpoint(gateway.clone()), gateway.config().drain_delay);
+    let (endpoint, delay) = (endpoint(app.clone()), app.config.drain_delay);
     let stopped = async {
         stop.await;
-        gateway.drain();
+        app.lifecycle.drain();
         tracing::info!("draining started");
     };
     server::serve("public", listener, endpoint, stopped, delay).await?;
-    // Also those whose callers have hung up.
-    if tokio::time::timeout(MAX_TASK_DRAIN, gateway.wait_for_tasks())
+    // Detached tasks outlive the connections of their clients.
+    if tokio::time::timeout(MAX_TASK_DRAIN, app.finish_tasks())
         .await
         .is_err()
     {
         tracing::warn!("drain timeout: aborted detached tasks");
     }
-    gateway.relinquish_lease().await;
+    app.revocations.relinquish_lease().await;
     Ok(())
 }
 
-/// Serves `/metrics` until the process ends.
+/// Serves `/metrics` until the process exits.
 pub async fn run_metrics(listener: TcpListener, handle: metrics::Handle) -> io::Result<()> {
-    tokio::spawn(metrics::keep_up(handle.clone()));
-    let (endpoint, never) = (metrics::endpoint(handle), std::future::pending());
-    server::serve("metrics", listener, endpoint, never, Duration::ZERO).await
+    tokio::spawn(metrics::run_upkeep(handle.clone()));
+    let (endpoint, no_stop) = (metrics::endpoint(handle), std::future::pending());
+    server::serve("metrics", listener, endpoint, no_stop, Duration::ZERO).await
 }

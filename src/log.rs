@@ -1,5 +1,7 @@
-//! The log of the process: JSON for machines, lines for people, on standard output; for commands
-//! warnings alone, on standard error, because standard output is for the answer.
+//! The log of the process.
+//!
+//! `serve` and `migrate` write the log to standard output, as JSON or, on a terminal, as text.
+//! Other commands write only warnings, to standard error, because standard output is for results.
 
 use std::{
     fmt::{self, Write},
@@ -17,23 +19,22 @@ use tracing_subscriber::{
     fmt::{FormatFields, FormattedFields, format::Writer},
 };
 
-/// What others log, whatever the setting says of everything: the migration tool tells what `ready`
-/// sums up, and the driver of PostgreSQL tells the parameters of statements, password hashes among
-/// them.
-const QUIET: &str = "refinery_core=warn,tokio_postgres=warn";
+/// Filter directives that override `LATCHKEY_LOG`. At lower levels, the PostgreSQL driver logs
+/// statement parameters, which include password hashes, and refinery repeats events of the server.
+const LIBRARY_FILTER: &str = "refinery_core=warn,tokio_postgres=warn";
 
-/// What goes into the log, and where that is.
+/// The level and the destination of the log.
 #[derive(Clone, Copy)]
 pub enum Log {
-    /// What the setting says, on standard output.
+    /// The level in the settings, on standard output.
     Full,
     /// Warnings, on standard error.
     Brief,
 }
 
-/// Starts it, once for each process.
+/// Starts the log. It can be called once per process.
 pub fn start(config: &Config, kind: Log) {
-    let filter = |level: &str| EnvFilter::new(format!("{level},{QUIET}"));
+    let filter = |level: &str| EnvFilter::new(format!("{level},{LIBRARY_FILTER}"));
     let log = tracing_subscriber::fmt().with_target(false);
     match kind {
         Log::Brief => log
@@ -52,7 +53,7 @@ pub fn start(config: &Config, kind: Log) {
             log.fmt_fields(SpanFields).init();
         }
     }
-    // A panic is one more event of the log, not loose text beside it.
+    // Panics are logged as events, so that each line of the log is valid JSON.
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
         tracing::error!(
@@ -63,88 +64,92 @@ pub fn start(config: &Config, kind: Log) {
     }));
 }
 
-/// Writes the fields of a span as a JSON object. Every request has a span, few log anything: the
-/// formatter of the library sorts them into a tree of values first, which took a twentieth of the
-/// time of a request.
+/// Writes the fields of a span as a JSON object.
+///
+/// Every request has a span, and few requests log an event. The formatter of the library builds a
+/// tree of values first, which took 5% of the time of a request.
 struct SpanFields;
 
 impl<'writer> FormatFields<'writer> for SpanFields {
     fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
-        Object {
+        JsonObject {
             writer,
             separator: '{',
-            written: Ok(()),
+            result: Ok(()),
         }
         .write(fields)
     }
 
     fn add_fields(
         &self,
-        known: &'writer mut FormattedFields<Self>,
+        current: &'writer mut FormattedFields<Self>,
         fields: &Record<'_>,
     ) -> fmt::Result {
-        let is_empty = known.fields == "{}";
-        known
-            .fields
-            .truncate(if is_empty { 0 } else { known.fields.len() - 1 });
+        let is_empty = current.fields == "{}";
+        current.fields.truncate(if is_empty {
+            0
+        } else {
+            current.fields.len() - 1
+        });
         let separator = if is_empty { '{' } else { ',' };
-        Object {
-            writer: known.as_writer(),
+        JsonObject {
+            writer: current.as_writer(),
             separator,
-            written: Ok(()),
+            result: Ok(()),
         }
         .write(fields)
     }
 }
 
-struct Object<'writer> {
+struct JsonObject<'writer> {
     writer: Writer<'writer>,
-    /// What comes before the next member.
+    /// The character before the next field.
     separator: char,
-    written: fmt::Result,
+    result: fmt::Result,
 }
 
-impl Object<'_> {
+impl JsonObject<'_> {
     fn write(mut self, fields: impl RecordFields) -> fmt::Result {
         fields.record(&mut self);
-        self.written?;
-        // Without any field it was never opened.
+        self.result?;
+        // Without a field, the opening brace is not written yet.
         self.writer
             .write_str(if self.separator == '{' { "{}" } else { "}" })
     }
 
-    fn member(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+    fn write_field(&mut self, field: &Field, value: fmt::Arguments<'_>) {
         let separator = std::mem::replace(&mut self.separator, ',');
         let write = |writer: &mut Writer<'_>| {
             write!(writer, "{separator}\"{}\":\"", field.name())?;
             Escaped(writer).write_fmt(value)?;
             writer.write_char('"')
         };
-        self.written = self.written.and_then(|()| write(&mut self.writer));
+        self.result = self.result.and_then(|()| write(&mut self.writer));
     }
 }
 
-impl Visit for Object<'_> {
+impl Visit for JsonObject<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.member(field, format_args!("{value}"));
+        self.write_field(field, format_args!("{value}"));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.member(field, format_args!("{value:?}"));
+        self.write_field(field, format_args!("{value:?}"));
     }
 }
 
-/// The inside of a JSON string (RFC 8259 section 7).
+/// Escapes the content of a JSON string (RFC 8259 section 7).
 struct Escaped<'a, W>(&'a mut W);
 
 impl<W: Write> Write for Escaped<'_, W> {
     fn write_str(&mut self, mut text: &str) -> fmt::Result {
-        // Also those that JSON allows and terminals obey, or take for the end of the line.
+        // Includes characters that JSON allows unescaped, but that terminals interpret as control
+        // sequences or line breaks.
         let is_special =
             |c: char| c.is_control() || matches!(c, '"' | '\\' | '\u{2028}' | '\u{2029}');
-        while let Some((at, special)) = text.char_indices().find(|(_, c)| is_special(*c)) {
-            write!(self.0, "{}\\u{:04x}", &text[..at], u32::from(special))?;
-            text = &text[at + special.len_utf8()..];
+        while let Some((index, special)) = text.char_indices().find(|(_, c)| is_special(*c)) {
+            write!(self.0, "{}\\u{:04x}", &text[..index], u32::from(special))?;
+            text = &text[index + special.len_utf8()..];
         }
         self.0.write_str(text)
     }
@@ -158,11 +163,11 @@ mod tests {
 
     use super::*;
 
-    /// What a logger writes into.
+    /// The output of a logger.
     #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
+    struct Output(Arc<Mutex<Vec<u8>>>);
 
-    impl std::io::Write for Page {
+    impl std::io::Write for Output {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -174,9 +179,9 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_an_object_also_when_more_is_known_of_it_later() {
-        let page = Page::default();
-        let writer = page.clone();
+    fn span_with_late_fields_is_json_object() {
+        let output = Output::default();
+        let writer = output.clone();
         let log = tracing_subscriber::fmt()
             .json()
             .with_span_list(false)
@@ -196,7 +201,7 @@ mod tests {
             full.record("late", 7);
             full.in_scope(|| tracing::info!("third"));
         });
-        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(output.0.lock().unwrap().clone()).unwrap();
         let spans: Vec<serde_json::Value> = text
             .lines()
             .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["span"].clone())
@@ -212,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_field_holds_the_line_stays_json() {
+    fn escaped_fields_are_valid_json() {
         for text in [
             "",
             "/user",

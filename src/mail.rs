@@ -1,4 +1,4 @@
-//! Email: renders an email and sends it. It uses no store; the email worker retries.
+//! Email: renders an email and sends it. It uses no store; the mail worker retries.
 
 mod folder;
 mod letters;
@@ -17,23 +17,22 @@ pub use letters::{EmailMessage, Occasion};
 
 use crate::config::MailTransport;
 
-/// For connecting, and for each answer of the mail server.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// Timeout for connecting, and for each response of the mail server.
+const SMTP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For the whole of one mail: shorter than the back-off after which another replica would try the
-/// same one.
-const LONGEST: Duration = Duration::from_secs(12);
+/// Timeout for one email. It is shorter than the backoff of 15 s, after which another replica
+/// claims the email.
+const SEND_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// Why a mail could not be handed over. The text is for the log.
+/// A failure to send an email. The text is for the log.
 pub type MailError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Sends mails.
 pub struct Mailer {
-    route: Route,
+    transport: Transport,
     from: Mailbox,
 }
 
-enum Route {
+enum Transport {
     Off,
     Smtp(AsyncSmtpTransport<Tokio1Executor>),
     /// One file per email.
@@ -41,43 +40,43 @@ enum Route {
 }
 
 impl Mailer {
-    /// Reads sender and server; nothing is connected yet.
-    pub fn new(transport: &MailTransport, from: &str) -> Result<Mailer, MailSettingError> {
+    /// Parses the sender and the server's URL without connecting.
+    pub fn new(setting: &MailTransport, from: &str) -> Result<Mailer, MailSettingError> {
         let from = from.parse().map_err(|_| MailSettingError::From)?;
-        let route = match transport {
-            MailTransport::Off => Route::Off,
-            MailTransport::Smtp(url) => {
-                Route::Smtp(smtp(url.expose()).map_err(|_| MailSettingError::Server)?)
-            }
-            MailTransport::File(folder) => Route::File(folder.clone()),
+        let transport = match setting {
+            MailTransport::Off => Transport::Off,
+            MailTransport::Smtp(url) => Transport::Smtp(
+                build_smtp_transport(url.expose()).map_err(|_| MailSettingError::Server)?,
+            ),
+            MailTransport::File(folder) => Transport::File(folder.clone()),
         };
-        Ok(Mailer { route, from })
+        Ok(Mailer { transport, from })
     }
 
-    /// Whether mails can leave at all.
-    pub fn is_on(&self) -> bool {
-        !matches!(self.route, Route::Off)
+    /// Whether email is enabled.
+    pub fn is_enabled(&self) -> bool {
+        !matches!(self.transport, Transport::Off)
     }
 
-    /// Hands one letter to one recipient over. `id` becomes the message's id, so that a mail sent
-    /// twice can be known.
+    /// Sends an email to one recipient. The `Message-ID` contains `id`, so that mail clients can
+    /// detect an email that was sent twice.
     pub async fn send(
         &self,
         id: Uuid,
         recipient: &str,
-        letter: &EmailMessage,
+        email: &EmailMessage,
     ) -> Result<(), MailError> {
-        match &self.route {
-            Route::Off => Err("email is disabled".into()),
-            Route::Smtp(server) => {
-                let message = self.message(id, recipient, letter)?;
-                tokio::time::timeout(LONGEST, server.send(message))
+        match &self.transport {
+            Transport::Off => Err("email is disabled".into()),
+            Transport::Smtp(server) => {
+                let message = self.build_message(id, recipient, email)?;
+                tokio::time::timeout(SEND_TIMEOUT, server.send(message))
                     .await?
                     .map(drop)
                     .map_err(MailError::from)
             }
-            Route::File(folder) => {
-                let message = self.message(id, recipient, letter)?.formatted();
+            Transport::File(folder) => {
+                let message = self.build_message(id, recipient, email)?.formatted();
                 let folder = folder.clone();
                 let write = move || folder::write_email(&folder, id, &message);
                 Ok(tokio::task::spawn_blocking(write).await??)
@@ -85,55 +84,57 @@ impl Mailer {
         }
     }
 
-    /// Whether the server said that it will never take this mail (an SMTP answer of the class 5yz).
-    pub fn is_refused(error: &MailError) -> bool {
+    /// Whether the mail server rejected the email permanently (RFC 5321 section 4.2.1: 5yz).
+    pub fn is_permanent_rejection(error: &MailError) -> bool {
         error
             .downcast_ref::<lettre::transport::smtp::Error>()
             .is_some_and(lettre::transport::smtp::Error::is_permanent)
     }
 
-    fn message(
+    fn build_message(
         &self,
         id: Uuid,
         recipient: &str,
-        letter: &EmailMessage,
+        email: &EmailMessage,
     ) -> Result<Message, MailError> {
         let recipient: Address = recipient.parse()?;
         let message = Message::builder()
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
             .from(self.from.clone())
             .to(Mailbox::new(None, recipient))
-            .subject(letter.subject.as_str())
+            .subject(email.subject.as_str())
             .multipart(MultiPart::alternative_plain_html(
-                letter.text.clone(),
-                letter.html.clone(),
+                email.text.clone(),
+                email.html.clone(),
             ))?;
         Ok(message)
     }
 }
 
-/// Which mail setting is wrong.
+/// The email setting that is invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MailSettingError {
     /// The sender.
     From,
-    /// The server's address.
+    /// The URL of the server.
     Server,
 }
 
-fn smtp(url: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, MailError> {
-    let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(insisting(url)?.as_str())?;
-    Ok(server.timeout(Some(TIMEOUT)).build())
+fn build_smtp_transport(url: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, MailError> {
+    let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(require_starttls(url)?.as_str())?;
+    Ok(server.timeout(Some(SMTP_TIMEOUT)).build())
 }
 
-/// Off this machine STARTTLS is insisted on, or whoever sits in between strips it and reads codes;
-/// and wherever the server wants a password. Who wants less says so: `?tls=opportunistic`.
-fn insisting(url: &str) -> Result<Url, url::ParseError> {
+/// Makes STARTTLS required for remote servers and for servers with a password.
+///
+/// Otherwise an attacker on the network could remove STARTTLS and read one-time codes. The URL can
+/// override this, for example with `?tls=opportunistic`.
+fn require_starttls(url: &str) -> Result<Url, url::ParseError> {
     let mut url = Url::parse(url)?;
-    let is_here = url.host_str().is_some_and(host::is_this_machine);
-    let is_open = url.username().is_empty() && url.password().is_none();
-    let is_told = url.query_pairs().any(|(name, _)| name == "tls");
-    if url.scheme() == "smtp" && !is_told && !(is_here && is_open) {
+    let is_local = url.host_str().is_some_and(host::is_this_machine);
+    let has_no_credentials = url.username().is_empty() && url.password().is_none();
+    let has_tls_option = url.query_pairs().any(|(name, _)| name == "tls");
+    if url.scheme() == "smtp" && !has_tls_option && !(is_local && has_no_credentials) {
         url.query_pairs_mut().append_pair("tls", "required");
     }
     Ok(url)
@@ -144,42 +145,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tls_is_insisted_on_unless_the_server_is_here_or_the_address_says_otherwise() {
-        let insisted = |url: &str| insisting(url).unwrap().to_string();
-        for here in [
+    fn remote_smtp_server_requires_starttls() {
+        let with_tls = |url: &str| require_starttls(url).unwrap().to_string();
+        for local in [
             "smtp://localhost",
             "smtp://127.0.0.1:25",
             "smtp://127.2.0.9:2525/",
         ] {
-            assert_eq!(insisted(here), here);
+            assert_eq!(with_tls(local), local);
         }
-        for told in [
+        for explicit in [
             "smtps://u:p@a.example",
             "smtp://a.example?tls=opportunistic",
             "smtp://u:p@a.example?b=c&tls=required",
         ] {
-            assert_eq!(insisted(told), told);
+            assert_eq!(with_tls(explicit), explicit);
         }
-        for (elsewhere, options) in [
+        for (url, options) in [
             ("smtp://a.example", "?tls=required"),
             ("smtp://localhost.a.example:25", "?tls=required"),
             ("smtp://john:secret@localhost", "?tls=required"),
             ("smtp://a.example?b=c", "&tls=required"),
-            // What only looks like something else.
+            // The credentials look like a local host or a TLS option.
             ("smtp://localhost:25@a.example", "?tls=required"),
             ("smtp://127.0.0.1:tls=none@a.example", "?tls=required"),
         ] {
             assert_eq!(
-                insisting(elsewhere).unwrap(),
-                Url::parse(&format!("{elsewhere}{options}")).unwrap()
+                require_starttls(url).unwrap(),
+                Url::parse(&format!("{url}{options}")).unwrap()
             );
         }
         assert_eq!(
-            insisted("SMTP://a.example#tls=none"),
+            with_tls("SMTP://a.example#tls=none"),
             "smtp://a.example?tls=required#tls=none"
         );
         assert_eq!(
-            insisted("smtp://a.example?b=c#tls=none"),
+            with_tls("smtp://a.example?b=c#tls=none"),
             "smtp://a.example?b=c&tls=required#tls=none"
         );
     }

@@ -1,4 +1,4 @@
-//! Parses the command line, binds, runs, and turns the outcome into an exit code.
+//! Parses the command line, runs the command, and returns its exit code.
 
 mod cli;
 mod log;
@@ -7,11 +7,11 @@ use std::{io::Write, process::ExitCode, sync::Arc};
 
 use clap::{ArgMatches, Command};
 use cli::{
-    help::{documented, documented_alone},
+    help::{add_help, add_help_with_configuration},
     print_error,
 };
 use latchkey::{
-    app::{Gateway, StartupError},
+    app::{App, lifecycle::start::StartupError},
     config::{self, Config, ConfigError, Source},
     error::Chain,
     http,
@@ -21,17 +21,16 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    task::JoinSet,
 };
 
 /// Faster than the system's allocator for small short-lived allocations of many threads (measured).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The exit code for an invalid configuration or invalid usage; 1 is any other failure.
+/// Exit code for an invalid configuration or invalid usage. Other failures have exit code 1.
 const INVALID_CONFIGURATION: u8 = 2;
 
-/// The exit code if PostgreSQL or Redis is unavailable.
+/// Exit code if PostgreSQL or Redis is unavailable.
 const STORE_UNAVAILABLE: u8 = 3;
 
 const ABOUT: &str = "\
@@ -46,23 +45,21 @@ Configuration: environment variables, `.env` in the working directory, and flags
 fn main() -> ExitCode {
     let matches = command().get_matches();
     match matches.subcommand() {
-        Some(("openapi", _)) => print(&http::openapi::document::json()),
+        Some(("openapi", _)) => print(&http::document::json()),
         Some(("settings", _)) => print(&config::settings_help()),
         Some(("config", matches)) => show_settings(&Source::new(matches)),
-        Some(("migrate", matches)) => with_gateway(matches, Log::Full, migrate),
-        Some(("user", matches)) => {
-            with_gateway(matches, Log::Brief, |gateway| cli::run(gateway, matches))
+        Some(("migrate", matches)) => with_app(matches, Log::Full, migrate),
+        Some(("user", matches)) => with_app(matches, Log::Brief, |app| cli::run(app, matches)),
+        Some(("client", matches)) => {
+            with_app(matches, Log::Brief, |app| cli::client::run(app, matches))
         }
-        Some(("client", matches)) => with_gateway(matches, Log::Brief, |gateway| {
-            cli::client::run(gateway, matches)
-        }),
-        Some(("explain", matches)) => with_gateway(matches, Log::Brief, cli::explain::run),
-        Some(("keys", matches)) => with_gateway(matches, Log::Brief, |gateway| {
-            cli::keys::run(gateway, matches)
-        }),
-        Some(("revocations", matches)) => with_gateway(matches, Log::Brief, cli::revocations::run),
-        Some(("serve", matches)) => with_gateway(matches, Log::Full, serve),
-        _none => with_gateway(&matches, Log::Full, serve),
+        Some(("explain", matches)) => with_app(matches, Log::Brief, cli::explain::run),
+        Some(("keys", matches)) => {
+            with_app(matches, Log::Brief, |app| cli::keys::run(app, matches))
+        }
+        Some(("revocations", matches)) => with_app(matches, Log::Brief, cli::revocations::run),
+        Some(("serve", matches)) => with_app(matches, Log::Full, serve),
+        _none => with_app(&matches, Log::Full, serve),
     }
 }
 
@@ -87,7 +84,7 @@ fn command() -> Command {
         .subcommands(admin.map(|command| command.args(settings())))
         .subcommand(openapi_command())
         .subcommand(settings_command());
-    documented_alone(
+    add_help_with_configuration(
         command,
         "latchkey serve
          latchkey config
@@ -103,7 +100,7 @@ fn serve_command() -> Command {
     let command = Command::new("serve")
         .about("Run the server (the default command)")
         .args(flags);
-    documented_alone(
+    add_help_with_configuration(
         command,
         "latchkey serve
          latchkey serve --listen 0.0.0.0:8000 --log info,latchkey=debug",
@@ -117,7 +114,7 @@ fn migrate_command() -> Command {
         .long_about(
             "Applies the database migrations and exits. `serve` also applies them when it starts.",
         );
-    documented(command, "latchkey migrate")
+    add_help(command, "latchkey migrate")
 }
 
 fn config_command() -> Command {
@@ -127,14 +124,14 @@ fn config_command() -> Command {
             "Prints the effective settings, secrets masked, and validates them without connecting \
              to a store. It exits with 2 if the configuration is invalid.",
         );
-    documented(command, "latchkey config")
+    add_help(command, "latchkey config")
 }
 
 fn openapi_command() -> Command {
     let command = Command::new("openapi")
         .about("Print the OpenAPI document")
         .long_about("Prints the OpenAPI document. It requires no configuration and no store.");
-    documented_alone(command, "latchkey openapi > openapi.json", "")
+    add_help_with_configuration(command, "latchkey openapi > openapi.json", "")
 }
 
 /// Makes `latchkey help settings` print all settings.
@@ -146,7 +143,7 @@ fn settings_command() -> Command {
 }
 
 fn print(text: &str) -> ExitCode {
-    // Fails if the reader has closed the pipe, which is not an error.
+    // Writing fails if the reader has closed the pipe, which is not an error.
     let _ = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
@@ -158,7 +155,7 @@ fn show_settings(source: &Source) -> ExitCode {
         Err(errors) => return reject_configuration(&errors),
     };
     with_runtime(async {
-        match Gateway::new(config) {
+        match App::new(config) {
             Ok(_) => ExitCode::SUCCESS,
             Err(errors) => reject_configuration(&errors),
         }
@@ -177,11 +174,11 @@ fn reject_configuration(errors: &[ConfigError]) -> ExitCode {
     ExitCode::from(INVALID_CONFIGURATION)
 }
 
-/// Reads the settings and runs a command with them.
-fn with_gateway<S: Future<Output = ExitCode>>(
+/// Loads the settings, starts the log, and runs a command.
+fn with_app<S: Future<Output = ExitCode>>(
     matches: &ArgMatches,
     kind: Log,
-    run: impl FnOnce(Arc<Gateway>) -> S,
+    run: impl FnOnce(Arc<App>) -> S,
 ) -> ExitCode {
     let config = match Config::load(&Source::new(matches)) {
         Ok(config) => config,
@@ -189,14 +186,15 @@ fn with_gateway<S: Future<Output = ExitCode>>(
     };
     log::start(&config, kind);
     with_runtime(async {
-        match Gateway::new(config) {
-            Ok(gateway) => run(gateway).await,
+        match App::new(config) {
+            Ok(app) => run(app).await,
             Err(errors) => reject_configuration(&errors),
         }
     })
 }
 
-/// Connections belong to the runtime that opened them, so the server lives inside one runtime.
+/// Runs a future on a new runtime. Connections belong to the runtime that opened them, so the whole
+/// command runs on one.
 fn with_runtime(future: impl Future<Output = ExitCode>) -> ExitCode {
     match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -207,13 +205,13 @@ fn with_runtime(future: impl Future<Output = ExitCode>) -> ExitCode {
     }
 }
 
-fn fail(what: &str, error: &dyn std::error::Error) -> ExitCode {
-    print_error(format!("{what}: {error}"), None);
+fn fail(failure: &str, error: &dyn std::error::Error) -> ExitCode {
+    print_error(format!("{failure}: {error}"), None);
     ExitCode::FAILURE
 }
 
-async fn migrate(gateway: Arc<Gateway>) -> ExitCode {
-    match gateway.migrate().await {
+async fn migrate(app: Arc<App>) -> ExitCode {
+    match app.lifecycle.migrate().await {
         Ok(applied) if applied.is_empty() => print("The database is up to date.\n"),
         Ok(applied) => print(&format!("Applied {}.\n", applied.join(", "))),
         Err(error) => match StartupError::from(error) {
@@ -232,11 +230,11 @@ async fn migrate(gateway: Arc<Gateway>) -> ExitCode {
     }
 }
 
-/// Raises the limit of open files as far as the system allows. Each connection is one, and the
+/// Raises the soft limit of open files to the hard limit. Each connection is an open file, and the
 /// usual soft limit is 1,024.
-fn allow_many_connections() {
+fn raise_open_file_limit() {
     let limit = getrlimit(Resource::Nofile);
-    // If it fails, the limit stays, and the listener lets further clients wait.
+    // If it fails, the limit is unchanged, and further clients wait until a connection closes.
     let _ = setrlimit(
         Resource::Nofile,
         Rlimit {
@@ -246,13 +244,13 @@ fn allow_many_connections() {
     );
 }
 
-async fn serve(gateway: Arc<Gateway>) -> ExitCode {
-    allow_many_connections();
+async fn serve(app: Arc<App>) -> ExitCode {
+    raise_open_file_limit();
     let metrics = match http::metrics::install() {
         Ok(handle) => handle,
         Err(error) => return fail("the metrics can't be set up", &error),
     };
-    let (listen, metrics_listen) = (gateway.config().listen, gateway.config().metrics_listen);
+    let (listen, metrics_listen) = (app.config.listen, app.config.metrics_listen);
     let (Ok(listener), Ok(metrics_listener)) = (
         bind(listen, "LATCHKEY_LISTEN").await,
         bind(metrics_listen, "LATCHKEY_METRICS_LISTEN").await,
@@ -260,9 +258,9 @@ async fn serve(gateway: Arc<Gateway>) -> ExitCode {
         return ExitCode::FAILURE;
     };
     tokio::spawn(http::run_metrics(metrics_listener, metrics));
-    tokio::spawn(gateway.clone().watch_stores());
-    let preparation = prepare(gateway.clone());
-    let service = http::run(listener, gateway, stop_signal());
+    tokio::spawn(app.clone().run_store_monitor());
+    let preparation = prepare(app.clone());
+    let service = http::run(listener, app, stop_signal());
     tokio::select! {
         outcome = service => match outcome {
             Ok(()) => ExitCode::SUCCESS,
@@ -272,7 +270,7 @@ async fn serve(gateway: Arc<Gateway>) -> ExitCode {
     }
 }
 
-/// Listens and logs the address: port 0 selects a free port.
+/// Binds a listener and logs its address, because port 0 selects a free port.
 async fn bind(address: std::net::SocketAddr, variable: &str) -> Result<TcpListener, ()> {
     let listener = TcpListener::bind(address).await.map_err(|error| {
         let hint = format!("set {variable} to another address or port");
@@ -285,28 +283,20 @@ async fn bind(address: std::net::SocketAddr, variable: &str) -> Result<TcpListen
     Ok(listener)
 }
 
-/// Starts the replica beside the listener, which responds "not ready" until then. Returns only if
-/// this replica can't run.
-async fn prepare(gateway: Arc<Gateway>) -> ExitCode {
-    if let Err(error) = gateway.start().await {
+/// Starts the replica and its workers. Returns only if the replica can't run.
+///
+/// The listener is already open, and responds "not ready" until the start has completed.
+async fn prepare(app: Arc<App>) -> ExitCode {
+    if let Err(error) = app.lifecycle.start().await {
         print_error(&error, error.hint());
         return ExitCode::from(INVALID_CONFIGURATION);
     }
     tracing::info!(
         version = latchkey::VERSION,
-        issuer = gateway.config().issuer.as_str(),
+        issuer = app.config.issuer.as_str(),
         "started"
     );
-    let mut workers = JoinSet::new();
-    workers.spawn(gateway.clone().run_lease_worker());
-    workers.spawn(gateway.clone().run_subscription_worker());
-    workers.spawn(gateway.clone().run_probe_worker());
-    workers.spawn(gateway.clone().run_republish_worker());
-    workers.spawn(gateway.clone().run_key_worker());
-    workers.spawn(gateway.clone().run_activity_worker());
-    workers.spawn(gateway.clone().run_denied_events_worker());
-    workers.spawn(gateway.clone().run_cleanup_worker());
-    workers.spawn(gateway.run_mail_worker());
+    let mut workers = app.spawn_workers();
     // No worker returns. If one panics, the process exits and is restarted with all of them.
     workers.join_next().await;
     ExitCode::FAILURE

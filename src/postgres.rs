@@ -1,8 +1,8 @@
-//! The record: PostgreSQL holds everything that must not be lost.
+//! PostgreSQL is the system of record: it stores all data that must not be lost.
 //!
-//! A story takes one `Connection`, which has a deadline and never comes back to the pool in a
-//! doubtful state. Each statement is a file in `sql/queries/`, each file has one function in a
-//! module below.
+//! A use case acquires one `Connection` per transaction. A `Connection` has a deadline, and returns
+//! to the pool only in a known state. Each statement is a file in `sql/queries/`, and each file has
+//! one function in a module below.
 
 mod audit;
 mod batcher;
@@ -19,6 +19,7 @@ mod revocation_log_lock;
 mod revocations;
 mod sessions;
 mod signing_keys;
+mod stored_user;
 mod tls;
 mod token_state;
 mod user_administration;
@@ -30,11 +31,12 @@ use std::{
 };
 
 use deadpool_postgres::{Object, Pool};
+use latchkey_domain::audit::AuditEvent;
 use tokio::time::timeout_at;
 use tokio_postgres::{Row, config::TargetSessionAttrs, error::SqlState, types::ToSql};
 use uuid::Uuid;
 
-pub use crate::postgres::cleanup::{BATCH, ExpiredRows};
+pub use crate::postgres::cleanup::{CLEANUP_BATCH_SIZE, ExpiredRows};
 pub use crate::postgres::email_changes::ConfirmedEmail;
 pub use crate::postgres::email_outbox::{CodeState, DueEmail, EmailTemplate};
 pub use crate::postgres::oauth_clients::{NewClient, StoredClient};
@@ -42,13 +44,14 @@ pub use crate::postgres::personal_access_tokens::{
     NewPersonalAccessToken, PersonalAccessToken, PersonalAccessTokenRow,
 };
 pub use crate::postgres::revocation_log_lock::RebuildLock;
-pub use crate::postgres::user_administration::Changed;
-pub use crate::postgres::users::{Credentials, NewUser, StoredUser};
-pub use audit::{CountedEvent, StoredAuditEvent, tell};
+pub use crate::postgres::stored_user::StoredUser;
+pub use crate::postgres::user_administration::UpdatedUser;
+pub use crate::postgres::users::{Credentials, NewUser};
+pub use audit::{CountedEvent, StoredAuditEvent, log_event};
 pub use items::{ItemChange, StoredItem};
 pub use migrations::MigrationError;
 pub use revocations::StoredRevocation;
-pub use sessions::{Idle, LockedSession, NewSession, Opened, SessionActivity, SessionRow};
+pub use sessions::{CreatedSession, Idle, LockedSession, NewSession, SessionActivity, SessionRow};
 pub use signing_keys::{RevokedKey, SealedKey, StoredKey};
 
 use crate::{
@@ -59,223 +62,212 @@ use crate::{
     },
 };
 use items::{ItemKey, NewItem};
-use pools::{Address, LANE_CONNECTIONS};
+use pools::{BATCH_CONNECTIONS, ConnectionSettings};
 
-/// Parameters of a statement.
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// Networks forget connections on which nothing was said for some minutes, and the last of a pool
-/// may be silent for long.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+/// Idle time before the first TCP keepalive. Firewalls drop connections that are idle for minutes.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 
-/// The record: connections for stories, and lanes for what many callers ask at the same moment.
+/// A connection pool for transactions, and batchers with their own pool for concurrent queries.
 pub struct Postgres {
     pool: Pool,
-    batch_connections: Pool,
+    batch_pool: Pool,
     users: Batcher<Uuid, (), StoredUser>,
     items: Batcher<ItemKey, (), StoredItem>,
     new_items: Batcher<ItemKey, NewItem, StoredItem>,
     token_states: Batcher<TokenLookup, (), RevokedToken>,
     clients: Batcher<Uuid, (), StoredClient>,
-    personal_tokens: Batcher<Uuid, (), PersonalAccessTokenRow>,
+    personal_access_tokens: Batcher<Uuid, (), PersonalAccessTokenRow>,
     timeout: Duration,
-    address: Address,
+    connection_settings: ConnectionSettings,
 }
 
 impl Postgres {
-    /// Reads the address; nothing is connected yet. Some of the connections are for the lanes.
-    /// Errors say what is wrong with the address, never what it is.
+    /// Parses the URL without connecting. Some of the connections are reserved for batchers.
+    ///
+    /// # Errors
+    /// The reason why the URL is invalid. The text never contains the URL, because it can contain a
+    /// password.
     pub fn new(url: &str, connections: usize, timeout: Duration) -> Result<Postgres, String> {
-        let mut settings = tokio_postgres::Config::from_str(&tls::without_foreign_options(url)?)
+        let mut config = tokio_postgres::Config::from_str(&tls::remove_unsupported_options(url)?)
             .map_err(|_| {
-                "must be a URL, for example `postgres://USER:PASSWORD@HOST/DATABASE`".to_owned()
-            })?;
-        settings
-            .connect_timeout(timeout)
-            .application_name("latchkey");
-        // Also what only reads wants the primary: a standby may not know yet what was taken back.
-        settings.target_session_attrs(TargetSessionAttrs::ReadWrite);
+            "must be a URL, for example `postgres://USER:PASSWORD@HOST/DATABASE`".to_owned()
+        })?;
+        config.connect_timeout(timeout).application_name("latchkey");
+        // Reads also require the primary: a standby might not contain recent revocations.
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         if !url.contains("keepalives_idle") {
-            settings.keepalives_idle(KEEPALIVE);
+            config.keepalives_idle(KEEPALIVE_IDLE);
         }
-        let address = Address {
-            tls: tls::connector(&mut settings)?,
-            settings,
+        let connection_settings = ConnectionSettings {
+            tls: tls::build_connector(&mut config)?,
+            config,
         };
-        let connections = connections.saturating_sub(LANE_CONNECTIONS).max(1);
-        let (pool, batch_connections) = (
-            address.connections(connections, timeout)?,
-            address.batch_connections(timeout)?,
-        );
-        let (users, items) = (
-            users::finder(&batch_connections, &pool),
-            items::finder(&batch_connections, &pool),
-        );
-        let (new_items, token_states) = (
-            items::inserter(&batch_connections, &pool),
-            token_state::finder(&batch_connections, &pool),
-        );
-        let (clients, personal_tokens) = (
-            oauth_clients::finder(&batch_connections, &pool),
-            personal_access_tokens::finder(&batch_connections, &pool),
-        );
+        let connections = connections.saturating_sub(BATCH_CONNECTIONS).max(1);
+        let pool = connection_settings.build_pool(connections, timeout)?;
+        let batch_pool = connection_settings.build_batch_pool(timeout)?;
         Ok(Postgres {
+            users: users::build_batcher(&batch_pool, &pool),
+            items: items::build_batcher(&batch_pool, &pool),
+            new_items: items::build_insert_batcher(&batch_pool, &pool),
+            token_states: token_state::build_batcher(&batch_pool, &pool),
+            clients: oauth_clients::build_batcher(&batch_pool, &pool),
+            personal_access_tokens: personal_access_tokens::build_batcher(&batch_pool, &pool),
             pool,
-            batch_connections,
-            users,
-            items,
-            new_items,
-            token_states,
-            clients,
-            personal_tokens,
+            batch_pool,
             timeout,
-            address,
+            connection_settings,
         })
     }
 
-    /// Connections in use and open, for the metrics.
+    /// The numbers of connections in use and of open connections, for the metrics.
     pub fn connections(&self) -> (usize, usize) {
-        let (connections, batch_connections) = (
-            pools::count(&self.pool),
-            pools::count(&self.batch_connections),
-        );
-        (
-            connections.0 + batch_connections.0,
-            connections.1 + batch_connections.1,
-        )
+        let (used, open) = pools::count_connections(&self.pool);
+        let (batch_used, batch_open) = pools::count_connections(&self.batch_pool);
+        (used + batch_used, open + batch_open)
     }
 
-    /// Whether the record answers.
+    /// Checks that PostgreSQL responds within the timeout.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.connection().await?.batch("select 1").await
+        self.connection().await?.batch_execute("select 1").await
     }
 
     async fn connection(&self) -> Result<Connection, Error> {
-        Connection::take(&self.pool, self.deadline()).await
+        Connection::acquire(&self.pool, self.deadline()).await
     }
 
-    /// When what is asked now must be answered.
+    /// The time by which a transaction that starts now must complete.
     fn deadline(&self) -> Instant {
         Instant::now() + self.timeout
     }
 }
 
-/// A connection for one story, with the story's deadline.
+/// A connection with a deadline, for one transaction.
 ///
-/// When a statement is cut short (deadline, hung-up caller, broken server) nobody knows what the
-/// connection will say next, so it is closed instead of going back to the pool; the server then
-/// rolls an open transaction back.
+/// After an interrupted statement (timeout, disconnected client, or server failure) the state of
+/// the connection is unknown. It is then closed instead of recycled, so that the server rolls back
+/// an open transaction.
 struct Connection {
     object: Option<Object>,
     deadline: Instant,
-    doubtful: bool,
+    /// The connection must not be recycled in its current state.
+    must_close: bool,
     in_transaction: bool,
-    /// What the transaction has recorded: the log is told when it is committed, and only then.
-    audited: Vec<AuditEvent>,
+    /// Audit events of the open transaction. They are logged only after the commit.
+    uncommitted_events: Vec<AuditEvent>,
 }
 
 impl Connection {
-    async fn take(pool: &Pool, deadline: Instant) -> Result<Connection, Error> {
+    async fn acquire(pool: &Pool, deadline: Instant) -> Result<Connection, Error> {
         let object = timeout_at(deadline.into(), pool.get())
             .await
-            .map_err(|_| late())?
+            .map_err(|_| timeout_error())?
             .map_err(Error::unavailable)?;
         Ok(Connection {
             object: Some(object),
             deadline,
-            doubtful: false,
+            must_close: false,
             in_transaction: false,
-            audited: Vec::new(),
+            uncommitted_events: Vec::new(),
         })
     }
 
-    async fn all(&mut self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, Error> {
-        self.doubtful = true;
-        let object = self.object.as_ref().expect("held until dropped");
+    async fn query(&mut self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, Error> {
+        self.must_close = true;
+        let object = self.object.as_ref().expect("a connection until drop");
         let query = async {
             object
                 .query(&object.prepare_cached(sql).await?, params)
                 .await
         };
-        let answer = timeout_at(self.deadline.into(), query)
+        let result = timeout_at(self.deadline.into(), query)
             .await
-            .map_err(|_| late())?;
-        self.settle(answer).await
+            .map_err(|_| timeout_error())?;
+        self.finish_statement(result).await
     }
 
-    async fn first(&mut self, sql: &'static str, params: Params<'_>) -> Result<Option<Row>, Error> {
-        Ok(self.all(sql, params).await?.into_iter().next())
+    async fn query_first(
+        &mut self,
+        sql: &'static str,
+        params: Params<'_>,
+    ) -> Result<Option<Row>, Error> {
+        Ok(self.query(sql, params).await?.into_iter().next())
     }
 
-    /// The number of rows that a statement changed.
-    async fn change(&mut self, sql: &'static str, params: Params<'_>) -> Result<u64, Error> {
-        self.doubtful = true;
-        let object = self.object.as_ref().expect("held until dropped");
+    /// Executes a statement and returns the number of changed rows.
+    async fn execute(&mut self, sql: &'static str, params: Params<'_>) -> Result<u64, Error> {
+        self.must_close = true;
+        let object = self.object.as_ref().expect("a connection until drop");
         let query = async {
             object
                 .execute(&object.prepare_cached(sql).await?, params)
                 .await
         };
-        let answer = timeout_at(self.deadline.into(), query)
+        let result = timeout_at(self.deadline.into(), query)
             .await
-            .map_err(|_| late())?;
-        self.settle(answer).await
+            .map_err(|_| timeout_error())?;
+        self.finish_statement(result).await
     }
 
     async fn begin(&mut self) -> Result<(), Error> {
-        self.batch("begin").await?;
+        self.batch_execute("begin").await?;
         self.in_transaction = true;
-        self.doubtful = true;
+        self.must_close = true;
         Ok(())
     }
 
-    /// The log is told of the event as soon as it stands.
-    fn audited(&mut self, event: &AuditEvent) {
+    /// Logs the event after the commit, or immediately outside of a transaction.
+    fn log_after_commit(&mut self, event: &AuditEvent) {
         match self.in_transaction {
-            true => self.audited.push(event.clone()),
-            false => audit::tell(event),
+            true => self.uncommitted_events.push(event.clone()),
+            false => audit::log_event(event),
         }
     }
 
     async fn commit(&mut self) -> Result<(), Error> {
-        self.batch("commit").await?;
+        self.batch_execute("commit").await?;
         self.in_transaction = false;
-        self.doubtful = false;
-        self.audited.drain(..).for_each(|event| audit::tell(&event));
+        self.must_close = false;
+        self.uncommitted_events
+            .drain(..)
+            .for_each(|event| audit::log_event(&event));
         Ok(())
     }
 
     async fn roll_back(&mut self) -> Result<(), Error> {
         self.in_transaction = false;
-        self.audited.clear();
-        self.batch("rollback").await
+        self.uncommitted_events.clear();
+        self.batch_execute("rollback").await
     }
 
-    async fn batch(&mut self, sql: &'static str) -> Result<(), Error> {
-        self.doubtful = true;
-        let object = self.object.as_ref().expect("held until dropped");
-        let answer = timeout_at(self.deadline.into(), object.batch_execute(sql))
+    async fn batch_execute(&mut self, sql: &'static str) -> Result<(), Error> {
+        self.must_close = true;
+        let object = self.object.as_ref().expect("a connection until drop");
+        let result = timeout_at(self.deadline.into(), object.batch_execute(sql))
             .await
-            .map_err(|_| late())?;
-        self.doubtful = self.in_transaction || answer.as_ref().is_err_and(is_broken);
-        answer.map_err(Error::from)
+            .map_err(|_| timeout_error())?;
+        self.must_close = self.in_transaction || result.as_ref().is_err_and(is_broken);
+        result.map_err(Error::from)
     }
 
-    /// After an answer: a refused statement ends its transaction, a broken server ends the
-    /// connection.
-    async fn settle<T>(&mut self, answer: Result<T, tokio_postgres::Error>) -> Result<T, Error> {
-        let broken = answer.as_ref().is_err_and(is_broken);
-        if answer.is_err() && self.in_transaction && !broken {
+    /// Rolls back after a failed statement. A broken connection is closed on drop instead.
+    async fn finish_statement<T>(
+        &mut self,
+        result: Result<T, tokio_postgres::Error>,
+    ) -> Result<T, Error> {
+        let broken = result.as_ref().is_err_and(is_broken);
+        if result.is_err() && self.in_transaction && !broken {
             self.roll_back().await?;
         }
-        self.doubtful = self.in_transaction || broken;
-        answer.map_err(Error::from)
+        self.must_close = self.in_transaction || broken;
+        result.map_err(Error::from)
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some(object) = self.object.take().filter(|_| self.doubtful) {
+        if let Some(object) = self.object.take().filter(|_| self.must_close) {
             drop(Object::take(object));
         }
     }
@@ -283,17 +275,19 @@ impl Drop for Connection {
 
 impl From<tokio_postgres::Error> for Error {
     fn from(error: tokio_postgres::Error) -> Error {
-        let constraint = error.as_db_error().and_then(|answer| answer.constraint());
+        let constraint = error
+            .as_db_error()
+            .and_then(|db_error| db_error.constraint());
         match constraint {
             Some("users_username_key") => Error::UsernameTaken,
             Some("users_email_key") => Error::EmailTaken,
-            // The caller's account was deleted after the check.
+            // The user was deleted after the token check.
             Some("items_user_id_fkey") => Error::TokenRevoked,
             Some("users_username_or_email") => Error::invalid_field(
                 "username",
                 "is required because the user has no email address",
             ),
-            // Somebody holds a row for longer than this connection waits for one.
+            // Another transaction has locked a row for longer than `lock_timeout`.
             _other if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Error::Busy,
             _other if is_outage(&error) => Error::unavailable(error),
             _other => Error::internal(error),
@@ -301,14 +295,14 @@ impl From<tokio_postgres::Error> for Error {
     }
 }
 
-/// The connection is of no more use, also because it ended up on a server that may not write (after
-/// a failover, 25006).
+/// Whether the connection is unusable, for example because its server became read-only (25006) in a
+/// failover.
 fn is_broken(error: &tokio_postgres::Error) -> bool {
     error.is_closed() || error.as_db_error().is_none() || is_outage(error)
 }
 
-/// The server cannot answer now; asking again later may help. Classes 08, 53 and 57 of the SQLSTATE
-/// codes, and 25006.
+/// Whether the server is temporarily unavailable, so that a retry might succeed: no SQLSTATE, its
+/// classes 08, 53, and 57, or 25006.
 fn is_outage(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         None => true,
@@ -321,24 +315,23 @@ fn is_outage(error: &tokio_postgres::Error) -> bool {
     }
 }
 
-/// Tells a story once more when the server had to break a deadlock by failing it (40P01).
+/// Retries a transaction once on deadlock (SQLSTATE 40P01).
 macro_rules! retry_on_deadlock {
-    ($story:expr) => {
-        match $story {
-            outcome if $crate::postgres::met_deadlock(&outcome) => $story,
-            outcome => outcome,
+    ($transaction:expr) => {
+        match $transaction {
+            result if $crate::postgres::is_deadlock(&result) => $transaction,
+            result => result,
         }
     };
 }
-use latchkey_domain::audit::AuditEvent;
 use retry_on_deadlock;
 
-fn met_deadlock<T>(outcome: &Result<T, Error>) -> bool {
-    let source = outcome.as_ref().err().and_then(std::error::Error::source);
+fn is_deadlock<T>(result: &Result<T, Error>) -> bool {
+    let source = result.as_ref().err().and_then(std::error::Error::source);
     let cause = source.and_then(|source| source.downcast_ref::<tokio_postgres::Error>());
     cause.and_then(tokio_postgres::Error::code) == Some(&SqlState::T_R_DEADLOCK_DETECTED)
 }
 
-fn late() -> Error {
+fn timeout_error() -> Error {
     Error::unavailable("PostgreSQL timed out")
 }

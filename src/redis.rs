@@ -6,6 +6,7 @@
 //! a cluster.
 
 mod codes;
+mod members;
 mod rate_limits;
 mod revocation_log;
 mod revocations;
@@ -20,50 +21,55 @@ use redis::{AsyncConnectionConfig, Client, FromRedisValue, IntoConnectionInfo};
 use uuid::Uuid;
 
 pub use crate::redis::revocation_log::{
-    BeginOutcome, JoinOutcome, LogMember, LogNotification, LogPage, RenewOutcome,
+    BeginOutcome, JoinOutcome, LogNotification, LogPage, RenewOutcome,
 };
-pub use codes::{Registered, Reservation};
+pub use codes::{CodeRegistration, Reservation};
+pub use members::LogMember;
 pub use revocations::{AppendOutcome, LookupOutcome, PublishedEntries};
 use script::Script;
 pub use sessions::{RefreshPolicy, RotatedSession, Rotation, StoredSession};
-use shared::Shared;
+use shared::SharedConnection;
 
 use crate::error::Error;
 
-/// Exclusive connections of the mail worker and of recovery, which are no hot paths.
+/// Maximum number of exclusive connections. Only the scripts of one-time codes use them.
 const POOL_SIZE: usize = 4;
 
 /// Connections to Redis.
 pub struct Redis {
-    /// One connection for everything hot: commands of all requests share its round trips.
-    shared: Shared,
-    /// One for leases alone: nobody's long answer keeps them waiting.
-    leases: Shared,
-    /// Makes connections that listen.
+    /// The connection for frequent operations. Concurrent commands share its round trips.
+    shared: SharedConnection,
+    /// A connection for leases only, so that a large response never delays a renewal.
+    leases: SharedConnection,
+    /// Opens connections for subscriptions.
     client: Client,
-    /// Connections for one at a time. Each checkout costs two more round trips, so nothing hot is
-    /// here.
+    /// Exclusive connections. Each checkout costs two additional round trips, so frequent
+    /// operations don't use the pool.
     pool: Pool,
     timeout: Duration,
     prefix: String,
 }
 
 impl Redis {
-    /// Reads the address; nothing is connected yet. Errors say what is wrong with the address,
-    /// never what it is.
+    /// Parses the URL without connecting.
+    ///
+    /// # Errors
+    /// The reason why the URL is invalid. The text never contains the URL, because it can contain a
+    /// password.
     pub fn new(url: &str, prefix: &str, timeout: Duration) -> Result<Redis, String> {
-        let wrong = |_| "must be a URL, for example `redis://USER:PASSWORD@HOST`".to_owned();
-        let info = url.into_connection_info().map_err(wrong)?;
-        // Without this every small command may wait 40 ms for the acknowledgement of the one
-        // before.
+        let url_error = |_| "must be a URL, for example `redis://USER:PASSWORD@HOST`".to_owned();
+        let info = url.into_connection_info().map_err(url_error)?;
+        // With Nagle's algorithm, a small command might wait 40 ms for the acknowledgment of the
+        // previous one.
         let tcp = info.tcp_settings().clone().set_nodelay(true);
         let info = info.set_tcp_settings(tcp);
-        // The driver keeps no time: everything below has a timeout of ours around it, and two would
-        // be two timers.
+        // The driver's timeouts are off: the functions below have timeouts of their own, and a
+        // second timer per command would only cost time.
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None);
-        let manager = Manager::new_with_config(info.clone(), settings.clone()).map_err(wrong)?;
+        let manager =
+            Manager::new_with_config(info.clone(), settings.clone()).map_err(url_error)?;
         let timeouts = Timeouts {
             wait: Some(timeout),
             create: Some(timeout),
@@ -74,9 +80,9 @@ impl Redis {
             .timeouts(timeouts)
             .runtime(Runtime::Tokio1);
         let pool = pool.build().map_err(|_| "cannot be pooled".to_owned())?;
-        let client = Client::open(info).map_err(wrong)?;
-        let shared = Shared::new(client.clone(), settings.clone(), timeout);
-        let leases = Shared::new(client.clone(), settings, timeout);
+        let client = Client::open(info).map_err(url_error)?;
+        let shared = SharedConnection::new(client.clone(), settings.clone(), timeout);
+        let leases = SharedConnection::new(client.clone(), settings, timeout);
         Ok(Redis {
             shared,
             leases,
@@ -87,9 +93,9 @@ impl Redis {
         })
     }
 
-    /// Whether Redis answers.
+    /// Checks that Redis responds within the timeout.
     pub async fn ping(&self) -> Result<(), Error> {
-        self.shared.ask(&redis::cmd("PING")).await.map(drop)
+        self.shared.run_command(&redis::cmd("PING")).await.map(drop)
     }
 
     async fn run<T: FromRedisValue>(
@@ -98,32 +104,32 @@ impl Redis {
         keys: &[String],
         args: &[&[u8]],
     ) -> Result<T, Error> {
-        let answer = self.shared.run(script, keys, args).await?;
-        T::from_redis_value(answer).map_err(|_| script.unknown_answer())
+        let result = self.shared.run_script(script, keys, args).await?;
+        T::from_redis_value(result).map_err(|_| script.unknown_result())
     }
 
-    /// Like [`Redis::run`], on a connection of its own.
-    async fn run_apart<T: FromRedisValue>(
+    /// Like [`Redis::run`], on an exclusive connection.
+    async fn run_exclusive<T: FromRedisValue>(
         &self,
         script: &Script,
         keys: &[String],
         args: &[&[u8]],
     ) -> Result<T, Error> {
-        let story = async {
+        let call = async {
             let mut connection = self.pool.get().await.map_err(Error::unavailable)?;
-            let answer = script.call(&mut *connection, keys, args).await;
-            if answer.as_ref().is_err_and(shared::makes_doubtful) {
+            let result = script.invoke(&mut *connection, keys, args).await;
+            if result.as_ref().is_err_and(shared::must_reconnect) {
                 drop(deadpool_redis::Connection::take(connection));
             }
-            answer.map_err(failure)
+            result.map_err(redis_error)
         };
-        let answer = tokio::time::timeout(self.timeout, story)
+        let result = tokio::time::timeout(self.timeout, call)
             .await
-            .map_err(|_| late())??;
-        T::from_redis_value(answer).map_err(|_| script.unknown_answer())
+            .map_err(|_| timeout_error())??;
+        T::from_redis_value(result).map_err(|_| script.unknown_result())
     }
 
-    fn account_key(&self, sub: Uuid) -> String {
+    fn user_key(&self, sub: Uuid) -> String {
         format!("{}:{{{sub}}}:user", self.prefix)
     }
 
@@ -132,20 +138,20 @@ impl Redis {
     }
 }
 
-/// Redis answering OOM, LOADING, BUSY, READONLY or MASTERDOWN counts as down; so does everything
-/// that is no answer.
-fn failure(error: redis::RedisError) -> Error {
+/// Every error means that Redis is unavailable, including the replies `OOM`, `LOADING`, `BUSY`,
+/// `READONLY`, and `MASTERDOWN`.
+fn redis_error(error: redis::RedisError) -> Error {
     Error::unavailable(error)
 }
 
-fn late() -> Error {
+fn timeout_error() -> Error {
     Error::unavailable("Redis timed out")
 }
 
-fn bytes(args: &[String]) -> Vec<&[u8]> {
+fn to_byte_args(args: &[String]) -> Vec<&[u8]> {
     args.iter().map(String::as_bytes).collect()
 }
 
-fn milliseconds(seconds: u64) -> String {
+fn to_milliseconds(seconds: u64) -> String {
     (seconds * 1000).to_string()
 }

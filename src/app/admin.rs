@@ -1,6 +1,6 @@
-//! Administration.
+//! Administration of users and OAuth clients, by administrators and by the operator.
 
-pub mod change_user;
+mod change_user;
 pub mod oauth_clients;
-pub mod operator;
+mod operator;
 pub mod users;

@@ -1,11 +1,18 @@
-//! What happened, and to whom it is shown.
+//! Use cases: list audit events, and record denied operations.
 //!
-//! What changes the record is recorded with that change, in one transaction, and told to the log
-//! when it is committed. What changes nothing, because it was refused, is told to the log at once
-//! and counted here: rows of the record are for a minute each, so that whoever guesses passwords
-//! fills no disk. Counts are written within a second; a replica that is killed takes at most that
-//! second along.
+//! A change and its audit event are stored in one transaction, and the event is logged after the
+//! commit. A denied operation changes nothing, so its event is logged immediately and counted here.
+//! Equal denied events within a minute share one row, so that an attacker who guesses passwords
+//! doesn't fill the disk. Counts are written within a second. If a replica is killed, at most the
+//! counts of that second are lost.
 
+pub use crate::postgres::StoredAuditEvent;
+
+use crate::{
+    app::{clock::Clock, origin::Origin},
+    error::{Chain, Error},
+    postgres::{self, CountedEvent, Postgres},
+};
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard},
@@ -20,112 +27,117 @@ use latchkey_domain::{
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::{
-    app::{Gateway, Origin},
-    error::{Chain, Error},
-    postgres::{self, CountedEvent, StoredAuditEvent},
-};
+/// The delay before each write, so that one statement writes many counts.
+const WRITE_DELAY: Duration = Duration::from_millis(500);
 
-/// Between two writes.
-const WRITE_INTERVAL: Duration = Duration::from_millis(500);
-
-/// Rows of a minute, and rows that may wait. Beyond, what is refused is counted without saying to
-/// whom and from where: neither disk nor memory grows with what strangers do.
+/// New rows per minute, and rows that can wait to be written. Beyond this number, denied events are
+/// counted without user and origin, so that an attacker can fill neither the disk nor the memory.
 const MAX_ROWS_PER_MINUTE: usize = 5_000;
 
-/// Rows of one write.
+/// Rows per statement.
 const ROWS_PER_WRITE: usize = 1_000;
 
-/// What was refused and waits to be written, by the id of its row.
+/// Lists audit events, and records denied operations.
+pub struct Audit {
+    pub(super) postgres: Arc<Postgres>,
+    pub(super) clock: Arc<Clock>,
+    pub(super) denied_events: DeniedEvents,
+}
+
+/// Counts of denied events that wait to be written.
 #[derive(Default)]
 pub struct DeniedEvents {
     state: Mutex<PendingEvents>,
-    bell: Notify,
-    /// Held while a batch is neither waiting nor written.
+    /// Notified when an event was added.
+    ready: Notify,
+    /// Held from taking a batch until it is written or returned.
     writing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct PendingEvents {
+    /// By the ID of the row.
     waiting: HashMap<Uuid, CountedEvent>,
-    /// The minute that goes on, in ms since the epoch, and its rows.
+    /// The start of the current minute, in milliseconds since the Unix epoch.
     minute: u64,
+    /// The rows of the current minute, including those that are already written.
     rows: HashSet<Uuid>,
 }
 
 impl PendingEvents {
-    /// Whether there is a row with this id, or room for one.
-    fn has_room(&mut self, minute: u64, id: Uuid) -> bool {
+    /// Reserves a row for an event, and returns whether the event can have it.
+    fn reserve_row(&mut self, minute: u64, id: Uuid) -> bool {
         if minute != self.minute {
             self.minute = minute;
             self.rows.clear();
         }
-        let known = self.rows.contains(&id) || self.waiting.contains_key(&id);
-        if known || self.rows.len().max(self.waiting.len()) >= MAX_ROWS_PER_MINUTE {
-            return known;
+        let is_known = self.rows.contains(&id) || self.waiting.contains_key(&id);
+        if is_known || self.rows.len().max(self.waiting.len()) >= MAX_ROWS_PER_MINUTE {
+            return is_known;
         }
         self.rows.insert(id)
     }
 
-    fn add(&mut self, rate_limited: CountedEvent) {
-        let count = rate_limited.count;
+    /// Adds the count to that of the same row.
+    fn merge(&mut self, counted: CountedEvent) {
+        let count = counted.count;
         self.waiting
-            .entry(rate_limited.id)
-            .and_modify(|known| known.count += count)
-            .or_insert(rate_limited);
+            .entry(counted.id)
+            .and_modify(|existing| existing.count += count)
+            .or_insert(counted);
     }
 }
 
 impl DeniedEvents {
-    /// Counts an event of this moment (ms since the epoch).
-    fn note(&self, event: AuditEvent, moment: u64) {
-        let minute = minute(moment);
-        let rate_limited = |event: AuditEvent| CountedEvent {
+    /// Counts an event that occurred at this time, in milliseconds since the Unix epoch.
+    fn add(&self, event: AuditEvent, at_ms: u64) {
+        let minute = minute(at_ms);
+        let count_once = |event: AuditEvent| CountedEvent {
             id: event.id_in_minute(minute),
             event,
             count: 1,
         };
-        let mut one = rate_limited(event);
-        let mut state = self.state();
-        if !state.has_room(minute, one.id) {
-            one = rate_limited(AuditEvent::new(
-                one.event.kind,
+        let mut counted = count_once(event);
+        let mut state = self.lock();
+        if !state.reserve_row(minute, counted.id) {
+            counted = count_once(AuditEvent::new(
+                counted.event.kind,
                 Actor::Unauthenticated,
                 None,
             ));
         }
-        state.add(one);
+        state.merge(counted);
         drop(state);
-        self.bell.notify_one();
+        self.ready.notify_one();
     }
 
-    /// Takes what waits, at most one batch.
+    /// Removes at most one batch.
     fn take(&self) -> Vec<CountedEvent> {
-        let waiting = &mut self.state().waiting;
+        let waiting = &mut self.lock().waiting;
         let ids: Vec<Uuid> = waiting.keys().take(ROWS_PER_WRITE).copied().collect();
         ids.iter().filter_map(|id| waiting.remove(id)).collect()
     }
 
-    /// If the write was made after all, and only its answer came too late, these are counted twice.
-    fn put_back(&self, batch: Vec<CountedEvent>) {
-        let mut state = self.state();
-        batch
-            .into_iter()
-            .for_each(|rate_limited| state.add(rate_limited));
+    /// Returns a batch that couldn't be written to the waiting events.
+    ///
+    /// If the statement was committed and only its response was lost, the batch is counted twice.
+    fn return_batch(&self, batch: Vec<CountedEvent>) {
+        let mut state = self.lock();
+        batch.into_iter().for_each(|counted| state.merge(counted));
     }
 
-    fn state(&self) -> MutexGuard<'_, PendingEvents> {
-        self.state.lock().expect("nothing panics while it is held")
+    fn lock(&self) -> MutexGuard<'_, PendingEvents> {
+        self.state.lock().expect("no holder panics")
     }
 }
 
 impl Origin {
-    /// Something that came from here.
+    /// Creates an audit event with this origin.
     pub(crate) fn event(&self, kind: EventKind, actor: Actor, user: Option<Uuid>) -> AuditEvent {
         AuditEvent::new(kind, actor, user).from(&self.address.to_string(), self.agent.as_deref())
     }
 
-    /// Something that the caller did to the own account, from here.
+    /// Creates an audit event of the caller about the caller's own user, with this origin.
     pub(crate) fn self_event(&self, kind: EventKind, caller: &Claims) -> AuditEvent {
         let event = self.event(kind, Actor::User(caller.sub), Some(caller.sub));
         match caller.sid {
@@ -135,17 +147,18 @@ impl Origin {
     }
 }
 
-/// A page of what happened to an account.
+/// A page of the audit events of a user.
 pub struct AuditEventPage {
-    /// The events, the newest first.
+    /// The events in descending order of time.
     pub events: Vec<StoredAuditEvent>,
-    /// Where the next page goes on, if there is one.
+    /// The cursor of the next page; `None` for the last page.
     pub next: Option<String>,
 }
 
-impl Gateway {
-    /// What happened to the caller's own account. Where others did it, it does not say from where,
-    /// nor which of them.
+impl Audit {
+    /// Returns a page of the caller's audit events.
+    ///
+    /// If an administrator or the operator caused an event, it contains no actor ID and no origin.
     ///
     /// # Errors
     /// `unavailable`.
@@ -154,34 +167,34 @@ impl Gateway {
         caller: &Claims,
         page: Page,
     ) -> Result<AuditEventPage, Error> {
-        let mut page = self.audit_page(caller.sub, page).await?;
+        let mut page = self.list_page(caller.sub, page).await?;
         page.events
             .iter_mut()
             .for_each(|event| redact_admin(event, caller.sub));
         Ok(page)
     }
 
-    /// What happened to any account, also after its end.
+    /// Returns a page of the audit events of any user, including a deleted user.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn list_audit_events_of_user(
+    pub async fn list_user_audit_events(
         &self,
         user: Uuid,
         page: Page,
     ) -> Result<AuditEventPage, Error> {
-        let found = self.audit_page(user, page).await?;
-        if found.events.is_empty()
+        let event_page = self.list_page(user, page).await?;
+        if event_page.events.is_empty()
             && page.after.is_nil()
             && self.postgres.find_user(user).await?.is_none()
         {
             return Err(Error::NotFound);
         }
-        Ok(found)
+        Ok(event_page)
     }
 
-    async fn audit_page(&self, user: Uuid, page: Page) -> Result<AuditEventPage, Error> {
-        // Nothing was seen yet: before all that there is, and it is read downwards.
+    async fn list_page(&self, user: Uuid, page: Page) -> Result<AuditEventPage, Error> {
+        // The list is in descending order, so the first page starts below the largest ID.
         let before = if page.after.is_nil() {
             Uuid::max()
         } else {
@@ -196,55 +209,56 @@ impl Gateway {
         Ok(AuditEventPage { events, next })
     }
 
-    /// Tells of something that was refused: the log at once, the record within a second. There the
-    /// network stands for the address, so that nobody makes a row of each of the addresses that are
-    /// his.
+    /// Logs a denied operation immediately, and counts it in PostgreSQL within a second.
+    ///
+    /// The row contains the network instead of the IP address. Otherwise an attacker could create a
+    /// row for each address of a network.
     pub(crate) fn record_denied(&self, event: AuditEvent, origin: &Origin) {
-        postgres::tell(&event);
+        postgres::log_event(&event);
         self.denied_events
-            .note(event.from(&origin.network(), None), self.clock.now_ms());
+            .add(event.from(&origin.network(), None), self.clock.now_ms());
     }
 
-    /// Writes what was refused until the process ends.
+    /// Writes denied events until the process exits.
     pub async fn run_denied_events_worker(self: Arc<Self>) {
-        let mut failing = false;
+        let mut is_failing = false;
         loop {
-            self.denied_events.bell.notified().await;
-            tokio::time::sleep(WRITE_INTERVAL).await;
+            self.denied_events.ready.notified().await;
+            tokio::time::sleep(WRITE_DELAY).await;
             match self.write_denied_events().await {
-                Ok(()) => failing = false,
+                Ok(()) => is_failing = false,
                 Err(error) => {
-                    if !std::mem::replace(&mut failing, true) {
+                    if !std::mem::replace(&mut is_failing, true) {
                         tracing::warn!(
                             error = %Chain(&error),
                             "writing denied events failed; retrying"
                         );
                     }
-                    self.denied_events.bell.notify_one();
+                    self.denied_events.ready.notify_one();
                 }
             }
         }
     }
 
-    /// Writes all that waits, also what a write under way could not.
+    /// Writes all waiting events, including those that a concurrent write returns.
     pub(crate) async fn write_denied_events(&self) -> Result<(), Error> {
-        let _alone = self.denied_events.writing.lock().await;
+        let _guard = self.denied_events.writing.lock().await;
         loop {
             let batch = self.denied_events.take();
             if batch.is_empty() {
                 return Ok(());
             }
             if let Err(error) = self.postgres.count_events(&batch).await {
-                self.denied_events.put_back(batch);
+                self.denied_events.return_batch(batch);
                 return Err(error);
             }
         }
     }
 }
 
-/// What an administrator or the operator did is shown, but not who and from where.
-fn redact_admin(event: &mut StoredAuditEvent, owner: Uuid) {
-    if event.actor_id != Some(owner) && !Actor::is_visible_to_owner(&event.actor) {
+/// Removes the actor ID and the origin if an administrator or the operator caused the event.
+fn redact_admin(event: &mut StoredAuditEvent, user_id: Uuid) {
+    if event.actor_id != Some(user_id) && !Actor::is_visible_to_owner(&event.actor) {
         (event.actor_id, event.address, event.agent) = (None, None, None);
     }
 }
@@ -253,7 +267,7 @@ fn redact_admin(event: &mut StoredAuditEvent, owner: Uuid) {
 mod tests {
     use super::*;
 
-    fn refused(user: u128) -> AuditEvent {
+    fn denied_event(user: u128) -> AuditEvent {
         AuditEvent::new(
             EventKind::SignInFailed,
             Actor::Unauthenticated,
@@ -263,59 +277,62 @@ mod tests {
     }
 
     #[test]
-    fn what_is_alike_is_one_row_and_what_could_not_be_written_is_added_again() {
+    fn failed_write_keeps_one_row_per_event_and_minute() {
         let denied_events = DeniedEvents::default();
-        denied_events.note(refused(1), 60_000);
-        denied_events.note(refused(1), 119_999);
-        denied_events.note(refused(1), 120_000);
+        denied_events.add(denied_event(1), 60_000);
+        denied_events.add(denied_event(1), 119_999);
+        denied_events.add(denied_event(1), 120_000);
         let batch = denied_events.take();
-        denied_events.note(refused(1), 60_001);
-        denied_events.put_back(batch);
+        denied_events.add(denied_event(1), 60_001);
+        denied_events.return_batch(batch);
         let mut counts: Vec<i64> = denied_events
             .take()
             .iter()
-            .map(|rate_limited| rate_limited.count)
+            .map(|counted| counted.count)
             .collect();
         counts.sort_unstable();
         assert_eq!(counts, [1, 3]);
     }
 
-    fn drained(denied_events: &DeniedEvents) -> Vec<CountedEvent> {
+    fn take_all(denied_events: &DeniedEvents) -> Vec<CountedEvent> {
         let batches =
             std::iter::repeat_with(|| denied_events.take()).take_while(|batch| !batch.is_empty());
         batches.flatten().collect()
     }
 
     #[test]
-    fn rows_are_bounded_in_memory_and_by_the_minute_and_nothing_is_uncounted() {
+    fn row_limit_bounds_rows_and_keeps_all_counts() {
         let denied_events = DeniedEvents::default();
         let mut rows = Vec::new();
         for user in 0..20_000 {
-            denied_events.note(refused(user), 60_000);
-            assert!(denied_events.state().waiting.len() <= MAX_ROWS_PER_MINUTE + 1);
-            // Written now and then, which makes no room within the minute.
+            denied_events.add(denied_event(user), 60_000);
+            assert!(denied_events.lock().waiting.len() <= MAX_ROWS_PER_MINUTE + 1);
+            // A write frees memory, but doesn't raise the limit of the minute.
             if user % 3_000 == 0 {
-                rows.extend(drained(&denied_events));
+                rows.extend(take_all(&denied_events));
             }
         }
-        // Those that are known are still told apart.
-        denied_events.note(refused(1), 60_000);
-        rows.extend(drained(&denied_events));
+        // An event that has a row is still counted there.
+        denied_events.add(denied_event(1), 60_000);
+        rows.extend(take_all(&denied_events));
         let ids: HashSet<Uuid> = rows.iter().map(|row| row.id).collect();
         assert_eq!(ids.len(), MAX_ROWS_PER_MINUTE + 1);
-        let nobodys = rows
+        let anonymous_count = rows
             .iter()
             .filter(|row| row.event.user.is_none())
             .map(|row| row.count)
             .sum::<i64>();
         assert_eq!(
-            (rows.iter().map(|row| row.count).sum::<i64>(), nobodys),
+            (
+                rows.iter().map(|row| row.count).sum::<i64>(),
+                anonymous_count
+            ),
             (20_001, 15_000)
         );
-        denied_events.note(refused(30_000), 120_000);
+        denied_events.add(denied_event(30_000), 120_000);
         assert!(
-            drained(&denied_events)[0].event.user.is_some(),
-            "another minute has room"
+            take_all(&denied_events)[0].event.user.is_some(),
+            "the next minute has its own limit"
         );
     }
 }

@@ -1,5 +1,6 @@
-//! The wall clock, which never runs backwards here: a token that has expired once does not live
-//! again because somebody set the clock.
+//! The clocks: a wall clock that never runs backward, and a clock that counts suspension.
+//!
+//! If the system clock is set to an earlier time, an expired token must not become valid again.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -10,12 +11,12 @@ use latchkey_domain::revocation::lease::BootTime;
 use rustix::time::{ClockId, clock_gettime};
 use time::OffsetDateTime;
 
-/// Milliseconds since the epoch, the latest that was seen.
+/// A monotonic wall clock. It stores the latest time that was read, in ms since the epoch.
 #[derive(Default)]
 pub struct Clock(AtomicU64);
 
 impl Clock {
-    /// Milliseconds since the epoch.
+    /// Returns the milliseconds since the epoch.
     pub fn now_ms(&self) -> u64 {
         let read = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -24,28 +25,29 @@ impl Clock {
         self.0.fetch_max(read, Ordering::Relaxed).max(read)
     }
 
-    /// Seconds since the epoch, as tokens count them.
+    /// Returns the seconds since the epoch, the unit of times in tokens (`NumericDate`, RFC 7519).
     pub fn now(&self) -> u64 {
         self.now_ms() / 1000
     }
 }
 
-/// A clock that never stops, not even while the machine is suspended: leases are counted by it.
-pub fn uptime() -> BootTime {
-    // On macOS the monotonic clock counts sleep; on Linux it does not.
+/// Returns the time since boot, including suspension. Leases are measured with it, because a lease
+/// must expire while the machine is suspended.
+pub fn boot_time() -> BootTime {
+    // On macOS, the monotonic clock includes suspension; on Linux, it doesn't.
     #[cfg(target_os = "linux")]
     let id = ClockId::Boottime;
     #[cfg(not(target_os = "linux"))]
     let id = ClockId::Monotonic;
     let now = clock_gettime(id);
     let (seconds, nanoseconds) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
-    // Of a clock that begins with the machine, neither is negative.
+    // The clock starts at boot, so neither value is negative.
     seconds.unwrap_or(0) * 1_000_000_000 + nanoseconds.unwrap_or(0)
 }
 
-/// A moment in milliseconds, as the record stores it. One that no calendar has is the epoch: long
-/// over.
-pub fn moment(milliseconds: u64) -> OffsetDateTime {
+/// Converts milliseconds since the epoch to a timestamp for PostgreSQL. Out-of-range values become
+/// the epoch, so that they count as expired.
+pub fn timestamp_from_ms(milliseconds: u64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(milliseconds) * 1_000_000)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
@@ -55,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_never_runs_backwards() {
+    fn wall_clock_never_runs_backward() {
         let clock = Clock(AtomicU64::new(u64::MAX - 1));
         assert_eq!(clock.now_ms(), u64::MAX - 1);
     }

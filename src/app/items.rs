@@ -1,36 +1,40 @@
-//! One's own items.
+//! Use cases: create, get, list, update, and delete the caller's items.
 
+pub use crate::postgres::StoredItem;
+
+use crate::{
+    error::Error,
+    postgres::{ItemChange, Postgres},
+};
 use latchkey_domain::{
     access_token::Claims,
     item::{Description, IfMatch, ItemName},
     page::Page,
 };
+use std::sync::Arc;
 use uuid::Uuid;
 
-use crate::{
-    app::Gateway,
-    error::Error,
-    postgres::{ItemChange, StoredItem},
-};
+/// Manages the items of users.
+pub struct Items {
+    pub(super) postgres: Arc<Postgres>,
+}
 
-/// A page of items, and the cursor of the next page if there is one.
+/// A page of items.
 pub struct ItemPage {
-    /// The items, by id ascending.
+    /// The items in ascending order of ID.
     pub items: Vec<StoredItem>,
-    /// Where to go on.
+    /// The cursor of the next page; `None` for the last page.
     pub next: Option<String>,
 }
 
-/// What changes: `None` leaves a member as it is, `Some(None)` clears it.
+/// A change of an item: `None` keeps a field, `Some(None)` clears it.
 pub struct ItemPatch {
-    /// The name.
     pub name: Option<ItemName>,
-    /// The description.
     pub description: Option<Option<Description>>,
 }
 
-impl Gateway {
-    /// A new item of the caller's.
+impl Items {
+    /// Creates an item of the caller.
     ///
     /// # Errors
     /// `token_revoked`, `unavailable`.
@@ -50,7 +54,7 @@ impl Gateway {
             .await
     }
 
-    /// One item of the caller's.
+    /// Returns an item of the caller.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
@@ -61,7 +65,7 @@ impl Gateway {
             .ok_or(Error::NotFound)
     }
 
-    /// A page of the caller's items.
+    /// Returns a page of the caller's items.
     ///
     /// # Errors
     /// `unavailable`.
@@ -72,7 +76,7 @@ impl Gateway {
         Ok(ItemPage { items, next })
     }
 
-    /// Changes an item, if nobody has changed it since the caller read it.
+    /// Updates an item if its version matches `If-Match`, so that no concurrent change is lost.
     ///
     /// # Errors
     /// `not_found`, `precondition_failed`, `unavailable`.
@@ -81,7 +85,7 @@ impl Gateway {
         caller: &Claims,
         id: Uuid,
         patch: &ItemPatch,
-        seen: &IfMatch,
+        if_match: &IfMatch,
     ) -> Result<StoredItem, Error> {
         let change = ItemChange {
             name: patch.name.as_ref().map(ItemName::as_str),
@@ -92,15 +96,15 @@ impl Gateway {
         };
         match self
             .postgres
-            .update_item(caller.sub, id, change, seen)
+            .update_item(caller.sub, id, change, if_match)
             .await?
         {
             Some(item) => Ok(item),
-            None => Err(self.missing_or_changed(caller, id).await?),
+            None => Err(self.explain_mismatch(caller, id).await?),
         }
     }
 
-    /// Deletes an item, if nobody has changed it since the caller read it.
+    /// Deletes an item if its version matches `If-Match`, so that no concurrent change is lost.
     ///
     /// # Errors
     /// `not_found`, `precondition_failed`, `unavailable`.
@@ -108,16 +112,16 @@ impl Gateway {
         &self,
         caller: &Claims,
         id: Uuid,
-        seen: &IfMatch,
+        if_match: &IfMatch,
     ) -> Result<(), Error> {
-        match self.postgres.delete_item(caller.sub, id, seen).await? {
+        match self.postgres.delete_item(caller.sub, id, if_match).await? {
             true => Ok(()),
-            false => Err(self.missing_or_changed(caller, id).await?),
+            false => Err(self.explain_mismatch(caller, id).await?),
         }
     }
 
-    /// Why a statement found no row: there is none, or it has another version.
-    async fn missing_or_changed(&self, caller: &Claims, id: Uuid) -> Result<Error, Error> {
+    /// Returns the reason why no row matched: the item is missing, or it has another version.
+    async fn explain_mismatch(&self, caller: &Claims, id: Uuid) -> Result<Error, Error> {
         let item = self.postgres.find_item(caller.sub, id).await?;
         Ok(item.map_or(Error::NotFound, |_| Error::PreconditionFailed))
     }

@@ -1,15 +1,13 @@
-//! The signing keys: what is known of them here, which one signs at this moment, and which ones
-//! verify.
+//! The signing keys: selects the key that signs, and provides the keys that verify.
 //!
-//! The record holds them, sealed (`sealing`). A worker reads it again and again (`watch`), and asks
-//! for the next key when it is time; where a key is in its life follows from the time
-//! ([`latchkey_domain::key_schedule`]), so that nothing need be read for a key to take over. A token of a
-//! key that is not known here yet is a reason to read at once (`look`). The operator makes keys and
-//! takes them back (`change`).
+//! PostgreSQL stores the keys; private keys are encrypted (`sealing`). The key worker polls
+//! PostgreSQL and creates the next key when it is due (`rotation`). The state of a key follows
+//! from the time ([`latchkey_domain::key_schedule`]), so that the next key takes over without a
+//! reload. A token of an unknown key triggers an immediate reload (`reload`). The operator rotates
+//! and revokes keys (`admin`).
 //!
-//! A key that was taken back is one from the moment its entry is in memory, whether or not the
-//! record can be read: it signs nothing and verifies nothing any more in this process, also when
-//! the entry has lapsed.
+//! A key is revoked in this process as soon as its revocation entry is applied, even if PostgreSQL
+//! is unavailable. The key stays revoked until the process exits, even after the entry expires.
 
 mod admin;
 mod reload;
@@ -19,85 +17,107 @@ mod sealing;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use latchkey_domain::{
-    access_token::{
-        self, Claims, Kid, SignedToken, SigningKey, TokenError, Validity, VerifyingKeys,
-    },
+    access_token::{Claims, Kid, SigningKey, TokenError, VerifyingKeys},
     key_schedule::{self, KeyRotationPolicy, KeyState, ScheduledKey},
-    revocation::{Entry, Subject},
+    master_secret::MasterSecrets,
 };
 use tokio::sync::Notify;
 
-pub use crate::app::keys::admin::{ListedKey, RotationOutcome};
-pub(super) use crate::app::keys::sealing::can_sign;
+pub use admin::{ListedKey, RotationOutcome};
 
 use crate::{
-    app::{Gateway, keys::reload::KeyReloader},
+    app::{clock::Clock, revocation::Revocations, tasks::Tasks},
+    config::Config,
     error::Error,
-    postgres::StoredKey,
+    postgres::{Postgres, StoredKey},
 };
+use reload::KeyReloader;
 
-/// The keys as far as they are known. Readers take no lock.
+/// Signs with the current key, and provides the keys that verify.
+pub struct Keys {
+    pub(super) postgres: Arc<Postgres>,
+    pub(super) clock: Arc<Clock>,
+    pub(super) tasks: Arc<Tasks>,
+    pub(super) revocations: Arc<Revocations>,
+    pub(super) ring: Arc<KeyRing>,
+    pub(super) settings: KeySettings,
+}
+
+pub(super) struct KeySettings {
+    secret: MasterSecrets,
+    rotation: Duration,
+    jwks_max_age: Duration,
+}
+
+impl KeySettings {
+    pub(super) fn new(config: &Config) -> KeySettings {
+        KeySettings {
+            secret: (*config.secret).clone(),
+            rotation: config.key_rotation,
+            jwks_max_age: config.jwks_max_age,
+        }
+    }
+}
+
+/// The signing keys in memory. Readers take no lock.
 #[derive(Default)]
 pub struct KeyRing {
-    known: ArcSwap<KeySnapshot>,
+    snapshot: ArcSwap<KeySnapshot>,
     reloader: KeyReloader,
-    /// Rung when a key was taken back, so that the worker need not wait for its next look.
+    /// Notified when a key was revoked, so that the key worker doesn't wait for its next poll.
     reload_ready: Notify,
 }
 
-/// What is known at one moment.
+/// An immutable view of all keys.
 #[derive(Default)]
 struct KeySnapshot {
     schedule: Vec<ScheduledKey>,
     pairs: HashMap<Kid, KeyPair>,
-    /// Those that verify.
+    /// The keys that verified tokens when this snapshot was created.
     verifying: VerifyingKeys,
-    /// Those whose entry was seen, for good: the record may have been read before it knew, and
-    /// entries lapse.
+    /// Keys whose revocation entry was applied. They are never removed, because PostgreSQL might
+    /// have been read before the revocation was committed, and entries expire.
     revoked: BTreeSet<Kid>,
 }
 
 #[derive(Clone)]
 struct KeyPair {
     public: Arc<[u8]>,
-    /// Nothing where it was sealed under a secret that is not ours. Once it was read it stays,
-    /// whatever it is sealed under later.
+    /// `None` if the private key is encrypted with another secret. A decrypted private key is kept,
+    /// even if another replica encrypts it with another secret later.
     private: Option<Arc<SigningKey>>,
 }
 
-/// A key that verifies, for others.
+/// A public key with which resource servers verify tokens.
 pub struct PublicKey {
-    /// Its id.
     pub kid: Kid,
-    /// The 32 bytes of an Ed25519 key.
+    /// The 32 bytes of the Ed25519 public key.
     pub bytes: Arc<[u8]>,
 }
 
 impl KeySnapshot {
-    /// As of a moment, in ms since the epoch.
+    /// Selects the keys that verify at `now` (ms since the epoch).
     fn new(
         mut schedule: Vec<ScheduledKey>,
         pairs: HashMap<Kid, KeyPair>,
         revoked: BTreeSet<Kid>,
         now: u64,
     ) -> KeySnapshot {
-        for life in schedule
-            .iter_mut()
-            .filter(|life| revoked.contains(&life.kid))
-        {
-            life.revoked_at.get_or_insert(now);
+        for key in schedule.iter_mut().filter(|key| revoked.contains(&key.kid)) {
+            key.revoked_at.get_or_insert(now);
         }
         let mut verifying = VerifyingKeys::default();
-        let verifies = |life: &&ScheduledKey| key_schedule::state(&schedule, life, now).verifies();
-        let good = schedule
+        let verifies = |key: &&ScheduledKey| key_schedule::state(&schedule, key, now).verifies();
+        let verifying_pairs = schedule
             .iter()
             .filter(verifies)
-            .filter_map(|life| pairs.get(&life.kid));
-        good.for_each(|pairs| verifying.add(&pairs.public));
+            .filter_map(|key| pairs.get(&key.kid));
+        verifying_pairs.for_each(|pair| verifying.add(&pair.public));
         KeySnapshot {
             schedule,
             pairs,
@@ -106,8 +126,8 @@ impl KeySnapshot {
         }
     }
 
-    /// The same without a key that was taken back.
-    fn without(&self, kid: Kid, now: u64) -> KeySnapshot {
+    /// Returns a copy in which `kid` is revoked.
+    fn with_revoked_key(&self, kid: Kid, now: u64) -> KeySnapshot {
         let mut revoked = self.revoked.clone();
         revoked.insert(kid);
         KeySnapshot::new(self.schedule.clone(), self.pairs.clone(), revoked, now)
@@ -118,39 +138,39 @@ impl KeySnapshot {
             || self
                 .schedule
                 .iter()
-                .any(|life| life.kid == kid && life.revoked_at.is_some())
+                .any(|key| key.kid == kid && key.revoked_at.is_some())
     }
 
-    fn signer(&self, now: u64) -> Option<Arc<SigningKey>> {
-        let life = key_schedule::signer(&self.schedule, now)?;
-        self.pairs.get(&life.kid)?.private.clone()
+    fn signing_key(&self, now: u64) -> Option<Arc<SigningKey>> {
+        let key = key_schedule::find_signer(&self.schedule, now)?;
+        self.pairs.get(&key.kid)?.private.clone()
     }
 
     fn states(&self, now: u64) -> impl Iterator<Item = (&ScheduledKey, KeyState)> {
         self.schedule
             .iter()
-            .map(move |life| (life, key_schedule::state(&self.schedule, life, now)))
+            .map(move |key| (key, key_schedule::state(&self.schedule, key, now)))
     }
 }
 
 impl KeyRing {
-    /// Takes in what the record says at a moment (ms since the epoch). What was unsealed before is
-    /// not unsealed again.
-    fn load(
+    /// Replaces the keys by those read from PostgreSQL at `now` (ms since the epoch). Private keys
+    /// that are already decrypted are reused.
+    fn replace_keys(
         &self,
         stored: &[StoredKey],
         unseal: impl Fn(&StoredKey) -> Option<SigningKey>,
         now: u64,
     ) {
-        let before = self.known.load();
+        let before = self.snapshot.load();
         let pairs: HashMap<Kid, KeyPair> = stored
             .iter()
             .map(|stored| {
-                let known = before
+                let decrypted = before
                     .pairs
                     .get(&stored.life.kid)
-                    .and_then(|pairs| pairs.private.clone());
-                let private = known.or_else(|| unseal(stored).map(Arc::new));
+                    .and_then(|pair| pair.private.clone());
+                let private = decrypted.or_else(|| unseal(stored).map(Arc::new));
                 (
                     stored.life.kid,
                     KeyPair {
@@ -161,39 +181,43 @@ impl KeyRing {
             })
             .collect();
         let schedule: Vec<ScheduledKey> = stored.iter().map(|stored| stored.life).collect();
-        // Meanwhile a key may have been taken back.
-        self.known.rcu(|before| {
+        // A concurrent revocation must not be overwritten.
+        self.snapshot.rcu(|before| {
             KeySnapshot::new(schedule.clone(), pairs.clone(), before.revoked.clone(), now)
         });
     }
 
-    /// Takes time into account: what is gone by now (ms since the epoch) verifies nothing.
+    /// Removes keys that have expired at `now` (ms since the epoch) from the keys that verify.
     fn refresh_states(&self, now: u64) {
-        self.known.rcu(|known| {
+        self.snapshot.rcu(|snapshot| {
             KeySnapshot::new(
-                known.schedule.clone(),
-                known.pairs.clone(),
-                known.revoked.clone(),
+                snapshot.schedule.clone(),
+                snapshot.pairs.clone(),
+                snapshot.revoked.clone(),
                 now,
             )
         });
     }
 
-    /// From now on (ms since the epoch) the key signs and verifies nothing; whether that is news.
-    fn revoke(&self, kid: Kid, now: u64) -> bool {
-        let is_news = !self.known.load().is_revoked(kid);
-        self.known.rcu(|known| known.without(kid, now));
-        is_news
+    /// Revokes a key at `now` (ms since the epoch), so that it neither signs nor verifies.
+    pub(super) fn revoke(&self, kid: Kid, now: u64) {
+        let is_new = !self.snapshot.load().is_revoked(kid);
+        self.snapshot
+            .rcu(|snapshot| snapshot.with_revoked_key(kid, now));
+        if is_new {
+            tracing::info!(%kid, "signing key revoked");
+            self.reload_ready.notify_one();
+        }
     }
 }
 
-impl Gateway {
-    /// Whether keys were read yet: without, nothing can be signed in or verified.
+impl Keys {
+    /// Returns an error if the keys aren't loaded yet, because no token can be issued or verified.
     ///
     /// # Errors
     /// `unavailable`.
     pub(crate) fn require_loaded(&self) -> Result<(), Error> {
-        let is_empty = self.keys.known.load().schedule.is_empty();
+        let is_empty = self.ring.snapshot.load().schedule.is_empty();
         if is_empty {
             Err(Error::unavailable("the signing keys are not loaded yet"))
         } else {
@@ -201,8 +225,7 @@ impl Gateway {
         }
     }
 
-    /// Signs with the key whose time it is. Where that was taken back a moment ago, what follows it
-    /// is read first.
+    /// Signs with the current key.
     ///
     /// # Errors
     /// `unavailable`.
@@ -213,118 +236,65 @@ impl Gateway {
             .map_err(Error::internal)
     }
 
-    /// The key whose time it is.
+    /// Returns the current signing key. If its revocation left no usable key, reloads the keys to
+    /// find the successor.
     ///
     /// # Errors
     /// `unavailable`.
     pub(crate) async fn signing_key(&self) -> Result<Arc<SigningKey>, Error> {
-        let known = self.keys.known.load().signer(self.clock.now_ms());
-        match known {
-            Some(signer) => Ok(signer),
-            // Rare, and large: no signature needs to have room for it.
-            None => Box::pin(self.signer_after_reload()).await,
+        let current = self.ring.snapshot.load().signing_key(self.clock.now_ms());
+        match current {
+            Some(key) => Ok(key),
+            // Boxed: cold path, keeps the caller's future small.
+            None => Box::pin(self.signing_key_after_reload()).await,
         }
     }
 
-    /// What a token says that one of our keys has signed, whether or not it has expired. Whether it
-    /// was taken back is not asked.
+    /// Runs a verification with the current keys. If the key of the token is unknown, reloads the
+    /// keys and repeats the verification.
     ///
     /// # Errors
-    /// `invalid_token`, `token_revoked` where its key was, `busy`, `unavailable`.
-    pub(crate) async fn open(&self, token: &str) -> Result<Validity, Error> {
-        self.verify_with(|keys| {
-            self.tokens
-                .open(token, keys, &self.policy, self.clock.now())
-        })
-        .await
-    }
-
-    /// The same of a token for whomever it is, which need not be us.
-    ///
-    /// # Errors
-    /// As [`Gateway::open`].
-    pub(crate) async fn verify_signed_for_any_audience(
+    /// `invalid_token`, `token_revoked`, `busy`, `unavailable`.
+    pub(crate) async fn verify_with<T>(
         &self,
-        token: &str,
-    ) -> Result<Validity, Error> {
-        let now = self.clock.now();
-        let open = |keys: &VerifyingKeys| {
-            access_token::verify_signature(token, keys)?.validate_for_any_audience(
-                keys,
-                &self.policy,
-                now,
-            )
-        };
-        self.verify_with(open).await
-    }
-
-    /// The same of a token that we have signed, whenever it is good.
-    ///
-    /// # Errors
-    /// As [`Gateway::open`].
-    pub(crate) async fn verify_issued(&self, token: &str) -> Result<SignedToken, Error> {
-        let open = |keys: &VerifyingKeys| match access_token::verify_signature(token, keys)? {
-            signed if signed.claims.iss != self.policy.issuer => {
-                Err(TokenError::Issuer(signed.claims.iss.clone()))
-            }
-            signed => Ok(signed),
-        };
-        self.verify_with(open).await
-    }
-
-    async fn verify_with<T>(
-        &self,
-        open: impl Fn(&VerifyingKeys) -> Result<T, TokenError>,
+        verify: impl Fn(&VerifyingKeys) -> Result<T, TokenError>,
     ) -> Result<T, Error> {
-        let opened = open(&self.keys.known.load().verifying);
-        match opened {
-            Ok(opened) => Ok(opened),
-            // Rare, and large: no check needs to have room for it.
+        let verified = verify(&self.ring.snapshot.load().verifying);
+        match verified {
+            Ok(verified) => Ok(verified),
+            // Boxed: cold path, keeps the caller's future small.
             Err(TokenError::UnknownKey(Some(kid))) => {
-                Box::pin(self.verify_after_reload(kid, open)).await
+                Box::pin(self.verify_after_reload(kid, verify)).await
             }
             Err(_) => self.require_loaded().and(Err(Error::InvalidToken)),
         }
     }
 
-    /// The keys that others may verify tokens with.
+    /// Returns the public keys with which resource servers verify tokens.
     ///
     /// # Errors
-    /// `unavailable`, as long as none was ever read.
+    /// `unavailable`, if the keys aren't loaded yet.
     pub fn public_keys(&self) -> Result<Vec<PublicKey>, Error> {
         self.require_loaded()?;
-        let known = self.keys.known.load();
-        let verifying = known
+        let snapshot = self.ring.snapshot.load();
+        let verifying = snapshot
             .states(self.clock.now_ms())
             .filter(|(_, state)| state.verifies());
-        let public = |(life, _): (&ScheduledKey, _)| {
-            known.pairs.get(&life.kid).map(|pairs| PublicKey {
-                kid: life.kid,
-                bytes: pairs.public.clone(),
+        let to_public_key = |(key, _): (&ScheduledKey, _)| {
+            snapshot.pairs.get(&key.kid).map(|pair| PublicKey {
+                kid: key.kid,
+                bytes: pair.public.clone(),
             })
         };
-        Ok(verifying.filter_map(public).collect())
+        Ok(verifying.filter_map(to_public_key).collect())
     }
 
-    /// Entries that came into memory: their keys sign and verify nothing any more.
-    pub(crate) fn revoke_keys(&self, entries: &[Entry]) {
-        for entry in entries {
-            let Subject::Key(kid) = entry.subject else {
-                continue;
-            };
-            if self.keys.revoke(kid, self.clock.now_ms()) {
-                tracing::info!(%kid, "signing key revoked");
-                self.keys.reload_ready.notify_one();
-            }
-        }
-    }
-
-    fn pace(&self) -> KeyRotationPolicy {
+    fn rotation_policy(&self) -> KeyRotationPolicy {
         let milliseconds =
-            |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+            |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         KeyRotationPolicy {
-            rotation: milliseconds(self.config.key_rotation),
-            max_age: milliseconds(self.config.jwks_max_age),
+            rotation: milliseconds(self.settings.rotation),
+            max_age: milliseconds(self.settings.jwks_max_age),
         }
     }
 }
@@ -336,12 +306,12 @@ mod tests {
 
     const NOW: u64 = 1_800_000_000_000;
 
-    fn document() -> Vec<u8> {
+    fn generate_pkcs8() -> Vec<u8> {
         SigningKey::generate().unwrap().to_vec()
     }
 
-    fn stored(document: &[u8], signs_from: u64) -> StoredKey {
-        let key = SigningKey::from_pkcs8(document).unwrap();
+    fn stored_key(pkcs8: &[u8], signs_from: u64) -> StoredKey {
+        let key = SigningKey::from_pkcs8(pkcs8).unwrap();
         let life = ScheduledKey {
             kid: key.kid(),
             signs_from,
@@ -352,49 +322,53 @@ mod tests {
             key: SealedKey {
                 kid: key.kid(),
                 public: key.public().to_vec(),
-                sealed: document.to_vec(),
+                sealed: pkcs8.to_vec(),
             },
         }
     }
 
-    fn read(stored: &StoredKey) -> Option<SigningKey> {
+    fn decode_key(stored: &StoredKey) -> Option<SigningKey> {
         SigningKey::from_pkcs8(&stored.key.sealed)
     }
 
-    fn signer(ring: &KeyRing, now: u64) -> Option<Kid> {
-        ring.known.load().signer(now).map(|key| key.kid())
+    fn signing_kid(ring: &KeyRing, now: u64) -> Option<Kid> {
+        ring.snapshot.load().signing_key(now).map(|key| key.kid())
     }
 
-    /// The record was asked before it knew, or by a server that does not know yet.
+    /// The keys can be read before the revocation is committed, or from a server that lacks it.
     #[test]
-    fn what_was_taken_back_stays_so_whatever_is_read_afterwards() {
+    fn revoked_key_stays_revoked_after_reload() {
         let ring = KeyRing::default();
-        let keys = [stored(&document(), NOW), stored(&document(), NOW + 9_000)];
-        ring.load(&keys, read, NOW);
-        assert_eq!(signer(&ring, NOW), Some(keys[0].life.kid));
-        assert!(ring.revoke(keys[0].life.kid, NOW + 5) && !ring.revoke(keys[0].life.kid, NOW + 6));
+        let keys = [
+            stored_key(&generate_pkcs8(), NOW),
+            stored_key(&generate_pkcs8(), NOW + 9_000),
+        ];
+        ring.replace_keys(&keys, decode_key, NOW);
+        assert_eq!(signing_kid(&ring, NOW), Some(keys[0].life.kid));
+        ring.revoke(keys[0].life.kid, NOW + 5);
+        ring.revoke(keys[0].life.kid, NOW + 6);
         for _ in 0..2 {
-            assert!(ring.known.load().is_revoked(keys[0].life.kid));
+            assert!(ring.snapshot.load().is_revoked(keys[0].life.kid));
             assert_eq!(
-                signer(&ring, NOW + 7),
+                signing_kid(&ring, NOW + 7),
                 Some(keys[1].life.kid),
-                "the next one, before its time"
+                "the next key signs early"
             );
-            ring.load(&keys, read, NOW + 7);
+            ring.replace_keys(&keys, decode_key, NOW + 7);
         }
-        // One that nobody has heard of yet.
+        // The revocation arrives before the key is loaded.
         let ring = KeyRing::default();
         ring.revoke(keys[0].life.kid, NOW);
-        ring.load(&keys[..1], read, NOW);
-        assert_eq!(signer(&ring, NOW), None);
+        ring.replace_keys(&keys[..1], decode_key, NOW);
+        assert_eq!(signing_kid(&ring, NOW), None);
     }
 
     #[test]
-    fn a_private_half_that_was_read_stays_although_it_is_sealed_otherwise_by_now() {
+    fn reload_keeps_decrypted_private_key() {
         let ring = KeyRing::default();
-        let keys = [stored(&document(), NOW)];
-        ring.load(&keys, read, NOW);
-        ring.load(&keys, |_| None, NOW);
-        assert_eq!(signer(&ring, NOW), Some(keys[0].life.kid));
+        let keys = [stored_key(&generate_pkcs8(), NOW)];
+        ring.replace_keys(&keys, decode_key, NOW);
+        ring.replace_keys(&keys, |_| None, NOW);
+        assert_eq!(signing_kid(&ring, NOW), Some(keys[0].life.kid));
     }
 }

@@ -1,6 +1,6 @@
-//! Limits.
+//! Limits: rate limits, and the pool of threads that hash passwords.
 
-pub mod local_buckets;
+mod local_buckets;
 pub mod password_hasher;
+pub mod rate_limit_settings;
 pub mod rate_limits;
-pub mod request_limits;

@@ -1,49 +1,74 @@
-//! The worker that sends what the outbox promises: at least once, never lost by a crash.
+//! The mail worker: sends the emails of the outbox. The outbox is a table, so no email is lost in a
+//! crash, and each email is sent at least once.
 
+use crate::{
+    app::clock::{Clock, timestamp_from_ms},
+    error::{Chain, Error},
+    mail::{EmailMessage, MailError, Mailer, Occasion},
+    postgres::{DueEmail, EmailTemplate, Postgres},
+    redis::{CodeRegistration, Redis},
+};
+use latchkey_domain::access_token::TokenPolicy;
+use latchkey_domain::one_time_code::CodeKeys;
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
 
 use latchkey_domain::one_time_code::CodePurpose;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{
-    app::{Gateway, clock::moment},
-    error::{Chain, Error},
-    mail::{EmailMessage, MailError, Mailer, Occasion},
-    postgres::{DueEmail, EmailTemplate},
-    redis::Registered,
-};
-
-/// How often the worker looks when nobody rings: another replica's promise, or a retry, may be due.
+/// The longest interval between two polls of the outbox. An email of another replica or a retry
+/// becomes due without a notification.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// After so long without a way to send it, a mail is of no use to anybody.
+/// The age after which an unsent email is discarded, because it is useless to the recipient.
 const MAX_EMAIL_AGE: time::Duration = time::Duration::hours(24);
 
-/// What became of one mail.
+/// Sends the emails of the outbox.
+pub struct Mail {
+    pub(super) postgres: Arc<Postgres>,
+    pub(super) redis: Arc<Redis>,
+    pub(super) clock: Arc<Clock>,
+    pub(super) code_keys: Arc<CodeKeys>,
+    pub(super) mailer: Mailer,
+    pub(super) policy: Arc<TokenPolicy>,
+    pub(super) code_lifetime: Duration,
+    /// Notified when an email was enqueued, so that the worker doesn't wait for its next poll.
+    pub(super) ready: Notify,
+}
+
+/// The result of a delivery.
 enum Delivery {
     Sent,
-    /// Its code died before it could be sent; a fresh one takes its place.
+    /// The code of the email would expire too soon. An email with a new code replaces it.
     Replaced,
-    /// It is too old.
+    /// The email is older than [`MAX_EMAIL_AGE`].
     Expired,
-    /// The mail server rejected it permanently.
+    /// The mail server rejected the email permanently.
     Rejected,
-    /// A newer code took its place before it was sent.
+    /// A newer code replaced the code before the email was sent.
     Superseded,
-    /// No user has the requested address.
+    /// No user has the requested email address.
     NoRecipient,
 }
 
-impl Gateway {
-    /// Sends mails until the process ends.
+impl Mail {
+    /// Whether this server sends email.
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.mailer.is_enabled()
+    }
+
+    /// Wakes the worker, because an email was enqueued.
+    pub(crate) fn notify(&self) {
+        self.ready.notify_one();
+    }
+
+    /// Runs until the process exits.
     pub async fn run_mail_worker(self: Arc<Self>) {
         loop {
             match self.deliver_next().await {
                 Ok(true) => {}
-                Ok(false) => {
-                    drop(tokio::time::timeout(POLL_INTERVAL, self.mail_ready.notified()).await)
-                }
+                Ok(false) => drop(tokio::time::timeout(POLL_INTERVAL, self.ready.notified()).await),
                 Err(error) => {
                     tracing::warn!(error = %Chain(&error), "reading the email outbox failed");
                     tokio::time::sleep(POLL_INTERVAL).await;
@@ -52,15 +77,15 @@ impl Gateway {
         }
     }
 
-    /// Sends the next mail that is due; whether there was one.
+    /// Delivers the next due email. Returns whether there was one.
     async fn deliver_next(&self) -> Result<bool, Error> {
-        if !self.mailer.is_on() {
+        if !self.mailer.is_enabled() {
             return Ok(false);
         }
-        let Some(mail) = self.postgres.claim_email().await? else {
+        let Some(due) = self.postgres.claim_email().await? else {
             return Ok(false);
         };
-        let outcome = self.deliver(&mail).await;
+        let outcome = self.deliver(&due).await;
         let label = match &outcome {
             Ok(Delivery::Sent) => "sent",
             Ok(Delivery::Replaced) => "replaced",
@@ -74,52 +99,52 @@ impl Gateway {
         if let Err(error) = outcome {
             tracing::warn!(
                 error = %Chain(error.as_ref()),
-                email_id = %mail.id,
-                attempts = mail.attempts,
+                email_id = %due.id,
+                attempts = due.attempts,
                 "email delivery failed"
             );
-            self.postgres.retry_email_soon(mail.id).await?;
+            self.postgres.retry_email_soon(due.id).await?;
         }
         Ok(true)
     }
 
-    async fn deliver(&self, mail: &DueEmail) -> Result<Delivery, MailError> {
-        let now = moment(self.clock.now_ms());
-        if now - mail.created_at > MAX_EMAIL_AGE {
-            self.postgres.finish_email(mail.id).await?;
+    async fn deliver(&self, due: &DueEmail) -> Result<Delivery, MailError> {
+        let now = timestamp_from_ms(self.clock.now_ms());
+        if now - due.created_at > MAX_EMAIL_AGE {
+            self.postgres.finish_email(due.id).await?;
             return Ok(Delivery::Expired);
         }
-        let Some(recipient) = &mail.recipient else {
-            self.postgres.finish_email(mail.id).await?;
+        let Some(recipient) = &due.recipient else {
+            self.postgres.finish_email(due.id).await?;
             return Ok(Delivery::NoRecipient);
         };
-        let email = match mail.template.purpose() {
+        let email = match due.template.purpose() {
             Some(purpose) => {
-                let Some(life) = self.rest_of_life(mail, now) else {
-                    self.postgres.replace_email(mail.id, Uuid::now_v7()).await?;
+                let Some(lifetime) = self.remaining_code_lifetime(due, now) else {
+                    self.postgres.replace_email(due.id, Uuid::now_v7()).await?;
                     return Ok(Delivery::Replaced);
                 };
-                let Some(email) = self.letter_with_code(mail, purpose, life).await? else {
-                    self.postgres.finish_email(mail.id).await?;
+                let Some(email) = self.compose_with_code(due, purpose, lifetime).await? else {
+                    self.postgres.finish_email(due.id).await?;
                     return Ok(Delivery::Superseded);
                 };
                 email
             }
-            None => self.notice(mail, recipient)?,
+            None => self.compose_notice(due, recipient)?,
         };
-        let sent = self.mailer.send(mail.id, recipient, &email).await;
+        let sent = self.mailer.send(due.id, recipient, &email).await;
         let outcome = match sent {
             Ok(()) => Delivery::Sent,
-            Err(error) if Mailer::is_refused(&error) => Delivery::Rejected,
+            Err(error) if Mailer::is_permanent_rejection(&error) => Delivery::Rejected,
             Err(error) => return Err(error),
         };
-        self.postgres.finish_email(mail.id).await?;
+        self.postgres.finish_email(due.id).await?;
         Ok(outcome)
     }
 
-    fn notice(&self, mail: &DueEmail, recipient: &str) -> Result<EmailMessage, MailError> {
-        let occasion = self.occasion(mail);
-        match mail.template {
+    fn compose_notice(&self, due: &DueEmail, recipient: &str) -> Result<EmailMessage, MailError> {
+        let occasion = self.occasion(due);
+        match due.template {
             EmailTemplate::PasswordChanged => EmailMessage::password_changed(&occasion),
             EmailTemplate::EmailChanged => EmailMessage::email_changed(&occasion),
             EmailTemplate::Invitation => EmailMessage::invitation(&occasion, recipient),
@@ -129,53 +154,53 @@ impl Gateway {
         }
     }
 
-    fn occasion<'a>(&'a self, mail: &'a DueEmail) -> Occasion<'a> {
+    fn occasion<'a>(&'a self, due: &'a DueEmail) -> Occasion<'a> {
         Occasion {
             issuer: &self.policy.issuer,
-            at: mail.created_at,
-            ip_address: mail.ip_address.as_deref(),
-            user_agent: mail.user_agent.as_deref(),
+            at: due.created_at,
+            ip_address: due.ip_address.as_deref(),
+            user_agent: due.user_agent.as_deref(),
         }
     }
 
-    /// What is left of the code's life, if it is worth a mail: at least half of it.
-    fn rest_of_life(&self, mail: &DueEmail, now: OffsetDateTime) -> Option<Duration> {
-        let age = Duration::try_from(now - mail.first_sent_at).unwrap_or_default();
-        self.config
-            .code_lifetime
+    /// Returns the remaining lifetime of the code, if it is at least half of the full lifetime.
+    /// Otherwise, the recipient would have too little time.
+    fn remaining_code_lifetime(&self, due: &DueEmail, now: OffsetDateTime) -> Option<Duration> {
+        let age = Duration::try_from(now - due.first_sent_at).unwrap_or_default();
+        self.code_lifetime
             .checked_sub(age)
-            .filter(|left| *left * 2 >= self.config.code_lifetime)
+            .filter(|remaining| *remaining * 2 >= self.code_lifetime)
     }
 
-    /// Makes the code of this mail the current one, then writes the letter: a code must work when
-    /// it is read. None where a newer code is there.
-    async fn letter_with_code(
+    /// Registers the code of an email as the current one, then composes the email. The code must be
+    /// valid when the recipient reads it. Returns `None` if a newer code is registered.
+    async fn compose_with_code(
         &self,
-        mail: &DueEmail,
+        due: &DueEmail,
         purpose: CodePurpose,
-        life: Duration,
+        lifetime: Duration,
     ) -> Result<Option<EmailMessage>, MailError> {
-        let this = self.code_keys.derive(purpose, mail.id, mail.user);
-        // It may have been sent before, by a replica that has the secrets in another order: then
-        // with its code again.
-        let other = self
+        let first = self.code_keys.derive(purpose, due.id, due.user);
+        // A replica with the secrets in another order might have sent this email already. A retry
+        // must then contain the same code.
+        let second = self
             .code_keys
-            .derive_with_other_secret(purpose, mail.id, mail.user);
-        let other_hash = other.as_ref().map_or(&this.hash, |other| &other.hash);
-        let milliseconds = u64::try_from(life.as_millis())?;
+            .derive_with_other_secret(purpose, due.id, due.user);
+        let second_hash = second.as_ref().map_or(&first.hash, |second| &second.hash);
+        let lifetime_ms = u64::try_from(lifetime.as_millis())?;
         let registered = self.redis.register_code(
             purpose,
-            mail.user,
-            mail.id,
-            &this.hash,
-            other_hash,
-            milliseconds,
+            due.user,
+            due.id,
+            &first.hash,
+            second_hash,
+            lifetime_ms,
         );
         let current = match registered.await? {
-            Registered::This => this,
-            Registered::Other => other.unwrap_or(this),
-            Registered::Newer => return Ok(None),
+            CodeRegistration::Registered => first,
+            CodeRegistration::KeptOther => second.unwrap_or(first),
+            CodeRegistration::Superseded => return Ok(None),
         };
-        EmailMessage::with_code(purpose, &self.occasion(mail), &current.code, life).map(Some)
+        EmailMessage::with_code(purpose, &self.occasion(due), &current.code, lifetime).map(Some)
     }
 }

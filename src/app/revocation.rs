@@ -1,179 +1,211 @@
-//! Logout means logout, at the speed of memory.
+//! Immediate revocation: once a revocation returns, every replica rejects the revoked tokens, and an
+//! allowed check needs no round trip.
 //!
-//! Each replica holds all that was taken back in memory, and a lease: the right to answer from it
-//! for a while (`LATCHKEY_LEASE`). It renews the lease five times as often (`keeper`), and learns
-//! with each renewal what was appended to the log in Redis. Whoever takes something back records
-//! it, appends it (`publish`, `appender`), and waits until every replica has it, or until no lease
-//! is left that is older than the entry (`effect`). So a check costs four look-ups in memory, and a
-//! check that begins after the answer finds the entry, or no lease; without one, the stores are
-//! asked (`check`).
+//! Each replica holds all revocations in memory, together with a *lease*: the right to decide checks
+//! from memory for a while (`LATCHKEY_LEASE`). The lease worker renews the lease five times as often
+//! as it expires, and receives with each renewal the entries that were appended to the log in Redis
+//! (`lease_worker`). A revocation is stored in PostgreSQL, appended to the log (`publish`, `log`),
+//! and returns when every replica has acknowledged the entry, or when no older lease can exist
+//! (`enforcement`). A check that starts after that finds the entry, or no lease. Without a lease,
+//! checks query the stores (`check`).
 //!
-//! Where Redis has lost the log, one replica builds it anew from the record (`reconciler`). What
-//! stands in the record and could not be published is found and published by all (`publisher`). How
-//! fast that is, canaries tell (`canary`). Services that check tokens themselves are told of it all
-//! (`feed`).
+//! If Redis has lost the log, one replica rebuilds it from PostgreSQL (`rebuilder`). All replicas
+//! find and publish rows that were committed but not published (`republisher`). Probe entries
+//! measure the propagation delay (`probe`). Services that validate tokens locally follow the entries
+//! by a stream (`stream`).
 //!
-//! The decisions are those of [`latchkey_domain::revocation::lease`].
+//! The decisions are pure functions in [`latchkey_domain::revocation::lease`].
 
 mod check;
-mod enforcement;
+pub mod enforcement;
 mod lease_worker;
 mod log;
 mod probe;
 mod publish;
-mod rebuilder;
+pub mod rebuilder;
 mod republisher;
 mod revocation_set;
 mod status;
-mod stream;
+pub mod stream;
 
 use std::{
     sync::{
-        Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use latchkey_domain::revocation::lease::{AcknowledgedPositions, LogHealth, LogPosition};
-use latchkey_domain::revocation::leased_set::LeasedSet;
+use latchkey_domain::{
+    access_token::Kid,
+    revocation::{
+        lease::{AcknowledgedPositions, LogHealth, LogPosition},
+        leased_set::LeasedSet,
+    },
+};
 use time::OffsetDateTime;
 use tokio::sync::{Notify, Semaphore, watch};
 use uuid::Uuid;
 
-pub use crate::app::revocation::enforcement::WaitFor;
-pub use crate::app::revocation::rebuilder::RebuildOutcome;
-pub use crate::app::revocation::stream::{StreamEvent, Subscription};
+pub use enforcement::WaitFor;
+pub use rebuilder::RebuildOutcome;
+pub use stream::{StreamEvent, Subscription};
 
-use crate::app::revocation::{
-    log::LogAppender, revocation_set::RevocationSet, stream::RevocationStream,
-};
+use crate::{app::clock::Clock, config::Config, postgres::Postgres, redis::Redis};
+use log::LogAppender;
+use revocation_set::RevocationSet;
+use stream::RevocationStream;
 
-/// Checks that may wait for the record at once; those beyond are refused at once.
+/// Checks that can wait for PostgreSQL at the same time. Further checks fail immediately.
 const MAX_POSTGRES_CHECKS: usize = 1024;
 
-/// What a replica knows of revocations.
+/// The revocations that this replica knows, and its place among the members of the log.
 pub struct Revocations {
-    /// This process, among the members.
-    id: Uuid,
+    postgres: Arc<Postgres>,
+    redis: Arc<Redis>,
+    clock: Arc<Clock>,
+    settings: RevocationSettings,
+    /// Called when an entry revokes a signing key.
+    on_key_revoked: Box<dyn Fn(Kid) + Send + Sync>,
+    /// The ID of this process among the members.
+    member_id: Uuid,
     set: LeasedSet<RevocationSet>,
-    /// What was seen of Redis last.
-    seen: Mutex<Seen>,
-    /// How far the members are.
-    reports: watch::Sender<AcknowledgedPositions<String, Uuid>>,
+    log: Mutex<LogObservation>,
+    /// How far each member has applied the log.
+    acknowledged: watch::Sender<AcknowledgedPositions<String, Uuid>>,
     /// Revocations that wait for the members.
     waiting: AtomicUsize,
     appender: LogAppender,
-    /// What others are told.
-    feed: RevocationStream,
-    /// Rung when there is a reason to renew at once.
+    stream: RevocationStream,
+    /// Notified when the lease should be renewed immediately.
     renewal_ready: Notify,
-    /// Rung when something could not be published, so that the publisher need not wait for its next
-    /// look.
+    /// Notified when publishing failed, so that the republish worker doesn't wait for its next poll.
     republish_ready: Notify,
-    /// How often memory began to follow a log from its beginning: whatever was published before is
-    /// to be compared again.
-    beginnings: AtomicU64,
-    /// Everything that was recorded before this moment has been published.
-    published: Mutex<OffsetDateTime>,
+    /// Counts how often this replica read a log from its beginning. After that, rows that were
+    /// published before must be compared again.
+    log_generation: AtomicU64,
+    /// All rows that were stored before this time have been published.
+    published_until: Mutex<OffsetDateTime>,
     postgres_checks: Semaphore,
-    leaving: AtomicBool,
+    is_leaving: AtomicBool,
     left: Notify,
 }
 
-/// What was seen of Redis last.
+/// The settings of the revocation protocol.
+pub(super) struct RevocationSettings {
+    /// The length of leases. If zero, this replica holds no lease.
+    lease: Duration,
+    session_idle_timeout: Duration,
+    database_timeout: Duration,
+    /// Streams that can be open at the same time.
+    max_streams: usize,
+}
+
+impl RevocationSettings {
+    pub(super) fn new(config: &Config) -> RevocationSettings {
+        RevocationSettings {
+            lease: config.lease,
+            session_idle_timeout: config.session_idle_timeout,
+            database_timeout: config.database_timeout,
+            max_streams: config.revocation_streams,
+        }
+    }
+
+    fn idle_seconds(&self) -> u64 {
+        self.session_idle_timeout.as_secs()
+    }
+}
+
+/// The last known state of the log in Redis.
 #[derive(Debug, Clone, Copy)]
-struct Seen {
-    sight: LogHealth,
-    /// The length of leases under the epoch, if there is one.
+struct LogObservation {
+    health: LogHealth,
+    /// The length of leases in the current epoch, if it is known.
     lease: Option<Duration>,
 }
 
-impl Default for Revocations {
-    fn default() -> Revocations {
+impl Revocations {
+    /// Creates the component without a lease. `on_key_revoked` is called for each entry that revokes
+    /// a signing key.
+    pub(super) fn new(
+        postgres: Arc<Postgres>,
+        redis: Arc<Redis>,
+        clock: Arc<Clock>,
+        settings: RevocationSettings,
+        on_key_revoked: impl Fn(Kid) + Send + Sync + 'static,
+    ) -> Revocations {
         Revocations {
-            id: Uuid::new_v4(),
+            postgres,
+            redis,
+            clock,
+            settings,
+            on_key_revoked: Box::new(on_key_revoked),
+            member_id: Uuid::new_v4(),
             set: LeasedSet::new(RevocationSet::default()),
-            seen: Mutex::new(Seen {
-                sight: LogHealth::NotSeen,
+            log: Mutex::new(LogObservation {
+                health: LogHealth::NotSeen,
                 lease: None,
             }),
-            reports: watch::Sender::new(AcknowledgedPositions::default()),
+            acknowledged: watch::Sender::new(AcknowledgedPositions::default()),
             waiting: AtomicUsize::new(0),
             appender: LogAppender::default(),
-            feed: RevocationStream::default(),
+            stream: RevocationStream::default(),
             renewal_ready: Notify::new(),
             republish_ready: Notify::new(),
-            beginnings: AtomicU64::new(0),
-            published: Mutex::new(OffsetDateTime::UNIX_EPOCH),
+            log_generation: AtomicU64::new(0),
+            published_until: Mutex::new(OffsetDateTime::UNIX_EPOCH),
             postgres_checks: Semaphore::new(MAX_POSTGRES_CHECKS),
-            leaving: AtomicBool::new(false),
+            is_leaving: AtomicBool::new(false),
             left: Notify::new(),
         }
     }
-}
 
-impl Revocations {
-    fn sight(&self) -> LogHealth {
-        self.seen
-            .lock()
-            .expect("nothing panics while it is held")
-            .sight
+    fn log_observation(&self) -> MutexGuard<'_, LogObservation> {
+        self.log.lock().expect("no holder panics")
     }
 
-    fn saw(&self, sight: LogHealth) {
-        self.seen
-            .lock()
-            .expect("nothing panics while it is held")
-            .sight = sight;
+    fn log_health(&self) -> LogHealth {
+        self.log_observation().health
     }
 
-    fn has_published(&self, until: OffsetDateTime) {
-        *self
-            .published
-            .lock()
-            .expect("nothing panics while it is held") = until;
+    fn set_log_health(&self, health: LogHealth) {
+        self.log_observation().health = health;
     }
 
-    /// Everything that was recorded before this moment has been published, as far as this replica
+    fn set_published_until(&self, until: OffsetDateTime) {
+        *self.published_until.lock().expect("no holder panics") = until;
+    }
+
+    /// The time before which all stored revocations have been published, as far as this replica
     /// knows.
-    pub fn published_until(&self) -> OffsetDateTime {
-        *self
-            .published
-            .lock()
-            .expect("nothing panics while it is held")
+    pub(crate) fn published_until(&self) -> OffsetDateTime {
+        *self.published_until.lock().expect("no holder panics")
     }
 
-    /// Entries in memory.
-    pub fn entries(&self) -> usize {
+    /// The number of entries in memory.
+    fn entry_count(&self) -> usize {
         self.set.set().len()
     }
 
-    /// Memory begins to follow a log, under whose epoch leases are this long, from before its first
-    /// entry.
-    fn begins(&self, lease: Duration, before: &LogPosition<String>) {
-        self.seen
-            .lock()
-            .expect("nothing panics while it is held")
-            .lease = Some(lease);
-        self.beginnings.fetch_add(1, Ordering::Relaxed);
-        self.feed.begin(before.clone());
+    /// Starts to follow a log from the position before its first entry. `lease` is the length of
+    /// leases in its epoch.
+    fn begin_log(&self, lease: Duration, before: &LogPosition<String>) {
+        self.log_observation().lease = Some(lease);
+        self.log_generation.fetch_add(1, Ordering::Relaxed);
+        self.stream.begin(before.clone());
     }
 
-    /// Nobody is told anything any more: this replica is about to end.
-    pub(crate) fn end_feed(&self) {
-        self.feed.close();
+    /// Closes all revocation streams, because this replica drains.
+    pub(crate) fn close_streams(&self) {
+        self.stream.close();
     }
 
-    /// The length of leases under the epoch, if one was seen.
-    pub fn lease(&self) -> Option<Duration> {
-        self.seen
-            .lock()
-            .expect("nothing panics while it is held")
-            .lease
+    /// The length of leases in the current epoch, if it is known.
+    fn current_lease(&self) -> Option<Duration> {
+        self.log_observation().lease
     }
 
     fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
+        self.is_leaving.load(Ordering::Relaxed)
     }
 }

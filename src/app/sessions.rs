@@ -1,10 +1,94 @@
-//! Sessions.
+//! Sessions: sign-in, sign-out, refresh, restore from PostgreSQL, and the session cookie.
 
 pub mod activity;
 pub mod issue;
 pub mod list;
-pub mod refresh;
+mod refresh;
 pub mod renew_cookie;
-pub mod restore;
-pub mod sign_in;
+mod restore;
+mod sign_in;
 pub mod sign_out;
+
+use std::{sync::Arc, time::Duration};
+
+use latchkey_domain::{access_token::TokenPolicy, refresh_token::RefreshKey};
+
+use crate::{
+    app::{
+        audit::Audit,
+        clock::Clock,
+        keys::Keys,
+        limits::{password_hasher::PasswordHasher, rate_limits::RateLimits},
+        revocation::Revocations,
+        store_health::StoreHealth,
+        tasks::Tasks,
+        tokens::Tokens,
+    },
+    config::Config,
+    postgres::{Idle, Postgres},
+    redis::{Redis, RefreshPolicy},
+};
+use activity::SessionActivityWriter;
+use renew_cookie::RenewedCookies;
+
+/// Signs users in and out, and refreshes their sessions.
+pub struct Sessions {
+    pub(super) postgres: Arc<Postgres>,
+    pub(super) redis: Arc<Redis>,
+    pub(super) store_health: Arc<StoreHealth>,
+    pub(super) clock: Arc<Clock>,
+    pub(super) tasks: Arc<Tasks>,
+    pub(super) audit: Arc<Audit>,
+    pub(super) rate_limits: Arc<RateLimits>,
+    pub(super) hasher: Arc<PasswordHasher>,
+    pub(super) revocations: Arc<Revocations>,
+    pub(super) keys: Arc<Keys>,
+    pub(super) tokens: Arc<Tokens>,
+    pub(super) activity: Arc<SessionActivityWriter>,
+    pub(super) refresh_key: Arc<RefreshKey>,
+    pub(super) policy: Arc<TokenPolicy>,
+    pub(super) renewed_cookies: RenewedCookies,
+    pub(super) settings: SessionSettings,
+}
+
+/// The lifetimes of sessions and tokens.
+pub(super) struct SessionSettings {
+    access_lifetime: Duration,
+    session_idle_timeout: Duration,
+    session_max_lifetime: Duration,
+    cookie_idle_timeout: Duration,
+    refresh_reuse_interval: Duration,
+    /// The longest time that restoring a session can take: two operations of each store.
+    restore_timeout: Duration,
+}
+
+impl SessionSettings {
+    pub(super) fn new(config: &Config) -> SessionSettings {
+        SessionSettings {
+            access_lifetime: config.access_lifetime,
+            session_idle_timeout: config.session_idle_timeout,
+            session_max_lifetime: config.session_max_lifetime,
+            cookie_idle_timeout: config.cookie_idle_timeout,
+            refresh_reuse_interval: config.refresh_reuse_interval,
+            restore_timeout: (config.database_timeout + config.redis_timeout) * 2,
+        }
+    }
+
+    /// The idle timeouts, in seconds.
+    fn idle(&self) -> Idle {
+        Idle {
+            tokens: self.session_idle_timeout.as_secs(),
+            browser: self.cookie_idle_timeout.as_secs(),
+        }
+    }
+
+    fn refresh_policy(&self) -> RefreshPolicy {
+        let milliseconds =
+            |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        RefreshPolicy {
+            idle: milliseconds(self.session_idle_timeout),
+            grace: milliseconds(self.refresh_reuse_interval),
+            patience: milliseconds(self.restore_timeout),
+        }
+    }
+}

@@ -6,61 +6,61 @@ use latchkey_domain::{
     text::ParsedText,
 };
 
-use super::help::{documented, yes};
+use super::help::{add_help, yes_flag};
 
-/// `latchkey user` for the parser.
+/// Builds the command `latchkey user`.
 pub fn command() -> Command {
     let command = Command::new("user")
         .about("Manage users")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(list())
-        .subcommand(of_one(
+        .subcommand(user_command(
             "show",
             "Show a user and their sessions",
             "latchkey user show john@example.com",
         ))
         .subcommand(create())
         .subcommand(
-            of_one(
+            user_command(
                 "disable",
                 "Disable a user and revoke all sessions and tokens",
                 "latchkey user disable john\nlatchkey user disable john --yes",
             )
-            .arg(yes()),
+            .arg(yes_flag()),
         )
-        .subcommand(of_one(
+        .subcommand(user_command(
             "enable",
             "Enable a user",
             "latchkey user enable john",
         ))
         .subcommand(
-            of_one(
+            user_command(
                 "set-role",
                 "Change a user's role (revokes all sessions and tokens)",
                 "latchkey user set-role john admin\nlatchkey user set-role john user --yes",
             )
             .arg(role().index(2).required(true))
-            .arg(yes()),
+            .arg(yes_flag()),
         )
         .subcommand(
-            of_one(
+            user_command(
                 "revoke",
                 "Revoke all sessions and personal access tokens of a user",
                 "latchkey user revoke john\nlatchkey user revoke john --yes",
             )
-            .arg(yes()),
+            .arg(yes_flag()),
         )
         .subcommand(reset_password())
         .subcommand(
-            of_one(
+            user_command(
                 "delete",
                 "Delete a user and their data",
                 "latchkey user delete john\nlatchkey user delete john --yes",
             )
-            .arg(yes()),
+            .arg(yes_flag()),
         );
-    documented(
+    add_help(
         command,
         "latchkey user create --username admin --role admin
          latchkey user list --search jo
@@ -68,15 +68,15 @@ pub fn command() -> Command {
     )
 }
 
-fn of_one(command: &'static str, about: &'static str, examples: &str) -> Command {
+fn user_command(command: &'static str, about: &'static str, examples: &str) -> Command {
     let name = Arg::new("name")
         .value_name("NAME-OR-EMAIL")
         .help("Username or email address")
         .required(true);
     let command = Command::new(command)
         .about(about)
-        .arg(name.index(1).value_parser(parsed::<SignInName>));
-    documented(command, examples)
+        .arg(name.index(1).value_parser(parse_value::<SignInName>));
+    add_help(command, examples)
 }
 
 fn list() -> Command {
@@ -95,14 +95,14 @@ fn list() -> Command {
         .arg(
             search
                 .help("Only users whose username or email address starts with this text")
-                .value_parser(parsed::<NamePrefix>),
+                .value_parser(parse_value::<NamePrefix>),
         )
         .arg(
             limit
                 .help("Maximum number of users")
                 .value_parser(positive_number),
         );
-    documented(
+    add_help(
         command,
         "latchkey user list
          latchkey user list --search jo --limit 200",
@@ -117,9 +117,13 @@ fn create() -> Command {
             "Creates a user and prints a generated password once. With --password-stdin, the \
              password comes from standard input and isn't printed.",
         )
-        .arg(option("username", "username", "NAME", "Username").value_parser(parsed::<Username>))
         .arg(
-            option("email", "email", "EMAIL", "Email address").value_parser(parsed::<EmailAddress>),
+            option("username", "username", "NAME", "Username")
+                .value_parser(parse_value::<Username>),
+        )
+        .arg(
+            option("email", "email", "EMAIL", "Email address")
+                .value_parser(parse_value::<EmailAddress>),
         )
         .group(
             ArgGroup::new("called")
@@ -129,11 +133,11 @@ fn create() -> Command {
         )
         .arg(
             option("display-name", "name", "TEXT", "Display name")
-                .value_parser(parsed::<DisplayName>),
+                .value_parser(parse_value::<DisplayName>),
         )
         .arg(role().long("role").default_value("user"))
         .arg(password_stdin());
-    documented(
+    add_help(
         command,
         "latchkey user create --username admin --role admin
          latchkey user create --email john@example.com --password-stdin",
@@ -141,7 +145,7 @@ fn create() -> Command {
 }
 
 fn reset_password() -> Command {
-    of_one(
+    user_command(
         "reset-password",
         "Create a password reset code, or set a password",
         "latchkey user reset-password john@example.com
@@ -159,7 +163,7 @@ fn role() -> Arg {
     Arg::new("role")
         .value_name("ROLE")
         .help("`user` or `admin`")
-        .value_parser(parsed::<Role>)
+        .value_parser(parse_value::<Role>)
 }
 
 fn password_stdin() -> Arg {
@@ -174,6 +178,6 @@ fn positive_number(text: &str) -> Result<u32, &'static str> {
     number.ok_or("must be 1 or more")
 }
 
-pub fn parsed<T: ParsedText>(text: &str) -> Result<T, String> {
+pub fn parse_value<T: ParsedText>(text: &str) -> Result<T, String> {
     T::parse(text).map_err(|reason| reason.into_owned())
 }

@@ -4,7 +4,13 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::{Arg, ArgMatches, Command};
 use latchkey::{
-    app::{AdminActor, ClientRegistration, Gateway, StoredClient},
+    app::{
+        App,
+        admin::{
+            oauth_clients::{ClientRegistration, StoredClient},
+            users::AdminActor,
+        },
+    },
     error::Error,
 };
 use latchkey_domain::{
@@ -17,45 +23,45 @@ use uuid::Uuid;
 
 use super::{
     CANCELED, CommandError, FAILED,
-    arguments::parsed,
+    arguments::parse_value,
     confirm,
-    help::{documented, yes},
-    print_outcome, show, started,
+    help::{add_help, yes_flag},
+    prepare, print_outcome, show,
 };
 
-/// The command without the settings, which are those of `serve`.
+/// Builds the command, without the flags of settings.
 pub fn command() -> Command {
     let command = Command::new("client")
         .about("Manage OAuth clients")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(documented(
+        .subcommand(add_help(
             Command::new("list")
                 .about("List OAuth clients")
                 .long_about("Lists OAuth clients, oldest first."),
             "latchkey client list",
         ))
         .subcommand(create())
-        .subcommand(of_one(
+        .subcommand(client_command(
             "rotate-secret",
             "Rotate a client secret",
             "Invalidates the old secret and revokes the tokens issued with it, on every replica, \
              and prints a new secret once. For zero-downtime rotation, register a second client \
              first.",
         ))
-        .subcommand(of_one(
+        .subcommand(client_command(
             "delete",
             "Delete an OAuth client and revoke its tokens",
             "Deletes an OAuth client and revokes its tokens on every replica.",
         ));
-    documented(
+    add_help(
         command,
         "latchkey client create billing --scope \"items:read revocations:read\"
          latchkey client list",
     )
 }
 
-fn of_one(command: &'static str, about: &'static str, long_about: &'static str) -> Command {
+fn client_command(command: &'static str, about: &'static str, long_about: &'static str) -> Command {
     let id = Arg::new("id")
         .value_name("CLIENT-ID")
         .help("Client ID, as `latchkey client list` prints it")
@@ -68,8 +74,8 @@ fn of_one(command: &'static str, about: &'static str, long_about: &'static str) 
         .about(about)
         .long_about(long_about)
         .arg(id.index(1).value_parser(client_id))
-        .arg(yes());
-    documented(command, &examples)
+        .arg(yes_flag());
+    add_help(command, &examples)
 }
 
 fn client_id(text: &str) -> Result<Uuid, &'static str> {
@@ -89,7 +95,7 @@ fn create() -> Command {
                 .help("Display name")
                 .required(true)
                 .index(1)
-                .value_parser(parsed::<Label>),
+                .value_parser(parse_value::<Label>),
         )
         .arg(
             option(
@@ -98,10 +104,10 @@ fn create() -> Command {
                 "Scopes of the client's tokens, separated by spaces",
             )
             .required(true)
-            .value_parser(parsed::<Scopes>),
+            .value_parser(parse_value::<Scopes>),
         )
-        .arg(option("audience", "AUDIENCES", audience).value_parser(parsed::<Audiences>));
-    documented(
+        .arg(option("audience", "AUDIENCES", audience).value_parser(parse_value::<Audiences>));
+    add_help(
         command,
         "latchkey client create billing --scope items:read
          latchkey client create billing --scope \"items:read items:write\" \
@@ -110,12 +116,12 @@ fn create() -> Command {
 }
 
 /// Runs one command.
-pub async fn run(gateway: Arc<Gateway>, matches: &ArgMatches) -> ExitCode {
-    print_outcome(run_command(&gateway, matches).await)
+pub async fn run(app: Arc<App>, matches: &ArgMatches) -> ExitCode {
+    print_outcome(run_command(&app, matches).await)
 }
 
-async fn run_command(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<String, CommandError> {
-    let (command, matches) = matches.subcommand().expect("the parser requires one");
+async fn run_command(app: &Arc<App>, matches: &ArgMatches) -> Result<String, CommandError> {
+    let (command, matches) = matches.subcommand().expect("a subcommand");
     // Before connecting to a store, so that the prompt comes first.
     let confirmed = match command {
         "rotate-secret" => {
@@ -131,12 +137,13 @@ async fn run_command(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<Str
     if !confirmed {
         return Err(CommandError::new(FAILED, CANCELED));
     }
-    started(gateway).await?;
+    prepare(app).await?;
     match command {
-        "list" => list(gateway).await,
-        "create" => register(gateway, matches).await,
+        "list" => list(app).await,
+        "create" => register(app, matches).await,
         "rotate-secret" => {
-            let (client, secret) = gateway
+            let (client, secret) = app
+                .oauth_clients
                 .rotate_client_secret(AdminActor::Operator, id(matches))
                 .await
                 .map_err(client_error)?;
@@ -146,7 +153,7 @@ async fn run_command(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<Str
                  client_secret (shown once): {secret}\n"
             ))
         }
-        _delete => delete(gateway, id(matches)).await,
+        _delete => delete(app, id(matches)).await,
     }
 }
 
@@ -162,30 +169,33 @@ fn confirm_client(
     )
 }
 
-async fn register(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<String, CommandError> {
-    let wanted = ClientRegistration {
+async fn register(app: &Arc<App>, matches: &ArgMatches) -> Result<String, CommandError> {
+    let registration = ClientRegistration {
         name: matches
             .get_one::<Label>("name")
-            .expect("the parser requires it")
+            .expect("a required argument")
             .clone(),
-        scopes: *matches.get_one("scope").expect("the parser requires it"),
+        scopes: *matches.get_one("scope").expect("a required argument"),
         audiences: matches.get_one("audience").cloned(),
     };
-    let (client, secret) = gateway.create_client(AdminActor::Operator, wanted).await?;
+    let (client, secret) = app
+        .oauth_clients
+        .create_client(AdminActor::Operator, registration)
+        .await?;
     let (StoredClient { id, name, .. }, secret) = (client, secret.as_str());
     Ok(format!(
         "Registered {name}.\nclient_id: {id}\nclient_secret (shown once): {secret}\n"
     ))
 }
 
-async fn delete(gateway: &Arc<Gateway>, id: Uuid) -> Result<String, CommandError> {
-    let was_deleted = match gateway.get_client(id).await {
+async fn delete(app: &Arc<App>, id: Uuid) -> Result<String, CommandError> {
+    let was_deleted = match app.oauth_clients.get_client(id).await {
         Ok(_) => false,
         Err(Error::NotFound) => true,
         Err(error) => return Err(error.into()),
     };
-    // Also of a deleted client, because it publishes what could not be published before.
-    gateway
+    // Also for a deleted client, because the use case publishes revocations that failed before.
+    app.oauth_clients
         .delete_client(AdminActor::Operator, id)
         .await
         .map_err(client_error)?;
@@ -197,7 +207,7 @@ async fn delete(gateway: &Arc<Gateway>, id: Uuid) -> Result<String, CommandError
 }
 
 fn id(matches: &ArgMatches) -> Uuid {
-    *matches.get_one("id").expect("the parser requires it")
+    *matches.get_one("id").expect("a required argument")
 }
 
 fn client_error(error: Error) -> CommandError {
@@ -208,10 +218,11 @@ fn client_error(error: Error) -> CommandError {
     }
 }
 
-async fn list(gateway: &Gateway) -> Result<String, CommandError> {
+async fn list(app: &App) -> Result<String, CommandError> {
     let (mut clients, mut after) = (Vec::new(), Some(Uuid::nil()));
     while let Some(last) = after {
-        let page = gateway
+        let page = app
+            .oauth_clients
             .list_clients(Page {
                 limit: MAX_LIMIT,
                 after: last,

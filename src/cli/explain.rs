@@ -7,16 +7,16 @@ use std::{
 };
 
 use clap::Command;
-use latchkey::app::{ExplainError, Gateway};
+use latchkey::app::{App, tokens::explain::ExplainError};
 use zeroize::Zeroizing;
 
-use super::{help::documented_with, print_error};
+use super::{help::add_help_with_exit_codes, print_error};
 use crate::{INVALID_CONFIGURATION, STORE_UNAVAILABLE, print};
 
-/// The token is rejected.
+/// Exit code for a token that the servers reject.
 const REJECTED: u8 = 1;
 
-/// The maximum input in bytes, longer than any token.
+/// Maximum size of the input. It exceeds the size of every token.
 const MAX_INPUT_BYTES: u64 = 65_536;
 
 const EXIT_CODES: &str = "\
@@ -26,8 +26,8 @@ Exit codes:
   2  invalid configuration, or no token
   3  PostgreSQL unavailable";
 
-/// Prefixes of a token in a header, in their order there.
-const HEADERS: [&str; 5] = [
+/// Prefixes of a token in a header, in their order in the header.
+const HEADER_PREFIXES: [&str; 5] = [
     "Authorization:",
     "Bearer ",
     "Cookie:",
@@ -35,7 +35,7 @@ const HEADERS: [&str; 5] = [
     "__Secure-latchkey=",
 ];
 
-/// The command without the settings, which are those of `serve`.
+/// Builds the command, without the flags of settings.
 pub fn command() -> Command {
     let command = Command::new("explain")
         .about("Explain why a token is rejected")
@@ -44,7 +44,7 @@ pub fn command() -> Command {
              standard input. Prints the rule that rejects it, or that it is accepted. The token is \
              neither consumed nor printed.",
         );
-    documented_with(
+    add_help_with_exit_codes(
         command,
         "latchkey explain < token.txt
          latchkey explain   (paste the token, then press Enter and Ctrl-D)",
@@ -53,18 +53,18 @@ pub fn command() -> Command {
 }
 
 /// Reads the token and explains it.
-pub async fn run(gateway: Arc<Gateway>) -> ExitCode {
-    let token = match read() {
+pub async fn run(app: Arc<App>) -> ExitCode {
+    let token = match read_token() {
         Ok(token) => token,
         Err(reason) => {
             print_error(reason, Some("pass one token on standard input"));
             return ExitCode::from(INVALID_CONFIGURATION);
         }
     };
-    match gateway.explain(&token).await {
+    match app.tokens.explain(&token).await {
         Ok(explanation) => {
             print(&format!("{}\n", explanation.sentence));
-            if explanation.refused {
+            if explanation.is_rejected {
                 ExitCode::from(REJECTED)
             } else {
                 ExitCode::SUCCESS
@@ -84,8 +84,8 @@ pub async fn run(gateway: Arc<Gateway>) -> ExitCode {
     }
 }
 
-/// Reads the token, also with the prefix that it has in a header.
-fn read() -> Result<Zeroizing<String>, &'static str> {
+/// Reads one token from standard input, and removes the prefix of a header.
+fn read_token() -> Result<Zeroizing<String>, &'static str> {
     if std::io::stdin().is_terminal() {
         eprintln!("Paste one token, then press Enter and Ctrl-D.");
     }
@@ -95,8 +95,8 @@ fn read() -> Result<Zeroizing<String>, &'static str> {
         .read_to_string(&mut text);
     read.map_err(|_| "standard input isn't text")?;
     let token = text.trim();
-    let token = HEADERS.iter().fold(token, |token, header| {
-        token.strip_prefix(header).unwrap_or(token).trim()
+    let token = HEADER_PREFIXES.iter().fold(token, |token, prefix| {
+        token.strip_prefix(prefix).unwrap_or(token).trim()
     });
     if token.is_empty() || token.contains(char::is_whitespace) {
         return Err("standard input must contain exactly one token");

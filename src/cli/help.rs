@@ -1,4 +1,4 @@
-//! Parts that the help of several commands shares.
+//! Parts of the help that several commands share.
 
 use clap::{Arg, ArgAction, Command};
 
@@ -14,21 +14,25 @@ Exit codes:
 
 pub const DOCS: &str = "Docs: README.md";
 
-/// Adds examples, exit codes, and the place of the documentation to `--help`.
-pub fn documented(command: Command, examples: &str) -> Command {
+/// Adds configuration, examples, exit codes, and the documentation's location to `--help`.
+pub fn add_help(command: Command, examples: &str) -> Command {
     let help = long_help(&[CONFIGURATION, &example_lines(examples), EXIT_CODES, DOCS]);
     command.after_long_help(help)
 }
 
-/// The same with other exit codes.
-pub fn documented_with(command: Command, examples: &str, exit_codes: &str) -> Command {
+/// Like [`add_help`], with the command's own exit codes.
+pub fn add_help_with_exit_codes(command: Command, examples: &str, exit_codes: &str) -> Command {
     let help = long_help(&[CONFIGURATION, &example_lines(examples), exit_codes, DOCS]);
     command.after_long_help(help)
 }
 
-/// The same for commands that are configured by their own flags, or not at all.
-pub fn documented_alone(command: Command, examples: &str, more: &str) -> Command {
-    let help = long_help(&[more, &example_lines(examples), EXIT_CODES, DOCS]);
+/// Like [`add_help`], with the command's own text on configuration. An empty text is omitted.
+pub fn add_help_with_configuration(
+    command: Command,
+    examples: &str,
+    configuration: &str,
+) -> Command {
+    let help = long_help(&[configuration, &example_lines(examples), EXIT_CODES, DOCS]);
     command.after_long_help(help)
 }
 
@@ -42,8 +46,7 @@ fn example_lines(examples: &str) -> String {
     format!("Examples:{}", lines.collect::<String>())
 }
 
-/// `--yes`.
-pub fn yes() -> Arg {
+pub fn yes_flag() -> Arg {
     Arg::new("yes")
         .long("yes")
         .help("Skip the confirmation prompt")

@@ -4,18 +4,18 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::{Arg, ArgMatches, Command};
 use latchkey::{
-    app::{Gateway, RotationOutcome},
+    app::{App, keys::RotationOutcome},
     error::Error,
 };
 use latchkey_domain::access_token::Kid;
 
 use super::{
     CANCELED, CommandError, FAILED, confirm,
-    help::{documented, yes},
-    print_outcome, show, started,
+    help::{add_help, yes_flag},
+    prepare, print_outcome, show,
 };
 
-/// The command without the settings, which are those of `serve`.
+/// Builds the command, without the flags of settings.
 pub fn command() -> Command {
     let command = Command::new("keys")
         .about("Manage signing keys")
@@ -30,7 +30,7 @@ pub fn command() -> Command {
         .subcommand(list())
         .subcommand(rotate())
         .subcommand(revoke());
-    documented(
+    add_help(
         command,
         "latchkey keys list
          latchkey keys rotate
@@ -44,7 +44,7 @@ fn list() -> Command {
          time at which the next key replaces the current one, or at which the last token of a \
          retiring or revoked key expires.",
     );
-    documented(command, "latchkey keys list")
+    add_help(command, "latchkey keys list")
 }
 
 fn rotate() -> Command {
@@ -55,7 +55,7 @@ fn rotate() -> Command {
              client has an older key set in its cache. Until then the current key signs. No \
              session and no token is revoked.",
         );
-    documented(command, "latchkey keys rotate")
+    add_help(command, "latchkey keys rotate")
 }
 
 fn revoke() -> Command {
@@ -76,8 +76,8 @@ fn revoke() -> Command {
             kid.allow_hyphen_values(true)
                 .value_parser(|text: &str| text.parse::<Kid>().map_err(|_| "not a key ID")),
         )
-        .arg(yes());
-    documented(
+        .arg(yes_flag());
+    add_help(
         command,
         "latchkey keys revoke KID
          latchkey keys revoke KID --yes",
@@ -85,30 +85,30 @@ fn revoke() -> Command {
 }
 
 /// Runs one command.
-pub async fn run(gateway: Arc<Gateway>, matches: &ArgMatches) -> ExitCode {
-    print_outcome(run_command(&gateway, matches).await)
+pub async fn run(app: Arc<App>, matches: &ArgMatches) -> ExitCode {
+    print_outcome(run_command(&app, matches).await)
 }
 
-async fn run_command(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<String, CommandError> {
-    let (command, matches) = matches.subcommand().expect("the parser requires one");
+async fn run_command(app: &Arc<App>, matches: &ArgMatches) -> Result<String, CommandError> {
+    let (command, matches) = matches.subcommand().expect("a subcommand");
     let question = "Revoke this signing key and every token that it signed?";
     // Before connecting to a store, so that the prompt comes first.
     if command == "revoke" && !confirm(matches, question, "revoke the key")? {
         return Err(CommandError::new(FAILED, CANCELED));
     }
-    started(gateway).await?;
+    prepare(app).await?;
     match command {
-        "list" => Ok(show::keys(&gateway.list_keys().await?)),
-        "rotate" => rotate_key(gateway).await,
-        _revoke => revoke_key(gateway, matches).await,
+        "list" => Ok(show::keys(&app.keys.list_keys().await?)),
+        "rotate" => rotate_key(app).await,
+        _revoke => revoke_key(app, matches).await,
     }
 }
 
-async fn rotate_key(gateway: &Gateway) -> Result<String, CommandError> {
-    match gateway.rotate_key().await? {
+async fn rotate_key(app: &App) -> Result<String, CommandError> {
+    match app.keys.rotate_key().await? {
         RotationOutcome::Created { kid, signs_from } => Ok(format!(
             "Created signing key {kid}. It signs from {} on.\n",
-            show::moment(signs_from)
+            show::format_time(signs_from)
         )),
         RotationOutcome::AlreadyWaiting => {
             let error = CommandError::new(FAILED, "the next signing key already exists");
@@ -117,10 +117,10 @@ async fn rotate_key(gateway: &Gateway) -> Result<String, CommandError> {
     }
 }
 
-async fn revoke_key(gateway: &Arc<Gateway>, matches: &ArgMatches) -> Result<String, CommandError> {
-    let kid: Kid = *matches.get_one("kid").expect("the parser requires it");
+async fn revoke_key(app: &Arc<App>, matches: &ArgMatches) -> Result<String, CommandError> {
+    let kid: Kid = *matches.get_one("kid").expect("a required argument");
     let revoked = format!("Revoked signing key {kid} and every token that it signed.");
-    match gateway.revoke_key(kid).await {
+    match app.keys.revoke_key(kid).await {
         Ok(Some(successor)) => Ok(format!("{revoked} {successor} signs now.\n")),
         Ok(None) => Ok(format!("{revoked}\n")),
         Err(Error::NotFound) => Err(CommandError::new(FAILED, "signing key not found")

@@ -3,11 +3,11 @@
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Command;
-use latchkey::app::{Gateway, revocation::RebuildOutcome};
+use latchkey::app::{App, revocation::RebuildOutcome};
 
-use super::{CommandError, FAILED, help::documented, print_outcome, started};
+use super::{CommandError, FAILED, help::add_help, prepare, print_outcome};
 
-/// The command without the settings, which are those of `serve`.
+/// Builds the command, without the flags of settings.
 pub fn command() -> Command {
     let rebuild = Command::new("rebuild")
         .about("Rebuild the revocation log in Redis from PostgreSQL")
@@ -22,18 +22,18 @@ pub fn command() -> Command {
         .about("Manage the revocation log")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(documented(rebuild, "latchkey revocations rebuild"));
-    documented(command, "latchkey revocations rebuild")
+        .subcommand(add_help(rebuild, "latchkey revocations rebuild"));
+    add_help(command, "latchkey revocations rebuild")
 }
 
-/// Rebuilds the log.
-pub async fn run(gateway: Arc<Gateway>) -> ExitCode {
-    print_outcome(rebuild(&gateway).await)
+/// Runs the command.
+pub async fn run(app: Arc<App>) -> ExitCode {
+    print_outcome(rebuild(&app).await)
 }
 
-async fn rebuild(gateway: &Gateway) -> Result<String, CommandError> {
-    started(gateway).await?;
-    match gateway.replace_log().await? {
+async fn rebuild(app: &App) -> Result<String, CommandError> {
+    prepare(app).await?;
+    match app.revocations.replace_log().await? {
         RebuildOutcome::Built { entries, lease } => Ok(format!(
             "Rebuilt the revocation log with {entries} entries. The lease is {lease:?}.\n"
         )),

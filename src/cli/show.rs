@@ -1,13 +1,17 @@
-//! Renders results as plain tables.
+//! Renders results as tables in plain text.
 
-use latchkey::app::{ListedKey, ManagedUser, SessionRow, StoredClient};
+use latchkey::app::{
+    admin::{oauth_clients::StoredClient, users::ManagedUser},
+    keys::ListedKey,
+    sessions::list::SessionRow,
+};
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
 
-/// To the second, in UTC.
-const TIME: &[BorrowedFormatItem<'_>] =
+/// RFC 3339 in UTC, to the second.
+const TIME_FORMAT: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
 
-/// The username, otherwise the email address.
+/// Returns the username, or the email address if there is none.
 pub fn name(user: &ManagedUser) -> String {
     let identity = &user.account.identity;
     identity
@@ -17,18 +21,18 @@ pub fn name(user: &ManagedUser) -> String {
         .unwrap_or_default()
 }
 
-/// Users, one per line.
+/// Renders users, one per line.
 pub fn users(users: &[ManagedUser]) -> String {
     let line = |user: &ManagedUser| {
         let identity = &user.account.identity;
         vec![
             user.account.id.to_string(),
-            shown(identity.username.as_deref()),
-            shown(identity.email.as_deref()),
+            or_dash(identity.username.as_deref()),
+            or_dash(identity.email.as_deref()),
             identity.role.as_str().to_owned(),
             status(user).to_owned(),
-            moment(user.account.created_at),
-            shown(identity.name.as_deref()),
+            format_time(user.account.created_at),
+            or_dash(identity.name.as_deref()),
         ]
     };
     table(
@@ -39,7 +43,7 @@ pub fn users(users: &[ManagedUser]) -> String {
     )
 }
 
-/// One user.
+/// Renders one user, one field per line.
 pub fn user(user: &ManagedUser) -> String {
     let identity = &user.account.identity;
     let verified = match (&identity.email, identity.email_verified) {
@@ -49,12 +53,12 @@ pub fn user(user: &ManagedUser) -> String {
     };
     let lines = [
         ("id", user.account.id.to_string()),
-        ("username", shown(identity.username.as_deref())),
-        ("email", shown(identity.email.as_deref()) + verified),
-        ("name", shown(identity.name.as_deref())),
+        ("username", or_dash(identity.username.as_deref())),
+        ("email", or_dash(identity.email.as_deref()) + verified),
+        ("name", or_dash(identity.name.as_deref())),
         ("role", identity.role.as_str().to_owned()),
         ("status", status(user).to_owned()),
-        ("created", moment(user.account.created_at)),
+        ("created", format_time(user.account.created_at)),
     ];
     lines
         .iter()
@@ -62,7 +66,7 @@ pub fn user(user: &ManagedUser) -> String {
         .collect()
 }
 
-/// Sessions, one per line.
+/// Renders sessions, one per line.
 pub fn sessions(sessions: &[SessionRow]) -> String {
     if sessions.is_empty() {
         return "\nNo sessions.\n".to_owned();
@@ -70,11 +74,11 @@ pub fn sessions(sessions: &[SessionRow]) -> String {
     let line = |session: &SessionRow| {
         vec![
             session.sid.to_string(),
-            moment(session.created_at),
-            moment(session.refreshed_at),
-            moment(session.live_until),
-            shown(session.address.as_deref()),
-            shown(session.agent.as_deref()),
+            format_time(session.created_at),
+            format_time(session.refreshed_at),
+            format_time(session.live_until),
+            or_dash(session.address.as_deref()),
+            or_dash(session.agent.as_deref()),
         ]
     };
     let head = [
@@ -88,7 +92,7 @@ pub fn sessions(sessions: &[SessionRow]) -> String {
     format!("\n{}", table(&head, sessions.iter().map(line).collect()))
 }
 
-/// OAuth clients, one per line.
+/// Renders OAuth clients, one per line.
 pub fn clients(clients: &[StoredClient]) -> String {
     let line = |client: &StoredClient| {
         let StoredClient {
@@ -103,7 +107,7 @@ pub fn clients(clients: &[StoredClient]) -> String {
             id.to_string(),
             scopes.to_string(),
             audiences.join(" "),
-            moment(*rotated_at),
+            format_time(*rotated_at),
             name.clone(),
         ]
     };
@@ -113,15 +117,15 @@ pub fn clients(clients: &[StoredClient]) -> String {
     )
 }
 
-/// Signing keys, one per line.
+/// Renders signing keys, one per line.
 pub fn keys(keys: &[ListedKey]) -> String {
     let line = |key: &ListedKey| {
-        let until = key.until.map(moment);
+        let until = key.until.map(format_time);
         vec![
             key.kid.to_string(),
             key.state.as_str().to_owned(),
-            moment(key.since),
-            shown(until.as_deref()),
+            format_time(key.since),
+            or_dash(until.as_deref()),
         ]
     };
     table(
@@ -134,19 +138,18 @@ fn status(user: &ManagedUser) -> &'static str {
     if user.disabled { "disabled" } else { "enabled" }
 }
 
-fn shown(text: Option<&str>) -> String {
+fn or_dash(text: Option<&str>) -> String {
     text.unwrap_or("-").to_owned()
 }
 
-/// A time, to the second.
-pub fn moment(moment: OffsetDateTime) -> String {
-    moment
-        .to_offset(time::UtcOffset::UTC)
-        .format(TIME)
+/// Formats a time in UTC, to the second.
+pub fn format_time(time: OffsetDateTime) -> String {
+    time.to_offset(time::UtcOffset::UTC)
+        .format(TIME_FORMAT)
         .unwrap_or_default()
 }
 
-/// Columns as wide as their widest text, except the last one.
+/// Renders a table. Each column except the last is padded to its widest text.
 fn table(head: &[&str], lines: Vec<Vec<String>>) -> String {
     let head: Vec<String> = head.iter().map(|&title| title.to_owned()).collect();
     let all: Vec<_> = std::iter::once(head).chain(lines).collect();
@@ -173,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_as_wide_as_their_widest_text() {
+    fn table_columns_fit_their_widest_text() {
         let lines = vec![
             vec!["1".into(), "ü".into()],
             vec!["22222".into(), String::new()],

@@ -27,7 +27,7 @@ pub fn confirm(matches: &ArgMatches, question: &str, action: &str) -> Result<boo
     Ok(matches!(line.trim(), "y" | "Y" | "yes"))
 }
 
-/// Reads a password from standard input. On a terminal, it prompts twice without echo.
+/// Reads a password from standard input. On a terminal, the prompt appears twice, without echo.
 pub fn read_password() -> Result<(Password, Zeroizing<String>), CommandError> {
     let input = io::stdin();
     let text = if input.is_terminal() {
@@ -52,9 +52,9 @@ pub fn parse_password(text: &str) -> Result<Password, CommandError> {
 /// Reads one line without echo.
 fn prompt(input: &Stdin, text: &str) -> Result<Zeroizing<String>, CommandError> {
     let modes = tcgetattr(input).map_err(io::Error::from)?;
-    let mut silent = modes.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(input, OptionalActions::Flush, &silent).map_err(io::Error::from)?;
+    let mut without_echo = modes.clone();
+    without_echo.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(input, OptionalActions::Flush, &without_echo).map_err(io::Error::from)?;
     eprint!("{text}");
     let mut line = Zeroizing::new(String::new());
     let read = io::stderr()
@@ -66,7 +66,7 @@ fn prompt(input: &Stdin, text: &str) -> Result<Zeroizing<String>, CommandError> 
     Ok(without_line_break(&line))
 }
 
-/// Removes the line break that `echo` and the terminal add.
+/// Removes the line break at the end, which `echo` and the terminal add.
 fn without_line_break(text: &str) -> Zeroizing<String> {
     let line = text
         .strip_suffix('\n')

@@ -12,13 +12,13 @@ use super::{
     },
 };
 
-/// Declares [`Config`], [`SETTINGS`] and the reading of them all.
+/// Declares [`Config`], [`SETTINGS`], and the code that reads them.
 macro_rules! settings {
     ($($group:literal {$(
         $field:ident: $type:ty, $variable:literal $($secret:ident)? $(= $default:literal)?,
         $help:literal;
     )*})*) => {
-        /// The settings of a server. It has no `Debug`, because some are secrets.
+        /// The settings of a server. It has no `Debug`, because it contains secrets.
         pub struct Config { $($(#[doc = $help] pub $field: $type,)*)* }
 
         /// Every setting, in the order of the README's table.
@@ -30,14 +30,14 @@ macro_rules! settings {
             help: $help,
         },)*)*];
 
-        /// The settings that have a valid value.
+        /// The values of the settings; `None` if a value is invalid.
         pub(super) struct Draft { $($(pub(super) $field: Option<$type>,)*)* }
 
         impl Draft {
             pub(super) fn read(source: &Source, errors: &mut Vec<ConfigError>) -> Draft {
                 let mut settings = SETTINGS.iter();
-                let mut next = || settings.next().expect("as many as fields");
-                Draft { $($($field: read(source, next(), errors),)*)* }
+                let mut next = || settings.next().expect("one setting per field");
+                Draft { $($($field: read_setting(source, next(), errors),)*)* }
             }
 
             pub(super) fn effective_config(self) -> Option<Config> {
@@ -51,8 +51,13 @@ macro_rules! settings {
     (@default) => { None };
 }
 
-fn read<T: Value>(source: &Source, setting: &Setting, errors: &mut Vec<ConfigError>) -> Option<T> {
-    let read = source.resolve(setting).and_then(|text| {
+/// Parses a setting. An error is added to `errors`.
+fn read_setting<T: Value>(
+    source: &Source,
+    setting: &Setting,
+    errors: &mut Vec<ConfigError>,
+) -> Option<T> {
+    let result = source.resolve(setting).and_then(|text| {
         let missing = || {
             T::missing().map_err(|reason| {
                 if reason == REQUIRED {
@@ -62,13 +67,13 @@ fn read<T: Value>(source: &Source, setting: &Setting, errors: &mut Vec<ConfigErr
                 }
             })
         };
-        let read = text.map_or_else(missing, |text| T::read(text.trim()));
-        read.map_err(|reason| ConfigError {
+        let value = text.map_or_else(missing, |text| T::read(text.trim()));
+        value.map_err(|reason| ConfigError {
             variable: setting.variable,
             reason,
         })
     });
-    read.map_err(|error| errors.push(error)).ok()
+    result.map_err(|error| errors.push(error)).ok()
 }
 
 settings! {

@@ -1,21 +1,21 @@
-//! Renders the settings: flags, help, the README's table, `.env.example`, the effective values.
+//! Renders the settings as flags, help, the README's table, `.env.example`, and effective values.
 
 use clap::Arg;
 
 use super::{SETTINGS, Setting, Source};
 
-/// Columns of rendered help and of comments in `.env.example`.
-const WIDTH: usize = 80;
+/// Maximum number of columns of rendered help and of comments in `.env.example`.
+const MAX_COLUMNS: usize = 80;
 
 const SETTINGS_INTRODUCTION: &str = "\
 A setting is an environment variable, a line of `.env` in the working directory, or a flag of \
-`serve`. Flags override the environment, and the environment overrides `.env`. An empty value counts as \
-unset.
+`serve`. Flags override the environment, and the environment overrides `.env`. An empty value \
+counts as unset.
 
 Secrets (*) have no flag, because process arguments are visible. Set the variable, or name a file \
 in its `…_FILE` form, for example `LATCHKEY_SECRET_FILE`.";
 
-/// The flags: one for each setting that isn't a secret.
+/// Returns the flags: one for each setting that isn't a secret.
 pub fn arguments() -> impl Iterator<Item = Arg> {
     SETTINGS
         .iter()
@@ -26,7 +26,7 @@ pub fn arguments() -> impl Iterator<Item = Arg> {
                 .map(|default| format!(" [default: {default}]"))
                 .unwrap_or_default();
             Arg::new(setting.variable)
-                .long(flag(setting))
+                .long(flag_name(setting))
                 .value_name("VALUE")
                 .help(format!(
                     "{} [env: {}]{default}",
@@ -36,31 +36,31 @@ pub fn arguments() -> impl Iterator<Item = Arg> {
         })
 }
 
-/// The settings without a flag, for the end of `latchkey serve --help`.
+/// Returns the settings without a flag, for the end of `latchkey serve --help`.
 pub fn secrets_help() -> String {
     let secrets = SETTINGS.iter().filter(|setting| setting.secret);
     format!(
         "Secrets, by environment variable or `…_FILE` form only:\n{}",
-        secrets.map(described).collect::<String>().trim_end()
+        secrets.map(describe).collect::<String>().trim_end()
     )
 }
 
-/// The text of `latchkey help settings`.
+/// Returns the text of `latchkey help settings`.
 pub fn settings_help() -> String {
     let groups = groups().map(|(group, settings)| {
         format!(
             "\n{group}:\n{}",
-            settings.iter().map(described).collect::<String>()
+            settings.iter().map(describe).collect::<String>()
         )
     });
     format!(
         "{}\n{}",
-        wrapped(SETTINGS_INTRODUCTION, ""),
+        wrap(SETTINGS_INTRODUCTION, ""),
         groups.collect::<String>()
     )
 }
 
-/// The effective settings, one `VARIABLE=value` per line, secrets masked.
+/// Returns the effective settings, one `VARIABLE=value` per line, with masked secrets.
 pub fn effective(source: &Source) -> String {
     let line = |setting: &Setting| match source.resolve(setting) {
         Ok(Some(_)) if setting.secret => format!("{}=(set, not shown)\n", setting.variable),
@@ -71,7 +71,7 @@ pub fn effective(source: &Source) -> String {
     SETTINGS.iter().map(line).collect()
 }
 
-/// The README's table.
+/// Returns the README's table of settings.
 pub fn readme_table() -> String {
     let row = |setting: &Setting| {
         let mark = if setting.secret { " ●" } else { "" };
@@ -91,7 +91,8 @@ pub fn readme_table() -> String {
     format!("| Variable | Default | Description |\n|---|---|---|\n{groups}")
 }
 
-/// `.env.example`: required settings, then all others, commented out with their defaults.
+/// Returns the text of `.env.example`: required settings, then all others, commented out with their
+/// defaults.
 pub fn env_example() -> String {
     let line = |setting: &Setting| {
         let comment = if setting.is_required() { "" } else { "# " };
@@ -99,7 +100,7 @@ pub fn env_example() -> String {
         let quote = if default.contains(' ') { "\"" } else { "" };
         format!(
             "\n{}\n{comment}{}={quote}{default}{quote}\n",
-            wrapped(setting.help, "# "),
+            wrap(setting.help, "# "),
             setting.variable
         )
     };
@@ -110,18 +111,18 @@ pub fn env_example() -> String {
     let groups: String = groups().map(group).collect();
     let introduction = "Settings of Latchkey. Copy this file to `.env` and set the required \
                         values. An empty value counts as unset.";
-    format!("{}\n{groups}", wrapped(introduction, "# "))
+    format!("{}\n{groups}", wrap(introduction, "# "))
 }
 
-/// The groups with their settings, in the order of the declaration.
+/// Returns the groups with their settings, in the order of the declaration.
 fn groups() -> impl Iterator<Item = (&'static str, &'static [Setting])> {
     SETTINGS
         .chunk_by(|one, next| one.group == next.group)
         .map(|settings| (settings[0].group, settings))
 }
 
-/// A setting with its default and its description, for a terminal.
-fn described(setting: &Setting) -> String {
+/// Renders a setting with its default and its description, for a terminal.
+fn describe(setting: &Setting) -> String {
     let mark = if setting.secret { " *" } else { "" };
     let default = setting
         .default
@@ -130,17 +131,18 @@ fn described(setting: &Setting) -> String {
     format!(
         "  {}{default}{mark}\n{}\n",
         setting.variable,
-        wrapped(setting.help, "      ")
+        wrap(setting.help, "      ")
     )
 }
 
-/// The text in lines of at most [`WIDTH`] columns, with `prefix` before each.
-fn wrapped(text: &str, prefix: &str) -> String {
+/// Wraps a text at [`MAX_COLUMNS`] columns, with `prefix` before each line.
+fn wrap(text: &str, prefix: &str) -> String {
     let mut lines = Vec::new();
     for paragraph in text.split('\n') {
         let mut line = prefix.to_owned();
         for word in paragraph.split(' ') {
-            if line.len() > prefix.len() && line.chars().count() + 1 + word.chars().count() > WIDTH
+            if line.len() > prefix.len()
+                && line.chars().count() + 1 + word.chars().count() > MAX_COLUMNS
             {
                 lines.push(std::mem::replace(&mut line, prefix.to_owned()));
             }
@@ -154,7 +156,7 @@ fn wrapped(text: &str, prefix: &str) -> String {
     lines.join("\n")
 }
 
-fn flag(setting: &Setting) -> String {
+fn flag_name(setting: &Setting) -> String {
     setting
         .variable
         .trim_start_matches("LATCHKEY_")

@@ -6,17 +6,18 @@ use clap::ArgMatches;
 
 use super::{ConfigError, SETTINGS, Setting, unknown};
 
-/// Sources of settings: flags, then the environment, then `.env` in the working folder.
+/// The sources of settings, in order of precedence: flags, the environment, and `.env` in the
+/// working directory.
 pub struct Source {
     pub(super) flags: HashMap<&'static str, String>,
     pub(super) file: HashMap<String, String>,
     pub(super) environment: bool,
-    /// An error in the syntax of `.env`.
-    pub(super) broken: Option<ConfigError>,
+    /// The error of a line in `.env` that can't be parsed.
+    pub(super) syntax_error: Option<ConfigError>,
 }
 
 impl Source {
-    /// The flags of this command line, the environment, and `.env`.
+    /// Reads the flags of the command line and `.env`. The environment is read on access.
     pub fn new(matches: &ArgMatches) -> Source {
         let flag = |setting: &Setting| {
             let text = matches
@@ -25,40 +26,43 @@ impl Source {
                 .flatten()?;
             Some((setting.variable, text.clone()))
         };
-        let (file, broken) = env_file(Path::new(".env"));
+        let (file, syntax_error) = read_env_file(Path::new(".env"));
         Source {
             flags: SETTINGS.iter().filter_map(flag).collect(),
             file,
             environment: true,
-            broken,
+            syntax_error,
         }
     }
 
-    /// No setting has a value.
+    /// Creates a source in which no setting has a value.
     pub fn empty() -> Source {
         Source {
             flags: HashMap::new(),
             file: HashMap::new(),
             environment: false,
-            broken: None,
+            syntax_error: None,
         }
     }
 
-    /// The value of a variable that is set and not empty.
+    /// Returns the value of a variable; `None` if it is unset or empty.
     pub fn text(&self, variable: &str) -> Option<String> {
         let environment = self
             .environment
             .then(|| std::env::var(variable).ok())
             .flatten();
-        let set = environment.or_else(|| self.file.get(variable).cloned());
+        let without_flag = environment.or_else(|| self.file.get(variable).cloned());
         self.flags
             .get(variable)
             .cloned()
-            .or(set)
+            .or(without_flag)
             .filter(|text| !text.is_empty())
     }
 
-    /// The value of a secret, from the variable or from the file that its `…_FILE` form names.
+    /// Returns the value of a secret, from the variable or from the file in its `…_FILE` form.
+    ///
+    /// # Errors
+    /// The file can't be read.
     pub fn secret_text(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
         SETTINGS
             .iter()
@@ -66,8 +70,8 @@ impl Source {
             .map_or(Ok(None), |setting| self.resolve(setting))
     }
 
-    /// Unknown settings. A typo would otherwise leave a default in effect.
-    pub(super) fn unknown(&self) -> impl Iterator<Item = ConfigError> {
+    /// Returns an error for each unknown setting. A typo would otherwise leave a default in effect.
+    pub(super) fn unknown_settings(&self) -> impl Iterator<Item = ConfigError> {
         let environment = self
             .environment
             .then(|| std::env::vars_os().map(|(name, _)| name))
@@ -76,23 +80,23 @@ impl Source {
         let names = environment
             .filter_map(|name| name.into_string().ok())
             .chain(self.file.keys().cloned());
-        unknown::among(names.collect())
+        unknown::find_unknown(names.collect())
     }
 
-    /// Whether the variable or its `…_FILE` form is set.
+    /// Returns whether the variable or its `…_FILE` form is set.
     pub fn is_given(&self, variable: &str) -> bool {
         self.text(variable).is_some() || self.text(&format!("{variable}_FILE")).is_some()
     }
 
     pub(super) fn resolve(&self, setting: &Setting) -> Result<Option<String>, ConfigError> {
-        let given = match self.text(setting.variable) {
-            None if setting.secret => self.secret_file(setting)?,
-            given => given,
+        let text = match self.text(setting.variable) {
+            None if setting.secret => self.read_secret_file(setting)?,
+            text => text,
         };
-        Ok(given.or_else(|| setting.default.map(str::to_owned)))
+        Ok(text.or_else(|| setting.default.map(str::to_owned)))
     }
 
-    fn secret_file(&self, setting: &Setting) -> Result<Option<String>, ConfigError> {
+    fn read_secret_file(&self, setting: &Setting) -> Result<Option<String>, ConfigError> {
         let Some(path) = self.text(&format!("{}_FILE", setting.variable)) else {
             return Ok(None);
         };
@@ -109,16 +113,16 @@ impl Source {
     }
 }
 
-/// The variables in `.env`, and an error if a line is invalid. Without the file, there are none.
-fn env_file(path: &Path) -> (HashMap<String, String>, Option<ConfigError>) {
+/// Returns the variables in `.env`, and an error if a line can't be parsed. The file is optional.
+fn read_env_file(path: &Path) -> (HashMap<String, String>, Option<ConfigError>) {
     let Ok(pairs) = dotenvy::from_path_iter(path) else {
         return Default::default();
     };
-    let (read, broken): (Vec<_>, Vec<_>) = pairs.partition(Result::is_ok);
+    let (valid, invalid): (Vec<_>, Vec<_>) = pairs.partition(Result::is_ok);
     let reason = "a line can't be parsed; put a value that contains spaces in quotes".to_owned();
-    let error = (!broken.is_empty()).then_some(ConfigError {
+    let error = (!invalid.is_empty()).then_some(ConfigError {
         variable: ".env",
         reason,
     });
-    (read.into_iter().filter_map(Result::ok).collect(), error)
+    (valid.into_iter().filter_map(Result::ok).collect(), error)
 }

@@ -5,19 +5,20 @@ use std::collections::HashMap;
 
 use super::{value::Value, *};
 
-fn source(given: &[(&'static str, &str)]) -> Source {
+fn source(settings: &[(&'static str, &str)]) -> Source {
     Source {
-        flags: given
+        flags: settings
             .iter()
             .map(|(variable, text)| (*variable, (*text).to_owned()))
             .collect(),
         file: HashMap::new(),
         environment: true,
-        broken: None,
+        syntax_error: None,
     }
 }
 
-fn effective_config() -> Vec<(&'static str, String)> {
+/// Valid values of the required settings.
+fn required_settings() -> Vec<(&'static str, String)> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).unwrap();
     vec![
@@ -30,15 +31,16 @@ fn effective_config() -> Vec<(&'static str, String)> {
 }
 
 fn load(changes: &[(&'static str, &str)]) -> Result<Config, Vec<ConfigError>> {
-    let base = effective_config();
-    let mut given: HashMap<&'static str, &str> = base
+    let required = required_settings();
+    let mut settings: HashMap<&'static str, &str> = required
         .iter()
         .map(|(variable, text)| (*variable, text.as_str()))
         .collect();
-    given.extend(changes.iter().copied());
-    Config::load(&source(&given.into_iter().collect::<Vec<_>>()))
+    settings.extend(changes.iter().copied());
+    Config::load(&source(&settings.into_iter().collect::<Vec<_>>()))
 }
 
+/// The variables with a configuration error.
 fn errors(changes: &[(&'static str, &str)]) -> Vec<&'static str> {
     load(changes)
         .err()
@@ -49,7 +51,7 @@ fn errors(changes: &[(&'static str, &str)]) -> Vec<&'static str> {
 }
 
 #[test]
-fn the_defaults_of_the_design_hold() {
+fn unset_settings_have_defaults() {
     let config = load(&[]).ok().unwrap();
     assert_eq!(config.access_lifetime, Duration::from_secs(900));
     assert_eq!(config.session_idle_timeout, Duration::from_secs(7 * 86_400));
@@ -59,14 +61,14 @@ fn the_defaults_of_the_design_hold() {
 }
 
 #[test]
-fn all_mistakes_are_reported_together() {
-    let wrong = errors(&[
+fn load_reports_all_configuration_errors() {
+    let variables = errors(&[
         ("LATCHKEY_LISTEN", "nowhere"),
         ("LATCHKEY_SECRET", "changeme"),
         ("LATCHKEY_ACCESS_LIFETIME", "soon"),
     ]);
     assert_eq!(
-        wrong,
+        variables,
         [
             "LATCHKEY_SECRET",
             "LATCHKEY_LISTEN",
@@ -85,13 +87,13 @@ fn remote_http_issuer_requires_insecure_http() {
         errors(&[("LATCHKEY_ISSUER", "http://localhost.example.com")]),
         ["LATCHKEY_ISSUER"]
     );
-    for fine in [
+    for valid in [
         "http://localhost:8000",
         "http://127.0.0.1:8000",
         "http://[::1]:8000",
         "https://x.example",
     ] {
-        assert!(errors(&[("LATCHKEY_ISSUER", fine)]).is_empty(), "{fine}");
+        assert!(errors(&[("LATCHKEY_ISSUER", valid)]).is_empty(), "{valid}");
     }
     assert!(
         errors(&[
@@ -104,13 +106,14 @@ fn remote_http_issuer_requires_insecure_http() {
 
 #[test]
 fn file_transport_requires_loopback_issuer() {
-    let with = |issuer, url| errors(&[("LATCHKEY_ISSUER", issuer), ("LATCHKEY_SMTP_URL", url)]);
+    let errors_for =
+        |issuer, url| errors(&[("LATCHKEY_ISSUER", issuer), ("LATCHKEY_SMTP_URL", url)]);
     for issuer in ["http://localhost:8000", "https://127.0.0.1", "http://[::1]"] {
-        assert!(with(issuer, "file:/tmp/email").is_empty(), "{issuer}");
+        assert!(errors_for(issuer, "file:/tmp/email").is_empty(), "{issuer}");
     }
     for issuer in ["https://auth.example.com", "https://192.0.2.1"] {
         assert_eq!(
-            with(issuer, "file:/tmp/email"),
+            errors_for(issuer, "file:/tmp/email"),
             ["LATCHKEY_SMTP_URL"],
             "{issuer}"
         );
@@ -130,7 +133,7 @@ fn file_transport_requires_absolute_folder() {
     ] {
         assert_eq!(folder(url).as_deref(), Some(path), "{url}");
     }
-    for wrong in [
+    for invalid in [
         "file:",
         "file:email",
         "file:./email",
@@ -138,12 +141,12 @@ fn file_transport_requires_absolute_folder() {
         "file:/email?query",
         "file:/email#part",
     ] {
-        assert!(folder(wrong).is_none(), "{wrong}");
+        assert!(folder(invalid).is_none(), "{invalid}");
     }
 }
 
 #[test]
-fn no_lifetime_may_be_unsafe() {
+fn unsafe_lifetimes_and_password_lengths_are_rejected() {
     assert_eq!(
         errors(&[("LATCHKEY_ACCESS_LIFETIME", "61m")]),
         ["LATCHKEY_ACCESS_LIFETIME"]
@@ -163,12 +166,12 @@ fn no_lifetime_may_be_unsafe() {
 }
 
 #[test]
-fn a_cookie_of_the_domain_must_reach_the_issuer() {
-    let with = |domain| errors(&[("LATCHKEY_COOKIE_DOMAIN", domain)]);
-    for fine in ["example.com", "auth.example.com", "Example.COM"] {
-        assert!(with(fine).is_empty(), "{fine}");
+fn cookie_domain_must_contain_issuer_host() {
+    let errors_for = |domain| errors(&[("LATCHKEY_COOKIE_DOMAIN", domain)]);
+    for valid in ["example.com", "auth.example.com", "Example.COM"] {
+        assert!(errors_for(valid).is_empty(), "{valid}");
     }
-    let wrong = [
+    let invalid = [
         "com",
         ".example.com",
         "example.com.",
@@ -178,14 +181,14 @@ fn a_cookie_of_the_domain_must_reach_the_issuer() {
         "192.0.2.1",
         "a b.com",
     ];
-    for wrong in wrong {
-        assert_eq!(with(wrong), ["LATCHKEY_COOKIE_DOMAIN"], "{wrong}");
+    for domain in invalid {
+        assert_eq!(errors_for(domain), ["LATCHKEY_COOKIE_DOMAIN"], "{domain}");
     }
     assert!(load(&[]).ok().unwrap().cookie_domain.is_none());
 }
 
 #[test]
-fn origins_are_written_as_browsers_do() {
+fn issuer_origin_is_serialized_like_browsers_do() {
     for (issuer, origin) in [
         ("https://auth.example.com", "https://auth.example.com"),
         (
@@ -200,7 +203,7 @@ fn origins_are_written_as_browsers_do() {
 }
 
 #[test]
-fn what_tokens_hold_is_bounded() {
+fn long_issuer_and_audience_are_rejected() {
     let long = format!("https://example.com/{}", "x".repeat(240));
     assert_eq!(errors(&[("LATCHKEY_ISSUER", &long)]), ["LATCHKEY_ISSUER"]);
     assert_eq!(
@@ -210,33 +213,33 @@ fn what_tokens_hold_is_bounded() {
 }
 
 #[test]
-fn secrets_have_no_flag_and_are_never_shown() {
+fn secrets_have_no_flag_and_are_masked() {
     assert!(arguments().all(|argument| !argument.get_id().as_str().ends_with("SECRET")));
-    let given = effective_config();
-    let given: Vec<_> = given
+    let required = required_settings();
+    let settings: Vec<_> = required
         .iter()
         .map(|(variable, text)| (*variable, text.as_str()))
         .collect();
-    let shown = effective(&source(&given));
-    assert!(!shown.contains(given[2].1));
-    assert!(shown.contains("LATCHKEY_SECRET=(set, not shown)"));
+    let output = effective(&source(&settings));
+    assert!(!output.contains(settings[2].1));
+    assert!(output.contains("LATCHKEY_SECRET=(set, not shown)"));
 }
 
 #[test]
-fn mistakes_never_repeat_a_value() {
-    let told = load(&[
+fn configuration_errors_contain_no_value() {
+    let result = load(&[
         ("LATCHKEY_SECRET", "hunter2hunter2"),
         ("LATCHKEY_SMTP_URL", "hunter2"),
         ("LATCHKEY_LISTEN", "hunter2"),
     ]);
-    let told: Vec<String> = told
+    let messages: Vec<String> = result
         .err()
         .unwrap()
         .iter()
         .map(ConfigError::to_string)
         .collect();
-    assert_eq!(told.len(), 3);
-    assert!(told.iter().all(|line| !line.contains("hunter2")));
+    assert_eq!(messages.len(), 3);
+    assert!(messages.iter().all(|line| !line.contains("hunter2")));
 }
 
 #[test]
@@ -252,7 +255,7 @@ fn limits_are_parsed() {
             "{text}"
         );
     }
-    for wrong in [
+    for invalid in [
         "",
         "5",
         "/1m",
@@ -266,12 +269,12 @@ fn limits_are_parsed() {
         "1.5/1m",
         "99999999999/1m",
     ] {
-        assert!(Limit::read(wrong).is_err(), "{wrong}");
+        assert!(Limit::read(invalid).is_err(), "{invalid}");
     }
 }
 
 #[test]
-fn rate_limits_are_on_unless_turned_off() {
+fn rate_limits_are_enabled_by_default() {
     assert!(load(&[]).ok().unwrap().rate_limits.0);
     assert!(
         !load(&[("LATCHKEY_RATE_LIMITS", "off")])
@@ -313,7 +316,7 @@ fn required_settings_come_first_and_have_no_default() {
 }
 
 #[test]
-fn rendered_settings_are_complete_and_narrow() {
+fn rendered_settings_are_complete_and_at_most_80_columns() {
     let (help, example) = (settings_help(), env_example());
     for setting in SETTINGS {
         let default = setting.default.unwrap_or_default();
@@ -323,7 +326,7 @@ fn rendered_settings_are_complete_and_narrow() {
             "{default}"
         );
         let line = format!("{}=", setting.variable);
-        let line = example.lines().find(|one| one.contains(&line));
+        let line = example.lines().find(|other| other.contains(&line));
         assert_eq!(
             line.is_some_and(|line| !line.starts_with("# ")),
             setting.is_required(),
@@ -350,7 +353,7 @@ fn durations_are_parsed() {
             Ok(Duration::from_millis(milliseconds))
         );
     }
-    for wrong in [
+    for invalid in [
         "",
         "10",
         "s",
@@ -360,6 +363,6 @@ fn durations_are_parsed() {
         "99999999999999999999d",
         "9999999d",
     ] {
-        assert!(Duration::read(wrong).is_err(), "{wrong}");
+        assert!(Duration::read(invalid).is_err(), "{invalid}");
     }
 }

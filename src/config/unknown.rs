@@ -9,26 +9,26 @@ const PREFIX: &str = "LATCHKEY_";
 /// The variables of `latchkey-dev`, which reads the same `.env`.
 const DEV_PREFIX: &str = "LATCHKEY_DEV_";
 
-/// Used by the tests only: rewrites generated files.
+/// The variable that makes the tests rewrite generated files.
 const BLESS: &str = "LATCHKEY_BLESS";
 
-/// A configuration error for each unknown setting.
-pub fn among(names: BTreeSet<String>) -> impl Iterator<Item = ConfigError> {
+/// Returns a configuration error for each unknown setting.
+pub fn find_unknown(names: BTreeSet<String>) -> impl Iterator<Item = ConfigError> {
     names
         .into_iter()
         .filter(|name| name.starts_with(PREFIX) && !is_known(name))
         .map(|name| {
-            let near = SETTINGS.iter().map(|setting| {
+            let distances = SETTINGS.iter().map(|setting| {
                 (
                     strsim::damerau_levenshtein(setting.variable, &name),
                     setting.variable,
                 )
             });
-            let reason = match near.min().filter(|(distance, _)| *distance <= 3) {
-                Some((_, near)) => format!("unknown setting; did you mean {near}?"),
+            let reason = match distances.min().filter(|(distance, _)| *distance <= 3) {
+                Some((_, closest)) => format!("unknown setting; did you mean {closest}?"),
                 None => "unknown setting; remove it".to_owned(),
             };
-            // The program exits after it has printed them.
+            // The leak is bounded: the program exits after it has printed the errors.
             ConfigError {
                 variable: Box::leak(name.into_boxed_str()),
                 reason,
@@ -37,7 +37,7 @@ pub fn among(names: BTreeSet<String>) -> impl Iterator<Item = ConfigError> {
 }
 
 fn is_known(name: &str) -> bool {
-    let secret = |name: &str| {
+    let is_secret = |name: &str| {
         SETTINGS
             .iter()
             .any(|setting| setting.secret && setting.variable == name)
@@ -45,7 +45,7 @@ fn is_known(name: &str) -> bool {
     name == BLESS
         || name.starts_with(DEV_PREFIX)
         || SETTINGS.iter().any(|setting| setting.variable == name)
-        || name.strip_suffix("_FILE").is_some_and(secret)
+        || name.strip_suffix("_FILE").is_some_and(is_secret)
 }
 
 #[cfg(test)]
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     fn errors_for(name: &str) -> Vec<String> {
-        among(BTreeSet::from([name.to_owned()]))
+        find_unknown(BTreeSet::from([name.to_owned()]))
             .map(|error| error.to_string())
             .collect()
     }
@@ -68,9 +68,9 @@ mod tests {
             errors_for("LATCHKEY_FAVORITE_COLOR"),
             ["LATCHKEY_FAVORITE_COLOR: unknown setting; remove it"]
         );
-        assert_eq!(errors_for("LATCHKEY_LISTEN_FILE").len(), 1, "no secret");
+        assert_eq!(errors_for("LATCHKEY_LISTEN_FILE").len(), 1, "not a secret");
         assert_eq!(errors_for("LATCHKEY_DEVICES").len(), 1, "another prefix");
-        for good in [
+        for valid in [
             "LATCHKEY_SIGNUP",
             "LATCHKEY_SECRET_FILE",
             "LATCHKEY_SMTP_URL_FILE",
@@ -79,7 +79,7 @@ mod tests {
             "LATCHKEY",
             "PATH",
         ] {
-            assert!(errors_for(good).is_empty(), "{good}");
+            assert!(errors_for(valid).is_empty(), "{valid}");
         }
     }
 }

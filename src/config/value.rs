@@ -18,16 +18,22 @@ use zeroize::Zeroizing;
 /// The error of a required setting without a more specific one.
 pub const REQUIRED: &str = "required";
 
-/// Every token contains issuer and audience, and a cookie must stay below 4096 bytes for all
-/// lengths of the user's names.
-pub const LONGEST_IN_TOKENS: usize = 255;
+/// Maximum length of the issuer and of the audience, in bytes. A cookie must stay below 4,096 bytes
+/// for all lengths of the user's names.
+pub const MAX_ISSUER_OR_AUDIENCE_LENGTH: usize = 255;
 
 /// A value that is parsed from the text of a setting. Errors never contain the text.
 pub trait Value: Sized {
-    /// The value, or an error that follows the variable's name.
+    /// Parses the value.
+    ///
+    /// # Errors
+    /// The error text, which follows the variable's name.
     fn read(text: &str) -> Result<Self, String>;
 
-    /// The value of a setting that has neither a value nor a default.
+    /// Returns the value of a setting that has neither a value nor a default.
+    ///
+    /// # Errors
+    /// The error text of a required setting.
     fn missing() -> Result<Self, String> {
         Err(REQUIRED.into())
     }
@@ -37,13 +43,13 @@ pub trait Value: Sized {
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// The text, for the one place that needs it.
+    /// Returns the text, which must not be logged.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// A parsed secret.
+/// A parsed secret without `Debug` and `Display`.
 pub struct Redacted<T>(T);
 
 impl<T> Deref for Redacted<T> {
@@ -62,21 +68,21 @@ pub struct Toggle(pub bool);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OnOff(pub bool);
 
-/// User registration.
+/// The setting of user registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signup {
-    /// Self-registration.
+    /// Self-registration is allowed.
     Open,
-    /// Administrators and the operator.
+    /// Only administrators and the operator can create users.
     Admin,
 }
 
-/// The log filter.
+/// The log filter, which is validated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter(String);
 
 impl LogFilter {
-    /// The filter's directives.
+    /// Returns the filter's directives.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -92,9 +98,9 @@ pub struct Origins(pub Vec<String>);
 
 /// The transport of email.
 pub enum MailTransport {
-    /// No email: only the operator can create codes.
+    /// Email is disabled. Only the operator can create codes.
     Off,
-    /// SMTP.
+    /// An SMTP server. The URL can contain a password.
     Smtp(Secret),
     /// A folder with one `.eml` file per email, for development.
     File(PathBuf),
@@ -126,7 +132,7 @@ impl Value for MailTransport {
         match text.split_once(':') {
             None if text == "off" => Ok(MailTransport::Off),
             Some(("smtp" | "smtps", _)) => Secret::read(text).map(MailTransport::Smtp),
-            Some(("file", path)) => folder(text, path).map(MailTransport::File),
+            Some(("file", path)) => parse_folder(text, path).map(MailTransport::File),
             _other => Err("must start with `smtp://`, `smtps://`, or `file:/`, or be `off`".into()),
         }
     }
@@ -140,8 +146,9 @@ impl Value for MailTransport {
     }
 }
 
-/// The folder of a `file:` URL. The parser alone would read a relative path as an absolute one.
-fn folder(url: &str, path: &str) -> Result<PathBuf, String> {
+/// Returns the folder of a `file:` URL. The URL parser alone would accept a relative path as an
+/// absolute one.
+fn parse_folder(url: &str, path: &str) -> Result<PathBuf, String> {
     let is_plain = |url: &Url| !url.has_host() && url.query().is_none() && url.fragment().is_none();
     Url::parse(url)
         .ok()
@@ -161,7 +168,7 @@ impl Value for LogFilter {
 
 impl Value for Cidrs {
     fn read(text: &str) -> Result<Self, String> {
-        let parsed = list(text).map(|part| {
+        let parsed = split_list(text).map(|part| {
             part.parse::<IpNet>()
                 .or_else(|_| part.parse::<IpAddr>().map(IpNet::from))
         });
@@ -174,14 +181,14 @@ impl Value for Cidrs {
 
 impl Value for Origins {
     fn read(text: &str) -> Result<Self, String> {
-        let origins: Vec<String> = list(text).map(str::to_owned).collect();
-        let exact = |origin: &String| {
+        let origins: Vec<String> = split_list(text).map(str::to_owned).collect();
+        let is_exact = |origin: &String| {
             let host = origin
                 .strip_prefix("https://")
                 .or_else(|| origin.strip_prefix("http://"));
             host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ']))
         };
-        if origins.iter().all(exact) {
+        if origins.iter().all(is_exact) {
             Ok(Origins(origins))
         } else {
             Err("must be comma-separated origins, for example `https://app.example.com`".into())
@@ -189,7 +196,7 @@ impl Value for Origins {
     }
 }
 
-fn list(text: &str) -> impl Iterator<Item = &str> {
+fn split_list(text: &str) -> impl Iterator<Item = &str> {
     let text = if text == "none" { "" } else { text };
     text.split(',')
         .map(str::trim)
@@ -198,10 +205,11 @@ fn list(text: &str) -> impl Iterator<Item = &str> {
 
 impl Value for SocketAddr {
     fn read(text: &str) -> Result<Self, String> {
-        let any = text
+        let with_host = text
             .strip_prefix(':')
             .map(|port| format!("127.0.0.1:{port}"));
-        any.as_deref()
+        with_host
+            .as_deref()
             .unwrap_or(text)
             .parse()
             .map_err(|_| "must be an IP address and a port, for example `127.0.0.1:8000`".into())
@@ -210,7 +218,7 @@ impl Value for SocketAddr {
 
 impl Value for Toggle {
     fn read(text: &str) -> Result<Self, String> {
-        boolean(text)
+        parse_boolean(text)
             .map(Toggle)
             .ok_or_else(|| "must be `yes` or `no`".into())
     }
@@ -218,13 +226,13 @@ impl Value for Toggle {
 
 impl Value for OnOff {
     fn read(text: &str) -> Result<Self, String> {
-        boolean(text)
+        parse_boolean(text)
             .map(OnOff)
             .ok_or_else(|| "must be `on` or `off`".into())
     }
 }
 
-fn boolean(text: &str) -> Option<bool> {
+fn parse_boolean(text: &str) -> Option<bool> {
     match text {
         "yes" | "true" | "on" | "1" => Some(true),
         "no" | "false" | "off" | "0" => Some(false),

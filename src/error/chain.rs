@@ -1,12 +1,13 @@
-//! Errors as the log contains them.
+//! Formats errors for the log.
 
 use std::{error::Error as StdError, fmt};
 
 use super::Error;
 
-/// An error with all its causes, for the log: drivers return "db error", and the cause one level
-/// below. It contains only the first line of each cause, because the second line of PostgreSQL can
-/// contain a row.
+/// Displays an error with all its causes, for the log.
+///
+/// Drivers return "db error" with the cause one level below. Only the first line of each cause is
+/// included, because the second line of a PostgreSQL error can contain a row.
 pub struct Chain<'a>(pub &'a (dyn StdError + 'static));
 
 impl fmt::Display for Chain<'_> {
@@ -23,10 +24,10 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// The code of one of our errors, because its text is for clients; the first line of any other.
+/// Returns the code of an [`Error`], because its text is for clients; otherwise the first line.
 fn first_line(error: &(dyn StdError + 'static)) -> String {
     match error.downcast_ref::<Error>() {
-        Some(ours) => ours.code().slug().to_owned(),
+        Some(error) => error.code().slug().to_owned(),
         None => error
             .to_string()
             .lines()

@@ -1,4 +1,4 @@
-//! The closed list of error codes, with the texts of their page.
+//! The closed list of error codes, with the texts of the error pages.
 
 /// Declares [`Code`]: variant, status, code, title, cause, and fix.
 macro_rules! codes {
@@ -11,30 +11,30 @@ macro_rules! codes {
         pub enum Code { $(#[doc = $title] $variant,)* }
 
         impl Code {
-            /// Every code, in the order of the error table.
+            /// All codes, in the order of the error table.
             pub const ALL: &[Code] = &[$(Code::$variant,)*];
 
-            /// The HTTP status of every response with this code.
+            /// Returns the HTTP status of responses with this code.
             pub const fn status(self) -> u16 {
                 match self { $(Code::$variant => $status,)* }
             }
 
-            /// The value of `code`, which is also the last segment of `type`.
+            /// Returns the value of `code`, which is also the last path segment of `type`.
             pub const fn slug(self) -> &'static str {
                 match self { $(Code::$variant => $slug,)* }
             }
 
-            /// The value of `title`.
+            /// Returns the value of `title`.
             pub const fn title(self) -> &'static str {
                 match self { $(Code::$variant => $title,)* }
             }
 
-            /// The cause, for the error table and the page of the code.
+            /// Returns the cause, for the error table and the page of the code.
             pub const fn cause(self) -> &'static str {
                 match self { $(Code::$variant => $cause,)* }
             }
 
-            /// The fix, for the error table and the page of the code.
+            /// Returns the fix, for the error table and the page of the code.
             pub const fn fix(self) -> &'static str {
                 match self { $(Code::$variant => $fix,)* }
             }
@@ -137,3 +137,7 @@ codes! {
         "Wait for the number of seconds in `Retry-After`, then try again. If `detail` confirms \
          that the change is saved, you don't need to retry.";
 }
+
+/// The detail of [`Code::Csrf`] if the custom header is missing.
+pub const CSRF_HEADER_MISSING: &str =
+    "The header `X-Latchkey-Request: 1` is missing. Browser apps must send it.";

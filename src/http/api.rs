@@ -1,4 +1,4 @@
-//! Resources.
+//! Operations of the API, one module per resource.
 
 pub mod audit_events;
 pub mod authentication;

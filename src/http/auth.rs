@@ -1,4 +1,4 @@
-//! Authentication.
+//! Authentication of callers: access tokens, the session cookie, and CSRF protection.
 
 pub mod caller;
 pub mod cookie;

@@ -1,10 +1,9 @@
-//! Forward authentication: a proxy checks each of its requests here and gets the identity of the
-//! caller.
+//! Forward authentication: a reverse proxy checks each request here and receives the identity of
+//! the caller.
 //!
-//! The proxy's question comes with any method, and some proxies append the path and the query of
-//! the original request to ours. So every method is taken; the body is not read; and what stands
-//! below the path is not looked at, because it is the client's, and client, proxy and we might each
-//! read it differently.
+//! A proxy can send the check with any method, so the server accepts all methods and doesn't read
+//! the body. Some proxies append the path and query of the original request. The server ignores
+//! them, because the client controls them, and the proxy might parse them differently.
 
 mod identity;
 mod original;
@@ -26,11 +25,15 @@ use serde_json::Value;
 
 use super::Tag;
 use crate::{
-    app::Gateway,
+    app::App,
+    error::Error,
     http::{
-        auth::{caller::ForwardAuthSubject, cookie::SessionCookie},
+        auth::{
+            caller::{BEARER, COOKIE, PASSWORD, Token, security},
+            cookie::SessionCookie,
+        },
+        context::client_address::ClientAddress,
         forward_auth::requirements::{DenyUnknownQuery, RequiredRole, RequiredScopes},
-        middleware::client_address::ClientAddress,
         openapi::{
             params::Param,
             problem::{Problem, problems},
@@ -39,40 +42,55 @@ use crate::{
 };
 pub use original::check;
 
-/// Where proxies ask.
+/// Subject of a forward authentication check. The handler renews the cookie only after the check
+/// passes.
+pub struct ForwardAuthSubject {
+    /// Claims of the token, verified for this request.
+    pub claims: Arc<Claims>,
+    /// Whether the token came from the session cookie.
+    pub is_from_cookie: bool,
+}
+
+security!(ForwardAuthSubject, vec![BEARER, PASSWORD, COOKIE], fallback false, |request| {
+    let token = Token::read_guarded(request, check)?.ok_or(Error::Unauthenticated)?;
+    let app = request.data::<Arc<App>>().expect("the request middleware sets it");
+    ForwardAuthSubject { claims: token.verify(app).await?, is_from_cookie: matches!(token, Token::Cookie(_)) }
+});
+
+/// Path of the check.
 pub const PATH: &str = "/auth/verify";
 
-/// Whose answer it is. The `Origin` is not named: for whom it matters, the cookie is there.
+/// `Vary` of error responses. `Origin` is omitted, because it only affects requests with a cookie.
 const VARY: HeaderValue = HeaderValue::from_static("Authorization, Cookie");
 
 problems! {
     VerifyProblems: [TOKEN] Forbidden InsufficientScope Csrf;
 }
 
-/// Whether a proxy asks here: at the path itself, or below it.
+/// Whether the path is that of the check, or below it.
 pub fn is_verify_path(path: &str) -> bool {
     path.strip_prefix(PATH)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Forgets what a proxy appended to the path, and the query with it.
+/// Removes the path and query of the original request, if the proxy appended them.
 pub fn strip_forwarded_path(uri: &mut Uri) {
     if uri.path() != PATH {
         *uri = Uri::from_static(PATH);
     }
 }
 
-/// Has every answer say who it is, were it nobody.
+/// Adds missing identity headers to an error response, with empty values.
 pub fn ensure_identity_headers(headers: &mut HeaderMap) {
     identity::ensure_identity_headers(headers);
 }
 
-/// Documents what is on every answer.
+/// Documents the identity headers of a response.
 pub fn document(response: &mut Value) {
     identity::document(response);
 }
 
-/// 204 with the caller's identity.
+/// Response 204 with the identity headers of the caller.
 pub struct Verified {
     claims: Arc<Claims>,
     assertion: Option<Arc<str>>,
@@ -92,7 +110,7 @@ impl IntoResponse for Verified {
 
 impl ApiResponse for Verified {
     fn meta() -> MetaResponses {
-        let passes = MetaResponse {
+        let verified = MetaResponse {
             description: "The request is authenticated. The headers contain the caller's identity.",
             status: Some(204),
             status_range: None,
@@ -100,14 +118,13 @@ impl ApiResponse for Verified {
             headers: Vec::new(),
         };
         MetaResponses {
-            responses: vec![passes],
+            responses: vec![verified],
         }
     }
 
     fn register(_: &mut Registry) {}
 }
 
-/// The operation.
 pub struct ForwardAuthApi;
 
 #[OpenApi]
@@ -136,11 +153,11 @@ impl ForwardAuthApi {
         operation_id = "verifyRequest",
         tag = "Tag::ForwardAuthentication"
     )]
-    // Each is a part of the request, by which the document knows it.
+    // poem-openapi derives the parameters of the operation from the arguments.
     #[allow(clippy::too_many_arguments)]
-    async fn verify(
+    async fn verify_request(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         request: &Request,
         _only: DenyUnknownQuery,
         /// Required role. If the user doesn't have this role, the response is 403 `forbidden`.
@@ -149,31 +166,39 @@ impl ForwardAuthApi {
         /// Required scopes, separated by spaces. If the token lacks one, the response is 403
         /// `insufficient_scope`. Default: none.
         scope: Param<RequiredScopes>,
-        asked: ForwardAuthSubject,
+        subject: ForwardAuthSubject,
     ) -> Result<Verified, Problem<VerifyProblems>> {
-        let (Param(role), Param(scope), ForwardAuthSubject { claims, by_cookie }) =
-            (role, scope, asked);
+        let (
+            Param(role),
+            Param(scope),
+            ForwardAuthSubject {
+                claims,
+                is_from_cookie,
+            },
+        ) = (role, scope, subject);
         role.check(&claims)?;
         scope.check(&claims)?;
-        let ClientAddress(address) = *request.data().expect("the edge sets it");
-        let slid = if by_cookie {
-            gateway.renew_cookie(&claims, address).await
+        let ClientAddress(address) = *request.data().expect("the request middleware sets it");
+        let renewed_cookie = if is_from_cookie {
+            app.sessions.renew_cookie(&claims, address).await
         } else {
             None
         };
-        let claims = slid.as_ref().map_or(claims, |cookie| cookie.claims.clone());
-        let upstream = if gateway.config().identity_assertions.0 {
-            original::asserted_upstream(request)
+        let claims = renewed_cookie
+            .as_ref()
+            .map_or(claims, |cookie| cookie.claims.clone());
+        let upstream = if app.config.identity_assertions.0 {
+            original::assertion_upstream(request)
         } else {
             None
         };
         let assertion = match upstream {
-            // Rare, and large: no check needs to have room for it.
-            Some(upstream) => Some(Box::pin(gateway.assert_identity(&claims, upstream)).await?),
+            // Boxed, because the future is large and most checks don't need it.
+            Some(upstream) => Some(Box::pin(app.tokens.assert_identity(&claims, upstream)).await?),
             None => None,
         };
-        // Last: a refusal hands none out.
-        if let Some(cookie) = slid {
+        // Set last, so that an error response doesn't contain the renewed cookie.
+        if let Some(cookie) = renewed_cookie {
             SessionCookie::of(request).put(&cookie);
         }
         Ok(Verified { claims, assertion })
@@ -185,21 +210,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_below_the_path_is_forgotten() {
-        for below in [
+    fn appended_path_and_query_are_ignored() {
+        for appended in [
             "/auth/verify/",
             "/auth/verify/?role=x&role=y",
             "/auth/verify/items/1?a=b",
             "/auth/verify//..;/%00",
         ] {
-            let mut uri: Uri = below.parse().unwrap();
-            assert!(is_verify_path(uri.path()), "{below}");
+            let mut uri: Uri = appended.parse().unwrap();
+            assert!(is_verify_path(uri.path()), "{appended}");
             strip_forwarded_path(&mut uri);
-            assert_eq!(uri, "/auth/verify", "{below}");
+            assert_eq!(uri, "/auth/verify", "{appended}");
         }
-        let mut own = Uri::from_static("/auth/verify?role=admin");
-        strip_forwarded_path(&mut own);
-        assert_eq!(own, "/auth/verify?role=admin");
+        let mut direct = Uri::from_static("/auth/verify?role=admin");
+        strip_forwarded_path(&mut direct);
+        assert_eq!(direct, "/auth/verify?role=admin");
         for other in [
             "/auth/verified",
             "/auth",

@@ -1,4 +1,4 @@
-//! `/metrics`, on a listener of its own, away from the public.
+//! Prometheus metrics at `/metrics`, on a separate listener that isn't public.
 
 mod process;
 
@@ -9,21 +9,21 @@ use metrics::Histogram;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use poem::{Endpoint, EndpointExt, Response, Route, endpoint::make_sync, get};
 
-/// Seconds; from a cached check to the longest wait for a hash.
-const BUCKETS: &[f64] = &[
+/// Histogram buckets in seconds, from a cached check to the maximum wait for a password hash.
+const DURATION_BUCKETS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
-/// What was collected.
+/// Handle to the recorded metrics.
 pub type Handle = PrometheusHandle;
 
-/// Starts to collect, for the whole process.
+/// Installs the metrics recorder of the process.
 ///
 /// # Errors
-/// When something collects already.
+/// If a recorder is already installed.
 pub fn install() -> Result<Handle, BuildError> {
     let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), BUCKETS)?
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), DURATION_BUCKETS)?
         .install_recorder()?;
     describe();
     initialize();
@@ -175,8 +175,9 @@ fn describe_workers() {
     );
 }
 
-/// Sets what never changes, and starts the counters of events at 0, so that a rate includes the
-/// first event.
+/// Sets constant metrics and starts the audit event counters at 0.
+///
+/// Without the start value, a rate would not include the first event.
 fn initialize() {
     metrics::gauge!("latchkey_build_info", "version" => crate::VERSION).set(1.0);
     for kind in EventKind::ALL {
@@ -190,13 +191,15 @@ fn initialize() {
 }
 
 thread_local! {
-    /// By operation and status. To look one up in the registry of all metrics means new texts and a
-    /// lock each time.
-    static ANSWERS: RefCell<HashMap<(&'static str, u16), Histogram>> = RefCell::default();
+    /// Histograms by operation and status.
+    ///
+    /// They are cached per thread, because each lookup in the metrics registry allocates label
+    /// strings and takes a lock.
+    static REQUEST_DURATIONS: RefCell<HashMap<(&'static str, u16), Histogram>> = RefCell::default();
 }
 
-/// Counts an answer, and how long it took.
-pub fn answered(operation: &'static str, status: u16, elapsed: Duration) {
+/// Records the duration of a request.
+pub fn record_request(operation: &'static str, status: u16, elapsed: Duration) {
     let register = || {
         metrics::histogram!(
             "latchkey_http_request_duration_seconds",
@@ -204,29 +207,30 @@ pub fn answered(operation: &'static str, status: u16, elapsed: Duration) {
             "status" => status.to_string()
         )
     };
-    ANSWERS.with_borrow_mut(|answers| {
-        answers
+    REQUEST_DURATIONS.with_borrow_mut(|histograms| {
+        histograms
             .entry((operation, status))
             .or_insert_with(register)
             .record(elapsed.as_secs_f64());
     });
 }
 
-/// How often samples are folded into their buckets.
-const UPKEEP: Duration = Duration::from_secs(1);
+/// Interval at which recorded samples are moved into histogram buckets.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Folds samples into their buckets until the process ends: nobody may ever ask for the page, and
-/// they must not pile up.
-pub async fn keep_up(handle: Handle) {
+/// Moves recorded samples into histogram buckets until the process exits.
+///
+/// Otherwise, samples would accumulate in memory while `/metrics` isn't scraped.
+pub async fn run_upkeep(handle: Handle) {
     loop {
-        tokio::time::sleep(UPKEEP).await;
+        tokio::time::sleep(UPKEEP_INTERVAL).await;
         let handle = handle.clone();
-        // Beside the threads that answer: under load that is a hundred thousand samples.
+        // Runs on a blocking thread, because one run processes about 100,000 samples under load.
         let _ = tokio::task::spawn_blocking(move || handle.run_upkeep()).await;
     }
 }
 
-/// The page.
+/// Serves `/metrics`.
 pub fn endpoint(handle: Handle) -> impl Endpoint<Output = Response> {
     let page = make_sync(move |_| {
         Response::builder()

@@ -18,15 +18,16 @@ use poem_openapi::{OpenApi, payload::Json};
 use super::Tag;
 pub use crate::http::oauth::error::error_example;
 use crate::{
-    app::Gateway,
+    app::App,
     error::Error,
     http::{
-        middleware::client_address::ClientOrigin,
+        context::client_address::ClientOrigin,
         oauth::{
             client_auth::{AuthenticatedForm, OAuthClientAuth},
-            error::Refusal,
+            error::OAuthError,
             schemas::{
-                IntrospectionResponse, IntrospectionSchema, Issued, IssuedSchema, RevokedToken,
+                IntrospectionResponse, IntrospectionSchema, IssuedTokenResponse, IssuedTokenSchema,
+                RevokedTokenResponse,
             },
         },
         openapi::{
@@ -35,7 +36,7 @@ use crate::{
         },
     },
 };
-use metadata::{MetadataSchema, MetadataShown};
+use metadata::{MetadataResponse, MetadataSchema};
 
 body! {
     /// Token request (RFC 6749 sections 4.4 and 6). Unknown parameters are ignored.
@@ -76,7 +77,7 @@ body! {
     }
 }
 
-/// A parameter as it was sent.
+/// A form parameter as sent. Only its length is checked here.
 pub struct FormValue(String);
 
 impl ParsedText for FormValue {
@@ -93,7 +94,7 @@ impl ParsedText for FormValue {
     }
 }
 
-/// A token as it was sent. Whether it is one is not a matter of its form.
+/// A token as sent. Only its length is checked here; the use cases verify the token.
 pub struct RawToken(String);
 
 impl ParsedText for RawToken {
@@ -118,16 +119,16 @@ impl std::ops::Deref for FormValue {
     }
 }
 
-/// What a token is wanted for: at least one scope (RFC 6749 section 3.3), none of them unknown.
-fn wanted_scopes(text: &str) -> Result<Scopes, Refusal> {
-    let wanted = text
+/// Parses the requested scopes: at least one (RFC 6749 section 3.3), and none of them unknown.
+fn parse_scopes(text: &str) -> Result<Scopes, OAuthError> {
+    let scopes = text
         .parse::<Scopes>()
         .ok()
         .filter(|scopes| !scopes.is_empty());
-    wanted.ok_or_else(Refusal::scope)
+    scopes.ok_or_else(OAuthError::invalid_scope)
 }
 
-client_auth::asking!(
+client_auth::impl_client_credentials!(
     IssueTokenRequest,
     RevokeTokenRequest,
     IntrospectTokenRequest
@@ -137,7 +138,6 @@ problems! {
     MetadataProblems: [];
 }
 
-/// The operations.
 pub struct OAuthApi;
 
 #[OpenApi]
@@ -156,41 +156,46 @@ impl OAuthApi {
         operation_id = "issueToken",
         tag = "Tag::OAuth"
     )]
-    async fn token(
+    async fn issue_token(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         ClientOrigin(origin): ClientOrigin,
-        asking: AuthenticatedForm<IssueTokenRequest>,
-    ) -> Result<Issued, Refusal> {
-        let AuthenticatedForm { form, asker } = asking;
-        let scopes = form.scope.as_deref().map(wanted_scopes).transpose()?;
+        request: AuthenticatedForm<IssueTokenRequest>,
+    ) -> Result<IssuedTokenResponse, OAuthError> {
+        let AuthenticatedForm { form, client_auth } = request;
+        let scopes = form.scope.as_deref().map(parse_scopes).transpose()?;
         match form.grant_type.0.as_str() {
             "refresh_token" => {
                 let token = form
                     .refresh_token
                     .ok_or_else(|| Error::invalid_field("refresh_token", "is missing"))?;
-                if let OAuthClientAuth::Client(_) = asker {
-                    // No registered client has refresh tokens.
+                if let OAuthClientAuth::Client(_) = client_auth {
+                    // OAuth clients receive no refresh tokens.
                     return Err(Error::InvalidRefreshToken.into());
                 }
                 if form
                     .resource
-                    .is_some_and(|resource| *resource != *gateway.config().audience())
+                    .is_some_and(|resource| *resource != *app.config.audience())
                 {
-                    return Err(Refusal::audience());
+                    return Err(OAuthError::invalid_target());
                 }
-                let pair = gateway.refresh(&token.0, scopes, &origin).await?;
-                Ok(Issued::of(IssuedSchema::refreshed(pair)))
+                let pair = app.sessions.refresh(&token.0, scopes, &origin).await?;
+                Ok(IssuedTokenResponse::new(IssuedTokenSchema::for_session(
+                    pair,
+                )))
             }
             "client_credentials" => {
-                let client = asker.client()?;
+                let client = client_auth.require_client()?;
                 let audience = form.resource.as_ref().map(|resource| resource.0.as_str());
-                let granted = gateway
+                let issued = app
+                    .tokens
                     .issue_client_token(&client, scopes, audience)
                     .await?;
-                Ok(Issued::of(IssuedSchema::granted(granted)))
+                Ok(IssuedTokenResponse::new(IssuedTokenSchema::for_client(
+                    issued,
+                )))
             }
-            _other => Err(Refusal::grant_type()),
+            _other => Err(OAuthError::unsupported_grant_type()),
         }
     }
 
@@ -208,17 +213,17 @@ impl OAuthApi {
         operation_id = "revokeToken",
         tag = "Tag::OAuth"
     )]
-    async fn revoke(
+    async fn revoke_token(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         ClientOrigin(origin): ClientOrigin,
-        asking: AuthenticatedForm<RevokeTokenRequest>,
-    ) -> Result<RevokedToken, Refusal> {
-        let AuthenticatedForm { form, asker } = asking;
-        gateway
-            .revoke_token(&form.token.0, asker.id(), &origin)
+        request: AuthenticatedForm<RevokeTokenRequest>,
+    ) -> Result<RevokedTokenResponse, OAuthError> {
+        let AuthenticatedForm { form, client_auth } = request;
+        app.tokens
+            .revoke_token(&form.token.0, client_auth.client_id(), &origin)
             .await?;
-        Ok(RevokedToken::Ok)
+        Ok(RevokedTokenResponse::Ok)
     }
 
     /// Introspect a token
@@ -234,15 +239,16 @@ impl OAuthApi {
         operation_id = "introspectToken",
         tag = "Tag::OAuth"
     )]
-    async fn introspect(
+    async fn introspect_token(
         &self,
-        gateway: Data<&Arc<Gateway>>,
-        asking: AuthenticatedForm<IntrospectTokenRequest>,
-    ) -> Result<IntrospectionResponse, Refusal> {
-        let AuthenticatedForm { form, asker } = asking;
-        let asker = asker.client()?;
-        let claims = gateway
-            .introspect(&form.token.0, &asker.client.audiences)
+        app: Data<&Arc<App>>,
+        request: AuthenticatedForm<IntrospectTokenRequest>,
+    ) -> Result<IntrospectionResponse, OAuthError> {
+        let AuthenticatedForm { form, client_auth } = request;
+        let authenticated = client_auth.require_client()?;
+        let claims = app
+            .tokens
+            .introspect(&form.token.0, &authenticated.client.audiences)
             .await?;
         Ok(IntrospectionResponse::Ok(Json(IntrospectionSchema::new(
             claims.as_deref(),
@@ -260,14 +266,14 @@ impl OAuthApi {
         operation_id = "getAuthorizationServerMetadata",
         tag = "Tag::OAuth"
     )]
-    async fn metadata(
+    async fn get_metadata(
         &self,
-        gateway: Data<&Arc<Gateway>>,
-    ) -> Result<MetadataShown, Problem<MetadataProblems>> {
-        let issuer = gateway.config().issuer.as_str();
-        Ok(MetadataShown::Shown(
-            Json(MetadataSchema::of(issuer)),
-            metadata::CACHED.to_owned(),
+        app: Data<&Arc<App>>,
+    ) -> Result<MetadataResponse, Problem<MetadataProblems>> {
+        let issuer = app.config.issuer.as_str();
+        Ok(MetadataResponse::Ok(
+            Json(MetadataSchema::new(issuer)),
+            metadata::CACHE_CONTROL.to_owned(),
         ))
     }
 }

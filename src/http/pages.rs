@@ -1,5 +1,5 @@
-//! Pages for people: home, Swagger UI, forgotten passwords, the problems. All of it comes from the
-//! binary.
+//! HTML pages: start page, Swagger UI, password reset, and error codes. The binary contains all of
+//! their content.
 
 use std::{
     io::Write,
@@ -18,47 +18,52 @@ use poem::{
 };
 
 use crate::{
-    app::Gateway,
+    app::App,
     error::{Code, Error},
-    http::openapi::{document, problem},
+    http::{document, openapi::problem},
 };
 
-/// Of everything that is shown here: nothing is loaded, framed or sent, unless a page's own policy
-/// says so.
-const POLICY: &str =
+/// Base content security policy: nothing is loaded, framed, or sent. Pages add what they require.
+const BASE_POLICY: &str =
     "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/// What a page with scripts may do beside: ask the gateway that it came from.
-const ASKS: &str = "; connect-src 'self'";
+/// Policy of pages with scripts: requests to this server are allowed.
+const ALLOW_SAME_ORIGIN_REQUESTS: &str = "; connect-src 'self'";
 
-/// Swagger UI draws its icons from its style.
-const ICONS: &str = "; img-src data:";
+/// Policy of Swagger UI: its style contains icons as data URLs.
+const ALLOW_DATA_IMAGES: &str = "; img-src data:";
 
-/// All pages.
 pub fn routes() -> Route {
     Route::new()
-        .at("/", get(make_sync(|request| home(&request))))
-        .at("/docs", get(make_sync(|request| swagger_page(&request))))
+        .at("/", get(make_sync(|request| serve_home_page(&request))))
+        .at(
+            "/docs",
+            get(make_sync(|request| serve_swagger_page(&request))),
+        )
         .at(
             "/openapi.json",
-            get(make_sync(|request| DOCUMENT.answer(&request))),
+            get(make_sync(|request| DOCUMENT.respond(&request))),
         )
-        .at("/forgot", get(make_sync(|request| forgot(&request))))
+        .at(
+            "/forgot",
+            get(make_sync(|request| serve_password_reset_page(&request))),
+        )
         .at(
             "/problems",
-            get(make_sync(|_| html(&ProblemList { codes: Code::ALL }))),
+            get(make_sync(|_| {
+                render_page(&ProblemList { codes: Code::ALL })
+            })),
         )
         .at(
             "/problems/:code",
-            get(make_sync(|request| problem_page(&request))),
+            get(make_sync(|request| serve_problem_page(&request))),
         )
 }
 
-/// The first page.
-fn home(request: &Request) -> Response {
-    let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
-    html(&Home {
-        signup: gateway.signup_is_open(),
+fn serve_home_page(request: &Request) -> Response {
+    let app: &Arc<App> = request.data().expect("the request middleware sets it");
+    render_page(&Home {
+        signup: app.accounts.is_signup_open(),
         version: crate::VERSION,
     })
 }
@@ -70,27 +75,27 @@ struct Home {
     version: &'static str,
 }
 
-/// The page for a new password, with the settings of this server.
-fn forgot(request: &Request) -> Response {
-    let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
-    let config = gateway.config();
+/// Serves the password reset page, rendered once with the settings of this server.
+fn serve_password_reset_page(request: &Request) -> Response {
+    let app: &Arc<App> = request.data().expect("the request middleware sets it");
+    let config = &app.config;
     let asset = FORGOT.get_or_init(|| {
         let page = Forgot {
             password_min: config.password_min,
             apps: &config.cors_origins.0.join(" "),
         };
-        let page = page.render().expect("writing to memory works");
-        let policy = policy_of(&page) + ASKS;
+        let page = page.render().expect("writing to memory succeeds");
+        let policy = build_policy(&page) + ALLOW_SAME_ORIGIN_REQUESTS;
         Asset::new("text/html; charset=utf-8", page, policy)
     });
-    asset.answer(request)
+    asset.respond(request)
 }
 
 #[derive(Template)]
 #[template(path = "forgot.html")]
 struct Forgot<'a> {
     password_min: usize,
-    /// Origins that the page may link back to.
+    /// Origins that the page can link to.
     apps: &'a str,
 }
 
@@ -98,9 +103,9 @@ struct Forgot<'a> {
 #[template(path = "not_found.html")]
 struct NotFound;
 
-/// The 404 of unknown paths for browsers.
+/// The 404 response to browsers for unknown paths.
 pub fn not_found() -> Response {
-    let mut response = html(&NotFound);
+    let mut response = render_page(&NotFound);
     response.set_status(StatusCode::NOT_FOUND);
     response
 }
@@ -115,18 +120,18 @@ struct ProblemList {
 #[template(path = "problem.html")]
 struct ProblemPage {
     code: Code,
-    /// A response with the code.
+    /// Example response with the code.
     example: String,
     /// The standard that defines the status or the error.
     standard: &'static str,
 }
 
-fn problem_page(request: &Request) -> Response {
-    let named = request.raw_path_param("code");
-    match Code::ALL.iter().find(|code| named == Some(code.slug())) {
+fn serve_problem_page(request: &Request) -> Response {
+    let slug = request.raw_path_param("code");
+    match Code::ALL.iter().find(|code| slug == Some(code.slug())) {
         Some(code) => {
             let body = problem::example_body(&problem::example(*code));
-            html(&ProblemPage {
+            render_page(&ProblemPage {
                 code: *code,
                 example: format!("{:#}", body.unwrap_or_default()),
                 standard: standard(*code),
@@ -163,19 +168,18 @@ const fn standard(code: Code) -> &'static str {
     }
 }
 
-/// A page of our own.
-fn html(page: &impl Template) -> Response {
+/// Renders a page without scripts.
+fn render_page(page: &impl Template) -> Response {
     match page.render() {
         Ok(text) => Response::builder()
             .content_type("text/html; charset=utf-8")
-            .header(header::CONTENT_SECURITY_POLICY, &*PLAIN)
+            .header(header::CONTENT_SECURITY_POLICY, &*SCRIPTLESS_POLICY)
             .body(text),
         Err(error) => problem::respond(&Error::internal(error)),
     }
 }
 
-/// Something large that never changes while the process runs: compressed once, and known by its
-/// tag.
+/// Content that doesn't change while the process runs, compressed once and identified by an ETag.
 struct Asset {
     content_type: &'static str,
     policy: String,
@@ -185,24 +189,24 @@ struct Asset {
 }
 
 static DOCUMENT: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("application/json", document::json(), POLICY.to_owned()));
-static SWAGGER: LazyLock<Asset> = LazyLock::new(|| swagger(false));
-static LOCAL_SWAGGER: LazyLock<Asset> = LazyLock::new(|| swagger(true));
+    LazyLock::new(|| Asset::new("application/json", document::json(), BASE_POLICY.to_owned()));
+static SWAGGER: LazyLock<Asset> = LazyLock::new(|| render_swagger(false));
+static LOCAL_SWAGGER: LazyLock<Asset> = LazyLock::new(|| render_swagger(true));
 static FORGOT: OnceLock<Asset> = OnceLock::new();
 
-/// The policy of our own pages without scripts, which share one style.
-static PLAIN: LazyLock<String> =
-    LazyLock::new(|| policy_of(&ProblemList { codes: &[] }.to_string()));
+/// Policy of pages without scripts, which share one style.
+static SCRIPTLESS_POLICY: LazyLock<String> =
+    LazyLock::new(|| build_policy(&ProblemList { codes: &[] }.to_string()));
 
 impl Asset {
     fn new(content_type: &'static str, plain: String, policy: String) -> Asset {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder
             .write_all(plain.as_bytes())
-            .expect("writing to memory works");
-        let compressed = encoder.finish().expect("writing to memory works");
-        // Weak: it names the bytes before they are compressed (RFC 9110 section 8.8.3).
-        let etag = format!("W/\"{}\"", &digest(plain.as_bytes())[..16]);
+            .expect("writing to memory succeeds");
+        let compressed = encoder.finish().expect("writing to memory succeeds");
+        // Weak, because it identifies the content before compression (RFC 9110 section 8.8.3).
+        let etag = format!("W/\"{}\"", &sha256_base64(plain.as_bytes())[..16]);
         Asset {
             content_type,
             policy,
@@ -212,35 +216,35 @@ impl Asset {
         }
     }
 
-    fn answer(&self, request: &Request) -> Response {
-        let field = |name| {
+    fn respond(&self, request: &Request) -> Response {
+        let header_value = |name| {
             request
                 .headers()
                 .get(name)
-                .and_then(|field| field.to_str().ok())
+                .and_then(|value| value.to_str().ok())
                 .unwrap_or_default()
         };
-        let answer = Response::builder()
+        let response = Response::builder()
             .content_type(self.content_type)
             .header(header::ETAG, &self.etag)
             .header(header::CACHE_CONTROL, "no-cache")
             .header(header::VARY, "Accept-Encoding")
             .header(header::CONTENT_SECURITY_POLICY, &self.policy);
-        if field(header::IF_NONE_MATCH).contains(&self.etag) {
-            answer.status(StatusCode::NOT_MODIFIED).finish()
-        } else if takes_gzip(field(header::ACCEPT_ENCODING)) {
-            answer
+        if header_value(header::IF_NONE_MATCH).contains(&self.etag) {
+            response.status(StatusCode::NOT_MODIFIED).finish()
+        } else if accepts_gzip(header_value(header::ACCEPT_ENCODING)) {
+            response
                 .header(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))
                 .body(self.compressed.clone())
         } else {
-            answer.body(self.plain.clone())
+            response.body(self.plain.clone())
         }
     }
 }
 
-/// Whether `Accept-Encoding` lists it, and not to refuse it (RFC 9110 section 12.5.3).
-fn takes_gzip(field: &str) -> bool {
-    field.split(',').any(|coding| {
+/// Whether `Accept-Encoding` contains `gzip` with a weight other than 0 (RFC 9110 section 12.5.3).
+fn accepts_gzip(accept_encoding: &str) -> bool {
+    accept_encoding.split(',').any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
         let weight = weight
             .trim()
@@ -250,10 +254,11 @@ fn takes_gzip(field: &str) -> bool {
     })
 }
 
-/// What a page may do: use the style and run the scripts that stand in it, which the policy names
-/// by their hashes.
-fn policy_of(page: &str) -> String {
-    let hash = |text: &str| format!(" 'sha256-{}'", digest(text.as_bytes()));
+/// Returns the content security policy of a page.
+///
+/// The policy allows the inline style and the inline scripts of the page by their hashes.
+fn build_policy(page: &str) -> String {
+    let hash = |text: &str| format!(" 'sha256-{}'", sha256_base64(text.as_bytes()));
     let styles: String = elements(page, "style").take(1).map(hash).collect();
     let scripts: String = elements(page, "script").map(hash).collect();
     let scripts = if scripts.is_empty() {
@@ -261,20 +266,20 @@ fn policy_of(page: &str) -> String {
     } else {
         format!("; script-src{scripts}")
     };
-    format!("{POLICY}; style-src{styles}{scripts}")
+    format!("{BASE_POLICY}; style-src{styles}{scripts}")
 }
 
-/// Head of Swagger UI beside its style: for small screens, and an empty icon that is not requested.
-const HEAD: &str = r#"<meta name="viewport" content="width=device-width, initial-scale=1">
+/// Additional head of Swagger UI. The empty icon prevents a request for `/favicon.ico`.
+const SWAGGER_HEAD: &str = r#"<meta name="viewport" content="width=device-width, initial-scale=1">
     <title>Latchkey API</title>
     <link rel="icon" href="data:,">"#;
 
-/// Settings of Swagger UI: the operations are listed, and the schemas are not.
+/// Settings of Swagger UI: operations are listed, and schemas are hidden.
 const SWAGGER_SETTINGS: &str = r#"deepLinking: true,
         docExpansion: "list",
         defaultModelsExpandDepth: -1,"#;
 
-/// Puts the cursor of *Authorize* into the username field. Swagger UI puts it into the last scheme.
+/// Focuses the username field of *Authorize*. By default, Swagger UI focuses the last scheme.
 const SWAGGER_FOCUS: &str = r#"
         plugins: [() => ({ statePlugins: { auth: { wrapActions: {
             showDefinitions: (show) => (definitions) => {
@@ -284,29 +289,30 @@ const SWAGGER_FOCUS: &str = r#"
             },
         } } } })],"#;
 
-/// Keeps the credentials of *Authorize* in the browser.
+/// Stores the credentials of *Authorize* in the browser.
 const SWAGGER_PERSISTENCE: &str = "
         persistAuthorization: true,";
 
-/// Swagger UI. It stores credentials only on a developer's machine, where the issuer is a loopback
-/// address.
-fn swagger_page(request: &Request) -> Response {
-    let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
-    if gateway.config().issuer.is_loopback() {
-        LOCAL_SWAGGER.answer(request)
+/// Serves Swagger UI.
+///
+/// It stores credentials only on a developer's machine, where the issuer is a loopback URL.
+fn serve_swagger_page(request: &Request) -> Response {
+    let app: &Arc<App> = request.data().expect("the request middleware sets it");
+    if app.config.issuer.is_loopback() {
+        LOCAL_SWAGGER.respond(request)
     } else {
-        SWAGGER.answer(request)
+        SWAGGER.respond(request)
     }
 }
 
-/// Swagger UI with the patched document.
-fn swagger(is_local: bool) -> Asset {
+/// Renders Swagger UI with the patched OpenAPI document.
+fn render_swagger(is_local: bool) -> Asset {
     let service = document::service();
-    // Within a script no text may end it.
+    // Escaped, so that no text in the document can end the script element.
     let document = document::json().replace('<', "\\u003c");
     let persistence = if is_local { SWAGGER_PERSISTENCE } else { "" };
     let settings = format!("{SWAGGER_SETTINGS}{SWAGGER_FOCUS}{persistence}");
-    // The settings first: the document could contain their text.
+    // The settings are replaced first, because the document could contain the same text.
     let page = service
         .swagger_ui_html()
         .replacen("deepLinking: true,", &settings, 1);
@@ -317,13 +323,14 @@ fn swagger(is_local: bool) -> Asset {
             "<!doctype html>\n<html lang=\"en\">",
             1,
         )
-        .replace("<title>Swagger UI</title>", HEAD);
-    let policy = policy_of(&page) + ASKS + ICONS;
+        .replace("<title>Swagger UI</title>", SWAGGER_HEAD);
+    let policy = build_policy(&page) + ALLOW_SAME_ORIGIN_REQUESTS + ALLOW_DATA_IMAGES;
     Asset::new("text/html; charset=utf-8", page, policy)
 }
 
-/// The texts of a page's elements of this name. Scripts may speak of elements themselves; the one
-/// style stands before them.
+/// Returns the contents of the elements with this name.
+///
+/// Scripts can contain tags in their text, so only the first `style` element is reliable.
 fn elements<'a>(page: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     let (opening, closing) = (format!("<{name}"), format!("</{name}>"));
     let mut rest = page;
@@ -336,6 +343,6 @@ fn elements<'a>(page: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
     })
 }
 
-fn digest(bytes: &[u8]) -> String {
+fn sha256_base64(bytes: &[u8]) -> String {
     STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes))
 }

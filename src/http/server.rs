@@ -1,12 +1,13 @@
-//! The listener: accepts, bounds and drains. The framework's own server has no header timeout and
-//! no bound on connections, spins when accepting fails, and may wait for ever when it is to stop.
+//! HTTP server: accepts, limits, and drains connections.
 //!
-//! HTTP/1.1 only: that is what proxies speak to what is behind them.
+//! The framework's own server has no header timeout and no connection limit. It retries a failed
+//! accept without a delay, and its graceful shutdown can wait forever. Only HTTP/1.1 is supported,
+//! because reverse proxies use it for their upstreams.
 //!
-//! A replica that ends loses no request. A connection that a proxy keeps may carry the next one at
-//! any moment, and one that we close in that moment takes it along: a proxy may send no `POST`
-//! again. So connections end with an answer that says so; those that nobody uses are closed after a
-//! silence, when hardly anybody is about to use one.
+//! A stopping replica must not lose requests. A proxy can send a request on an idle connection
+//! while the server closes it, and must not retry a `POST` (RFC 9110 section 9.2.2). Therefore,
+//! every response during the drain closes its connection. Connections without requests are closed
+//! after an idle period, when a further request is unlikely.
 
 mod drain;
 mod unread_body;
@@ -35,32 +36,34 @@ use tokio::{
 
 use crate::http::server::{drain::Drain, unread_body::DrainOnDrop};
 
-/// What the framework's answers become on the wire.
-type Answer = hyper::Response<BoxBody<Bytes, io::Error>>;
+/// Response of the framework, in the type that hyper sends.
+type HyperResponse = hyper::Response<BoxBody<Bytes, io::Error>>;
 
-/// For the head of a request, and so for the pause between two requests of a connection. A proxy in
-/// front should close its idle connections sooner.
+/// Timeout for a request head. It also limits the idle time between two requests of a connection,
+/// so a proxy needs a shorter idle timeout.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The largest head of a request, in bytes: a token, a cookie and what proxies add fit four times.
+/// Limit for a request head: four times the size of a token, a cookie, and the headers of proxies.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 
-/// More connections than that wait in the kernel.
-const CONNECTIONS: usize = 10_000;
+/// Further connections wait in the backlog of the kernel.
+const MAX_CONNECTIONS: usize = 10_000;
 
-/// When accepting fails, mostly for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Delay after a failed accept, which mostly means that file descriptors are exhausted.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// A client that takes nothing of an answer is cut off at the first probe of the kernel after so
-/// long: within a minute.
+/// Time after which a client that reads no response data is disconnected. The kernel checks it with
+/// its probes, so the disconnect follows within a minute.
 #[cfg(target_os = "linux")]
 const UNREAD_TIMEOUT_MS: u32 = 30_000;
 
-/// What still runs so long after connections were to end is cut.
+/// Requests that are still in flight after this time are aborted.
 const MAX_DRAIN: Duration = Duration::from_secs(10);
 
-/// Serves until `stop` resolves (`name` is the listener's in the metrics). Then it still accepts
-/// for `delay`, so that balancers notice, and lets what runs finish.
+/// Serves until `stop` resolves, then drains. `name` is the listener label of the metrics.
+///
+/// While draining, the server accepts connections for `delay`, so that load balancers remove the
+/// replica. Then it waits for in-flight requests.
 pub async fn serve<E>(
     name: &'static str,
     listener: TcpListener,
@@ -74,25 +77,25 @@ where
     let server = Server {
         name,
         local: listener.local_addr()?,
-        answering: Arc::new(Answering {
+        shared: Arc::new(SharedState {
             endpoint,
-            closing: Drain::new(),
+            drain: Drain::new(),
         }),
         connections: GracefulShutdown::new(),
-        places: Arc::new(Semaphore::new(CONNECTIONS)),
+        permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
     };
     server.accept_until(stop, &listener).await;
-    server.answering.closing.begin();
+    server.shared.drain.begin();
     server
         .accept_until(tokio::time::sleep(delay), &listener)
         .await;
     server.accept_backlog(listener)?;
     let Server {
-        answering,
+        shared,
         connections,
         ..
     } = server;
-    answering.closing.wait_idle(delay).await;
+    shared.drain.wait_idle(delay).await;
     if tokio::time::timeout(MAX_DRAIN, connections.shutdown())
         .await
         .is_err()
@@ -102,19 +105,19 @@ where
     Ok(())
 }
 
-/// A listener's connections.
+/// A listener and its connections.
 struct Server<E> {
     name: &'static str,
     local: SocketAddr,
-    answering: Arc<Answering<E>>,
+    shared: Arc<SharedState<E>>,
     connections: GracefulShutdown,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
-/// What all of them share.
-struct Answering<E> {
+/// State that all connections share.
+struct SharedState<E> {
     endpoint: E,
-    closing: Drain,
+    drain: Drain,
 }
 
 impl<E: Endpoint<Output = Response> + 'static> Server<E> {
@@ -122,34 +125,36 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
         tokio::pin!(stop);
         loop {
             let next = async {
-                let place = self
-                    .places
+                let permit = self
+                    .permits
                     .clone()
                     .acquire_owned()
                     .await
-                    .expect("never closed");
+                    .expect("the semaphore is never closed");
                 listener
                     .accept()
                     .await
-                    .map(|(stream, remote)| (place, stream, remote))
+                    .map(|(stream, remote)| (permit, stream, remote))
             };
             tokio::select! {
                 () = &mut stop => return,
                 accepted = next => match accepted {
-                    Ok((place, stream, remote)) => self.serve(Some(place), stream, remote),
+                    Ok((permit, stream, remote)) => {
+                        self.spawn_connection(Some(permit), stream, remote)
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "accepting a connection failed");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                        tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                     }
                 },
             }
         }
     }
 
-    /// Those who were let in by the kernel meanwhile may have sent a request, which would be lost
-    /// with the listener.
+    /// Accepts the remaining backlog; otherwise completed connections are reset when the listener
+    /// closes.
     fn accept_backlog(&self, listener: TcpListener) -> io::Result<()> {
-        // The kernel is asked itself: the runtime may not have looked yet.
+        // Accepts directly from the kernel, because the runtime might not have polled it yet.
         let listener = listener.into_std()?;
         loop {
             let stream = match listener.accept() {
@@ -157,51 +162,62 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
                     .set_nonblocking(true)
                     .and_then(|()| Ok((TcpStream::from_std(stream)?, remote))),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-                Err(_nobody) => return Ok(()),
+                Err(_empty) => return Ok(()),
             };
-            // One that broke meanwhile waits for nothing.
+            // A connection that failed in the meantime is skipped.
             stream
                 .into_iter()
-                .for_each(|(stream, remote)| self.serve(None, stream, remote));
+                .for_each(|(stream, remote)| self.spawn_connection(None, stream, remote));
         }
     }
 
-    fn serve(&self, place: Option<OwnedSemaphorePermit>, stream: TcpStream, remote: SocketAddr) {
+    fn spawn_connection(
+        &self,
+        permit: Option<OwnedSemaphorePermit>,
+        stream: TcpStream,
+        remote: SocketAddr,
+    ) {
         let name = self.name;
-        let connection = self.connections.watch(self.connection(stream, remote));
+        let connection = self
+            .connections
+            .watch(self.create_connection(stream, remote));
         tokio::spawn(async move {
             metrics::gauge!("latchkey_http_connections", "listener" => name).increment(1.0);
-            // An error here is a client that broke off; there is nobody to tell.
+            // An error means that the client disconnected, so no response can be sent.
             let _ = connection.await;
             metrics::gauge!("latchkey_http_connections", "listener" => name).decrement(1.0);
-            drop(place);
+            drop(permit);
         });
     }
 
-    fn connection(
+    fn create_connection(
         &self,
         stream: TcpStream,
         remote: SocketAddr,
     ) -> http1::Connection<
         TokioIo<TcpStream>,
-        impl Service<hyper::Request<Incoming>, Response = Answer, Error = Infallible, Future: Send>
-        + use<E>,
+        impl Service<
+            hyper::Request<Incoming>,
+            Response = HyperResponse,
+            Error = Infallible,
+            Future: Send,
+        > + use<E>,
     > {
-        // Without this small answers may wait 40 ms for the acknowledgement of the ones before.
+        // Otherwise, a small response can wait 40 ms for the acknowledgement of the previous one.
         let _ = stream.set_nodelay(true);
-        // The kernel counts how long sent bytes stay unacknowledged or the client's window stays
-        // shut (RFC 5482).
+        // Limits how long sent data stays unacknowledged, or the client's window stays closed
+        // (RFC 5482).
         #[cfg(target_os = "linux")]
         let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNREAD_TIMEOUT_MS);
-        let (answering, local) = (self.answering.clone(), self.local);
+        let (shared, local) = (self.shared.clone(), self.local);
         let service = service_fn(move |request: hyper::Request<Incoming>| {
-            let answering = answering.clone();
+            let shared = shared.clone();
             async move {
-                answering.closing.note();
-                let request = framed(request, local, remote);
-                let mut answer = Answer::from(answering.endpoint.get_response(request).await);
-                answering.closing.set_connection_close(&mut answer);
-                Ok::<_, Infallible>(answer)
+                shared.drain.record_request();
+                let request = convert_request(request, local, remote);
+                let mut response = HyperResponse::from(shared.endpoint.get_response(request).await);
+                shared.drain.set_connection_close(&mut response);
+                Ok::<_, Infallible>(response)
             }
         });
         http1::Builder::new()
@@ -212,8 +228,12 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
     }
 }
 
-/// A request as the framework takes it.
-fn framed(request: hyper::Request<Incoming>, local: SocketAddr, remote: SocketAddr) -> Request {
+/// Converts a hyper request to a request of the framework.
+fn convert_request(
+    request: hyper::Request<Incoming>,
+    local: SocketAddr,
+    remote: SocketAddr,
+) -> Request {
     let addresses = (LocalAddr(local.into()), RemoteAddr(remote.into()));
     if request.is_end_stream() {
         return Request::from((request, addresses.0, addresses.1, Scheme::HTTP));

@@ -9,20 +9,21 @@ use std::{
 
 use uuid::Uuid;
 
-/// Only the user of the server may read emails, because they contain one-time codes.
+/// Mode of the folder. Only the server's operating system user can read emails, because they
+/// contain one-time codes.
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// Set on folders that several users share, such as `/tmp`.
+/// Mode bit of folders that several operating system users share, such as `/tmp`.
 const STICKY_BIT: u32 = 0o1000;
 
-/// Writes an email to `<id>.eml`. Readers find the complete file or none.
+/// Writes an email to `<id>.eml`, atomically: readers find the complete file or none.
 pub(super) fn write_email(folder: &Path, id: Uuid, message: &[u8]) -> io::Result<()> {
     make_private(folder)?;
     let unfinished = folder.join(format!("{id}.eml.new"));
-    // A killed process may have left one, which would keep its permissions.
+    // A killed process might have left this file, and its permissions would be kept.
     match fs::remove_file(&unfinished) {
-        Err(reason) if reason.kind() != ErrorKind::NotFound => return Err(reason),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _removed => {}
     }
     let mut file = OpenOptions::new()
@@ -35,7 +36,8 @@ pub(super) fn write_email(folder: &Path, id: Uuid, message: &[u8]) -> io::Result
     fs::rename(unfinished, folder.join(format!("{id}.eml")))
 }
 
-/// Creates the folder, or closes it to other users if it is empty.
+/// Creates the folder without access for other users. An existing folder is made private if it is
+/// empty.
 fn make_private(folder: &Path) -> io::Result<()> {
     DirBuilder::new()
         .recursive(true)
@@ -45,7 +47,7 @@ fn make_private(folder: &Path) -> io::Result<()> {
     if mode & 0o777 == FOLDER_MODE {
         return Ok(());
     }
-    // Other programs might use this folder: changing its permissions could break them.
+    // Other programs might use this folder, and a change of its permissions could break them.
     if mode & STICKY_BIT != 0 || fs::read_dir(folder)?.next().is_some() {
         return Err(io::Error::new(
             ErrorKind::PermissionDenied,
@@ -84,21 +86,21 @@ mod tests {
     }
 
     #[test]
-    fn file_of_a_killed_process_is_replaced() {
+    fn file_of_killed_process_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         set_mode(folder.path(), 0o700);
         let id = Uuid::now_v7();
-        let left = folder.path().join(format!("{id}.eml.new"));
-        fs::write(&left, "half").unwrap();
-        set_mode(&left, 0o644);
+        let leftover = folder.path().join(format!("{id}.eml.new"));
+        fs::write(&leftover, "half").unwrap();
+        set_mode(&leftover, 0o644);
         write_email(folder.path(), id, b"whole").unwrap();
         let file = folder.path().join(format!("{id}.eml"));
         assert_eq!(fs::read(&file).unwrap(), b"whole");
-        assert_eq!((mode(&file), left.exists()), (0o600, false));
+        assert_eq!((mode(&file), leftover.exists()), (0o600, false));
     }
 
     #[test]
-    fn open_folder_is_closed_if_empty_and_rejected_otherwise() {
+    fn readable_folder_is_made_private_only_if_empty() {
         let folder = tempfile::tempdir().unwrap();
         set_mode(folder.path(), 0o755);
         write_email(folder.path(), Uuid::now_v7(), b"first").unwrap();

@@ -1,4 +1,4 @@
-//! The emails there are, as plain text and as HTML.
+//! Renders emails as plain text and HTML.
 
 use std::time::Duration;
 
@@ -11,13 +11,11 @@ use time::{OffsetDateTime, UtcOffset, macros::format_description};
 
 use super::MailError;
 
-/// A letter, ready to be sent. It has no `Debug`, because it may carry a code.
+/// A rendered email. It has no `Debug`, because it can contain a one-time code.
 pub struct EmailMessage {
-    /// The subject: never a code, which would show on locked screens.
+    /// The subject. Never contains a code, because lock screens show subjects.
     pub subject: String,
-    /// The plain text.
     pub text: String,
-    /// The HTML.
     pub html: String,
 }
 
@@ -133,14 +131,14 @@ impl EmailMessage {
         })
     }
 
-    /// Carries the code for a purpose.
+    /// Renders the email with the code of this purpose and its remaining lifetime.
     pub fn with_code(
         purpose: CodePurpose,
         occasion: &Occasion<'_>,
         code: &OneTimeCode,
-        life: Duration,
+        lifetime: Duration,
     ) -> Result<EmailMessage, MailError> {
-        let (code, minutes) = (&code.for_mail(), &in_words(life));
+        let (code, minutes) = (&code.for_mail(), &format_lifetime(lifetime));
         match purpose {
             CodePurpose::PasswordReset => EmailMessage::password_reset(occasion, code, minutes),
             CodePurpose::EmailConfirmation => EmailMessage::email_code(occasion, code, minutes),
@@ -188,7 +186,7 @@ impl EmailMessage {
         )
     }
 
-    /// Notifies the previous address.
+    /// Renders the notification to the previous email address.
     pub fn email_changed(occasion: &Occasion<'_>) -> Result<EmailMessage, MailError> {
         let (app, issuer, time) = (occasion.app(), occasion.issuer, &occasion.time()?);
         EmailMessage::new(
@@ -198,8 +196,8 @@ impl EmailMessage {
         )
     }
 
-    /// Invites a user without a password to set one. It holds no code: the user requests one when
-    /// it is needed.
+    /// Renders the invitation of a user without a password. It contains no code, because the user
+    /// requests one to set the password.
     pub fn invitation(occasion: &Occasion<'_>, address: &str) -> Result<EmailMessage, MailError> {
         let (app, issuer) = (occasion.app(), occasion.issuer);
         EmailMessage::new(
@@ -217,7 +215,7 @@ impl EmailMessage {
         )
     }
 
-    /// Notifies the user of a new password.
+    /// Renders the notification of a changed password.
     pub fn password_changed(occasion: &Occasion<'_>) -> Result<EmailMessage, MailError> {
         let (app, issuer, time) = (occasion.app(), occasion.issuer, &occasion.time()?);
         EmailMessage::new(
@@ -229,13 +227,13 @@ impl EmailMessage {
 }
 
 impl Occasion<'_> {
-    /// The name of the application in emails: the host of the server.
+    /// Returns the name of the application in emails: the host of the server.
     fn app(&self) -> &str {
         let (_, rest) = self.issuer.split_once("://").unwrap_or(("", self.issuer));
         rest.split('/').next().unwrap_or(rest)
     }
 
-    /// The time in words, in UTC: the time zone of the reader is unknown.
+    /// Formats the time in UTC, because the time zone of the recipient is unknown.
     fn time(&self) -> Result<String, time::error::Format> {
         self.at
             .to_offset(UtcOffset::UTC)
@@ -244,7 +242,7 @@ impl Occasion<'_> {
             ))
     }
 
-    /// The browser, if it is a known one. Other texts from outside never reach an email.
+    /// Returns the name of a known browser. No other text from the client appears in an email.
     fn browser(&self) -> String {
         self.user_agent
             .and_then(user_agent::known)
@@ -252,14 +250,15 @@ impl Occasion<'_> {
     }
 }
 
-/// The delay between the request and the email is not subtracted: ten minutes stay ten.
-const DELAY_SECONDS: u64 = 5;
+/// Delay between the request and the email that the text ignores, so that a lifetime of ten minutes
+/// isn't rounded down to nine.
+const IGNORED_DELAY_SECONDS: u64 = 5;
 
-fn in_words(life: Duration) -> String {
-    match life.as_secs() {
-        seconds if seconds + DELAY_SECONDS < 60 => format!("{seconds} seconds"),
-        seconds if seconds + DELAY_SECONDS < 120 => "1 minute".to_owned(),
-        seconds => format!("{} minutes", (seconds + DELAY_SECONDS) / 60),
+fn format_lifetime(lifetime: Duration) -> String {
+    match lifetime.as_secs() {
+        seconds if seconds + IGNORED_DELAY_SECONDS < 60 => format!("{seconds} seconds"),
+        seconds if seconds + IGNORED_DELAY_SECONDS < 120 => "1 minute".to_owned(),
+        seconds => format!("{} minutes", (seconds + IGNORED_DELAY_SECONDS) / 60),
     }
 }
 
@@ -277,19 +276,19 @@ mod tests {
     };
 
     #[test]
-    fn lives_are_told_in_whole_minutes() {
-        let told = |milliseconds| in_words(Duration::from_millis(milliseconds));
-        assert_eq!(told(599_990), "10 minutes");
-        assert_eq!(told(590_000), "9 minutes");
-        assert_eq!(told(60_000), "1 minute");
-        assert_eq!(told(119_000), "2 minutes");
-        assert_eq!(told(54_000), "54 seconds");
+    fn lifetimes_are_formatted_in_whole_minutes() {
+        let format = |milliseconds| format_lifetime(Duration::from_millis(milliseconds));
+        assert_eq!(format(599_990), "10 minutes");
+        assert_eq!(format(590_000), "9 minutes");
+        assert_eq!(format(60_000), "1 minute");
+        assert_eq!(format(119_000), "2 minutes");
+        assert_eq!(format(54_000), "54 seconds");
     }
 
     #[test]
     fn reset_email_names_app_browser_address_and_time() {
-        let letter = EmailMessage::password_reset(&OCCASION, "AAAAA-BBBBB", "10 minutes").unwrap();
-        for text in [&letter.text, &letter.html] {
+        let email = EmailMessage::password_reset(&OCCASION, "AAAAA-BBBBB", "10 minutes").unwrap();
+        for text in [&email.text, &email.html] {
             let request = "Request from Firefox on Linux, IP address 192.0.2.1, on \
                            November 2, 2026 at 07:05 UTC.";
             assert!(text.contains(request), "{text}");
@@ -305,9 +304,9 @@ mod tests {
                 ip_address: None,
                 ..OCCASION
             };
-            let letter =
+            let email =
                 EmailMessage::password_reset(&occasion, "AAAAA-BBBBB", "10 minutes").unwrap();
-            for text in [&letter.text, &letter.html] {
+            for text in [&email.text, &email.html] {
                 assert!(text.contains("Request from an unknown browser, on November 2"));
                 assert!(!text.contains("evil"), "{text}");
             }
@@ -321,12 +320,12 @@ mod tests {
             invitation.subject,
             "You've been invited to auth.example.com"
         );
-        let letters = [
+        let emails = [
             EmailMessage::password_changed(&OCCASION).unwrap(),
             EmailMessage::email_changed(&OCCASION).unwrap(),
         ];
-        for letter in letters {
-            for text in [&letter.text, &letter.html] {
+        for email in emails {
+            for text in [&email.text, &email.html] {
                 assert!(text.contains("on November 2, 2026 at 07:05 UTC"), "{text}");
                 assert!(text.contains("auth.example.com"), "{text}");
             }

@@ -1,5 +1,4 @@
-//! What happened: recorded in the transaction that made it happen, or counted where no table
-//! changes.
+//! Audit events: stored in the transaction of the change, or counted if no table changes.
 
 use latchkey_domain::audit::{AuditEvent, EventKind};
 use time::OffsetDateTime;
@@ -9,62 +8,57 @@ use uuid::Uuid;
 use super::{Connection, Postgres};
 use crate::error::Error;
 
-const INSERT: &str = include_str!("../../sql/queries/insert_audit_event.sql");
-const COUNT: &str = include_str!("../../sql/queries/count_audit_events.sql");
-const LIST: &str = include_str!("../../sql/queries/list_audit_events.sql");
+const INSERT_AUDIT_EVENT: &str = include_str!("../../sql/queries/insert_audit_event.sql");
+const COUNT_AUDIT_EVENTS: &str = include_str!("../../sql/queries/count_audit_events.sql");
+const LIST_AUDIT_EVENTS: &str = include_str!("../../sql/queries/list_audit_events.sql");
 
-/// Events that are alike and happened within one minute.
+/// Similar events of one minute, which share a row.
 #[derive(Debug, Clone)]
 pub struct CountedEvent {
-    /// The id of their row, which says the minute.
+    /// The ID of the row: a UUID of version 7 whose time is the minute.
     pub id: Uuid,
-    /// What they have in common.
+    /// The fields that all of these events have in common.
     pub event: AuditEvent,
-    /// How many they are.
     pub count: i64,
 }
 
-/// A row: what happened, and when.
+/// A row of `audit_events`.
 #[derive(Debug, Clone)]
 pub struct StoredAuditEvent {
-    /// The id.
     pub id: Uuid,
-    /// When it happened; of counted ones, the minute.
+    /// The time of the event; for counted events, the minute.
     pub at: OffsetDateTime,
-    /// What, as it is stored: a newer replica may know more words.
+    /// The stored text of the event kind. A newer replica can store kinds that this version lacks.
     pub event: String,
-    /// How it went.
     pub outcome: String,
-    /// Who did it.
     pub actor: String,
-    /// The account of whoever did it.
+    /// The ID of the acting user or OAuth client.
     pub actor_id: Option<Uuid>,
-    /// The session.
     pub session: Option<Uuid>,
-    /// From where.
+    /// The IP address of the client.
     pub address: Option<String>,
-    /// From what.
+    /// The `User-Agent` of the client.
     pub agent: Option<String>,
-    /// Why.
     pub reason: Option<String>,
-    /// How often.
     pub count: i64,
 }
 
-/// Records an event with the change that it tells: both are committed, or neither. The log is told
-/// after the commit.
+/// Stores an event in the transaction of its change, so that both are committed or neither is.
+///
+/// The event is logged after the commit.
 pub(super) async fn insert(db: &mut Connection, event: &AuditEvent) -> Result<(), Error> {
     debug_assert!(
         db.in_transaction,
-        "an event is recorded together with a change"
+        "the event and its change share a transaction"
     );
-    db.change(INSERT, &Entry::new(event).params()).await?;
-    db.audited(event);
+    db.execute(INSERT_AUDIT_EVENT, &NewAuditEvent::new(event).params())
+        .await?;
+    db.log_after_commit(event);
     Ok(())
 }
 
-/// A row for an event that happens now.
-pub(super) struct Entry<'a> {
+/// The column values of a new row.
+pub(super) struct NewAuditEvent<'a> {
     id: Uuid,
     at: OffsetDateTime,
     event: &'a AuditEvent,
@@ -74,12 +68,12 @@ pub(super) struct Entry<'a> {
     actor_id: Option<Uuid>,
 }
 
-impl<'a> Entry<'a> {
-    pub fn new(event: &'a AuditEvent) -> Entry<'a> {
+impl<'a> NewAuditEvent<'a> {
+    pub fn new(event: &'a AuditEvent) -> NewAuditEvent<'a> {
         let id = Uuid::now_v7();
-        Entry {
+        NewAuditEvent {
             id,
-            at: moment(id),
+            at: time_of(id),
             event,
             kind: event.kind.as_str(),
             outcome: event.kind.outcome().as_str(),
@@ -88,7 +82,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// In the order of the columns.
+    /// Returns the values in the order of the columns in `insert_audit_event.sql`.
     pub fn params(&self) -> [&(dyn ToSql + Sync); 11] {
         let AuditEvent {
             user,
@@ -98,7 +92,7 @@ impl<'a> Entry<'a> {
             reason,
             ..
         } = self.event;
-        let Entry {
+        let NewAuditEvent {
             id,
             at,
             kind,
@@ -113,8 +107,8 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Logs and counts an event. No other function does.
-pub fn tell(event: &AuditEvent) {
+/// Logs an event and increments its metric. Only this function does either.
+pub fn log_event(event: &AuditEvent) {
     let AuditEvent {
         kind,
         actor,
@@ -124,16 +118,16 @@ pub fn tell(event: &AuditEvent) {
         agent,
         reason,
     } = event;
-    let shown = |id: Option<Uuid>| id.map(tracing::field::display);
-    macro_rules! line {
+    let displayed = |id: Option<Uuid>| id.map(tracing::field::display);
+    macro_rules! log_event {
         ($level:ident) => {
             tracing::$level!(
                 event = kind.as_str(),
                 outcome = kind.outcome().as_str(),
-                user_id = shown(*user),
+                user_id = displayed(*user),
                 actor = actor.as_str(),
-                actor_id = shown(actor.id()),
-                session_id = shown(*session),
+                actor_id = displayed(actor.id()),
+                session_id = displayed(*session),
                 ip_address = address,
                 user_agent = agent,
                 reason = reason.as_deref(),
@@ -149,24 +143,25 @@ pub fn tell(event: &AuditEvent) {
     )
     .increment(1);
     match kind {
-        // A stolen token or a faulty client: the one event that an operator should investigate.
-        EventKind::RefreshTokenReused => line!(warn),
-        _other => line!(info),
+        // The cause is a stolen token or a faulty client, so an operator should investigate.
+        EventKind::RefreshTokenReused => log_event!(warn),
+        _other => log_event!(info),
     }
 }
 
 impl Postgres {
-    /// Adds to the rows of these events, or makes them. No id comes twice.
+    /// Creates the rows of these events, or increases the counts of existing rows. IDs must be
+    /// unique within a call.
     pub async fn count_events(&self, counted: &[CountedEvent]) -> Result<(), Error> {
         fn column<'a, T>(
             counted: &'a [CountedEvent],
-            of: impl Fn(&'a CountedEvent) -> T,
+            value: impl Fn(&'a CountedEvent) -> T,
         ) -> Vec<T> {
-            counted.iter().map(of).collect()
+            counted.iter().map(value).collect()
         }
         let params: super::Params = &[
             &column(counted, |row| row.id),
-            &column(counted, |row| moment(row.id)),
+            &column(counted, |row| time_of(row.id)),
             &column(counted, |row| row.event.kind.as_str()),
             &column(counted, |row| row.event.kind.outcome().as_str()),
             &column(counted, |row| row.event.user),
@@ -179,12 +174,13 @@ impl Postgres {
         ];
         self.connection()
             .await?
-            .change(COUNT, params)
+            .execute(COUNT_AUDIT_EVENTS, params)
             .await
             .map(drop)
     }
 
-    /// The events of a user before an event, newest first; one more than `limit` if there is more.
+    /// Lists the events of a user before an event, newest first. Returns one more than `limit` if
+    /// there is a next page.
     pub async fn list_audit_events(
         &self,
         user: Uuid,
@@ -194,14 +190,18 @@ impl Postgres {
         let rows = self
             .connection()
             .await?
-            .all(LIST, &[&user, &before, &(i64::from(limit) + 1)])
+            .query(
+                LIST_AUDIT_EVENTS,
+                &[&user, &before, &(i64::from(limit) + 1)],
+            )
             .await?;
-        rows.iter().map(read).collect()
+        rows.iter().map(read_event).collect()
     }
 }
 
-/// The time in a uuid v7: its first 48 bits are milliseconds since the epoch.
-fn moment(id: Uuid) -> OffsetDateTime {
+/// Returns the time in a UUID of version 7: its first 48 bits are milliseconds since the Unix epoch
+/// (RFC 9562 section 5.7).
+fn time_of(id: Uuid) -> OffsetDateTime {
     let milliseconds = id.as_bytes()[..6]
         .iter()
         .fold(0, |sum, byte| sum << 8 | i128::from(*byte));
@@ -209,7 +209,7 @@ fn moment(id: Uuid) -> OffsetDateTime {
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-fn read(row: &Row) -> Result<StoredAuditEvent, Error> {
+fn read_event(row: &Row) -> Result<StoredAuditEvent, Error> {
     Ok(StoredAuditEvent {
         id: row.try_get("id")?,
         at: row.try_get("at")?,

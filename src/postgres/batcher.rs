@@ -1,16 +1,18 @@
-//! Many callers, one statement.
+//! Batches concurrent single-row queries into one statement.
 //!
-//! To find fifty rows by their keys costs PostgreSQL little more than to find one. So callers that
-//! wait at the same moment share a statement, but only while all *lanes* are busy: whoever finds
-//! one idle sends at once, alone and without a task in between, as through a pool. A lane that gets
-//! free while somebody waits begins to gather: it asks for all who wait, in one statement, and goes
-//! on like this until nobody waits. Meanwhile whoever comes waits for its next statement, and the
-//! other lanes rest, because two that gather would make batches half as large. So it stays while
-//! there is a crowd, even if for a moment nobody waits. If a statement takes long, another lane
-//! gathers as well.
+//! Fifty lookups by key in one statement cost PostgreSQL little more than one lookup. A batcher has
+//! a fixed number of *slots*, each of which runs one statement at a time. With an idle slot, a
+//! query runs directly, without a task. Otherwise it is queued, and the next free slot runs all
+//! queued queries as one *batch*.
 //!
-//! Nobody joins a statement that was sent already: it may not see what was written since. Where a
-//! statement fails by one of its rows, each caller asks again for itself, apart from the lanes.
+//! A slot continues batching until the queue is empty. Meanwhile new callers are queued although
+//! other slots are idle, because two batching slots would halve the size of a batch. Under load,
+//! batching continues even if the queue is empty for a moment. If a batch is slow, another slot
+//! starts batching as well.
+//!
+//! A caller never joins a statement that was already sent, because the statement might not see
+//! earlier writes of this caller. If a batch fails because of one row, each caller repeats its own
+//! query through the *fallback*, which uses no slot.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -28,353 +30,351 @@ use tokio::{
     time::timeout_at,
 };
 
-use crate::{error::Error, postgres::late};
+use crate::{error::Error, postgres::timeout_error};
 
-/// What a statement found, by key; what is not in it is not there.
-pub(crate) type BatchFuture<K, A> = BoxFuture<'static, Result<BTreeMap<K, A>, Error>>;
+/// Rows by key. Keys without a row are absent.
+pub(crate) type BatchFuture<K, R> = BoxFuture<'static, Result<BTreeMap<K, R>, Error>>;
 
-/// Asks for all of these at once; it ends by that moment, whatever happens.
-type Statement<K, Q, A> = Box<dyn Fn(BTreeMap<K, Q>, Instant) -> BatchFuture<K, A> + Send + Sync>;
+/// Runs a statement for these keys and inputs. It completes or fails by the deadline.
+type StatementFn<K, I, R> = Box<dyn Fn(BTreeMap<K, I>, Instant) -> BatchFuture<K, R> + Send + Sync>;
 
-/// A statement that was sent. A panic in it must not cost the lane.
-type Sent<K, A> = CatchUnwind<AssertUnwindSafe<BatchFuture<K, A>>>;
+/// A statement that was sent. Panics are caught, because otherwise the slot would be lost.
+type RunningStatement<K, R> = CatchUnwind<AssertUnwindSafe<BatchFuture<K, R>>>;
 
-type Reply<A> = Result<Option<A>, Failure>;
+type Reply<R> = Result<Option<R>, Failure>;
 
-/// A crowd is remembered for about four statements of a single caller.
-const MEMORY: usize = 16;
+/// Fixed-point scale of [`State::load`]. With it, batching continues for about four statements of
+/// single callers after the last batch.
+const LOAD_SCALE: usize = 16;
 
-/// Gathers questions of one kind. Questions with the same key must be the same question.
-pub(crate) struct Batcher<K, Q, A>(Arc<Shared<K, Q, A>>);
+/// Batches queries of one kind. Callers with the same key must pass the same input.
+pub(crate) struct Batcher<K, I, R>(Arc<Shared<K, I, R>>);
 
-struct Shared<K, Q, A> {
-    /// Most keys of one statement.
-    most: usize,
-    /// How long those who wait rely on one statement.
-    patience: Duration,
-    on_lane: Statement<K, Q, A>,
-    fallback: Statement<K, Q, A>,
-    asides: Semaphore,
-    state: Mutex<State<K, Q, A>>,
+struct Shared<K, I, R> {
+    /// Maximum number of keys per statement.
+    max_batch_size: usize,
+    /// Duration after which queued callers no longer wait for a batching slot alone.
+    slow_after: Duration,
+    on_slot: StatementFn<K, I, R>,
+    fallback: StatementFn<K, I, R>,
+    fallback_permits: Semaphore,
+    state: Mutex<State<K, I, R>>,
 }
 
-/// Whoever waits, waits for a lane that gathers; or all lanes are busy.
-struct State<K, Q, A> {
-    idle: usize,
-    /// When the lane that gathers has sent its statement; of several, the last.
-    gathering: Option<Instant>,
-    /// How many shared a statement lately, times [`MEMORY`]: half of what it was, and half of the
-    /// last.
-    crowd: usize,
-    waiting: VecDeque<Waiting<K, Q, A>>,
+/// Invariant: while callers are queued, a slot is batching or all slots are busy.
+struct State<K, I, R> {
+    idle_slots: usize,
+    /// Start of the current statement of the batching slot; of several, the latest.
+    batching_since: Option<Instant>,
+    /// Recent number of callers per statement, scaled by [`LOAD_SCALE`]. Each statement contributes
+    /// half of the new value.
+    load: usize,
+    queue: VecDeque<QueuedCaller<K, I, R>>,
 }
 
-struct Waiting<K, Q, A> {
+struct QueuedCaller<K, I, R> {
     key: K,
-    question: Q,
+    input: I,
     deadline: Instant,
-    caller: oneshot::Sender<Reply<A>>,
+    reply: oneshot::Sender<Reply<R>>,
 }
 
-/// Why a statement gave no answer.
+/// The reason why a statement returned no rows.
 #[derive(Clone)]
 enum Failure {
-    /// Something about a row, and nobody knows whose. What a row refuses was not done for any.
-    OfARow,
-    /// PostgreSQL cannot answer, and what was sent may have been done or not: nobody repeats it.
+    /// One row caused the error, and it is unknown which. The statement changed no row.
+    RowError,
+    /// PostgreSQL is unavailable. The statement might have taken effect, so it is not repeated.
     Outage(Arc<dyn StdError + Send + Sync>),
 }
 
-impl<K, Q, A> Batcher<K, Q, A>
+impl<K, I, R> Batcher<K, I, R>
 where
     K: Ord + Copy + Send + 'static,
-    Q: Clone + Send + 'static,
-    A: Clone + Send + 'static,
+    I: Clone + Send + 'static,
+    R: Clone + Send + 'static,
 {
-    /// With so many lanes, at most so many keys in a statement, and so much patience with one.
     pub fn new(
-        batch_connections: usize,
-        most: usize,
-        patience: Duration,
-        on_lane: impl Fn(BTreeMap<K, Q>, Instant) -> BatchFuture<K, A> + Send + Sync + 'static,
-        fallback: impl Fn(BTreeMap<K, Q>, Instant) -> BatchFuture<K, A> + Send + Sync + 'static,
+        slots: usize,
+        max_batch_size: usize,
+        slow_after: Duration,
+        on_slot: impl Fn(BTreeMap<K, I>, Instant) -> BatchFuture<K, R> + Send + Sync + 'static,
+        fallback: impl Fn(BTreeMap<K, I>, Instant) -> BatchFuture<K, R> + Send + Sync + 'static,
     ) -> Self {
         let state = Mutex::new(State {
-            idle: batch_connections,
-            gathering: None,
-            crowd: 0,
-            waiting: VecDeque::new(),
+            idle_slots: slots,
+            batching_since: None,
+            load: 0,
+            queue: VecDeque::new(),
         });
         Batcher(Arc::new(Shared {
-            most,
-            patience,
-            on_lane: Box::new(on_lane),
+            max_batch_size,
+            slow_after,
+            on_slot: Box::new(on_slot),
             fallback: Box::new(fallback),
-            asides: Semaphore::new(batch_connections),
+            fallback_permits: Semaphore::new(slots),
             state,
         }))
     }
 
-    /// The answer to one question, by then at the latest; nothing where there is no such row.
+    /// Runs the query for one key and returns its row, or `None` if there is no such row.
     ///
     /// # Errors
-    /// Those of the statement; `unavailable` where it was sent and nobody knows what came of it, or
-    /// when time is up.
-    pub async fn ask(&self, key: K, question: Q, deadline: Instant) -> Result<Option<A>, Error> {
-        let reply = match self.0.enter(key, question.clone(), deadline) {
+    /// The errors of the statement; `unavailable` if the outcome of the statement is unknown, or
+    /// after the deadline.
+    pub async fn submit(&self, key: K, input: I, deadline: Instant) -> Result<Option<R>, Error> {
+        let reply = match self.0.start_or_enqueue(key, input.clone(), deadline) {
             Either::Left(slot) => slot.reply(key).await,
             Either::Right(mut reply) => {
-                match timeout_at(self.soon(deadline).into(), &mut reply).await {
+                match timeout_at(self.slow_deadline(deadline).into(), &mut reply).await {
                     Ok(reply) => reply.map_err(Error::unavailable)?,
                     Err(_) => {
                         self.0.kick(self.0.lock());
                         timeout_at(deadline.into(), reply)
                             .await
-                            .map_err(|_| late())?
+                            .map_err(|_| timeout_error())?
                             .map_err(Error::unavailable)?
                     }
                 }
             }
         };
         match reply {
-            Ok(answer) => Ok(answer),
+            Ok(row) => Ok(row),
             Err(Failure::Outage(cause)) => Err(Error::unavailable(cause)),
-            Err(Failure::OfARow) => {
-                // Few at a time: who waits for a row that somebody holds must not take the
-                // connections of all stories.
-                let place = timeout_at(deadline.into(), self.0.asides.acquire())
+            Err(Failure::RowError) => {
+                // The permits limit concurrency: callers that wait for a locked row must not occupy
+                // the connections of all transactions.
+                let permit = timeout_at(deadline.into(), self.0.fallback_permits.acquire())
                     .await
-                    .map_err(|_| late())?;
-                let _place = place.map_err(Error::internal)?;
-                Ok(
-                    (self.0.fallback)(BTreeMap::from([(key, question)]), deadline)
-                        .await?
-                        .remove(&key),
-                )
+                    .map_err(|_| timeout_error())?;
+                let _permit = permit.map_err(Error::internal)?;
+                Ok((self.0.fallback)(BTreeMap::from([(key, input)]), deadline)
+                    .await?
+                    .remove(&key))
             }
         }
     }
 }
 
-impl<K, Q, A> Batcher<K, Q, A> {
-    /// When whoever waits looks whether a lane could serve it.
-    fn soon(&self, deadline: Instant) -> Instant {
-        deadline.min(Instant::now() + self.0.patience)
+impl<K, I, R> Batcher<K, I, R> {
+    /// The time at which a queued caller starts another slot if its batch is slow.
+    fn slow_deadline(&self, deadline: Instant) -> Instant {
+        deadline.min(Instant::now() + self.0.slow_after)
     }
 }
 
-impl<K, Q, A> Shared<K, Q, A>
+impl<K, I, R> Shared<K, I, R>
 where
     K: Ord + Copy + Send + 'static,
-    Q: Clone + Send + 'static,
-    A: Clone + Send + 'static,
+    I: Clone + Send + 'static,
+    R: Clone + Send + 'static,
 {
-    /// A lane for the caller alone, or a place among those who wait.
-    fn enter(
+    /// Runs the query on an idle slot, or queues it.
+    fn start_or_enqueue(
         self: &Arc<Self>,
         key: K,
-        question: Q,
+        input: I,
         deadline: Instant,
-    ) -> Either<Slot<K, Q, A>, oneshot::Receiver<Reply<A>>> {
+    ) -> Either<Slot<K, I, R>, oneshot::Receiver<Reply<R>>> {
         let mut state = self.lock();
-        if state.idle > 0 && state.waiting.is_empty() && !self.is_batching(&state) {
-            state.idle -= 1;
-            let leads = state.crowd > 0;
-            if leads {
-                state.gathering = Some(Instant::now());
+        if state.idle_slots > 0 && state.queue.is_empty() && !self.is_batching(&state) {
+            state.idle_slots -= 1;
+            let batching = state.load > 0;
+            if batching {
+                state.batching_since = Some(Instant::now());
             }
             drop(state);
-            let sent = self.send(BTreeMap::from([(key, question)]), deadline);
+            let running = self.start(BTreeMap::from([(key, input)]), deadline);
             return Either::Left(Slot {
                 shared: self.clone(),
-                leads,
-                sent: Some(sent),
+                batching,
+                running: Some(running),
             });
         }
-        let (caller, reply) = oneshot::channel();
-        state.waiting.push_back(Waiting {
+        let (sender, receiver) = oneshot::channel();
+        state.queue.push_back(QueuedCaller {
             key,
-            question,
+            input,
             deadline,
-            caller,
+            reply: sender,
         });
         self.kick(state);
-        Either::Right(reply)
+        Either::Right(receiver)
     }
 
-    /// Has an idle lane gather if somebody waits who cannot rely on another.
-    fn kick(self: &Arc<Self>, mut state: MutexGuard<'_, State<K, Q, A>>) {
-        if state.idle > 0 && !state.waiting.is_empty() && !self.is_batching(&state) {
-            state.idle -= 1;
-            state.gathering = Some(Instant::now());
+    /// Starts batching on an idle slot if no other slot serves the queued callers.
+    fn kick(self: &Arc<Self>, mut state: MutexGuard<'_, State<K, I, R>>) {
+        if state.idle_slots > 0 && !state.queue.is_empty() && !self.is_batching(&state) {
+            state.idle_slots -= 1;
+            state.batching_since = Some(Instant::now());
             drop(state);
-            spawn(self.clone().serve());
+            spawn(self.clone().run_batches());
         }
     }
 
-    /// Whether those who wait may rely on a lane that gathers.
-    fn is_batching(&self, state: &State<K, Q, A>) -> bool {
+    /// Whether a slot is batching and its current statement is not slow.
+    fn is_batching(&self, state: &State<K, I, R>) -> bool {
         state
-            .gathering
-            .is_some_and(|since| since.elapsed() < self.patience)
+            .batching_since
+            .is_some_and(|since| since.elapsed() < self.slow_after)
     }
 
-    fn send(&self, questions: BTreeMap<K, Q>, deadline: Instant) -> Sent<K, A> {
-        AssertUnwindSafe((self.on_lane)(questions, deadline)).catch_unwind()
+    fn start(&self, inputs: BTreeMap<K, I>, deadline: Instant) -> RunningStatement<K, R> {
+        AssertUnwindSafe((self.on_slot)(inputs, deadline)).catch_unwind()
     }
 
-    /// Work of a lane that got free, until nobody waits.
-    async fn serve(self: Arc<Self>) {
-        while let Some(mut batch) = self.batcher() {
-            let outcome = self
-                .send(mem::take(&mut batch.questions), batch.deadline)
+    /// Runs batches on a slot until the queue is empty.
+    async fn run_batches(self: Arc<Self>) {
+        while let Some(mut batch) = self.next_batch() {
+            let result = self
+                .start(mem::take(&mut batch.inputs), batch.deadline)
                 .await;
-            batch.tell(outcome.unwrap_or_else(|_| Err(panicked())));
+            batch.send_replies(result.unwrap_or_else(|_| Err(panic_error())));
         }
     }
 
-    /// Those who wait, or as many of them as one statement takes; where nobody does, the lane is
-    /// idle from now on. Who hung up is asked for no more.
-    fn batcher(&self) -> Option<Batch<K, Q, A>> {
+    /// Takes the next batch from the queue, without callers that have disconnected. If the queue is
+    /// empty, the slot becomes idle.
+    fn next_batch(&self) -> Option<Batch<K, I, R>> {
         let mut state = self.lock();
         let mut batch = Batch::default();
         let mut callers = 0;
-        while batch.questions.len() < self.most {
-            let Some(waiting) = state.waiting.pop_front() else {
+        while batch.inputs.len() < self.max_batch_size {
+            let Some(caller) = state.queue.pop_front() else {
                 break;
             };
-            if !waiting.caller.is_closed() {
+            if !caller.reply.is_closed() {
                 callers += 1;
-                batch.add(waiting);
+                batch.add(caller);
             }
         }
-        state.crowd = state.crowd.midpoint(callers * MEMORY);
-        if batch.questions.is_empty() {
-            state.idle += 1;
-            state.gathering = None;
+        state.load = state.load.midpoint(callers * LOAD_SCALE);
+        if batch.inputs.is_empty() {
+            state.idle_slots += 1;
+            state.batching_since = None;
             return None;
         }
-        state.gathering = Some(Instant::now());
+        state.batching_since = Some(Instant::now());
         Some(batch)
     }
 
-    /// Lets a lane be idle, unless somebody waits for it: then it gathers. Those who wait rely on
-    /// one that leads.
-    fn rest(&self, leads: bool) -> bool {
+    /// Makes a slot idle and returns `true`. Returns `false` if the slot must serve the queue: it
+    /// is batching, or no other slot is.
+    fn release(&self, batching: bool) -> bool {
         let mut state = self.lock();
-        let rests = state.waiting.is_empty() || !leads && self.is_batching(&state);
-        if rests {
-            state.idle += 1;
+        let is_idle = state.queue.is_empty() || !batching && self.is_batching(&state);
+        if is_idle {
+            state.idle_slots += 1;
         }
-        if rests && leads {
-            state.gathering = None;
-            state.crowd /= 2;
+        if is_idle && batching {
+            state.batching_since = None;
+            state.load /= 2;
         }
-        if !rests {
-            state.gathering = Some(Instant::now());
+        if !is_idle {
+            state.batching_since = Some(Instant::now());
         }
-        rests
+        is_idle
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<K, Q, A>> {
-        self.state.lock().expect("nothing panics while it is held")
+    fn lock(&self) -> MutexGuard<'_, State<K, I, R>> {
+        self.state.lock().expect("no panic under the lock")
     }
 }
 
-/// The lane of a caller that found it idle.
-struct Slot<K: Ord + Copy + Send + 'static, Q: Clone + Send + 'static, A: Clone + Send + 'static> {
-    shared: Arc<Shared<K, Q, A>>,
-    /// There was a crowd: whoever came meanwhile waits for this lane.
-    leads: bool,
-    /// Until it has answered.
-    sent: Option<Sent<K, A>>,
+/// A slot that runs the query of one caller.
+struct Slot<K: Ord + Copy + Send + 'static, I: Clone + Send + 'static, R: Clone + Send + 'static> {
+    shared: Arc<Shared<K, I, R>>,
+    /// The load is high, so new callers are queued for this slot.
+    batching: bool,
+    /// `None` after the statement has completed.
+    running: Option<RunningStatement<K, R>>,
 }
 
-impl<K, Q, A> Slot<K, Q, A>
+impl<K, I, R> Slot<K, I, R>
 where
     K: Ord + Copy + Send + 'static,
-    Q: Clone + Send + 'static,
-    A: Clone + Send + 'static,
+    I: Clone + Send + 'static,
+    R: Clone + Send + 'static,
 {
-    async fn reply(mut self, key: K) -> Reply<A> {
-        let sent = self.sent.as_mut().expect("it has not answered yet");
-        let outcome = sent.await.unwrap_or_else(|_| Err(panicked()));
-        self.sent = None;
-        Ok(outcome.map_err(Failure::from)?.remove(&key))
+    async fn reply(mut self, key: K) -> Reply<R> {
+        let running = self.running.as_mut().expect("a running statement");
+        let result = running.await.unwrap_or_else(|_| Err(panic_error()));
+        self.running = None;
+        Ok(result.map_err(Failure::from)?.remove(&key))
     }
 }
 
-/// A lane serves who waits, whether its caller had its answer or hung up. Then the statement is
-/// ended first: to close the connection instead would cost the next one another.
-impl<K, Q, A> Drop for Slot<K, Q, A>
+/// Releases the slot, or serves the queue. If the caller has disconnected, the statement completes
+/// first, because closing the connection would cost the next caller a reconnect.
+impl<K, I, R> Drop for Slot<K, I, R>
 where
     K: Ord + Copy + Send + 'static,
-    Q: Clone + Send + 'static,
-    A: Clone + Send + 'static,
+    I: Clone + Send + 'static,
+    R: Clone + Send + 'static,
 {
     fn drop(&mut self) {
-        let (sent, leads) = (self.sent.take(), self.leads);
-        if sent.is_none() && self.shared.rest(leads) {
+        let (running, batching) = (self.running.take(), self.batching);
+        if running.is_none() && self.shared.release(batching) {
             return;
         }
         let shared = self.shared.clone();
         spawn(async move {
-            if let Some(sent) = sent {
-                let _ = sent.await;
-                if shared.rest(leads) {
+            if let Some(running) = running {
+                let _ = running.await;
+                if shared.release(batching) {
                     return;
                 }
             }
-            shared.serve().await;
+            shared.run_batches().await;
         });
     }
 }
 
-/// Where there is no runtime any more, nobody waits.
-fn spawn(story: impl Future<Output = ()> + Send + 'static) {
+/// Spawns a task. Without a runtime (after shutdown) no caller waits, so the task is not needed.
+fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = Handle::try_current() {
-        runtime.spawn(story);
+        runtime.spawn(task);
     }
 }
 
-/// Questions of one statement, and who asked them.
-struct Batch<K, Q, A> {
-    questions: BTreeMap<K, Q>,
-    callers: BTreeMap<K, Vec<oneshot::Sender<Reply<A>>>>,
-    /// That of the last caller; the others look after themselves.
+/// The inputs of one statement, and the callers that wait for it.
+struct Batch<K, I, R> {
+    inputs: BTreeMap<K, I>,
+    callers: BTreeMap<K, Vec<oneshot::Sender<Reply<R>>>>,
+    /// The latest deadline of the callers. Each caller enforces its own deadline.
     deadline: Instant,
 }
 
-impl<K: Ord + Copy, Q, A: Clone> Batch<K, Q, A> {
-    fn add(&mut self, waiting: Waiting<K, Q, A>) {
-        self.deadline = self.deadline.max(waiting.deadline);
-        self.questions.insert(waiting.key, waiting.question);
+impl<K: Ord + Copy, I, R: Clone> Batch<K, I, R> {
+    fn add(&mut self, caller: QueuedCaller<K, I, R>) {
+        self.deadline = self.deadline.max(caller.deadline);
+        self.inputs.insert(caller.key, caller.input);
         self.callers
-            .entry(waiting.key)
+            .entry(caller.key)
             .or_default()
-            .push(waiting.caller);
+            .push(caller.reply);
     }
 
-    fn tell(self, outcome: Result<BTreeMap<K, A>, Error>) {
-        let mut outcome = outcome.map_err(Failure::from);
+    fn send_replies(self, result: Result<BTreeMap<K, R>, Error>) {
+        let mut result = result.map_err(Failure::from);
         for (key, callers) in self.callers {
-            let reply = outcome
+            let reply = result
                 .as_mut()
-                .map(|answers| answers.remove(&key))
+                .map(|rows| rows.remove(&key))
                 .map_err(|failure| failure.clone());
-            let copies = vec![reply; callers.len()];
-            for (caller, reply) in callers.into_iter().zip(copies) {
-                // Who hung up meanwhile wants none.
+            let replies = vec![reply; callers.len()];
+            for (caller, reply) in callers.into_iter().zip(replies) {
+                // Fails if the caller has disconnected.
                 let _ = caller.send(reply);
             }
         }
     }
 }
 
-impl<K: Ord, Q, A> Default for Batch<K, Q, A> {
+impl<K: Ord, I, R> Default for Batch<K, I, R> {
     fn default() -> Self {
         Batch {
-            questions: BTreeMap::new(),
+            inputs: BTreeMap::new(),
             callers: BTreeMap::new(),
             deadline: Instant::now(),
         }
@@ -385,12 +385,12 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match error {
             Error::Unavailable { source, .. } => Failure::Outage(source.into()),
-            _other => Failure::OfARow,
+            _other => Failure::RowError,
         }
     }
 }
 
-fn panicked() -> Error {
+fn panic_error() -> Error {
     Error::internal("a statement panicked")
 }
 

@@ -1,5 +1,5 @@
-//! Whatever callers, statements and failures come in whatever order: a world without a database,
-//! driven by hand.
+//! Model tests of the batcher: random orders of callers, results, and failures. The tests complete
+//! each statement explicitly, without a database.
 
 use std::{
     collections::BTreeSet,
@@ -14,55 +14,56 @@ use tokio::task::yield_now;
 
 use super::*;
 
-const LANES: usize = 2;
-const MOST: usize = 3;
+const SLOTS: usize = 2;
+const MAX_BATCH_SIZE: usize = 3;
 const KEYS: u8 = 6;
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The key, the question, and the number of the statement.
-type Answer = (u8, u32, usize);
+/// The key, the input, and the number of the statement.
+type TestRow = (u8, u32, usize);
 
-type Asking = Pin<Box<dyn Future<Output = Result<Option<Answer>, Error>>>>;
+type PendingQuery = Pin<Box<dyn Future<Output = Result<Option<TestRow>, Error>>>>;
 
-/// How a statement ends.
+/// The result of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Found,
-    /// Every second key is not there.
-    Gaps,
-    RowFails,
+enum Outcome {
+    AllRows,
+    /// Rows of every second key only.
+    SomeRows,
+    RowError,
     Outage,
     Panic,
 }
 
 #[derive(Debug, Clone)]
 enum Step {
-    Ask {
+    Submit {
         key: u8,
-        late: bool,
+        expired: bool,
     },
-    HangUp(Index),
-    End(Index, End),
-    /// Callers look for their answers.
-    Look,
-    /// Tasks go on.
-    Run,
+    Disconnect(Index),
+    Complete(Index, Outcome),
+    PollCallers,
+    /// Runs spawned tasks.
+    RunTasks,
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let end = prop_oneof![
-        4 => Just(End::Found),
-        1 => Just(End::Gaps),
-        1 => Just(End::RowFails),
-        1 => Just(End::Outage),
-        1 => Just(End::Panic),
+fn any_step() -> impl Strategy<Value = Step> {
+    let outcome = prop_oneof![
+        4 => Just(Outcome::AllRows),
+        1 => Just(Outcome::SomeRows),
+        1 => Just(Outcome::RowError),
+        1 => Just(Outcome::Outage),
+        1 => Just(Outcome::Panic),
     ];
     prop_oneof![
-        6 => (0..KEYS, prop::bool::weighted(0.1)).prop_map(|(key, late)| Step::Ask { key, late }),
-        2 => any::<Index>().prop_map(Step::HangUp),
-        4 => (any::<Index>(), end).prop_map(|(which, end)| Step::End(which, end)),
-        2 => Just(Step::Look),
-        2 => Just(Step::Run),
+        6 => (0..KEYS, prop::bool::weighted(0.1))
+            .prop_map(|(key, expired)| Step::Submit { key, expired }),
+        2 => any::<Index>().prop_map(Step::Disconnect),
+        4 => (any::<Index>(), outcome)
+            .prop_map(|(index, outcome)| Step::Complete(index, outcome)),
+        2 => Just(Step::PollCallers),
+        2 => Just(Step::RunTasks),
     ]
 }
 
@@ -70,564 +71,598 @@ fn step() -> impl Strategy<Value = Step> {
 struct Statement {
     keys: BTreeSet<u8>,
     fallback: bool,
-    end: Option<End>,
-    tell: Option<oneshot::Sender<End>>,
+    outcome: Option<Outcome>,
+    completion: Option<oneshot::Sender<Outcome>>,
 }
 
 #[derive(Default)]
 struct Server {
     statements: Vec<Statement>,
-    /// On lanes, until their futures are gone.
-    running: usize,
-    /// Apart from the lanes, until their futures are gone.
-    asides: usize,
-    /// The keys of those who wait for an answer; who hung up is not among them.
-    living: Vec<u8>,
+    /// Statements on slots whose futures still exist.
+    on_slots: usize,
+    /// Fallback statements whose futures still exist.
+    fallbacks: usize,
+    /// The keys of connected callers that have no reply yet.
+    waiting_keys: Vec<u8>,
 }
 
 struct Caller {
     key: u8,
-    late: bool,
-    /// How many statements were sent before it asked.
-    before: usize,
-    asking: Asking,
+    expired: bool,
+    /// The number of statements that were sent before this caller submitted its query.
+    sent_before: usize,
+    query: PendingQuery,
 }
 
-struct World {
+struct Fixture {
     server: Arc<Mutex<Server>>,
-    batcher: Arc<Batcher<u8, u32, Answer>>,
+    batcher: Arc<Batcher<u8, u32, TestRow>>,
     callers: Vec<Caller>,
-    patient: bool,
+    never_slow: bool,
 }
 
-fn question(key: u8) -> u32 {
+fn input_for(key: u8) -> u32 {
     u32::from(key) * 1000
 }
 
-/// Notes the statement, and answers as the test says.
-fn statement(
+/// Builds a statement function that registers each statement and waits for the test to complete it.
+fn controlled_statement(
     server: &Arc<Mutex<Server>>,
     fallback: bool,
-) -> impl Fn(BTreeMap<u8, u32>, Instant) -> BatchFuture<u8, Answer> + use<> {
+) -> impl Fn(BTreeMap<u8, u32>, Instant) -> BatchFuture<u8, TestRow> + use<> {
     let server = server.clone();
-    move |questions, _| {
-        let (tell, told) = oneshot::channel();
+    move |inputs, _| {
+        let (sender, receiver) = oneshot::channel();
         let number =
             server
                 .lock()
                 .unwrap()
-                .send(questions.keys().copied().collect(), fallback, tell);
-        let server = server.clone();
-        let running = Running(server, fallback);
+                .register(inputs.keys().copied().collect(), fallback, sender);
+        let guard = StatementGuard {
+            server: server.clone(),
+            fallback,
+        };
         async move {
-            let _running = running;
-            let found = |(key, question)| (key, (key, question, number));
-            match told.await.unwrap_or(End::Outage) {
-                End::Found => Ok(questions.into_iter().map(found).collect()),
-                End::Gaps => Ok(questions
+            let _guard = guard;
+            let row = |(key, input)| (key, (key, input, number));
+            match receiver.await.unwrap_or(Outcome::Outage) {
+                Outcome::AllRows => Ok(inputs.into_iter().map(row).collect()),
+                Outcome::SomeRows => Ok(inputs
                     .into_iter()
-                    .filter(|(key, _)| !is_gap(*key))
-                    .map(found)
+                    .filter(|(key, _)| !is_omitted(*key))
+                    .map(row)
                     .collect()),
-                End::RowFails => Err(if fallback {
+                Outcome::RowError => Err(if fallback {
                     Error::TokenRevoked
                 } else {
-                    Error::internal("of nobody knows whom")
+                    Error::internal("row error")
                 }),
-                End::Outage => Err(Error::unavailable("gone")),
-                End::Panic => panic!("on purpose"),
+                Outcome::Outage => Err(Error::unavailable("outage")),
+                Outcome::Panic => panic!("on purpose"),
             }
         }
         .boxed()
     }
 }
 
-fn is_gap(key: u8) -> bool {
+/// Whether [`Outcome::SomeRows`] omits the row of this key.
+fn is_omitted(key: u8) -> bool {
     key.is_multiple_of(2)
 }
 
-struct Running(Arc<Mutex<Server>>, bool);
+/// Counts a statement as running until it is dropped.
+struct StatementGuard {
+    server: Arc<Mutex<Server>>,
+    fallback: bool,
+}
 
-impl Drop for Running {
+impl Drop for StatementGuard {
     fn drop(&mut self) {
-        let mut server = self.0.lock().unwrap();
-        server.running -= usize::from(!self.1);
-        server.asides -= usize::from(self.1);
+        let mut server = self.server.lock().unwrap();
+        server.on_slots -= usize::from(!self.fallback);
+        server.fallbacks -= usize::from(self.fallback);
     }
 }
 
 impl Server {
-    fn send(&mut self, keys: BTreeSet<u8>, fallback: bool, tell: oneshot::Sender<End>) -> usize {
+    fn register(
+        &mut self,
+        keys: BTreeSet<u8>,
+        fallback: bool,
+        completion: oneshot::Sender<Outcome>,
+    ) -> usize {
         assert!(
-            keys.len() <= if fallback { 1 } else { MOST },
+            keys.len() <= if fallback { 1 } else { MAX_BATCH_SIZE },
             "{} keys in a statement",
             keys.len()
         );
         for key in &keys {
-            assert!(self.living.contains(key), "nobody wants {key} any more");
+            assert!(
+                self.waiting_keys.contains(key),
+                "no caller waits for key {key}"
+            );
         }
-        self.running += usize::from(!fallback);
-        self.asides += usize::from(fallback);
-        assert!(self.running <= LANES, "{} statements at once", self.running);
+        self.on_slots += usize::from(!fallback);
+        self.fallbacks += usize::from(fallback);
         assert!(
-            self.asides <= LANES,
-            "{} statements apart from the slots",
-            self.asides
+            self.on_slots <= SLOTS,
+            "{} concurrent statements",
+            self.on_slots
+        );
+        assert!(
+            self.fallbacks <= SLOTS,
+            "{} concurrent fallbacks",
+            self.fallbacks
         );
         self.statements.push(Statement {
             keys,
             fallback,
-            end: None,
-            tell: Some(tell),
+            outcome: None,
+            completion: Some(completion),
         });
         self.statements.len() - 1
     }
 
-    fn open(&self) -> Vec<usize> {
+    /// The numbers of the statements that have no outcome yet.
+    fn pending(&self) -> Vec<usize> {
         (0..self.statements.len())
-            .filter(|number| self.statements[*number].end.is_none())
+            .filter(|number| self.statements[*number].outcome.is_none())
             .collect()
     }
 
-    fn end(&mut self, number: usize, end: End) {
+    fn complete(&mut self, number: usize, outcome: Outcome) {
         let statement = &mut self.statements[number];
-        // Apart from the lanes there is no task: a panic would be the caller's own.
-        let end = if statement.fallback && end == End::Panic {
-            End::RowFails
+        // A fallback runs in the task of its caller, so a panic would be the caller's own.
+        let outcome = if statement.fallback && outcome == Outcome::Panic {
+            Outcome::RowError
         } else {
-            end
+            outcome
         };
-        statement.end = Some(end);
-        if let Some(tell) = statement.tell.take() {
-            // Nobody listens any more where its only caller hung up.
-            let _ = tell.send(end);
+        statement.outcome = Some(outcome);
+        if let Some(completion) = statement.completion.take() {
+            // Fails if the only caller of a fallback has disconnected.
+            let _ = completion.send(outcome);
         }
     }
 }
 
-impl World {
-    /// With statements that never take long, or with such that always do.
-    fn new(patient: bool) -> World {
+impl Fixture {
+    /// With `never_slow`, no statement counts as slow; otherwise every statement does.
+    fn new(never_slow: bool) -> Fixture {
         let server = Arc::new(Mutex::new(Server::default()));
-        let patience = if patient {
+        let slow_after = if never_slow {
             3600 * SECOND
         } else {
             Duration::ZERO
         };
         let batcher = Batcher::new(
-            LANES,
-            MOST,
-            patience,
-            statement(&server, false),
-            statement(&server, true),
+            SLOTS,
+            MAX_BATCH_SIZE,
+            slow_after,
+            controlled_statement(&server, false),
+            controlled_statement(&server, true),
         );
-        World {
+        Fixture {
             server,
             batcher: Arc::new(batcher),
             callers: Vec::new(),
-            patient,
+            never_slow,
         }
     }
 
-    /// Whether somebody may have to wait: all lanes are busy, or one gathers and nobody loses
-    /// patience.
-    fn may_wait(&self, running: usize) -> bool {
-        running == LANES || self.patient && self.batcher.0.lock().gathering.is_some()
+    /// Whether a caller can be queued: all slots are busy, or one is batching and isn't slow.
+    fn can_queue(&self, on_slots: usize) -> bool {
+        on_slots == SLOTS || self.never_slow && self.batcher.0.lock().batching_since.is_some()
     }
 
     fn sent(&self) -> usize {
         self.server.lock().unwrap().statements.len()
     }
 
-    async fn step(&mut self, step: Step) {
+    fn pending(&self) -> Vec<usize> {
+        self.server.lock().unwrap().pending()
+    }
+
+    fn keys_of(&self, number: usize) -> BTreeSet<u8> {
+        self.server.lock().unwrap().statements[number].keys.clone()
+    }
+
+    fn complete(&self, number: usize, outcome: Outcome) {
+        self.server.lock().unwrap().complete(number, outcome);
+    }
+
+    async fn apply(&mut self, step: Step) {
         match step {
-            Step::Ask { key, late } => self.ask(key, late).await,
-            Step::HangUp(which) if !self.callers.is_empty() => {
-                self.hang_up(self.callers[which.index(self.callers.len())].key);
+            Step::Submit { key, expired } => self.submit(key, expired).await,
+            Step::Disconnect(index) if !self.callers.is_empty() => {
+                self.disconnect(self.callers[index.index(self.callers.len())].key);
             }
-            Step::End(which, end) => {
-                let mut server = self.server.lock().unwrap();
-                let open = server.open();
-                if !open.is_empty() {
-                    server.end(open[which.index(open.len())], end);
+            Step::Complete(index, outcome) => {
+                let pending = self.pending();
+                if !pending.is_empty() {
+                    self.complete(pending[index.index(pending.len())], outcome);
                 }
             }
-            Step::Look => self.look().await,
-            Step::Run => yield_now().await,
-            Step::HangUp(_) => {}
+            Step::PollCallers => self.poll_callers().await,
+            Step::RunTasks => yield_now().await,
+            Step::Disconnect(_) => {}
         }
     }
 
-    async fn ask(&mut self, key: u8, late: bool) {
-        let (batcher, before) = (self.batcher.clone(), self.sent());
-        // Well past, because timers count in milliseconds.
-        let deadline = if late {
+    async fn submit(&mut self, key: u8, expired: bool) {
+        let (batcher, sent_before) = (self.batcher.clone(), self.sent());
+        // A whole second in the past, because timers have a resolution of milliseconds.
+        let deadline = if expired {
             Instant::now() - SECOND
         } else {
             Instant::now() + 3600 * SECOND
         };
-        let asking = Box::pin(async move { batcher.ask(key, question(key), deadline).await });
-        self.server.lock().unwrap().living.push(key);
+        let query = Box::pin(async move { batcher.submit(key, input_for(key), deadline).await });
+        self.server.lock().unwrap().waiting_keys.push(key);
         self.callers.push(Caller {
             key,
-            late,
-            before,
-            asking,
+            expired,
+            sent_before,
+            query,
         });
-        self.look_at(self.callers.len() - 1).await;
+        self.poll_caller(self.callers.len() - 1).await;
     }
 
-    fn hang_up(&mut self, key: u8) {
-        let at = self
+    fn disconnect(&mut self, key: u8) {
+        let index = self
             .callers
             .iter()
             .position(|caller| caller.key == key)
-            .expect("it asks");
-        self.callers.remove(at);
-        self.no_longer(key);
+            .expect("a caller with this key");
+        self.callers.remove(index);
+        self.remove_waiting_key(key);
     }
 
-    fn no_longer(&self, key: u8) {
-        let living = &mut self.server.lock().unwrap().living;
-        let at = living
+    fn remove_waiting_key(&self, key: u8) {
+        let waiting_keys = &mut self.server.lock().unwrap().waiting_keys;
+        let index = waiting_keys
             .iter()
-            .position(|known| *known == key)
-            .expect("it was there");
-        living.swap_remove(at);
+            .position(|waiting| *waiting == key)
+            .expect("a waiting key");
+        waiting_keys.swap_remove(index);
     }
 
-    async fn look(&mut self) {
-        for at in (0..self.callers.len()).rev() {
-            self.look_at(at).await;
+    async fn poll_callers(&mut self) {
+        for index in (0..self.callers.len()).rev() {
+            self.poll_caller(index).await;
         }
     }
 
-    /// Whether the caller has its answer; then it is checked.
-    async fn look_at(&mut self, at: usize) {
-        let asking = &mut self.callers[at].asking;
-        if let Poll::Ready(outcome) =
-            poll_fn(|context| Poll::Ready(asking.as_mut().poll(context))).await
+    /// Polls a caller, and checks its reply if there is one.
+    async fn poll_caller(&mut self, index: usize) {
+        let query = &mut self.callers[index].query;
+        if let Poll::Ready(reply) =
+            poll_fn(|context| Poll::Ready(query.as_mut().poll(context))).await
         {
-            let caller = self.callers.remove(at);
-            self.no_longer(caller.key);
-            self.check(&caller, outcome);
+            let caller = self.callers.remove(index);
+            self.remove_waiting_key(caller.key);
+            self.check_reply(&caller, reply);
         }
     }
 
-    /// Nothing but its own answer, of a statement that was sent after it asked.
-    fn check(&self, caller: &Caller, outcome: Result<Option<Answer>, Error>) {
+    /// Checks that a reply belongs to the caller, and to a statement that was sent after the caller
+    /// submitted its query.
+    fn check_reply(&self, caller: &Caller, reply: Result<Option<TestRow>, Error>) {
         let server = self.server.lock().unwrap();
-        let ended = |end: End, fallback: Option<bool>| {
-            let mut later = server.statements[caller.before..]
+        let has_statement = |outcome: Outcome, fallback: Option<bool>| {
+            let mut later = server.statements[caller.sent_before..]
                 .iter()
-                .filter(|sent| sent.keys.contains(&caller.key));
-            later.any(|sent| {
-                sent.end == Some(end) && fallback.is_none_or(|fallback| sent.fallback == fallback)
+                .filter(|statement| statement.keys.contains(&caller.key));
+            later.any(|statement| {
+                statement.outcome == Some(outcome)
+                    && fallback.is_none_or(|fallback| statement.fallback == fallback)
             })
         };
-        match outcome {
-            Ok(Some((key, asked, number))) => {
-                assert_eq!((key, asked), (caller.key, question(caller.key)));
+        match reply {
+            Ok(Some((key, input, number))) => {
+                assert_eq!((key, input), (caller.key, input_for(caller.key)));
                 assert!(
-                    number >= caller.before,
-                    "it joined a statement that was sent before"
+                    number >= caller.sent_before,
+                    "the statement was sent before the query"
                 );
                 assert!(server.statements[number].keys.contains(&key));
             }
             Ok(None) => assert!(
-                is_gap(caller.key) && ended(End::Gaps, None),
-                "{} is there",
+                is_omitted(caller.key) && has_statement(Outcome::SomeRows, None),
+                "key {} has a row",
                 caller.key
             ),
             Err(Error::TokenRevoked) => {
-                assert!(ended(End::RowFails, Some(true)), "another's error")
+                assert!(
+                    has_statement(Outcome::RowError, Some(true)),
+                    "the error belongs to another caller"
+                )
             }
             Err(Error::Unavailable { .. }) => assert!(
-                caller.late || ended(End::Outage, None),
-                "no outage of its own"
+                caller.expired || has_statement(Outcome::Outage, None),
+                "the outage belongs to another caller"
             ),
             Err(other) => panic!("{other:?}"),
         }
     }
 
-    /// Until nothing moves without a statement that ends.
+    /// Runs tasks and callers until all of them wait for a statement.
     async fn settle(&mut self) {
         for _ in 0..20 {
             yield_now().await;
-            self.look().await;
+            self.poll_callers().await;
         }
         let server = self.server.lock().unwrap();
-        let asked = |key: &u8| {
+        let is_pending = |key: &u8| {
             server
-                .open()
+                .pending()
                 .iter()
                 .any(|number| server.statements[*number].keys.contains(key))
         };
-        let all_asked = self.callers.iter().all(|caller| asked(&caller.key));
-        let may_wait = self.may_wait(server.running) || server.asides == LANES;
-        assert!(all_asked || may_wait, "somebody waits while a slot is idle");
+        let all_pending = self.callers.iter().all(|caller| is_pending(&caller.key));
+        let can_queue = self.can_queue(server.on_slots) || server.fallbacks == SLOTS;
+        assert!(
+            all_pending || can_queue,
+            "a caller is queued while a slot is idle"
+        );
     }
 
-    /// At rest, whoever comes while a lane is idle is not made to wait for a task.
-    async fn ask_at_rest(&mut self, key: u8) {
+    /// Checks that a new caller runs its query directly if a slot is idle.
+    async fn submit_when_settled(&mut self, key: u8) {
         self.settle().await;
         let sent = self.sent();
-        let running = self.server.lock().unwrap().running;
-        let alone = !self.may_wait(running);
-        self.ask(key, false).await;
-        assert_eq!(self.sent() - sent, usize::from(alone));
+        let on_slots = self.server.lock().unwrap().on_slots;
+        let runs_directly = !self.can_queue(on_slots);
+        self.submit(key, false).await;
+        assert_eq!(self.sent() - sent, usize::from(runs_directly));
     }
 
-    /// In the end everybody has an answer, and every lane is idle.
+    /// Completes all statements, and checks that every caller got a reply and every slot is idle.
     async fn finish(&mut self) {
         loop {
             self.settle().await;
             let mut server = self.server.lock().unwrap();
-            let open = server.open();
-            if open.is_empty() {
+            let pending = server.pending();
+            if pending.is_empty() {
                 break;
             }
-            open.into_iter()
-                .for_each(|number| server.end(number, End::Found));
+            pending
+                .into_iter()
+                .for_each(|number| server.complete(number, Outcome::AllRows));
         }
-        assert_eq!(self.callers.len(), 0, "somebody was forgotten");
-        assert_eq!(self.batcher.0.lock().idle, LANES, "a slot was lost");
-        assert!(self.batcher.0.lock().waiting.is_empty());
+        assert_eq!(self.callers.len(), 0, "a caller got no reply");
+        assert_eq!(self.batcher.0.lock().idle_slots, SLOTS, "a slot was lost");
+        assert!(self.batcher.0.lock().queue.is_empty());
     }
 }
 
-fn run(story: impl Future<Output = ()>) {
+fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .unwrap()
-        .block_on(story);
+        .block_on(test);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn everybody_gets_their_own_answer_whatever_happens(
-        steps in vec(step(), 1..60),
+    fn callers_get_their_own_reply_in_any_order(
+        steps in vec(any_step(), 1..60),
         last in 0..KEYS,
-        patient: bool,
+        never_slow: bool,
     ) {
         run(async {
-            let mut world = World::new(patient);
+            let mut fixture = Fixture::new(never_slow);
             for step in steps {
-                world.step(step).await;
+                fixture.apply(step).await;
             }
-            world.ask_at_rest(last).await;
-            world.finish().await;
+            fixture.submit_when_settled(last).await;
+            fixture.finish().await;
         });
     }
 }
 
-/// Both lanes are taken; the statements that are sent meanwhile, by number.
-async fn busy() -> World {
-    let mut world = World::new(true);
-    world.ask(0, false).await;
-    world.ask(1, false).await;
-    assert_eq!(world.sent(), 2);
-    world
+/// Both slots are busy, with the statements 0 and 1.
+async fn busy_fixture() -> Fixture {
+    let mut fixture = Fixture::new(true);
+    fixture.submit(0, false).await;
+    fixture.submit(1, false).await;
+    assert_eq!(fixture.sent(), 2);
+    fixture
 }
 
-/// One lane gathers: its statement is the third. The other rests.
-async fn gathering() -> World {
-    let mut world = busy().await;
-    world.ask(2, false).await;
+/// One slot is batching, with statement 2. The other slot is idle.
+async fn batching_fixture() -> Fixture {
+    let mut fixture = busy_fixture().await;
+    fixture.submit(2, false).await;
     for number in [0, 1] {
-        world.server.lock().unwrap().end(number, End::Found);
-        world.settle().await;
+        fixture.complete(number, Outcome::AllRows);
+        fixture.settle().await;
     }
-    assert_eq!(world.server.lock().unwrap().open(), [2]);
-    world
+    assert_eq!(fixture.pending(), [2]);
+    fixture
 }
 
 #[test]
-fn who_waits_shares_a_statement() {
+fn queued_callers_share_a_statement() {
     run(async {
-        let mut world = busy().await;
+        let mut fixture = busy_fixture().await;
         for key in [2, 3, 2, 4, 5] {
-            world.ask(key, false).await;
+            fixture.submit(key, false).await;
         }
-        world.server.lock().unwrap().end(0, End::Found);
-        world.settle().await;
-        let keys: Vec<_> = world
+        fixture.complete(0, Outcome::AllRows);
+        fixture.settle().await;
+        let keys: Vec<_> = fixture
             .server
             .lock()
             .unwrap()
             .statements
             .iter()
-            .map(|sent| sent.keys.clone())
+            .map(|statement| statement.keys.clone())
             .collect();
         assert_eq!(
             keys[2..],
             [BTreeSet::from([2, 3, 4])],
-            "as many as one statement takes"
+            "a batch of the maximum size"
         );
-        world.finish().await;
+        fixture.finish().await;
     });
 }
 
 #[test]
-fn a_lane_goes_on_when_its_caller_hangs_up() {
+fn slot_serves_queue_after_its_caller_disconnects() {
     run(async {
-        let mut world = busy().await;
-        world.ask(2, false).await;
+        let mut fixture = busy_fixture().await;
+        fixture.submit(2, false).await;
         for key in [0, 1] {
-            world.hang_up(key);
+            fixture.disconnect(key);
         }
-        world.settle().await;
+        fixture.settle().await;
         assert_eq!(
-            (world.sent(), world.server.lock().unwrap().running),
+            (fixture.sent(), fixture.server.lock().unwrap().on_slots),
             (2, 2),
-            "what was sent is ended first"
+            "sent statements complete first"
         );
-        world.server.lock().unwrap().end(0, End::Found);
-        world.settle().await;
-        assert_eq!(world.sent(), 3);
-        world.finish().await;
+        fixture.complete(0, Outcome::AllRows);
+        fixture.settle().await;
+        assert_eq!(fixture.sent(), 3);
+        fixture.finish().await;
     });
 }
 
 #[test]
-fn another_lane_gathers_when_a_statement_takes_long() {
+fn slow_batch_makes_another_slot_batch() {
     run(async {
-        let mut world = gathering().await;
-        world.ask(3, false).await;
-        // As if it had been sent long ago.
-        world.batcher.0.lock().gathering = None;
-        world.ask(4, false).await;
+        let mut fixture = batching_fixture().await;
+        fixture.submit(3, false).await;
+        // Simulates a slow statement.
+        fixture.batcher.0.lock().batching_since = None;
+        fixture.submit(4, false).await;
         yield_now().await;
         assert_eq!(
-            world.server.lock().unwrap().statements[3].keys,
+            fixture.keys_of(3),
             BTreeSet::from([3, 4]),
-            "with who waited before"
+            "with the caller that was queued before"
         );
-        world.finish().await;
+        fixture.finish().await;
     });
 }
 
 #[test]
-fn nobody_stays_behind_a_statement_that_takes_long() {
+fn queued_caller_starts_slot_when_batch_is_slow() {
     run(async {
-        let mut world = gathering().await;
-        world.ask(3, false).await;
-        world.settle().await;
-        assert_eq!(world.sent(), 3, "it waits for the slot that gathers");
-        // As if that had taken long, and the one who waits looked again.
-        world.batcher.0.lock().gathering = None;
-        world.batcher.0.kick(world.batcher.0.lock());
-        world.settle().await;
-        assert_eq!(
-            world.server.lock().unwrap().statements[3].keys,
-            BTreeSet::from([3])
-        );
-        world.finish().await;
+        let mut fixture = batching_fixture().await;
+        fixture.submit(3, false).await;
+        fixture.settle().await;
+        assert_eq!(fixture.sent(), 3, "queued for the batching slot");
+        // Simulates a slow statement, after which the queued caller kicks the batcher.
+        fixture.batcher.0.lock().batching_since = None;
+        fixture.batcher.0.kick(fixture.batcher.0.lock());
+        fixture.settle().await;
+        assert_eq!(fixture.keys_of(3), BTreeSet::from([3]));
+        fixture.finish().await;
     });
 }
 
 #[test]
-fn while_there_is_a_crowd_one_lane_leads() {
+fn under_load_only_one_slot_batches() {
     run(async {
-        let mut world = busy().await;
+        let mut fixture = busy_fixture().await;
         for key in [2, 3, 4] {
-            world.ask(key, false).await;
+            fixture.submit(key, false).await;
         }
         for number in [0, 1, 2] {
-            world.server.lock().unwrap().end(number, End::Found);
-            world.settle().await;
+            fixture.complete(number, Outcome::AllRows);
+            fixture.settle().await;
         }
         for key in [0, 1, 2] {
-            world.ask(key, false).await;
+            fixture.submit(key, false).await;
         }
-        assert_eq!(world.sent(), 4, "the first leads, the others wait for it");
-        world.server.lock().unwrap().end(3, End::Found);
-        world.settle().await;
-        assert_eq!(
-            world.server.lock().unwrap().statements[4].keys,
-            BTreeSet::from([1, 2])
-        );
-        world.finish().await;
+        assert_eq!(fixture.sent(), 4, "only the first caller isn't queued");
+        fixture.complete(3, Outcome::AllRows);
+        fixture.settle().await;
+        assert_eq!(fixture.keys_of(4), BTreeSet::from([1, 2]));
+        fixture.finish().await;
     });
 }
 
 #[test]
-fn who_hung_up_is_not_asked_for() {
+fn disconnected_caller_is_not_queried() {
     run(async {
-        let mut world = busy().await;
+        let mut fixture = busy_fixture().await;
         for key in [2, 3] {
-            world.ask(key, false).await;
+            fixture.submit(key, false).await;
         }
-        world.hang_up(2);
-        world.finish().await;
+        fixture.disconnect(2);
+        fixture.finish().await;
         assert!(
-            world
+            fixture
                 .server
                 .lock()
                 .unwrap()
                 .statements
                 .iter()
-                .all(|sent| !sent.keys.contains(&2))
+                .all(|statement| !statement.keys.contains(&2))
         );
     });
 }
 
 #[test]
-fn nobody_waits_longer_than_the_deadline() {
+fn queued_caller_fails_at_its_deadline() {
     run(async {
-        let mut world = busy().await;
-        world.ask(2, true).await;
-        world.settle().await;
+        let mut fixture = busy_fixture().await;
+        fixture.submit(2, true).await;
+        fixture.settle().await;
         assert_eq!(
-            (world.sent(), world.callers.len()),
+            (fixture.sent(), fixture.callers.len()),
             (2, 2),
-            "both slots are taken still"
+            "both slots are still busy"
         );
-        world.finish().await;
-        assert_eq!(world.sent(), 2, "nobody wants it any more");
+        fixture.finish().await;
+        assert_eq!(fixture.sent(), 2, "the expired query is never sent");
     });
 }
 
 #[test]
-fn a_row_that_fails_fails_alone() {
+fn row_error_fails_only_its_caller() {
     run(async {
-        let mut world = busy().await;
+        let mut fixture = busy_fixture().await;
         for key in [2, 3] {
-            world.ask(key, false).await;
+            fixture.submit(key, false).await;
         }
-        for (number, end) in [(0, End::Found), (2, End::RowFails)] {
-            world.server.lock().unwrap().end(number, end);
-            world.settle().await;
+        for (number, outcome) in [(0, Outcome::AllRows), (2, Outcome::RowError)] {
+            fixture.complete(number, outcome);
+            fixture.settle().await;
         }
-        let asides: Vec<usize> = world
-            .server
-            .lock()
-            .unwrap()
-            .open()
+        let fallbacks: Vec<usize> = fixture
+            .pending()
             .into_iter()
             .filter(|number| *number > 2)
             .collect();
-        assert_eq!(asides.len(), 2, "each for itself");
-        world.server.lock().unwrap().end(asides[0], End::RowFails);
-        world.finish().await;
+        assert_eq!(fallbacks.len(), 2, "one fallback per caller");
+        fixture.complete(fallbacks[0], Outcome::RowError);
+        fixture.finish().await;
     });
 }
 
 #[test]
-fn nothing_is_repeated_after_an_outage() {
+fn outage_is_not_retried() {
     run(async {
-        let mut world = busy().await;
+        let mut fixture = busy_fixture().await;
         for key in [2, 3] {
-            world.ask(key, false).await;
+            fixture.submit(key, false).await;
         }
-        for (number, end) in [(0, End::Found), (1, End::Outage), (2, End::Outage)] {
-            world.server.lock().unwrap().end(number, end);
-            world.settle().await;
+        for (number, outcome) in [
+            (0, Outcome::AllRows),
+            (1, Outcome::Outage),
+            (2, Outcome::Outage),
+        ] {
+            fixture.complete(number, outcome);
+            fixture.settle().await;
         }
-        assert_eq!((world.sent(), world.callers.len()), (3, 0));
-        world.finish().await;
+        assert_eq!((fixture.sent(), fixture.callers.len()), (3, 0));
+        fixture.finish().await;
     });
 }

@@ -1,5 +1,5 @@
-//! Tidying up: what is over goes, in small batches, by one replica at a time; and the months of the
-//! audit are made ahead.
+//! Statements of the cleanup worker: deletes expired rows in small batches, by one replica at a
+//! time, and creates and drops the monthly partitions of `audit_events`.
 
 use std::time::Duration;
 
@@ -10,127 +10,152 @@ use crate::{
     postgres::{Connection, Postgres, signing_keys},
 };
 
-const TRY_LOCK: &str = include_str!("../../sql/queries/try_cleanup_lock.sql");
-const DELETE_SESSIONS: &str = include_str!("../../sql/queries/delete_expired_sessions.sql");
-const DELETE_MAILS: &str = include_str!("../../sql/queries/delete_sent_emails.sql");
-const DELETE_REVOCATIONS: &str = include_str!("../../sql/queries/delete_expired_revocations.sql");
-const DELETE_PERSONAL_TOKENS: &str =
+const TRY_CLEANUP_LOCK: &str = include_str!("../../sql/queries/try_cleanup_lock.sql");
+const DELETE_EXPIRED_SESSIONS: &str = include_str!("../../sql/queries/delete_expired_sessions.sql");
+const DELETE_SENT_EMAILS: &str = include_str!("../../sql/queries/delete_sent_emails.sql");
+const DELETE_EXPIRED_REVOCATIONS: &str =
+    include_str!("../../sql/queries/delete_expired_revocations.sql");
+const DELETE_EXPIRED_PERSONAL_ACCESS_TOKENS: &str =
     include_str!("../../sql/queries/delete_expired_personal_access_tokens.sql");
-const DELETE_AUDIT: &str = include_str!("../../sql/queries/delete_expired_audit_events.sql");
-const MAKE_MONTHS: &str = include_str!("../../sql/queries/create_audit_partitions.sql");
-const KEEP_AUDIT_SINCE: &str = include_str!("../../sql/queries/set_audit_retention.sql");
-const DROP_MONTHS: &str = include_str!("../../sql/queries/drop_audit_partitions.sql");
+const DELETE_EXPIRED_AUDIT_EVENTS: &str =
+    include_str!("../../sql/queries/delete_expired_audit_events.sql");
+const CREATE_AUDIT_PARTITIONS: &str = include_str!("../../sql/queries/create_audit_partitions.sql");
+const SET_AUDIT_RETENTION: &str = include_str!("../../sql/queries/set_audit_retention.sql");
+const DROP_AUDIT_PARTITIONS: &str = include_str!("../../sql/queries/drop_audit_partitions.sql");
 
-/// Advisory lock of the cleanup worker ("LATCHCLN").
-const LOCK: i64 = 0x4c41_5443_4843_4c4e;
+/// ID of the advisory lock of the cleanup worker (ASCII "LATCHCLN").
+const CLEANUP_LOCK_ID: i64 = 0x4c41_5443_4843_4c4e;
 
-/// Rows of one statement: it holds them only for a moment.
-pub const BATCH: i64 = 1_000;
+/// Maximum number of rows per statement. A small batch releases its row locks soon.
+pub const CLEANUP_BATCH_SIZE: i64 = 1_000;
 
-/// What can be over.
+/// A kind of rows that expire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpiredRows {
-    /// Sessions that ended long since.
+    /// Sessions that expired or were revoked more than 30 days ago.
     Sessions,
-    /// Mails that were sent.
-    Mails,
-    /// Revocations of what is dead by now.
+    /// Emails that were sent, or whose code was used, more than a day ago.
+    Emails,
+    /// Revocations all of whose tokens have expired.
     Revocations,
-    /// Personal access tokens that ended long since.
-    PersonalTokens,
-    /// Events outside of the months.
-    Audit,
-    /// Signing keys whose last token is dead.
-    Keys,
+    /// Personal access tokens that expired more than 30 days ago.
+    PersonalAccessTokens,
+    /// Audit events in the default partition that are older than the retention period.
+    AuditEvents,
+    /// Signing keys all of whose tokens have expired.
+    SigningKeys,
 }
 
 impl ExpiredRows {
-    /// All of it.
     pub const ALL: [ExpiredRows; 6] = [
         Self::Sessions,
-        Self::Mails,
+        Self::Emails,
         Self::Revocations,
-        Self::PersonalTokens,
-        Self::Audit,
-        Self::Keys,
+        Self::PersonalAccessTokens,
+        Self::AuditEvents,
+        Self::SigningKeys,
     ];
 
-    /// Its name, for the metrics.
+    /// Returns the value of the label `kind` in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             ExpiredRows::Sessions => "sessions",
-            ExpiredRows::Mails => "emails",
+            ExpiredRows::Emails => "emails",
             ExpiredRows::Revocations => "revocations",
-            ExpiredRows::PersonalTokens => "personal_access_tokens",
-            ExpiredRows::Audit => "audit_events",
-            ExpiredRows::Keys => "signing_keys",
+            ExpiredRows::PersonalAccessTokens => "personal_access_tokens",
+            ExpiredRows::AuditEvents => "audit_events",
+            ExpiredRows::SigningKeys => "signing_keys",
         }
     }
 }
 
 impl Postgres {
-    /// Deletes one batch of what is over; how many rows it had, or nothing where another replica is
-    /// tidying up. `retention` is how long events are kept; revocations up to `published` have
-    /// reached Redis.
+    /// Deletes one batch of expired rows and returns its size; `None` if another replica holds the
+    /// cleanup lock.
+    ///
+    /// Audit events are kept for `retention`. All revocations up to `published` are published in
+    /// Redis.
     pub async fn purge_expired(
         &self,
-        of: ExpiredRows,
+        kind: ExpiredRows,
         retention: Duration,
         published: OffsetDateTime,
     ) -> Result<Option<u64>, Error> {
-        let Some(mut db) = self.begin_tidying().await? else {
+        let Some(mut db) = self.begin_cleanup().await? else {
             return Ok(None);
         };
-        let deleted = match of {
-            ExpiredRows::Sessions => db.change(DELETE_SESSIONS, &[&BATCH]).await?,
-            ExpiredRows::Mails => db.change(DELETE_MAILS, &[&BATCH]).await?,
-            ExpiredRows::Revocations => {
-                db.change(DELETE_REVOCATIONS, &[&BATCH, &published]).await?
-            }
-            ExpiredRows::PersonalTokens => db.change(DELETE_PERSONAL_TOKENS, &[&BATCH]).await?,
-            ExpiredRows::Audit => {
-                db.change(DELETE_AUDIT, &[&retention.as_secs_f64(), &BATCH])
+        let deleted = match kind {
+            ExpiredRows::Sessions => {
+                db.execute(DELETE_EXPIRED_SESSIONS, &[&CLEANUP_BATCH_SIZE])
                     .await?
             }
-            ExpiredRows::Keys => signing_keys::delete_gone(&mut db).await?,
+            ExpiredRows::Emails => {
+                db.execute(DELETE_SENT_EMAILS, &[&CLEANUP_BATCH_SIZE])
+                    .await?
+            }
+            ExpiredRows::Revocations => {
+                db.execute(
+                    DELETE_EXPIRED_REVOCATIONS,
+                    &[&CLEANUP_BATCH_SIZE, &published],
+                )
+                .await?
+            }
+            ExpiredRows::PersonalAccessTokens => {
+                db.execute(
+                    DELETE_EXPIRED_PERSONAL_ACCESS_TOKENS,
+                    &[&CLEANUP_BATCH_SIZE],
+                )
+                .await?
+            }
+            ExpiredRows::AuditEvents => {
+                db.execute(
+                    DELETE_EXPIRED_AUDIT_EVENTS,
+                    &[&retention.as_secs_f64(), &CLEANUP_BATCH_SIZE],
+                )
+                .await?
+            }
+            ExpiredRows::SigningKeys => signing_keys::delete_expired(&mut db).await?,
         };
         db.commit().await?;
         Ok(Some(deleted))
     }
 
-    /// Makes the partitions of the months ahead, unless another replica is about it.
+    /// Creates the audit partitions of this month and the next two, unless another replica holds
+    /// the cleanup lock.
     pub async fn create_audit_partitions(&self) -> Result<(), Error> {
-        let Some(mut db) = self.begin_tidying().await? else {
+        let Some(mut db) = self.begin_cleanup().await? else {
             return Ok(());
         };
-        db.batch(MAKE_MONTHS).await?;
+        db.batch_execute(CREATE_AUDIT_PARTITIONS).await?;
         db.commit().await
     }
 
-    /// Drops the partitions of months that are older than what is kept; how many, or nothing where
-    /// another replica is tidying up.
+    /// Drops audit partitions older than the retention period and returns their number; `None` if
+    /// another replica holds the cleanup lock.
     pub async fn drop_audit_partitions(&self, retention: Duration) -> Result<Option<u64>, Error> {
-        let Some(mut db) = self.begin_tidying().await? else {
+        let Some(mut db) = self.begin_cleanup().await? else {
             return Ok(None);
         };
         let row = db
-            .first(KEEP_AUDIT_SINCE, &[&retention.as_secs_f64()])
+            .query_first(SET_AUDIT_RETENTION, &[&retention.as_secs_f64()])
             .await?;
         let count: i64 = row
             .ok_or_else(|| Error::internal("a count returned no row"))?
             .try_get(1)?;
         if count > 0 {
-            db.batch(DROP_MONTHS).await?;
+            db.batch_execute(DROP_AUDIT_PARTITIONS).await?;
         }
         db.commit().await?;
         Ok(Some(u64::try_from(count).unwrap_or(0)))
     }
 
-    /// A transaction that holds the lock of the janitor to its end.
-    async fn begin_tidying(&self) -> Result<Option<Connection>, Error> {
+    /// Begins a transaction that holds the cleanup lock; `None` if another replica holds it.
+    async fn begin_cleanup(&self) -> Result<Option<Connection>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let row = db.first(TRY_LOCK, &[&LOCK]).await?;
+        let row = db
+            .query_first(TRY_CLEANUP_LOCK, &[&CLEANUP_LOCK_ID])
+            .await?;
         if row
             .ok_or_else(|| Error::internal("a lock returned no row"))?
             .try_get(0)?

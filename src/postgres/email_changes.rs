@@ -1,84 +1,104 @@
-//! Addresses of users, and who showed to read mail there.
-
-use latchkey_domain::{
-    audit::{AuditEvent, EventKind},
-    revocation::{Reason, RevocationBatch},
-};
-use uuid::Uuid;
+//! Verification and change of email addresses.
 
 use crate::{
     error::Error,
     postgres::{
         EmailTemplate, Postgres, StoredUser, audit, email_outbox, retry_on_deadlock, sessions,
-        users,
+        stored_user::read_user,
     },
 };
+use latchkey_domain::{
+    audit::{AuditEvent, EventKind},
+    revocation::{RevocationBatch, RevocationReason},
+};
+use uuid::Uuid;
 
-const CHANGE: &str = include_str!("../../sql/queries/change_email.sql");
+const CHANGE_EMAIL: &str = include_str!("../../sql/queries/change_email.sql");
 
-/// What came of a code.
+/// The result of using a verification code.
 pub struct ConfirmedEmail {
-    /// The account as it is now.
+    /// The user after the change.
     pub user: StoredUser,
-    /// What ended with the address before; nothing where it was the same.
-    pub ending: RevocationBatch,
+    /// The revoked sessions. Empty if the email address was only verified, not changed.
+    pub batch: RevocationBatch,
 }
 
 impl Postgres {
-    /// Uses a code: its address is that of the account from now on. Where it was another one
-    /// before, every session but `keep` ends, other codes are void, and that address is told, all
-    /// or nothing. Nothing if the code was used before. Where it was the same before, the event is
-    /// that it was verified.
+    /// Consumes a code and stores its email address as the verified address of the user. Returns
+    /// `None` if the code is already used.
+    ///
+    /// If the address differs from the previous one, the same transaction revokes all sessions
+    /// except `current_session`, invalidates other codes, and enqueues a notification with the ID
+    /// `email_id` to the previous address. Otherwise the audit event becomes `email_verified`.
     pub async fn confirm_email(
         &self,
         code: Uuid,
         user: Uuid,
-        keep: Uuid,
-        mail: Uuid,
+        current_session: Uuid,
+        email_id: Uuid,
         event: &AuditEvent,
     ) -> Result<Option<ConfirmedEmail>, Error> {
-        retry_on_deadlock!(self.try_confirm_email(code, user, keep, mail, event).await)
+        retry_on_deadlock!(
+            self.try_confirm_email(code, user, current_session, email_id, event)
+                .await
+        )
     }
 
     async fn try_confirm_email(
         &self,
         code: Uuid,
         user: Uuid,
-        keep: Uuid,
-        mail: Uuid,
+        current_session: Uuid,
+        email_id: Uuid,
         event: &AuditEvent,
     ) -> Result<Option<ConfirmedEmail>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let changed = db.first(CHANGE, &[&user, &code]).await?;
+        let changed = db.query_first(CHANGE_EMAIL, &[&user, &code]).await?;
         let consumed = email_outbox::consume_code(&mut db, code).await?;
         let Some(row) = changed.filter(|_| consumed) else {
             db.roll_back().await?;
             return Ok(None);
         };
-        let before: Option<String> = row.try_get("email_before")?;
-        let now = users::read(&row)?;
-        let same = |before: &String| {
-            now.account
+        let previous_email: Option<String> = row.try_get("email_before")?;
+        let updated = read_user(&row)?;
+        let is_same = |previous: &String| {
+            updated
+                .account
                 .identity
                 .email
                 .as_ref()
-                .is_some_and(|email| email.eq_ignore_ascii_case(before))
+                .is_some_and(|email| email.eq_ignore_ascii_case(previous))
         };
-        let mut ending = RevocationBatch::of_sessions(user, &[], Reason::EmailChange);
+        let mut batch = RevocationBatch::of_sessions(user, &[], RevocationReason::EmailChange);
         let mut event = event.clone();
-        if before.as_ref().is_some_and(same) {
+        if previous_email.as_ref().is_some_and(is_same) {
             event.kind = EventKind::EmailVerified;
         } else {
-            ending = sessions::end_others(&mut db, user, keep, Reason::EmailChange).await?;
-            email_outbox::void_codes(&mut db, user).await?;
-            if let Some(before) = &before {
-                email_outbox::insert_to(&mut db, mail, EmailTemplate::EmailChanged, user, before)
-                    .await?;
+            batch = sessions::revoke_others(
+                &mut db,
+                user,
+                current_session,
+                RevocationReason::EmailChange,
+            )
+            .await?;
+            email_outbox::invalidate_codes(&mut db, user).await?;
+            if let Some(previous) = &previous_email {
+                email_outbox::enqueue_to(
+                    &mut db,
+                    email_id,
+                    EmailTemplate::EmailChanged,
+                    user,
+                    previous,
+                )
+                .await?;
             }
         }
         audit::insert(&mut db, &event).await?;
         db.commit().await?;
-        Ok(Some(ConfirmedEmail { user: now, ending }))
+        Ok(Some(ConfirmedEmail {
+            user: updated,
+            batch,
+        }))
     }
 }

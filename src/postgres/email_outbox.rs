@@ -11,34 +11,33 @@ use crate::{
 };
 
 const REQUEST_CODE: &str = include_str!("../../sql/queries/request_code.sql");
-const BY_HAND: &str = include_str!("../../sql/queries/create_operator_code.sql");
-const INSERT: &str = include_str!("../../sql/queries/enqueue_email.sql");
-const CLAIM: &str = include_str!("../../sql/queries/claim_email.sql");
-const REPLACE: &str = include_str!("../../sql/queries/replace_email.sql");
-const FINISH: &str = include_str!("../../sql/queries/finish_email.sql");
-const VOID_CODES: &str = include_str!("../../sql/queries/invalidate_codes.sql");
+const CREATE_OPERATOR_CODE: &str = include_str!("../../sql/queries/create_operator_code.sql");
+const ENQUEUE_EMAIL: &str = include_str!("../../sql/queries/enqueue_email.sql");
+const CLAIM_EMAIL: &str = include_str!("../../sql/queries/claim_email.sql");
+const REPLACE_EMAIL: &str = include_str!("../../sql/queries/replace_email.sql");
+const FINISH_EMAIL: &str = include_str!("../../sql/queries/finish_email.sql");
+const INVALIDATE_CODES: &str = include_str!("../../sql/queries/invalidate_codes.sql");
 const CONSUME_CODE: &str = include_str!("../../sql/queries/consume_code.sql");
 const FIND_CODE: &str = include_str!("../../sql/queries/find_code.sql");
-const INSERT_TO: &str = include_str!("../../sql/queries/enqueue_email_to.sql");
-const RETRY_SOON: &str = include_str!("../../sql/queries/retry_email.sql");
+const ENQUEUE_EMAIL_TO: &str = include_str!("../../sql/queries/enqueue_email_to.sql");
+const RETRY_EMAIL: &str = include_str!("../../sql/queries/retry_email.sql");
 
-/// Declares [`EmailTemplate`]: variant, the word that is stored, and what its code is for, if it carries
-/// one.
+/// Declares [`EmailTemplate`]: the variant, its stored name, and the purpose of its code, if any.
 macro_rules! templates {
-    ($($(#[doc = $doc:literal])* $variant:ident $word:literal $purpose:expr;)*) => {
-        /// The mails there are.
+    ($($(#[doc = $doc:literal])* $variant:ident $name:literal $purpose:expr;)*) => {
+        /// The kind of an email.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum EmailTemplate { $($(#[doc = $doc])* $variant,)* }
 
         impl EmailTemplate {
             const ALL: &[EmailTemplate] = &[$(EmailTemplate::$variant,)*];
 
-            /// The template as it is stored.
+            /// Returns the stored name.
             pub const fn as_str(self) -> &'static str {
-                match self { $(EmailTemplate::$variant => $word,)* }
+                match self { $(EmailTemplate::$variant => $name,)* }
             }
 
-            /// What the code of the mail is for, if it carries one.
+            /// Returns the purpose of the code; `None` if the email contains no code.
             pub const fn purpose(self) -> Option<CodePurpose> {
                 match self { $(EmailTemplate::$variant => $purpose,)* }
             }
@@ -47,97 +46,97 @@ macro_rules! templates {
 }
 
 templates! {
-    /// Carries the code for a new password.
+    /// Contains the code that resets the password.
     PasswordReset "password_reset" Some(CodePurpose::PasswordReset);
-    /// Tells the owner that the password was changed.
+    /// Notifies the user of a changed password.
     PasswordChanged "password_changed" None;
-    /// Carries the code that confirms an address.
+    /// Contains the code that verifies an email address.
     EmailConfirmation "email_confirmation" Some(CodePurpose::EmailConfirmation);
-    /// Tells the owner of the address before that it is no more.
+    /// Notifies the previous email address of the change.
     EmailChanged "email_changed" None;
-    /// Tells somebody for whom an administrator made an account how to choose a password.
+    /// Invites a user, created by an administrator, to set a password.
     Invitation "invitation" None;
 }
 
-/// What became of a code.
+/// The state of a one-time code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CodeState {
-    /// It was not used.
     Open,
-    /// It was.
     Used {
-        /// Where it went; nowhere, if it was handed over.
+        /// The recipient of the email; `None` if the operator passed the code on.
         address: Option<String>,
     },
-    /// Something else took its worth.
+    /// Invalidated by another change, or its email was deleted.
     Void,
 }
 
-/// A mail that this replica is to send.
+/// An email that this replica has claimed and must send.
 #[derive(Debug, Clone)]
 pub struct DueEmail {
-    /// The row; a code is derived from it.
+    /// The ID of the row, from which the code is derived.
     pub id: Uuid,
-    /// Which mail it is.
     pub template: EmailTemplate,
-    /// Whose account it is about.
     pub user: Uuid,
-    /// The stored address; none where it was asked for one that no account has.
+    /// The stored email address; `None` if the code was requested for an unknown address.
     pub recipient: Option<String>,
-    /// When it was promised.
     pub created_at: OffsetDateTime,
     /// The IP address that requested the code.
     pub ip_address: Option<String>,
     /// The `User-Agent` that requested the code.
     pub user_agent: Option<String>,
-    /// When it was first tried; the code's lifetime counts from here.
+    /// The time of the first attempt, at which the lifetime of the code starts.
     pub first_sent_at: OffsetDateTime,
-    /// How often it was tried, this time included.
+    /// The number of attempts to send, including the current one.
     pub attempts: i32,
 }
 
-/// No code that was made for this user works any more, whatever it was for.
-pub(crate) async fn void_codes(db: &mut Connection, user: Uuid) -> Result<(), Error> {
+/// Invalidates all codes of a user, of every purpose.
+pub(crate) async fn invalidate_codes(db: &mut Connection, user: Uuid) -> Result<(), Error> {
     let with_code = EmailTemplate::ALL
         .iter()
         .filter(|template| template.purpose().is_some());
     let templates: Vec<&str> = with_code.map(|template| template.as_str()).collect();
-    db.change(VOID_CODES, &[&user, &templates]).await.map(drop)
+    db.execute(INVALIDATE_CODES, &[&user, &templates])
+        .await
+        .map(drop)
 }
 
-/// Uses the code of this mail; whether it was unused.
-pub(crate) async fn consume_code(db: &mut Connection, mail: Uuid) -> Result<bool, Error> {
-    Ok(db.first(CONSUME_CODE, &[&mail]).await?.is_some())
+/// Consumes the code of an email, and returns whether the code was unused.
+pub(crate) async fn consume_code(db: &mut Connection, email_id: Uuid) -> Result<bool, Error> {
+    Ok(db.query_first(CONSUME_CODE, &[&email_id]).await?.is_some())
 }
 
-/// Promises a mail to an address that is not the account's.
-pub(crate) async fn insert_to(
+/// Enqueues an email to an address that is not the stored one of the user.
+pub(crate) async fn enqueue_to(
     db: &mut Connection,
     id: Uuid,
     template: EmailTemplate,
     user: Uuid,
     recipient: &str,
 ) -> Result<(), Error> {
-    db.change(INSERT_TO, &[&id, &template.as_str(), &user, &recipient])
-        .await
-        .map(drop)
+    db.execute(
+        ENQUEUE_EMAIL_TO,
+        &[&id, &template.as_str(), &user, &recipient],
+    )
+    .await
+    .map(drop)
 }
 
-/// Promises a mail to the stored address of an account, if it has one.
-pub(crate) async fn promise(
+/// Enqueues an email to the stored address of a user, if there is one.
+pub(crate) async fn enqueue(
     db: &mut Connection,
     id: Uuid,
     template: EmailTemplate,
     user: Uuid,
 ) -> Result<(), Error> {
-    db.change(INSERT, &[&id, &template.as_str(), &user])
+    db.execute(ENQUEUE_EMAIL, &[&id, &template.as_str(), &user])
         .await
         .map(drop)
 }
 
 impl Postgres {
-    /// The row of a code that is handed over by the operator and not mailed, which is recorded.
-    /// Whether there is one: not for an account without an address, or one that is disabled.
+    /// Creates a code that the operator passes on, with its audit event. Returns `false` if the
+    /// user is disabled or has no email address.
     pub async fn create_operator_code(
         &self,
         id: Uuid,
@@ -148,7 +147,7 @@ impl Postgres {
         let mut db = self.connection().await?;
         db.begin().await?;
         if db
-            .change(BY_HAND, &[&id, &template.as_str(), &user])
+            .execute(CREATE_OPERATOR_CODE, &[&id, &template.as_str(), &user])
             .await?
             == 0
         {
@@ -160,7 +159,7 @@ impl Postgres {
         Ok(true)
     }
 
-    /// Promises a code to an address that is to be that of the account, and records that.
+    /// Enqueues a verification code to a new email address, with its audit event.
     pub async fn enqueue_verification(
         &self,
         id: Uuid,
@@ -170,32 +169,33 @@ impl Postgres {
     ) -> Result<(), Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        insert_to(&mut db, id, EmailTemplate::EmailConfirmation, user, email).await?;
+        enqueue_to(&mut db, id, EmailTemplate::EmailConfirmation, user, email).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await
     }
 
-    /// Promises a code to the stored address of the account with this address; if there is none, it
-    /// is promised to nobody. That it was asked for is recorded in either case. The mail names the
-    /// IP address and the browser of the event.
+    /// Enqueues a code to the user with this email address. For an unknown address, the row belongs
+    /// to `decoy_user` and has no recipient, so that both cases take the same work.
+    ///
+    /// The audit event is stored in both cases. The email contains its IP address and browser.
     pub async fn request_code(
         &self,
         id: Uuid,
         template: EmailTemplate,
         email: &str,
-        nobody: Uuid,
+        decoy_user: Uuid,
         event: AuditEvent,
     ) -> Result<(), Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let row = db
-            .first(
+            .query_first(
                 REQUEST_CODE,
                 &[
                     &id,
                     &template.as_str(),
                     &email,
-                    &nobody,
+                    &decoy_user,
                     &event.address,
                     &event.agent,
                 ],
@@ -208,9 +208,14 @@ impl Postgres {
         db.commit().await
     }
 
-    /// What became of the code of this mail. That of a mail which is gone is void.
+    /// Returns the state of the code of an email; `Void` if the email was deleted.
     pub async fn find_code(&self, code: Uuid) -> Result<CodeState, Error> {
-        let Some(row) = self.connection().await?.first(FIND_CODE, &[&code]).await? else {
+        let Some(row) = self
+            .connection()
+            .await?
+            .query_first(FIND_CODE, &[&code])
+            .await?
+        else {
             return Ok(CodeState::Void);
         };
         Ok(
@@ -224,50 +229,50 @@ impl Postgres {
         )
     }
 
-    /// Takes the next mail that is due, if there is one.
+    /// Claims the next due email, if there is one.
     pub async fn claim_email(&self) -> Result<Option<DueEmail>, Error> {
-        let known: Vec<&str> = EmailTemplate::ALL
+        let templates: Vec<&str> = EmailTemplate::ALL
             .iter()
             .map(|template| template.as_str())
             .collect();
         self.connection()
             .await?
-            .first(CLAIM, &[&known])
+            .query_first(CLAIM_EMAIL, &[&templates])
             .await?
             .as_ref()
-            .map(read)
+            .map(read_email)
             .transpose()
     }
 
-    /// Puts a fresh row, with a fresh code, in the place of one whose code is dead.
-    pub async fn replace_email(&self, dead: Uuid, fresh: Uuid) -> Result<(), Error> {
+    /// Replaces an email whose code has expired by a new row with a new code.
+    pub async fn replace_email(&self, expired: Uuid, replacement: Uuid) -> Result<(), Error> {
         self.connection()
             .await?
-            .change(REPLACE, &[&dead, &fresh])
+            .execute(REPLACE_EMAIL, &[&expired, &replacement])
             .await
             .map(drop)
     }
 
-    /// The mail was sent, or nobody wants it any more.
+    /// Sets the time of sending, also for an email that no longer needs to be sent.
     pub async fn finish_email(&self, id: Uuid) -> Result<(), Error> {
         self.connection()
             .await?
-            .change(FINISH, &[&id])
+            .execute(FINISH_EMAIL, &[&id])
             .await
             .map(drop)
     }
 
-    /// The mail could not be sent; it is due again after a short back-off.
+    /// Makes an email due again after a short backoff, because sending it failed.
     pub async fn retry_email_soon(&self, id: Uuid) -> Result<(), Error> {
         self.connection()
             .await?
-            .change(RETRY_SOON, &[&id])
+            .execute(RETRY_EMAIL, &[&id])
             .await
             .map(drop)
     }
 }
 
-fn read(row: &Row) -> Result<DueEmail, Error> {
+fn read_email(row: &Row) -> Result<DueEmail, Error> {
     let name: &str = row.try_get("template")?;
     let template = EmailTemplate::ALL
         .iter()

@@ -1,8 +1,8 @@
-//! What the record knows of one token, for the operator who asks why it is refused.
+//! The stored state of one token, for `latchkey explain`.
 
 use latchkey_domain::{
     explanation::{Evidence, RevocationRecord, SessionEvidence, UserEvidence},
-    revocation::{Reason, RevocationKeys},
+    revocation::{RevocationKeys, RevocationReason},
 };
 use time::OffsetDateTime;
 use tokio_postgres::Row;
@@ -11,13 +11,13 @@ use uuid::Uuid;
 use super::Postgres;
 use crate::error::Error;
 
-const EXPLAIN: &str = include_str!("../../sql/queries/explain_token.sql");
+const EXPLAIN_TOKEN: &str = include_str!("../../sql/queries/explain_token.sql");
 
 impl Postgres {
-    /// What the record knows of an access token.
-    pub async fn explain(&self, marks: &RevocationKeys) -> Result<Evidence, Error> {
-        let jti = marks.jti();
-        match *marks {
+    /// Returns the stored state of an access token or personal access token.
+    pub async fn explain(&self, keys: &RevocationKeys) -> Result<Evidence, Error> {
+        let jti = keys.jti();
+        match *keys {
             RevocationKeys::Session { kid, sub, sid, .. } => {
                 self.explain_token(sub, Some(sid), jti, &kid.to_string())
                     .await
@@ -31,8 +31,7 @@ impl Postgres {
         }
     }
 
-    /// What the record knows of a refresh token of this user and session, which has no id of its
-    /// own, and no key.
+    /// Returns the stored state of a refresh token, which has neither a token ID nor a signing key.
     pub async fn explain_session(&self, sub: Uuid, sid: Uuid) -> Result<Evidence, Error> {
         self.explain_token(sub, Some(sid), Uuid::nil(), "").await
     }
@@ -44,15 +43,21 @@ impl Postgres {
         jti: Uuid,
         kid: &str,
     ) -> Result<Evidence, Error> {
-        let ends_everything = Reason::ALL.iter().filter(|reason| reason.ends_everything());
-        let ends_everything: Vec<&str> = ends_everything.map(|reason| reason.as_str()).collect();
-        let params: super::Params = &[&sub, &sid, &jti, &ends_everything, &kid];
-        let row = self.connection().await?.first(EXPLAIN, params).await?;
-        read(&row.ok_or_else(|| Error::internal("a query returned no row"))?)
+        let reasons = RevocationReason::ALL
+            .iter()
+            .filter(|reason| reason.revokes_all_credentials());
+        let reasons: Vec<&str> = reasons.map(|reason| reason.as_str()).collect();
+        let params: super::Params = &[&sub, &sid, &jti, &reasons, &kid];
+        let row = self
+            .connection()
+            .await?
+            .query_first(EXPLAIN_TOKEN, params)
+            .await?;
+        read_evidence(&row.ok_or_else(|| Error::internal("a query returned no row"))?)
     }
 }
 
-fn read(row: &Row) -> Result<Evidence, Error> {
+fn read_evidence(row: &Row) -> Result<Evidence, Error> {
     let generation: Option<i64> = row.try_get("generation")?;
     let account = generation.map(|generation| -> Result<_, Error> {
         Ok(UserEvidence {
@@ -68,32 +73,36 @@ fn read(row: &Row) -> Result<Evidence, Error> {
             .transpose()?,
         client: row.try_get("client_generation")?,
         closed_at: row.try_get("closed_at")?,
-        everything: ended(row, "all_at", "all_reason")?,
-        token: ended(row, "token_at", "token_reason")?,
-        key: ended(row, "key_at", "key_reason")?,
+        everything: read_revocation(row, "all_at", "all_reason")?,
+        token: read_revocation(row, "token_at", "token_reason")?,
+        key: read_revocation(row, "key_at", "key_reason")?,
     })
 }
 
 fn read_session(row: &Row, generation: i64) -> Result<SessionEvidence, Error> {
-    let seconds = |name| -> Result<u64, Error> {
-        let at: OffsetDateTime = row.try_get(name)?;
+    let unix_seconds = |column| -> Result<u64, Error> {
+        let at: OffsetDateTime = row.try_get(column)?;
         Ok(u64::try_from(at.unix_timestamp()).unwrap_or(0))
     };
     let counter: i64 = row.try_get("rotation_counter")?;
     Ok(SessionEvidence {
         generation,
         counter: u64::try_from(counter).unwrap_or(0),
-        refreshed_at: seconds("last_used_at")?,
-        ends_at: seconds("expires_at")?,
-        ended: ended(row, "revoked_at", "revoked_reason")?,
+        refreshed_at: unix_seconds("last_used_at")?,
+        ends_at: unix_seconds("expires_at")?,
+        ended: read_revocation(row, "revoked_at", "revoked_reason")?,
     })
 }
 
-fn ended(row: &Row, at: &str, reason: &str) -> Result<Option<RevocationRecord>, Error> {
-    let at: Option<OffsetDateTime> = row.try_get(at)?;
-    let reason: Option<&str> = row.try_get(reason)?;
+fn read_revocation(
+    row: &Row,
+    at_column: &str,
+    reason_column: &str,
+) -> Result<Option<RevocationRecord>, Error> {
+    let at: Option<OffsetDateTime> = row.try_get(at_column)?;
+    let reason: Option<&str> = row.try_get(reason_column)?;
     Ok(at.map(|at| RevocationRecord {
         at,
-        reason: reason.and_then(Reason::from_name),
+        reason: reason.and_then(RevocationReason::from_name),
     }))
 }

@@ -1,4 +1,4 @@
-//! Items.
+//! Items of users: batched lookups and inserts, and conditional updates.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,43 +11,36 @@ use uuid::Uuid;
 use super::{Connection, Postgres, pools};
 use crate::{error::Error, postgres::batcher::Batcher};
 
-const INSERT: &str = include_str!("../../sql/queries/insert_items.sql");
-const FIND: &str = include_str!("../../sql/queries/find_items.sql");
-const LIST: &str = include_str!("../../sql/queries/list_items.sql");
-const UPDATE: &str = include_str!("../../sql/queries/update_item.sql");
-const DELETE: &str = include_str!("../../sql/queries/delete_item.sql");
-const COUNT: &str = include_str!("../../sql/queries/count_items.sql");
+const INSERT_ITEMS: &str = include_str!("../../sql/queries/insert_items.sql");
+const FIND_ITEMS: &str = include_str!("../../sql/queries/find_items.sql");
+const LIST_ITEMS: &str = include_str!("../../sql/queries/list_items.sql");
+const UPDATE_ITEM: &str = include_str!("../../sql/queries/update_item.sql");
+const DELETE_ITEM: &str = include_str!("../../sql/queries/delete_item.sql");
+const COUNT_ITEMS: &str = include_str!("../../sql/queries/count_items.sql");
 
 /// A row of `items`.
 #[derive(Debug, Clone)]
 pub struct StoredItem {
-    /// The id.
     pub id: Uuid,
-    /// The name.
     pub name: String,
-    /// The description, if there is one.
     pub description: Option<String>,
-    /// The version that the entity tag shows.
+    /// Incremented by each change; the entity tag contains it.
     pub version: i64,
-    /// When it was made.
     pub created_at: OffsetDateTime,
-    /// When it was last changed.
     pub updated_at: OffsetDateTime,
 }
 
-/// What changes: `None` leaves a member as it is, `Some(None)` clears it.
+/// A partial update: `None` keeps a field, `Some(None)` clears it.
 #[derive(Debug, Clone, Copy)]
 pub struct ItemChange<'a> {
-    /// The name.
     pub name: Option<&'a str>,
-    /// The description.
     pub description: Option<Option<&'a str>>,
 }
 
-/// Whose it is, and its id.
+/// The user ID and the item ID.
 pub(super) type ItemKey = (Uuid, Uuid);
 
-/// An item that is about to be; copies are cheap.
+/// An item to insert. Clones share the texts.
 #[derive(Clone)]
 pub(super) struct NewItem {
     name: Arc<str>,
@@ -55,10 +48,10 @@ pub(super) struct NewItem {
 }
 
 impl Postgres {
-    /// A new item. Who makes some at the same moment shares a statement, and its commit.
+    /// Inserts an item. Concurrent inserts share a statement and its commit.
     pub async fn insert_item(
         &self,
-        owner: Uuid,
+        user: Uuid,
         id: Uuid,
         name: &str,
         description: Option<&str>,
@@ -67,38 +60,41 @@ impl Postgres {
             name: name.into(),
             description: description.map(Into::into),
         };
-        let made = self
+        let inserted = self
             .new_items
-            .ask((owner, id), new, self.deadline())
+            .submit((user, id), new, self.deadline())
             .await?;
-        made.ok_or_else(|| Error::internal("an insert returned no row"))
+        inserted.ok_or_else(|| Error::internal("an insert returned no row"))
     }
 
-    /// One item of this owner. Who asks at the same moment shares a statement.
-    pub async fn find_item(&self, owner: Uuid, id: Uuid) -> Result<Option<StoredItem>, Error> {
-        self.items.ask((owner, id), (), self.deadline()).await
+    /// Finds an item of a user. Concurrent lookups share a statement.
+    pub async fn find_item(&self, user: Uuid, id: Uuid) -> Result<Option<StoredItem>, Error> {
+        self.items.submit((user, id), (), self.deadline()).await
     }
 
-    /// A page of this owner's items, and one more if there are more.
-    pub async fn list_items(&self, owner: Uuid, page: Page) -> Result<Vec<StoredItem>, Error> {
+    /// Lists a page of a user's items, and one more if there is a next page.
+    pub async fn list_items(&self, user: Uuid, page: Page) -> Result<Vec<StoredItem>, Error> {
         let rows = self
             .connection()
             .await?
-            .all(LIST, &[&owner, &page.after, &(i64::from(page.limit) + 1)])
+            .query(
+                LIST_ITEMS,
+                &[&user, &page.after, &(i64::from(page.limit) + 1)],
+            )
             .await?;
-        rows.iter().map(read).collect()
+        rows.iter().map(read_item).collect()
     }
 
-    /// Changes the item if its version is one of those allowed.
+    /// Updates an item if `If-Match` allows its version; otherwise returns `None`.
     pub async fn update_item(
         &self,
-        owner: Uuid,
+        user: Uuid,
         id: Uuid,
         change: ItemChange<'_>,
         versions: &IfMatch,
     ) -> Result<Option<StoredItem>, Error> {
         let params: super::Params = &[
-            &owner,
+            &user,
             &id,
             &change.name.is_some(),
             &change.name,
@@ -108,85 +104,89 @@ impl Postgres {
         ];
         self.connection()
             .await?
-            .first(UPDATE, params)
+            .query_first(UPDATE_ITEM, params)
             .await?
             .as_ref()
-            .map(read)
+            .map(read_item)
             .transpose()
     }
 
-    /// Deletes the item if its version is one of those allowed; whether it did.
+    /// Deletes an item if `If-Match` allows its version, and returns whether it was deleted.
     pub async fn delete_item(
         &self,
-        owner: Uuid,
+        user: Uuid,
         id: Uuid,
         versions: &IfMatch,
     ) -> Result<bool, Error> {
         Ok(self
             .connection()
             .await?
-            .first(DELETE, &[&owner, &id, &versions.versions()])
+            .query_first(DELETE_ITEM, &[&user, &id, &versions.versions()])
             .await?
             .is_some())
     }
 
-    /// How many items this owner has.
-    pub async fn count_items(&self, owner: Uuid) -> Result<i64, Error> {
-        let row = self.connection().await?.first(COUNT, &[&owner]).await?;
+    /// Counts the items of a user.
+    pub async fn count_items(&self, user: Uuid) -> Result<i64, Error> {
+        let row = self
+            .connection()
+            .await?
+            .query_first(COUNT_ITEMS, &[&user])
+            .await?;
         Ok(row
             .ok_or_else(|| Error::internal("a count returned no row"))?
             .try_get(0)?)
     }
 }
 
-/// Items by owner and id.
-pub(super) fn finder(batch_connections: &Pool, pool: &Pool) -> Batcher<ItemKey, (), StoredItem> {
-    pools::batcher(batch_connections, pool, find)
+/// Builds the batcher for lookups by user and ID.
+pub(super) fn build_batcher(batch_pool: &Pool, pool: &Pool) -> Batcher<ItemKey, (), StoredItem> {
+    pools::build_batcher(batch_pool, pool, find_items)
 }
 
-/// New items.
-pub(super) fn inserter(
-    batch_connections: &Pool,
+/// Builds the batcher for inserts.
+pub(super) fn build_insert_batcher(
+    batch_pool: &Pool,
     pool: &Pool,
 ) -> Batcher<ItemKey, NewItem, StoredItem> {
-    pools::batcher(batch_connections, pool, insert)
+    pools::build_batcher(batch_pool, pool, insert_items)
 }
 
-async fn find(
+async fn find_items(
     mut db: Connection,
-    wanted: BTreeMap<ItemKey, ()>,
+    keys: BTreeMap<ItemKey, ()>,
 ) -> Result<BTreeMap<ItemKey, StoredItem>, Error> {
-    let (owners, ids): (Vec<Uuid>, Vec<Uuid>) = wanted.into_keys().unzip();
-    db.all(FIND, &[&owners, &ids])
+    let (users, ids): (Vec<Uuid>, Vec<Uuid>) = keys.into_keys().unzip();
+    db.query(FIND_ITEMS, &[&users, &ids])
         .await?
         .iter()
-        .map(read_with_key)
+        .map(read_item_with_key)
         .collect()
 }
 
-async fn insert(
+async fn insert_items(
     mut db: Connection,
     new: BTreeMap<ItemKey, NewItem>,
 ) -> Result<BTreeMap<ItemKey, StoredItem>, Error> {
-    let (owners, ids): (Vec<Uuid>, Vec<Uuid>) = new.keys().copied().unzip();
+    let (users, ids): (Vec<Uuid>, Vec<Uuid>) = new.keys().copied().unzip();
     let names: Vec<&str> = new.values().map(|item| &*item.name).collect();
     let descriptions: Vec<Option<&str>> = new
         .values()
         .map(|item| item.description.as_deref())
         .collect();
-    db.all(INSERT, &[&owners, &ids, &names, &descriptions])
+    db.query(INSERT_ITEMS, &[&users, &ids, &names, &descriptions])
         .await?
         .iter()
-        .map(read_with_key)
+        .map(read_item_with_key)
         .collect()
 }
 
-fn read_with_key(row: &Row) -> Result<(ItemKey, StoredItem), Error> {
-    let item = read(row)?;
+fn read_item_with_key(row: &Row) -> Result<(ItemKey, StoredItem), Error> {
+    let item = read_item(row)?;
     Ok(((row.try_get("user_id")?, item.id), item))
 }
 
-fn read(row: &Row) -> Result<StoredItem, Error> {
+fn read_item(row: &Row) -> Result<StoredItem, Error> {
     Ok(StoredItem {
         id: row.try_get("id")?,
         name: row.try_get("name")?,

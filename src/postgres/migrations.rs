@@ -8,16 +8,16 @@ use refinery::{Migration, Runner, error::Kind};
 
 use super::Postgres;
 
-/// Every migration, in order: the file's name without its ending, and its text.
+/// Every migration, in order: the file name without its extension, and the text.
 const MIGRATIONS: &[(&str, &str)] = &[(
     "0001_initial",
     include_str!("../../sql/migrations/0001_initial.sql"),
 )];
 
-/// The advisory lock of migrations ("LATCHKEY").
-const LOCK: i64 = 0x4c41_5443_484b_4559;
+/// ID of the advisory lock of migrations (ASCII "LATCHKEY").
+const MIGRATION_LOCK_ID: i64 = 0x4c41_5443_484b_4559;
 
-/// Why migrations could not be applied.
+/// A failure to apply migrations.
 #[derive(Debug)]
 pub enum MigrationError {
     /// PostgreSQL is unreachable, or the connection broke; retrying might help.
@@ -68,24 +68,24 @@ impl Postgres {
     /// holds a session lock.
     pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
         let (mut client, connection) = self
-            .address
-            .settings
-            .connect(self.address.tls.clone())
+            .connection_settings
+            .config
+            .connect(self.connection_settings.tls.clone())
             .await?;
         let connection = tokio::spawn(connection);
         // Another replica might be migrating. After a timeout, the start is retried.
         client.batch_execute("set lock_timeout = '60s'").await?;
         client
-            .execute("select pg_advisory_lock($1)", &[&LOCK])
+            .execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK_ID])
             .await?;
         client.batch_execute("set lock_timeout = 0").await?;
-        let report = runner().run_async(&mut client).await;
-        let lost = client.is_closed();
+        let report = build_runner().run_async(&mut client).await;
+        let is_disconnected = client.is_closed();
         // Closing the connection releases the lock.
         drop(client);
         let _ = connection.await;
         match report {
-            Err(error) if lost => Err(MigrationError::Unreachable(error.into())),
+            Err(error) if is_disconnected => Err(MigrationError::Unreachable(error.into())),
             Ok(report) => Ok(report
                 .applied_migrations()
                 .iter()
@@ -99,11 +99,11 @@ impl Postgres {
     }
 }
 
-fn runner() -> Runner {
+fn build_runner() -> Runner {
     let migration = |(name, sql): &(&str, &str)| {
-        let (number, name) = name.split_once('_').expect("named NNNN_name");
-        let number: u32 = number.parse().expect("named NNNN_name");
-        Migration::unapplied(&format!("V{number}__{name}"), sql).expect("a well-formed name")
+        let (number, name) = name.split_once('_').expect("a name NNNN_name");
+        let number: u32 = number.parse().expect("a number");
+        Migration::unapplied(&format!("V{number}__{name}"), sql).expect("a valid name")
     };
     // Migrations of a newer version might have been applied already; they are backward compatible.
     Runner::new(&MIGRATIONS.iter().map(migration).collect::<Vec<_>>()).set_abort_missing(false)
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_file_is_listed_once_and_in_order() {
+    fn migrations_list_every_file_once_in_order() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/sql/migrations");
         let mut files: Vec<String> = std::fs::read_dir(folder)
             .unwrap()
@@ -132,6 +132,6 @@ mod tests {
             files,
             MIGRATIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>()
         );
-        runner();
+        build_runner();
     }
 }

@@ -1,4 +1,4 @@
-//! OAuth clients.
+//! OAuth clients: registration, lookup, secret rotation, and deletion.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use deadpool_postgres::Pool;
 use latchkey_domain::{
     audit::AuditEvent,
     page::Page,
-    revocation::{Reason, RevocationBatch},
+    revocation::{RevocationBatch, RevocationReason},
     scope::Scopes,
 };
 use time::OffsetDateTime;
@@ -18,50 +18,47 @@ use crate::{
     postgres::{Connection, Postgres, audit, batcher::Batcher, pools, revocations},
 };
 
-const INSERT: &str = include_str!("../../sql/queries/insert_client.sql");
-const FIND: &str = include_str!("../../sql/queries/find_clients.sql");
-const LIST: &str = include_str!("../../sql/queries/list_clients.sql");
-const ROTATE: &str = include_str!("../../sql/queries/rotate_client_secret.sql");
-const DELETE: &str = include_str!("../../sql/queries/delete_client.sql");
-const FIND_DELETION: &str = include_str!("../../sql/queries/find_client_deletion.sql");
+const INSERT_CLIENT: &str = include_str!("../../sql/queries/insert_client.sql");
+const FIND_CLIENTS: &str = include_str!("../../sql/queries/find_clients.sql");
+const LIST_CLIENTS: &str = include_str!("../../sql/queries/list_clients.sql");
+const ROTATE_CLIENT_SECRET: &str = include_str!("../../sql/queries/rotate_client_secret.sql");
+const DELETE_CLIENT: &str = include_str!("../../sql/queries/delete_client.sql");
+const FIND_CLIENT_DELETION: &str = include_str!("../../sql/queries/find_client_deletion.sql");
 
-/// A row of `oauth_clients`. It has no `Debug`, because of the hash.
+/// A row of `oauth_clients`. It has no `Debug`, because it contains the secret's hash.
 #[derive(Clone)]
 pub struct StoredClient {
-    /// `client_id`, as a uuid.
+    /// The `client_id`.
     pub id: Uuid,
-    /// For people.
+    /// The display name.
     pub name: String,
-    /// Of its secret.
     pub secret_hash: Vec<u8>,
-    /// What its tokens may be used for.
+    /// The scopes that the client can request.
     pub scopes: Scopes,
-    /// Whom its tokens may be for; the first one is meant where it does not say.
+    /// The allowed audiences of its tokens. The first is the default.
     pub audiences: Vec<String>,
-    /// Tokens of a smaller one are refused.
+    /// Tokens of a smaller generation are revoked.
     pub generation: i64,
-    /// When it was registered.
     pub created_at: OffsetDateTime,
-    /// When its secret was made.
+    /// The time at which the current secret was created.
     pub rotated_at: OffsetDateTime,
 }
 
-/// A client that is about to be.
+/// The registration of an OAuth client. It has no `Debug`, because it contains the secret's hash.
 pub struct NewClient<'a> {
-    /// Its id, made by the caller.
+    /// The `client_id`, which the caller generates.
     pub id: Uuid,
-    /// For people.
+    /// The display name.
     pub name: &'a str,
-    /// Of its secret.
     pub secret_hash: Vec<u8>,
-    /// What its tokens may be used for.
+    /// The scopes that the client can request.
     pub scopes: Scopes,
-    /// Whom its tokens may be for.
+    /// The allowed audiences of its tokens. The first is the default.
     pub audiences: &'a [String],
 }
 
 impl Postgres {
-    /// Registers a client.
+    /// Inserts a client, with its audit event.
     pub async fn create_client(
         &self,
         client: &NewClient<'_>,
@@ -77,31 +74,31 @@ impl Postgres {
             &client.audiences,
         ];
         let row = db
-            .first(INSERT, params)
+            .query_first(INSERT_CLIENT, params)
             .await?
             .ok_or_else(|| Error::internal("an insert returned no row"))?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
-        read(&row)
+        read_client(&row)
     }
 
-    /// The client with this id. Who asks at the same moment shares a statement.
+    /// Finds a client by its ID. Concurrent lookups share a statement.
     pub async fn find_client(&self, id: Uuid) -> Result<Option<StoredClient>, Error> {
-        self.clients.ask(id, (), self.deadline()).await
+        self.clients.submit(id, (), self.deadline()).await
     }
 
-    /// A page of all clients, and one more if there is a next page.
+    /// Lists a page of all clients, and one more if there is a next page.
     pub async fn list_clients(&self, page: Page) -> Result<Vec<StoredClient>, Error> {
         let rows = self
             .connection()
             .await?
-            .all(LIST, &[&page.after, &(i64::from(page.limit) + 1)])
+            .query(LIST_CLIENTS, &[&page.after, &(i64::from(page.limit) + 1)])
             .await?;
-        rows.iter().map(read).collect()
+        rows.iter().map(read_client).collect()
     }
 
-    /// Gives a client another secret, and ends every token that it had with the one before; nothing
-    /// if there is none.
+    /// Replaces a client's secret, and revokes the tokens issued with the previous one. Returns
+    /// `None` if there is no such client.
     pub async fn rotate_client_secret(
         &self,
         id: Uuid,
@@ -110,62 +107,68 @@ impl Postgres {
     ) -> Result<Option<(StoredClient, RevocationBatch)>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let Some(row) = db.first(ROTATE, &[&id, &secret_hash]).await? else {
+        let Some(row) = db
+            .query_first(ROTATE_CLIENT_SECRET, &[&id, &secret_hash])
+            .await?
+        else {
             db.roll_back().await?;
             return Ok(None);
         };
-        let client = read(&row)?;
-        let ending = RevocationBatch::of_client(id, client.generation, Reason::SecretRotated);
-        revocations::record(&mut db, &ending).await?;
+        let client = read_client(&row)?;
+        let batch =
+            RevocationBatch::of_client(id, client.generation, RevocationReason::SecretRotated);
+        revocations::insert(&mut db, &batch).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
-        Ok(Some((client, ending)))
+        Ok(Some((client, batch)))
     }
 
-    /// Deletes a client; of one that is gone already, what ended with it. Nothing if there was
-    /// none.
+    /// Deletes a client, and returns the revocation of its tokens.
+    ///
+    /// For a recently deleted client, it returns the earlier revocation, so that a repeated request
+    /// publishes it again. Otherwise it returns `None` if there is no such client.
     pub async fn delete_client(
         &self,
         id: Uuid,
         event: &AuditEvent,
     ) -> Result<Option<RevocationBatch>, Error> {
-        let (mut db, reason) = (self.connection().await?, Reason::ClientDeleted);
+        let (mut db, reason) = (self.connection().await?, RevocationReason::ClientDeleted);
         db.begin().await?;
-        let Some(row) = db.first(DELETE, &[&id]).await? else {
-            let known = db
-                .first(FIND_DELETION, &[&id.to_string(), &reason.as_str()])
+        let Some(row) = db.query_first(DELETE_CLIENT, &[&id]).await? else {
+            let deletion = db
+                .query_first(FIND_CLIENT_DELETION, &[&id.to_string(), &reason.as_str()])
                 .await?;
             db.roll_back().await?;
-            return known
+            return deletion
                 .map(|row| Ok(RevocationBatch::of_client(id, row.try_get(0)?, reason)))
                 .transpose();
         };
         let generation: i64 = row.try_get(0)?;
-        let ending = RevocationBatch::of_client(id, generation + 1, reason);
-        revocations::record(&mut db, &ending).await?;
+        let batch = RevocationBatch::of_client(id, generation + 1, reason);
+        revocations::insert(&mut db, &batch).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
-        Ok(Some(ending))
+        Ok(Some(batch))
     }
 }
 
-/// Clients by id.
-pub(crate) fn finder(batch_connections: &Pool, pool: &Pool) -> Batcher<Uuid, (), StoredClient> {
-    pools::batcher(batch_connections, pool, find)
+/// Builds the batcher for lookups by ID.
+pub(crate) fn build_batcher(batch_pool: &Pool, pool: &Pool) -> Batcher<Uuid, (), StoredClient> {
+    pools::build_batcher(batch_pool, pool, find_clients)
 }
 
-async fn find(
+async fn find_clients(
     mut db: Connection,
-    wanted: BTreeMap<Uuid, ()>,
+    keys: BTreeMap<Uuid, ()>,
 ) -> Result<BTreeMap<Uuid, StoredClient>, Error> {
-    let ids: Vec<Uuid> = wanted.into_keys().collect();
-    let rows = db.all(FIND, &[&ids]).await?;
+    let ids: Vec<Uuid> = keys.into_keys().collect();
+    let rows = db.query(FIND_CLIENTS, &[&ids]).await?;
     rows.iter()
-        .map(|row| read(row).map(|client| (client.id, client)))
+        .map(|row| read_client(row).map(|client| (client.id, client)))
         .collect()
 }
 
-fn read(row: &Row) -> Result<StoredClient, Error> {
+fn read_client(row: &Row) -> Result<StoredClient, Error> {
     Ok(StoredClient {
         id: row.try_get("id")?,
         name: row.try_get("name")?,

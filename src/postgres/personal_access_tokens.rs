@@ -1,103 +1,98 @@
-//! Personal access tokens.
+//! Personal access tokens: creation, lookup, and revocation.
 
+use crate::{
+    error::Error,
+    postgres::{
+        Connection, Postgres, StoredUser, audit, batcher::Batcher, pools, revocations,
+        stored_user::read_user,
+    },
+};
 use std::collections::BTreeMap;
 
 use deadpool_postgres::Pool;
 use latchkey_domain::{
     audit::AuditEvent,
     page::Page,
-    revocation::{Reason, Revocation, RevocationBatch},
+    revocation::{Revocation, RevocationBatch, RevocationReason},
     scope::Scopes,
 };
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use crate::{
-    error::Error,
-    postgres::{
-        Connection, Postgres, StoredUser, audit, batcher::Batcher, pools, revocations, users,
-    },
-};
-
-const HOLD: &str = include_str!("../../sql/queries/lock_user_for_token.sql");
-const DELETE_DEAD: &str =
+const LOCK_USER_FOR_TOKEN: &str = include_str!("../../sql/queries/lock_user_for_token.sql");
+const DELETE_REVOKED_PERSONAL_ACCESS_TOKENS: &str =
     include_str!("../../sql/queries/delete_revoked_personal_access_tokens.sql");
-const INSERT: &str = include_str!("../../sql/queries/insert_personal_access_token.sql");
-const FIND: &str = include_str!("../../sql/queries/find_personal_access_tokens.sql");
-const LIST: &str = include_str!("../../sql/queries/list_personal_access_tokens.sql");
-const DELETE: &str = include_str!("../../sql/queries/delete_personal_access_token.sql");
-const DELETE_OF_USER: &str =
+const INSERT_PERSONAL_ACCESS_TOKEN: &str =
+    include_str!("../../sql/queries/insert_personal_access_token.sql");
+const FIND_PERSONAL_ACCESS_TOKENS: &str =
+    include_str!("../../sql/queries/find_personal_access_tokens.sql");
+const LIST_PERSONAL_ACCESS_TOKENS: &str =
+    include_str!("../../sql/queries/list_personal_access_tokens.sql");
+const DELETE_PERSONAL_ACCESS_TOKEN: &str =
+    include_str!("../../sql/queries/delete_personal_access_token.sql");
+const DELETE_USER_PERSONAL_ACCESS_TOKENS: &str =
     include_str!("../../sql/queries/delete_user_personal_access_tokens.sql");
-const WAS: &str = include_str!("../../sql/queries/find_revoked_personal_access_token.sql");
-const TOUCH: &str = include_str!("../../sql/queries/touch_personal_access_token.sql");
+const FIND_REVOKED_PERSONAL_ACCESS_TOKEN: &str =
+    include_str!("../../sql/queries/find_revoked_personal_access_token.sql");
+const TOUCH_PERSONAL_ACCESS_TOKEN: &str =
+    include_str!("../../sql/queries/touch_personal_access_token.sql");
 
-/// A token that is about to be.
+/// A token to insert. It has no `Debug`, because it contains the secret's hash.
 pub struct NewPersonalAccessToken<'a> {
-    /// Its id, made by the caller.
+    /// The token ID, which the caller generates.
     pub id: Uuid,
-    /// Whose it is to be.
     pub user: Uuid,
-    /// The user's generation.
+    /// The current generation of the user.
     pub generation: i64,
-    /// The session that makes it.
+    /// The session that creates the token.
     pub sid: Uuid,
-    /// What its owner calls it.
+    /// The display name.
     pub name: &'a str,
-    /// Of its secret.
     pub secret_hash: Vec<u8>,
-    /// What it may be used for.
     pub scopes: Scopes,
-    /// When it ends.
     pub expires_at: OffsetDateTime,
-    /// How many live ones a user may have.
+    /// The maximum number of valid tokens per user.
     pub most: i64,
 }
 
-/// A token as its owner sees it.
+/// A token for the list of a user.
 #[derive(Debug, Clone)]
 pub struct PersonalAccessToken {
-    /// The id.
     pub id: Uuid,
-    /// What its owner calls it.
+    /// The display name.
     pub name: String,
-    /// What it may be used for, in words.
+    /// The scopes, separated by spaces.
     pub scope: String,
-    /// When it was made.
     pub created_at: OffsetDateTime,
-    /// When it ends.
     pub expires_at: OffsetDateTime,
-    /// When it was last used, eleven minutes late at most.
+    /// The time of the last use, up to eleven minutes late.
     pub last_used_at: Option<OffsetDateTime>,
 }
 
-/// A token, and whose it is. It has no `Debug`, because of the hash.
+/// A token with its user. It has no `Debug`, because it contains the secret's hash.
 #[derive(Clone)]
 pub struct PersonalAccessTokenRow {
-    /// The user's generation when it was made.
+    /// The user's generation at the creation of the token.
     pub generation: i64,
-    /// Of its secret.
     pub secret_hash: Vec<u8>,
-    /// What it may be used for, in words.
+    /// The scopes, separated by spaces.
     pub scope: String,
-    /// When it was made.
     pub created_at: OffsetDateTime,
-    /// When it ends.
     pub expires_at: OffsetDateTime,
-    /// Its user.
     pub user: StoredUser,
 }
 
 impl PersonalAccessTokenRow {
-    /// Whether nothing has ended it, together with everything of its user.
+    /// Whether the user is enabled and their generation is still that of the token.
     pub fn is_usable(&self) -> bool {
         !self.user.disabled && self.user.generation == self.generation
     }
 }
 
 impl Postgres {
-    /// Makes a token, and records the event; when it was made, or nothing where its user has too
-    /// many, or everything of the user has ended meanwhile.
+    /// Inserts a token with its audit event, and returns its creation time. Returns `None` if the
+    /// user has the maximum number of tokens, or was revoked or disabled meanwhile.
     pub async fn create_personal_access_token(
         &self,
         token: &NewPersonalAccessToken<'_>,
@@ -106,15 +101,18 @@ impl Postgres {
         let mut db = self.connection().await?;
         db.begin().await?;
         if db
-            .first(HOLD, &[&token.user, &token.generation])
+            .query_first(LOCK_USER_FOR_TOKEN, &[&token.user, &token.generation])
             .await?
             .is_none()
         {
             db.roll_back().await?;
             return Ok(None);
         }
-        db.change(DELETE_DEAD, &[&token.user, &token.generation])
-            .await?;
+        db.execute(
+            DELETE_REVOKED_PERSONAL_ACCESS_TOKENS,
+            &[&token.user, &token.generation],
+        )
+        .await?;
         let scope = token.scopes.to_string();
         let params: crate::postgres::Params = &[
             &token.id,
@@ -127,7 +125,7 @@ impl Postgres {
             &token.most,
             &token.generation,
         ];
-        let Some(row) = db.first(INSERT, params).await? else {
+        let Some(row) = db.query_first(INSERT_PERSONAL_ACCESS_TOKEN, params).await? else {
             db.roll_back().await?;
             return Ok(None);
         };
@@ -136,7 +134,7 @@ impl Postgres {
         Ok(Some(row.try_get(0)?))
     }
 
-    /// A page of the live tokens of a user, and one more if there is a next page.
+    /// Lists a page of the valid tokens of a user, and one more if there is a next page.
     pub async fn list_personal_access_tokens(
         &self,
         user: Uuid,
@@ -145,54 +143,65 @@ impl Postgres {
         let rows = self
             .connection()
             .await?
-            .all(LIST, &[&user, &page.after, &(i64::from(page.limit) + 1)])
+            .query(
+                LIST_PERSONAL_ACCESS_TOKENS,
+                &[&user, &page.after, &(i64::from(page.limit) + 1)],
+            )
             .await?;
-        rows.iter().map(read).collect()
+        rows.iter().map(read_token).collect()
     }
 
-    /// The token with this id. Who asks at the same moment shares a statement.
+    /// Finds a token by its ID. Concurrent lookups share a statement.
     pub async fn find_personal_access_token(
         &self,
         id: Uuid,
     ) -> Result<Option<PersonalAccessTokenRow>, Error> {
-        self.personal_tokens.ask(id, (), self.deadline()).await
+        self.personal_access_tokens
+            .submit(id, (), self.deadline())
+            .await
     }
 
-    /// Says that a token was used now.
+    /// Sets the time of the last use to the current time.
     pub async fn touch_personal_access_token(&self, id: Uuid) -> Result<(), Error> {
         self.connection()
             .await?
-            .change(TOUCH, &[&id])
+            .execute(TOUCH_PERSONAL_ACCESS_TOKEN, &[&id])
             .await
             .map(drop)
     }
 
-    /// Deletes a token of this user, for good; nothing if there is none, and none was deleted a
-    /// while ago.
+    /// Deletes a token of a user, and returns its revocation.
+    ///
+    /// For a recently deleted token, it returns the earlier revocation, so that a repeated request
+    /// publishes it again. Otherwise it returns `None` if there is no such token.
     pub async fn revoke_personal_access_token(
         &self,
         user: Uuid,
         id: Uuid,
-        reason: Reason,
+        reason: RevocationReason,
         event: &AuditEvent,
     ) -> Result<Option<RevocationBatch>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let ending = RevocationBatch::of_personal_token(user, id, reason);
-        if db.change(DELETE, &[&user, &id]).await? == 0 {
+        let batch = RevocationBatch::of_personal_token(user, id, reason);
+        if db
+            .execute(DELETE_PERSONAL_ACCESS_TOKEN, &[&user, &id])
+            .await?
+            == 0
+        {
             db.roll_back().await?;
             return Ok(self
                 .find_revoked_personal_access_token(id)
                 .await?
-                .filter(|before| before.sub == Some(user)));
+                .filter(|earlier| earlier.sub == Some(user)));
         }
-        revocations::record(&mut db, &ending).await?;
+        revocations::insert(&mut db, &batch).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
-        Ok(Some(ending))
+        Ok(Some(batch))
     }
 
-    /// What ended with a token that was deleted a while ago.
+    /// Returns the revocation of a recently deleted token.
     pub async fn find_revoked_personal_access_token(
         &self,
         id: Uuid,
@@ -200,37 +209,39 @@ impl Postgres {
         let row = self
             .connection()
             .await?
-            .first(WAS, &[&id.to_string()])
+            .query_first(FIND_REVOKED_PERSONAL_ACCESS_TOKEN, &[&id.to_string()])
             .await?;
         row.map(|row| {
             Ok(RevocationBatch::of_personal_token(
                 row.try_get(0)?,
                 id,
-                Reason::TokenDeleted,
+                RevocationReason::PersonalAccessTokenRevoked,
             ))
         })
         .transpose()
     }
 }
 
-/// Deletes all tokens of a user who is deleted; the ending of everything with theirs.
+/// Deletes all tokens of a deleted user, and adds their revocations to the batch.
 pub(crate) async fn delete_all(
     db: &mut Connection,
     user: Uuid,
-    mut ending: RevocationBatch,
+    mut batch: RevocationBatch,
 ) -> Result<RevocationBatch, Error> {
-    let rows = db.all(DELETE_OF_USER, &[&user]).await?;
+    let rows = db
+        .query(DELETE_USER_PERSONAL_ACCESS_TOKENS, &[&user])
+        .await?;
     let ids = rows
         .iter()
         .map(|row| row.try_get(0))
         .collect::<Result<Vec<Uuid>, _>>()?;
-    ending
+    batch
         .entries
         .extend(ids.into_iter().map(|id| Revocation::PersonalToken { id }));
-    Ok(ending)
+    Ok(batch)
 }
 
-fn read(row: &Row) -> Result<PersonalAccessToken, Error> {
+fn read_token(row: &Row) -> Result<PersonalAccessToken, Error> {
     Ok(PersonalAccessToken {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
@@ -241,32 +252,32 @@ fn read(row: &Row) -> Result<PersonalAccessToken, Error> {
     })
 }
 
-/// Tokens by id.
-pub(crate) fn finder(
-    batch_connections: &Pool,
+/// Builds the batcher for lookups by ID.
+pub(crate) fn build_batcher(
+    batch_pool: &Pool,
     pool: &Pool,
 ) -> Batcher<Uuid, (), PersonalAccessTokenRow> {
-    pools::batcher(batch_connections, pool, find)
+    pools::build_batcher(batch_pool, pool, find_tokens)
 }
 
-async fn find(
+async fn find_tokens(
     mut db: Connection,
-    wanted: BTreeMap<Uuid, ()>,
+    keys: BTreeMap<Uuid, ()>,
 ) -> Result<BTreeMap<Uuid, PersonalAccessTokenRow>, Error> {
-    let ids: Vec<Uuid> = wanted.into_keys().collect();
-    let rows = db.all(FIND, &[&ids]).await?;
+    let ids: Vec<Uuid> = keys.into_keys().collect();
+    let rows = db.query(FIND_PERSONAL_ACCESS_TOKENS, &[&ids]).await?;
     rows.iter()
-        .map(|row| Ok((row.try_get("token_id")?, read_known(row)?)))
+        .map(|row| Ok((row.try_get("token_id")?, read_token_with_user(row)?)))
         .collect()
 }
 
-fn read_known(row: &Row) -> Result<PersonalAccessTokenRow, Error> {
+fn read_token_with_user(row: &Row) -> Result<PersonalAccessTokenRow, Error> {
     Ok(PersonalAccessTokenRow {
         generation: row.try_get("token_generation")?,
         secret_hash: row.try_get("secret_hash")?,
         scope: row.try_get("scope")?,
         created_at: row.try_get("token_created_at")?,
         expires_at: row.try_get("expires_at")?,
-        user: users::read(row)?,
+        user: read_user(row)?,
     })
 }

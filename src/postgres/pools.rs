@@ -1,4 +1,4 @@
-//! Connections to the record: those that stories take, and those of the lanes.
+//! Connection pools: one for transactions, one for batches.
 
 use std::{
     collections::BTreeMap,
@@ -17,126 +17,131 @@ use crate::{
     postgres::batcher::{BatchFuture, Batcher},
 };
 
-/// Lanes of each kind of questions: so many callers do not wait for each other at all, as through a
-/// pool.
-const LANES: usize = 4;
+/// Concurrent statements of a batcher. Up to this number of callers never wait for each other.
+const SLOTS_PER_BATCHER: usize = 4;
 
-/// Connections of all lanes. One that gathers needs one, however many callers there are, so they
-/// rarely wait.
-pub(super) const LANE_CONNECTIONS: usize = 8;
+/// Connections that all batchers share. Batching needs one connection, however many callers there
+/// are, so slots rarely wait for one.
+pub(super) const BATCH_CONNECTIONS: usize = 8;
 
-/// A statement takes a fraction of a millisecond. One that takes longer waits for the disk or for a
-/// lock, and those who come meanwhile need not.
-const CONNECTION_WAIT: Duration = Duration::from_millis(5);
+/// Duration after which a statement counts as slow, so that another slot starts batching. A
+/// statement takes a fraction of a millisecond unless it waits for the disk or for a lock.
+const SLOW_STATEMENT_THRESHOLD: Duration = Duration::from_millis(5);
 
-/// Most rows of one statement: beyond it they do not get cheaper.
-const MAX_CONNECTIONS: usize = 64;
+/// Maximum number of keys per statement. Larger batches don't reduce the cost per row.
+const MAX_BATCH_SIZE: usize = 64;
 
-/// What part of its time a statement of a lane waits for a lock that somebody holds. Whoever needs
-/// that row waits on a connection of its own, and those behind it go on.
-const LOCK_PART: u32 = 20;
+/// The lock timeout of a batch is the statement timeout divided by this number. After it, each
+/// caller repeats its own query, so a locked row delays only the callers that need it.
+const LOCK_TIMEOUT_DIVISOR: u32 = 20;
 
-/// Plans of lanes are made once, and maybe while a table is small or its statistics are old:
-/// whatever is in it later, rows are looked up by their keys.
-const BY_KEY: &str = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; \
-    set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off;";
+/// Session settings that force index lookups in batches. Prepared plans are cached, and a plan that
+/// was made for a small table or with old statistics might otherwise scan the table.
+const FORCE_INDEX_LOOKUPS: &str = "set plan_cache_mode = force_generic_plan; \
+    set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; \
+    set enable_mergejoin = off;";
 
-/// How to reach the server.
-pub(super) struct Address {
-    pub settings: tokio_postgres::Config,
+/// The parsed `DATABASE_URL`, and the TLS connector for it.
+pub(super) struct ConnectionSettings {
+    pub config: tokio_postgres::Config,
     pub tls: tls::Connector,
 }
 
-impl Address {
-    /// Connections for stories.
-    pub fn connections(&self, connections: usize, timeout: Duration) -> Result<Pool, String> {
-        self.pool(connections, limit(timeout))
+impl ConnectionSettings {
+    /// Builds the pool for transactions.
+    pub fn build_pool(&self, connections: usize, timeout: Duration) -> Result<Pool, String> {
+        self.build(connections, timeout_settings(timeout))
     }
 
-    /// Connections for the lanes.
-    pub fn batch_connections(&self, timeout: Duration) -> Result<Pool, String> {
-        let lock_limit = (timeout / LOCK_PART).as_millis().max(1);
-        self.pool(
-            LANE_CONNECTIONS,
+    /// Builds the pool for batches.
+    pub fn build_batch_pool(&self, timeout: Duration) -> Result<Pool, String> {
+        let lock_timeout = (timeout / LOCK_TIMEOUT_DIVISOR).as_millis().max(1);
+        self.build(
+            BATCH_CONNECTIONS,
             format!(
-                "{}; set lock_timeout = {lock_limit}; {BY_KEY}",
-                limit(timeout)
+                "{}; set lock_timeout = {lock_timeout}; {FORCE_INDEX_LOOKUPS}",
+                timeout_settings(timeout)
             ),
         )
     }
 
-    /// Whose connections begin with these statements. Not startup options: PgBouncer refuses them.
-    fn pool(&self, connections: usize, session: String) -> Result<Pool, String> {
+    /// Builds a pool whose new connections run these session settings. PgBouncer rejects them as
+    /// startup options.
+    fn build(&self, connections: usize, session_settings: String) -> Result<Pool, String> {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
         };
-        let manager = Manager::from_config(self.settings.clone(), self.tls.clone(), recycling);
-        let set = Hook::async_fn(move |client: &mut ClientWrapper, _: &Metrics| {
-            let session = session.clone();
+        let manager = Manager::from_config(self.config.clone(), self.tls.clone(), recycling);
+        let configure = Hook::async_fn(move |client: &mut ClientWrapper, _: &Metrics| {
+            let session_settings = session_settings.clone();
             Box::pin(async move {
                 client
-                    .batch_execute(&session)
+                    .batch_execute(&session_settings)
                     .await
                     .map_err(HookError::Backend)
             })
         });
-        // The one that was used last comes first: its server process is warm, and few callers need
-        // few of them.
+        // LIFO: the most recently used connection has a warm server process, and a small load opens
+        // few connections.
         let pool = Pool::builder(manager)
             .max_size(connections)
             .queue_mode(QueueMode::Lifo)
-            .post_create(set);
+            .post_create(configure);
         pool.build().map_err(|_| "cannot be pooled".to_owned())
     }
 }
 
-/// A statement whose caller is gone must not go on for ever on the server, nor a transaction that
-/// the server does not see the end of, because the line was lost: it would hold its rows for as
-/// long. No story takes longer than this.
-fn limit(timeout: Duration) -> String {
-    let limit = timeout.as_millis();
-    format!("set statement_timeout = {limit}; set idle_in_transaction_session_timeout = {limit}")
+/// Returns session settings that limit statements and idle transactions.
+///
+/// A statement of a disconnected caller must not run forever. If the network connection is lost
+/// during a transaction, the server must roll it back and release its locks. No transaction of this
+/// program takes longer than the timeout.
+fn timeout_settings(timeout: Duration) -> String {
+    let timeout = timeout.as_millis();
+    format!(
+        "set statement_timeout = {timeout}; set idle_in_transaction_session_timeout = {timeout}"
+    )
 }
 
-/// Connections in use and open.
-pub(super) fn count(pool: &Pool) -> (usize, usize) {
+/// Returns the numbers of connections in use and of open connections.
+pub(super) fn count_connections(pool: &Pool) -> (usize, usize) {
     let status = pool.status();
     (status.size - status.available.min(status.size), status.size)
 }
 
-/// Gathers questions for this statement: on lanes, and apart from them over connections of stories.
-pub(super) fn batcher<K, Q, A, F>(
-    batch_connections: &Pool,
-    connections: &Pool,
-    statement: impl Fn(Connection, BTreeMap<K, Q>) -> F + Copy + Send + Sync + 'static,
-) -> Batcher<K, Q, A>
+/// Builds a batcher that runs batches on `batch_pool`, and single-key fallbacks on `pool`.
+pub(super) fn build_batcher<K, I, R, F>(
+    batch_pool: &Pool,
+    pool: &Pool,
+    statement: impl Fn(Connection, BTreeMap<K, I>) -> F + Copy + Send + Sync + 'static,
+) -> Batcher<K, I, R>
 where
     K: Ord + Copy + Send + 'static,
-    Q: Clone + Send + 'static,
-    A: Clone + Send + 'static,
-    F: Future<Output = Result<BTreeMap<K, A>, Error>> + Send,
+    I: Clone + Send + 'static,
+    R: Clone + Send + 'static,
+    F: Future<Output = Result<BTreeMap<K, R>, Error>> + Send,
 {
     Batcher::new(
-        LANES,
-        MAX_CONNECTIONS,
-        CONNECTION_WAIT,
-        over(batch_connections, statement),
-        over(connections, statement),
+        SLOTS_PER_BATCHER,
+        MAX_BATCH_SIZE,
+        SLOW_STATEMENT_THRESHOLD,
+        run_on(batch_pool, statement),
+        run_on(pool, statement),
     )
 }
 
-fn over<K, Q, A, F>(
+fn run_on<K, I, R, F>(
     pool: &Pool,
-    statement: impl Fn(Connection, BTreeMap<K, Q>) -> F + Copy + Send + Sync + 'static,
-) -> impl Fn(BTreeMap<K, Q>, Instant) -> BatchFuture<K, A> + Send + Sync + 'static
+    statement: impl Fn(Connection, BTreeMap<K, I>) -> F + Copy + Send + Sync + 'static,
+) -> impl Fn(BTreeMap<K, I>, Instant) -> BatchFuture<K, R> + Send + Sync + 'static
 where
     K: Send + 'static,
-    Q: Send + 'static,
-    F: Future<Output = Result<BTreeMap<K, A>, Error>> + Send,
+    I: Send + 'static,
+    F: Future<Output = Result<BTreeMap<K, R>, Error>> + Send,
 {
     let pool = pool.clone();
-    move |questions, deadline| {
+    move |inputs, deadline| {
         let pool = pool.clone();
-        async move { statement(Connection::take(&pool, deadline).await?, questions).await }.boxed()
+        async move { statement(Connection::acquire(&pool, deadline).await?, inputs).await }.boxed()
     }
 }

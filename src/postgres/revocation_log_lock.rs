@@ -1,5 +1,4 @@
-//! What the record keeps about leases: the longest one ever, and who builds the revocation log
-//! anew.
+//! The lock of the rebuilder of the revocation log, and the maximum lease length.
 
 use std::time::{Duration, Instant};
 
@@ -8,29 +7,30 @@ use crate::{
     postgres::{Connection, Postgres},
 };
 
-const RAISE: &str = include_str!("../../sql/queries/update_max_lease.sql");
-const KEEP_LOCK: &str = include_str!("../../sql/queries/set_log_lock_timeout.sql");
-const TRY_LOCK: &str = include_str!("../../sql/queries/try_log_lock.sql");
+const UPDATE_MAX_LEASE: &str = include_str!("../../sql/queries/update_max_lease.sql");
+const SET_LOG_LOCK_TIMEOUT: &str = include_str!("../../sql/queries/set_log_lock_timeout.sql");
+const TRY_LOG_LOCK: &str = include_str!("../../sql/queries/try_log_lock.sql");
 
-/// An arbitrary number that stands for "building Latchkey's log" among the advisory locks of the
-/// database.
-const LOCK: i64 = 0x4c41_5443_484c_4f47;
+/// ID of the advisory lock of the rebuilder (ASCII "LATCHLOG").
+const REBUILD_LOCK_ID: i64 = 0x4c41_5443_484c_4f47;
 
-/// The right to build the log, which no other replica has meanwhile. It ends with this value, and
-/// some seconds after its process was last heard of.
+/// The exclusive right to rebuild the revocation log.
+///
+/// Dropping the value releases the lock. If the process hangs, PostgreSQL releases the lock ten
+/// seconds after the last statement.
 pub struct RebuildLock {
     db: Connection,
     timeout: Duration,
 }
 
 impl RebuildLock {
-    /// Keeps it for some seconds more.
+    /// Resets the idle timeout, after which PostgreSQL would release the lock.
     pub async fn keep(&mut self) -> Result<(), Error> {
         self.db.deadline = Instant::now() + self.timeout;
-        self.db.batch("select 1").await
+        self.db.batch_execute("select 1").await
     }
 
-    /// Gives it up.
+    /// Releases the lock.
     pub async fn end(mut self) -> Result<(), Error> {
         self.db.deadline = Instant::now() + self.timeout;
         self.db.roll_back().await
@@ -38,16 +38,16 @@ impl RebuildLock {
 }
 
 impl Postgres {
-    /// The right to build the log; nothing where somebody else has it.
+    /// Acquires the lock of the rebuilder; `None` if another replica holds it.
     pub async fn lock_log(&self) -> Result<Option<RebuildLock>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let row = db.first(TRY_LOCK, &[&LOCK]).await?;
+        let row = db.query_first(TRY_LOG_LOCK, &[&REBUILD_LOCK_ID]).await?;
         if row
             .ok_or_else(|| Error::internal("a lock returned no row"))?
             .try_get(0)?
         {
-            db.batch(KEEP_LOCK).await?;
+            db.batch_execute(SET_LOG_LOCK_TIMEOUT).await?;
             return Ok(Some(RebuildLock {
                 db,
                 timeout: self.timeout,
@@ -57,17 +57,21 @@ impl Postgres {
         Ok(None)
     }
 
-    /// Says that a lease of this length is about to come into force; the longest one that may be
-    /// out there already.
+    /// Raises the stored maximum lease length, before a lease of this length takes effect. Returns
+    /// the previous maximum, or zero: no lease that is still valid is longer.
     pub async fn update_max_lease(&self, lease: Duration) -> Result<Duration, Error> {
         let lease = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
-        let row = self.connection().await?.first(RAISE, &[&lease]).await?;
-        let before: Option<i64> = row
+        let row = self
+            .connection()
+            .await?
+            .query_first(UPDATE_MAX_LEASE, &[&lease])
+            .await?;
+        let previous: Option<i64> = row
             .ok_or_else(|| Error::internal("the table of settings is empty"))?
             .try_get(0)?;
         Ok(Duration::from_millis(
-            before
-                .and_then(|before| u64::try_from(before).ok())
+            previous
+                .and_then(|previous| u64::try_from(previous).ok())
                 .unwrap_or(0),
         ))
     }

@@ -1,41 +1,42 @@
-//! What was taken back, until every token that it concerns is dead.
+//! Revocations, which are kept until all tokens that they concern have expired.
 
+use crate::{error::Error, postgres::stored_user::read_user};
 use latchkey_domain::{
     audit::AuditEvent,
-    revocation::{ENTRY_SECONDS, Reason, Revocation, RevocationBatch, TOKEN_MARGIN_SECONDS},
+    revocation::{
+        ENTRY_SECONDS, Revocation, RevocationBatch, RevocationReason, TOKEN_MARGIN_SECONDS,
+    },
 };
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{Connection, Postgres, StoredUser, audit};
-use crate::{error::Error, postgres::users};
 
-const INSERT: &str = include_str!("../../sql/queries/insert_revocations.sql");
-const IS_REVOKED: &str = include_str!("../../sql/queries/is_token_revoked.sql");
-const LIST: &str = include_str!("../../sql/queries/list_revocations.sql");
-const FIND_DELETION: &str = include_str!("../../sql/queries/find_user_deletion.sql");
-const LIST_CHANGED: &str = include_str!("../../sql/queries/list_changed_identities.sql");
+const INSERT_REVOCATIONS: &str = include_str!("../../sql/queries/insert_revocations.sql");
+const IS_TOKEN_REVOKED: &str = include_str!("../../sql/queries/is_token_revoked.sql");
+const LIST_REVOCATIONS: &str = include_str!("../../sql/queries/list_revocations.sql");
+const FIND_USER_DELETION: &str = include_str!("../../sql/queries/find_user_deletion.sql");
+const LIST_CHANGED_IDENTITIES: &str = include_str!("../../sql/queries/list_changed_identities.sql");
 const READ_CLOCK: &str = include_str!("../../sql/queries/read_clock.sql");
 
-/// Rows of one page.
-const PAGE: i64 = 1_000;
+/// Number of rows per page.
+const PAGE_SIZE: i64 = 1_000;
 
-/// A row: one thing that was taken back, and when.
+/// A row of `revocations`.
 #[derive(Debug, Clone)]
 pub struct StoredRevocation {
-    /// Whose account it was of; a client or a key is nobody's.
+    /// The affected user; `None` for an OAuth client or a signing key.
     pub sub: Option<Uuid>,
-    /// Why.
-    pub reason: Reason,
-    /// What.
+    pub reason: RevocationReason,
     pub entry: Revocation,
+    /// The pagination key: `revoked_at`, `kind`, and `subject_id`.
     position: (OffsetDateTime, String, String),
 }
 
 impl StoredRevocation {
-    /// It as something that ended.
-    pub fn ending(&self) -> RevocationBatch {
+    /// Returns a batch that contains only this revocation.
+    pub fn to_batch(&self) -> RevocationBatch {
         RevocationBatch {
             sub: self.sub,
             reason: self.reason,
@@ -44,31 +45,32 @@ impl StoredRevocation {
     }
 }
 
-/// Records what a transaction takes back. Nothing counts as revoked before this is committed.
-pub(super) async fn record(db: &mut Connection, ending: &RevocationBatch) -> Result<(), Error> {
-    if ending.entries.is_empty() {
+/// Inserts the revocations of a transaction. They take effect when the transaction commits.
+pub(super) async fn insert(db: &mut Connection, batch: &RevocationBatch) -> Result<(), Error> {
+    if batch.entries.is_empty() {
         return Ok(());
     }
-    // In one order, so that two of these never wait for each other.
-    let mut entries: Vec<_> = ending.entries.iter().map(columns).collect();
+    // The order is the same in all transactions, to avoid deadlocks.
+    let mut entries: Vec<_> = batch.entries.iter().map(columns).collect();
     entries.sort_unstable_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
     let kinds: Vec<&str> = entries.iter().map(|entry| entry.0).collect();
     let subjects: Vec<&str> = entries.iter().map(|entry| entry.1.as_str()).collect();
-    let below: Vec<Option<i64>> = entries.iter().map(|entry| entry.2).collect();
-    let ends: Vec<Option<f64>> = entries.iter().map(|entry| entry.3).collect();
+    let min_generations: Vec<Option<i64>> = entries.iter().map(|entry| entry.2).collect();
+    let expiries: Vec<Option<f64>> = entries.iter().map(|entry| entry.3).collect();
     let params: super::Params = &[
-        &ending.sub,
-        &ending.reason.as_str(),
+        &batch.sub,
+        &batch.reason.as_str(),
         &(ENTRY_SECONDS as f64),
         &kinds,
         &subjects,
-        &below,
-        &ends,
+        &min_generations,
+        &expiries,
     ];
-    db.change(INSERT, params).await.map(drop)
+    db.execute(INSERT_REVOCATIONS, params).await.map(drop)
 }
 
-/// Kind, subject, generation, and the end where the entry itself says it.
+/// Returns the kind, the subject, the minimum generation, and the expiry (s since the Unix epoch)
+/// if the entry contains one.
 fn columns(entry: &Revocation) -> (&'static str, String, Option<i64>, Option<f64>) {
     match entry {
         Revocation::Session { sid } => (entry.kind(), sid.to_string(), None, None),
@@ -87,86 +89,95 @@ fn columns(entry: &Revocation) -> (&'static str, String, Option<i64>, Option<f64
 }
 
 impl Postgres {
-    /// The record's clock.
+    /// Returns the time of PostgreSQL's clock.
     pub async fn read_clock(&self) -> Result<OffsetDateTime, Error> {
-        let row = self.connection().await?.first(READ_CLOCK, &[]).await?;
+        let row = self
+            .connection()
+            .await?
+            .query_first(READ_CLOCK, &[])
+            .await?;
         Ok(row
             .ok_or_else(|| Error::internal("the clock of PostgreSQL returned no time"))?
             .try_get(0)?)
     }
 
-    /// Takes a single access token back, and records the event. One that was taken back before is
-    /// no event.
+    /// Revokes a single access token, with an audit event. A repeated revocation changes nothing
+    /// and creates no event.
     pub async fn revoke_token(
         &self,
         jti: Uuid,
-        ending: &RevocationBatch,
+        batch: &RevocationBatch,
         event: &AuditEvent,
     ) -> Result<(), Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        if db.first(IS_REVOKED, &[&jti.to_string()]).await?.is_none() {
-            record(&mut db, ending).await?;
+        if db
+            .query_first(IS_TOKEN_REVOKED, &[&jti.to_string()])
+            .await?
+            .is_none()
+        {
+            insert(&mut db, batch).await?;
             audit::insert(&mut db, event).await?;
         }
         db.commit().await
     }
 
-    /// A page of what was taken back after a moment, or after a row; an empty one is the last.
+    /// Lists a page of revocations after the row `last`, or after the time `since` if `last` is
+    /// `None`. An empty page is the last.
     pub async fn list_revocations(
         &self,
-        moment: OffsetDateTime,
+        since: OffsetDateTime,
         last: Option<&StoredRevocation>,
     ) -> Result<Vec<StoredRevocation>, Error> {
-        let first = (moment, String::new(), String::new());
-        let (at, kind, subject) = last.map_or(&first, |row| &row.position);
+        let start = (since, String::new(), String::new());
+        let (at, kind, subject) = last.map_or(&start, |row| &row.position);
         let rows = self
             .connection()
             .await?
-            .all(LIST, &[at, kind, subject, &PAGE])
+            .query(LIST_REVOCATIONS, &[at, kind, subject, &PAGE_SIZE])
             .await?;
-        rows.iter().map(read).collect()
+        rows.iter().map(read_revocation).collect()
     }
 
-    /// What ended with this account, if it was deleted a while ago.
+    /// Returns the revocation of a recently deleted user.
     pub async fn find_user_deletion(&self, user: Uuid) -> Result<Option<RevocationBatch>, Error> {
-        let reason = Reason::AccountDeleted;
+        let reason = RevocationReason::UserDeleted;
         let row = self
             .connection()
             .await?
-            .first(FIND_DELETION, &[&user.to_string(), &reason.as_str()])
+            .query_first(FIND_USER_DELETION, &[&user.to_string(), &reason.as_str()])
             .await?;
-        let below: Option<i64> = row.map(|row| row.try_get(0)).transpose()?;
-        Ok(below.map(|below| RevocationBatch::of_user(user, below, reason)))
+        let min_generation: Option<i64> = row.map(|row| row.try_get(0)).transpose()?;
+        Ok(min_generation.map(|generation| RevocationBatch::of_user(user, generation, reason)))
     }
 
-    /// A page of those whose identity changed after a moment, or after that of a user; an empty one
-    /// is the last.
+    /// Lists a page of users whose identity changed after a position: the time of a change, and the
+    /// ID of the user. An empty page is the last.
     pub async fn list_changed_identities(
         &self,
-        (moment, id): (OffsetDateTime, Uuid),
+        (since, last_user): (OffsetDateTime, Uuid),
     ) -> Result<Vec<(OffsetDateTime, StoredUser)>, Error> {
         let rows = self
             .connection()
             .await?
-            .all(LIST_CHANGED, &[&moment, &id, &PAGE])
+            .query(LIST_CHANGED_IDENTITIES, &[&since, &last_user, &PAGE_SIZE])
             .await?;
         rows.iter()
-            .map(|row| Ok((row.try_get("identity_changed_at")?, users::read(row)?)))
+            .map(|row| Ok((row.try_get("identity_changed_at")?, read_user(row)?)))
             .collect()
     }
 }
 
-fn read(row: &Row) -> Result<StoredRevocation, Error> {
-    let unknown = || Error::internal("an unknown kind of revocation is stored");
+fn read_revocation(row: &Row) -> Result<StoredRevocation, Error> {
+    let unknown_kind = || Error::internal("an unknown kind of revocation is stored");
     let (kind, subject, reason): (String, String, &str) = (
         row.try_get("kind")?,
         row.try_get("subject_id")?,
         row.try_get("reason")?,
     );
-    let id = || subject.parse::<Uuid>().map_err(|_| unknown());
-    let ends_at: i64 = row.try_get("expires_at")?;
-    let exp = u64::try_from(ends_at)
+    let id = || subject.parse::<Uuid>().map_err(|_| unknown_kind());
+    let expires_at: i64 = row.try_get("expires_at")?;
+    let exp = u64::try_from(expires_at)
         .unwrap_or(0)
         .saturating_sub(TOKEN_MARGIN_SECONDS);
     let entry = match kind.as_str() {
@@ -179,17 +190,17 @@ fn read(row: &Row) -> Result<StoredRevocation, Error> {
             id: id()?,
             below: row.try_get("min_generation")?,
         },
-        // Also of a personal token: the row says until when it matters.
+        // Personal access tokens share this kind, and the expiry comes from the row.
         "token" => Revocation::Token { jti: id()?, exp },
         "key" => Revocation::Key {
-            kid: subject.parse().map_err(|_| unknown())?,
+            kid: subject.parse().map_err(|_| unknown_kind())?,
         },
-        _other => return Err(unknown()),
+        _other => return Err(unknown_kind()),
     };
     Ok(StoredRevocation {
         sub: row.try_get("user_id")?,
-        // A newer replica may know more reasons; what it took back is taken back all the same.
-        reason: Reason::from_name(reason).unwrap_or(Reason::Revoked),
+        // A newer replica can store reasons that this version lacks. The revocation still applies.
+        reason: RevocationReason::from_name(reason).unwrap_or(RevocationReason::Revoked),
         entry,
         position: (row.try_get("revoked_at")?, kind, subject),
     })

@@ -1,180 +1,175 @@
-//! Sessions.
+//! Sessions: creation, lookup, locking, and activity.
 
 mod revoke;
 
+use crate::{error::Error, postgres::stored_user::read_user};
 use latchkey_domain::{
     audit::AuditEvent,
     page::Page,
     session::{BROWSER_CLIENT, Session},
 };
-pub(super) use revoke::{end_all, end_others};
+pub(super) use revoke::{revoke_all, revoke_others};
 use time::OffsetDateTime;
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use super::{Connection, Credentials, Postgres, StoredUser, audit};
-use crate::{error::Error, postgres::users};
 
-const OPEN: &str = include_str!("../../sql/queries/create_session.sql");
-const HAS: &str = include_str!("../../sql/queries/has_session.sql");
-const FIND_SCOPE: &str = include_str!("../../sql/queries/find_session_scope.sql");
-const LIST: &str = include_str!("../../sql/queries/list_sessions.sql");
-const HOLD_USER: &str = include_str!("../../sql/queries/lock_user.sql");
-const HOLD_SESSION: &str = include_str!("../../sql/queries/lock_session.sql");
-const RECORD_REFRESHES: &str = include_str!("../../sql/queries/save_session_activity.sql");
+const CREATE_SESSION: &str = include_str!("../../sql/queries/create_session.sql");
+const HAS_SESSION: &str = include_str!("../../sql/queries/has_session.sql");
+const FIND_SESSION_SCOPE: &str = include_str!("../../sql/queries/find_session_scope.sql");
+const LIST_SESSIONS: &str = include_str!("../../sql/queries/list_sessions.sql");
+const LOCK_USER: &str = include_str!("../../sql/queries/lock_user.sql");
+const LOCK_SESSION: &str = include_str!("../../sql/queries/lock_session.sql");
+const SAVE_SESSION_ACTIVITY: &str = include_str!("../../sql/queries/save_session_activity.sql");
 
-/// A session that is about to be.
+/// A session to insert.
 pub struct NewSession<'a> {
-    /// The session.
     pub session: &'a Session,
-    /// Where the sign-in came from, for the list of devices.
+    /// The IP address of the sign-in, for the list of sessions.
     pub address: &'a str,
-    /// What signed in, in its own words.
+    /// The `User-Agent` of the sign-in.
     pub agent: Option<&'a str>,
-    /// How many live sessions a user may have.
+    /// The maximum number of active sessions per user.
     pub most: i64,
 }
 
-/// A sign-in that was done.
+/// The result of creating a session.
 #[derive(Debug, Clone, Copy)]
-pub struct Opened {
-    /// Whether the user may have more live sessions now than allowed.
+pub struct CreatedSession {
+    /// Whether the user might now have more active sessions than the maximum.
     pub crowded: bool,
 }
 
-/// A live session, as its user sees it.
+/// An active session, for the list of a user.
 #[derive(Debug, Clone)]
 pub struct SessionRow {
-    /// The session.
     pub sid: Uuid,
-    /// When it began.
     pub created_at: OffsetDateTime,
-    /// When it was last refreshed.
+    /// The time of the last refresh.
     pub refreshed_at: OffsetDateTime,
-    /// When it ends if nobody uses it; at the latest its absolute end.
+    /// The time at which the session expires if it isn't used until then.
     pub live_until: OffsetDateTime,
-    /// Where it was last seen.
+    /// The IP address of the last use.
     pub address: Option<String>,
-    /// What began it, in its own words.
+    /// The `User-Agent` of the sign-in.
     pub agent: Option<String>,
 }
 
-/// How long sessions live without being used, in seconds.
+/// Idle timeouts of sessions, in seconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Idle {
-    /// Those with a refresh token.
+    /// For sessions with a refresh token.
     pub tokens: u64,
-    /// Those with a cookie.
+    /// For sessions with a cookie.
     pub browser: u64,
 }
 
-/// A session as it was last seen.
+/// The last use of a session.
 #[derive(Debug, Clone)]
 pub struct SessionActivity {
-    /// Whose it is.
     pub sub: Uuid,
-    /// The session.
     pub sid: Uuid,
-    /// How often it was refreshed.
+    /// The rotation counter.
     pub counter: u64,
-    /// When it was last refreshed.
+    /// The time of the last refresh.
     pub at: OffsetDateTime,
-    /// From where.
+    /// The IP address of the last refresh.
     pub address: String,
 }
 
-/// A session's row, and its user's, held until Redis has taken the session in. Dropped without
-/// [`LockedSession::release`], its connection is closed.
+/// The rows of a session and its user, locked while Redis restores the session.
+///
+/// Dropping the value without [`LockedSession::release`] closes the connection.
 pub struct LockedSession {
     db: Connection,
-    /// The user.
     pub user: StoredUser,
-    /// The session.
     pub session: Session,
-    /// How often it was refreshed, at most a second late.
+    /// The rotation counter, which is stored up to a second late.
     pub counter: u64,
-    /// When it was last refreshed.
+    /// The time of the last refresh.
     pub refreshed_at: OffsetDateTime,
-    /// Whether it has ended.
+    /// Whether the session was revoked.
     pub ended: bool,
 }
 
 impl LockedSession {
-    /// Lets others write the rows again.
+    /// Releases the locks.
     pub async fn release(mut self) -> Result<(), Error> {
         self.db.roll_back().await
     }
 }
 
-/// Signs in, and records the event, if the user's password, generation and standing are still those
-/// that were checked.
-pub(super) async fn open(
+/// Inserts a session with its audit event. Returns `None` if the user was changed since
+/// `credentials` were verified: another password or generation, or disabled.
+pub(super) async fn insert(
     db: &mut Connection,
-    known: &Credentials,
+    credentials: &Credentials,
     new: &NewSession<'_>,
     event: &AuditEvent,
-) -> Result<Option<Opened>, Error> {
-    let (session, entry) = (new.session, audit::Entry::new(event));
-    let (created_at, ends_at) = (moment(session.auth_time)?, moment(session.ends_at)?);
+) -> Result<Option<CreatedSession>, Error> {
+    let (session, audit_event) = (new.session, audit::NewAuditEvent::new(event));
+    let created_at = to_time(session.auth_time)?;
+    let expires_at = to_time(session.ends_at)?;
     let params: [&(dyn ToSql + Sync); 10] = [
-        &known.user.account.id,
-        &known.password_hash,
-        &known.user.generation,
+        &credentials.user.account.id,
+        &credentials.password_hash,
+        &credentials.user.generation,
         &session.sid,
         &session.client_id,
         &session.scope,
         &created_at,
-        &ends_at,
+        &expires_at,
         &new.address,
         &new.agent,
     ];
     let params: Vec<_> = params
         .into_iter()
-        .chain(entry.params())
+        .chain(audit_event.params())
         .chain([&new.most as _])
         .collect();
-    let Some(row) = db.first(OPEN, &params).await? else {
+    let Some(row) = db.query_first(CREATE_SESSION, &params).await? else {
         return Ok(None);
     };
-    db.audited(event);
-    Ok(Some(Opened {
+    db.log_after_commit(event);
+    Ok(Some(CreatedSession {
         crowded: row.try_get("might_exceed_limit")?,
     }))
 }
 
 impl Postgres {
-    /// Signs in, if the user's password, generation and standing are still those that were checked;
-    /// nothing if not.
+    /// Creates a session with its audit event. Returns `None` if the user was changed since
+    /// `credentials` were verified: another password or generation, or disabled.
     pub async fn create_session(
         &self,
-        known: &Credentials,
+        credentials: &Credentials,
         session: &NewSession<'_>,
         event: &AuditEvent,
-    ) -> Result<Option<Opened>, Error> {
-        open(&mut self.connection().await?, known, session, event).await
+    ) -> Result<Option<CreatedSession>, Error> {
+        insert(&mut self.connection().await?, credentials, session, event).await
     }
 
-    /// Whether this user has, or had, this session.
+    /// Whether the session belongs to the user. The session can be expired or revoked.
     pub async fn has_session(&self, user: Uuid, sid: Uuid) -> Result<bool, Error> {
         Ok(self
             .connection()
             .await?
-            .first(HAS, &[&user, &sid])
+            .query_first(HAS_SESSION, &[&user, &sid])
             .await?
             .is_some())
     }
 
-    /// What the tokens of a session may be used for.
+    /// Returns the scope of a session.
     pub async fn session_scope(&self, user: Uuid, sid: Uuid) -> Result<Option<String>, Error> {
         let row = self
             .connection()
             .await?
-            .first(FIND_SCOPE, &[&user, &sid])
+            .query_first(FIND_SESSION_SCOPE, &[&user, &sid])
             .await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
 
-    /// A page of the live sessions of this user, and one more if there is a next page.
+    /// Lists a page of the active sessions of a user, and one more if there is a next page.
     pub async fn list_sessions(
         &self,
         user: Uuid,
@@ -196,64 +191,71 @@ impl Postgres {
         ];
         self.connection()
             .await?
-            .all(LIST, params)
+            .query(LIST_SESSIONS, params)
             .await?
             .iter()
-            .map(read)
+            .map(read_session)
             .collect()
     }
 
-    /// Holds a session and its user, the user first; nothing if one of them is not there.
+    /// Locks the rows of a user and a session, in this order; `None` if one of them doesn't exist.
     pub async fn lock_session(&self, sub: Uuid, sid: Uuid) -> Result<Option<LockedSession>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let user = db.first(HOLD_USER, &[&sub]).await?;
-        let session = db.first(HOLD_SESSION, &[&sub, &sid]).await?;
+        let user = db.query_first(LOCK_USER, &[&sub]).await?;
+        let session = db.query_first(LOCK_SESSION, &[&sub, &sid]).await?;
         let (Some(user), Some(session)) = (user, session) else {
             db.roll_back().await?;
             return Ok(None);
         };
-        let user = users::read(&user)?;
-        read_held(db, user, sid, &session).map(Some)
+        let user = read_user(&user)?;
+        read_locked_session(db, user, sid, &session).map(Some)
     }
 
-    /// Records what was seen of sessions. Returns the ids of those that are live in the record.
+    /// Stores the last uses of sessions, and returns the IDs of the active sessions among them.
     pub async fn save_session_activity(
         &self,
-        seen: &[SessionActivity],
+        activities: &[SessionActivity],
     ) -> Result<Vec<Uuid>, Error> {
-        let sids: Vec<Uuid> = seen.iter().map(|seen| seen.sid).collect();
-        let counters: Vec<i64> = seen
+        let sids: Vec<Uuid> = activities.iter().map(|activity| activity.sid).collect();
+        let counters: Vec<i64> = activities
             .iter()
-            .map(|seen| i64::try_from(seen.counter).map_err(Error::internal))
+            .map(|activity| i64::try_from(activity.counter).map_err(Error::internal))
             .collect::<Result<_, _>>()?;
-        let moments: Vec<OffsetDateTime> = seen.iter().map(|seen| seen.at).collect();
-        let addresses: Vec<&str> = seen.iter().map(|seen| seen.address.as_str()).collect();
-        ids(self
-            .connection()
-            .await?
-            .all(RECORD_REFRESHES, &[&sids, &counters, &moments, &addresses])
-            .await?)
+        let times: Vec<OffsetDateTime> = activities.iter().map(|activity| activity.at).collect();
+        let addresses: Vec<&str> = activities
+            .iter()
+            .map(|activity| activity.address.as_str())
+            .collect();
+        read_ids(
+            self.connection()
+                .await?
+                .query(
+                    SAVE_SESSION_ACTIVITY,
+                    &[&sids, &counters, &times, &addresses],
+                )
+                .await?,
+        )
     }
 }
 
-fn ids(rows: Vec<Row>) -> Result<Vec<Uuid>, Error> {
+fn read_ids(rows: Vec<Row>) -> Result<Vec<Uuid>, Error> {
     Ok(rows
         .iter()
         .map(|row| row.try_get(0))
         .collect::<Result<_, _>>()?)
 }
 
-fn moment(seconds: u64) -> Result<OffsetDateTime, Error> {
-    let seconds = i64::try_from(seconds).map_err(Error::internal)?;
-    OffsetDateTime::from_unix_timestamp(seconds).map_err(Error::internal)
+fn to_time(unix_seconds: u64) -> Result<OffsetDateTime, Error> {
+    let unix_seconds = i64::try_from(unix_seconds).map_err(Error::internal)?;
+    OffsetDateTime::from_unix_timestamp(unix_seconds).map_err(Error::internal)
 }
 
-fn seconds(moment: OffsetDateTime) -> u64 {
-    u64::try_from(moment.unix_timestamp()).unwrap_or(0)
+fn to_unix_seconds(time: OffsetDateTime) -> u64 {
+    u64::try_from(time.unix_timestamp()).unwrap_or(0)
 }
 
-fn read(row: &Row) -> Result<SessionRow, Error> {
+fn read_session(row: &Row) -> Result<SessionRow, Error> {
     Ok(SessionRow {
         sid: row.try_get("id")?,
         created_at: row.try_get("created_at")?,
@@ -264,7 +266,7 @@ fn read(row: &Row) -> Result<SessionRow, Error> {
     })
 }
 
-fn read_held(
+fn read_locked_session(
     db: Connection,
     user: StoredUser,
     sid: Uuid,
@@ -277,8 +279,8 @@ fn read_held(
         generation: row.try_get("generation")?,
         client_id: row.try_get("client_id")?,
         scope: row.try_get("scope")?,
-        auth_time: seconds(row.try_get("created_at")?),
-        ends_at: seconds(row.try_get("expires_at")?),
+        auth_time: to_unix_seconds(row.try_get("created_at")?),
+        ends_at: to_unix_seconds(row.try_get("expires_at")?),
     };
     let (refreshed_at, ended) = (row.try_get("last_used_at")?, row.try_get("is_revoked")?);
     Ok(LockedSession {

@@ -1,91 +1,91 @@
-//! Signing keys, and what all replicas must agree on.
+//! Signing keys, and the issuer that all replicas share.
 
 use latchkey_domain::{
     access_token::Kid,
     audit::{Actor, AuditEvent, EventKind},
     key_schedule::{self, KeyState, ScheduledKey},
-    revocation::{Reason, RevocationBatch},
+    revocation::{RevocationBatch, RevocationReason},
 };
 use tokio_postgres::Row;
 
 use super::{Connection, Postgres, audit, revocations};
 use crate::error::Error;
 
-const LIST: &str = include_str!("../../sql/queries/list_signing_keys.sql");
-const LOCK: &str = include_str!("../../sql/queries/lock_signing_keys.sql");
-const INSERT: &str = include_str!("../../sql/queries/insert_signing_key.sql");
-const REVOKE: &str = include_str!("../../sql/queries/revoke_signing_key.sql");
-const HASTEN: &str = include_str!("../../sql/queries/activate_signing_key.sql");
-const RESEAL: &str = include_str!("../../sql/queries/reseal_signing_key.sql");
-const DELETE: &str = include_str!("../../sql/queries/delete_expired_signing_keys.sql");
+const LIST_SIGNING_KEYS: &str = include_str!("../../sql/queries/list_signing_keys.sql");
+const LOCK_SIGNING_KEYS: &str = include_str!("../../sql/queries/lock_signing_keys.sql");
+const INSERT_SIGNING_KEY: &str = include_str!("../../sql/queries/insert_signing_key.sql");
+const REVOKE_SIGNING_KEY: &str = include_str!("../../sql/queries/revoke_signing_key.sql");
+const ACTIVATE_SIGNING_KEY: &str = include_str!("../../sql/queries/activate_signing_key.sql");
+const RESEAL_SIGNING_KEY: &str = include_str!("../../sql/queries/reseal_signing_key.sql");
+const DELETE_EXPIRED_SIGNING_KEYS: &str =
+    include_str!("../../sql/queries/delete_expired_signing_keys.sql");
 const AGREE_ON_ISSUER: &str = include_str!("../../sql/queries/agree_on_issuer.sql");
 
-/// A signing key as it rests in the record.
+/// A signing key whose private key is encrypted. It has no `Debug`.
 pub struct SealedKey {
-    /// Its id.
     pub kid: Kid,
-    /// The public half.
     pub public: Vec<u8>,
-    /// The private half, sealed.
+    /// The private key, encrypted under the master secret.
     pub sealed: Vec<u8>,
 }
 
-/// A signing key that is in the record.
+/// A row of `signing_keys`.
 pub struct StoredKey {
-    /// What its life follows from.
+    /// The times from which the state of the key follows.
     pub life: ScheduledKey,
-    /// The key.
     pub key: SealedKey,
 }
 
-/// What became of a key that was to be taken back.
+/// The result of revoking a signing key.
 pub struct RevokedKey {
-    /// Everything that it signed.
-    pub ending: RevocationBatch,
-    /// The key that signs from now on, where this one did.
+    /// The revocation of all tokens that the key signed.
+    pub batch: RevocationBatch,
+    /// The key that replaces it; `None` if the revoked key was not the current one.
     pub successor: Option<Kid>,
 }
 
-/// All keys, and when they were read by the record's clock (ms since the epoch).
-struct Listed {
+/// All keys, and the time of PostgreSQL's clock when they were read (ms since the Unix epoch).
+struct KeyList {
     keys: Vec<StoredKey>,
     now: u64,
 }
 
-impl Listed {
-    fn lives(&self) -> Vec<ScheduledKey> {
+impl KeyList {
+    fn schedules(&self) -> Vec<ScheduledKey> {
         self.keys.iter().map(|stored| stored.life).collect()
     }
 }
 
 impl Postgres {
-    /// All signing keys.
     pub async fn list_signing_keys(&self) -> Result<Vec<StoredKey>, Error> {
-        Ok(list(&mut self.connection().await?).await?.keys)
+        Ok(list_keys(&mut self.connection().await?).await?.keys)
     }
 
-    /// All signing keys. When there is none, `first` makes one, which signs at once; replicas that
-    /// start together agree on the same, because the table is locked meanwhile.
+    /// Lists all signing keys. If there is none, it inserts the key that `create` returns, which
+    /// signs immediately.
+    ///
+    /// The table is locked during the insert, so replicas that start together use the same key.
     pub async fn list_or_create_signing_keys(
         &self,
-        first: impl FnOnce() -> Result<SealedKey, Error>,
+        create: impl FnOnce() -> Result<SealedKey, Error>,
     ) -> Result<Vec<StoredKey>, Error> {
         let mut db = self.connection().await?;
-        let listed = list(&mut db).await?;
-        if !listed.keys.is_empty() {
-            return Ok(listed.keys);
+        let list = list_keys(&mut db).await?;
+        if !list.keys.is_empty() {
+            return Ok(list.keys);
         }
-        let listed = lock(&mut db).await?;
-        if listed.keys.is_empty() {
-            insert(&mut db, &first()?, 0).await?;
+        let list = lock_keys(&mut db).await?;
+        if list.keys.is_empty() {
+            insert_key(&mut db, &create()?, 0).await?;
         }
         db.commit().await?;
-        Ok(list(&mut db).await?.keys)
+        Ok(list_keys(&mut db).await?.keys)
     }
 
-    /// Adds a key that signs in as many milliseconds as `delay` says, by all keys and the record's
-    /// clock; nothing is done where it says nothing. From when on the key signs, in ms since the
-    /// epoch.
+    /// Inserts a key, and returns the time from which it signs (ms since the Unix epoch).
+    ///
+    /// `delay` receives all keys and the time of PostgreSQL's clock, and returns the delay in
+    /// milliseconds before the key signs. If it returns `None`, no key is inserted.
     pub async fn add_signing_key(
         &self,
         key: &SealedKey,
@@ -93,12 +93,12 @@ impl Postgres {
         delay: impl FnOnce(&[ScheduledKey], u64) -> Option<u64>,
     ) -> Result<Option<u64>, Error> {
         let mut db = self.connection().await?;
-        let listed = lock(&mut db).await?;
-        let Some(delay) = delay(&listed.lives(), listed.now) else {
+        let list = lock_keys(&mut db).await?;
+        let Some(delay) = delay(&list.schedules(), list.now) else {
             db.roll_back().await?;
             return Ok(None);
         };
-        let signs_from = insert(&mut db, key, delay).await?;
+        let signs_from = insert_key(&mut db, key, delay).await?;
         audit::insert(
             &mut db,
             &AuditEvent::new(EventKind::SigningKeyCreated, actor, None).of_key(key.kid),
@@ -108,52 +108,60 @@ impl Postgres {
         Ok(Some(signs_from))
     }
 
-    /// Takes a key back. Where it is the one that signs, the next one signs at once, or else this
-    /// new one. Nothing, if there is no such key; one that was taken back before stays as it is.
+    /// Revokes a key; `None` if there is no such key. A repeated revocation changes nothing.
+    ///
+    /// If the key was the current one, the next key signs immediately. If there is no next key,
+    /// `replacement` is inserted and signs.
     pub async fn revoke_signing_key(
         &self,
         kid: Kid,
-        new: &SealedKey,
+        replacement: &SealedKey,
         actor: Actor,
     ) -> Result<Option<RevokedKey>, Error> {
         let mut db = self.connection().await?;
-        let listed = lock(&mut db).await?;
-        let Some(key) = listed.keys.iter().find(|stored| stored.life.kid == kid) else {
+        let list = lock_keys(&mut db).await?;
+        let Some(key) = list.keys.iter().find(|stored| stored.life.kid == kid) else {
             db.roll_back().await?;
             return Ok(None);
         };
-        let ending = RevocationBatch::of_key(kid, Reason::Revoked);
+        let batch = RevocationBatch::of_key(kid, RevocationReason::Revoked);
         if key.life.revoked_at.is_some() {
             db.roll_back().await?;
             return Ok(Some(RevokedKey {
-                ending,
+                batch,
                 successor: None,
             }));
         }
-        db.change(REVOKE, &[&kid.to_string()]).await?;
-        revocations::record(&mut db, &ending).await?;
-        let successor = succeed(&mut db, &listed, kid, new, actor).await?;
+        db.execute(REVOKE_SIGNING_KEY, &[&kid.to_string()]).await?;
+        revocations::insert(&mut db, &batch).await?;
+        let successor = activate_successor(&mut db, &list, kid, replacement, actor).await?;
         audit::insert(
             &mut db,
             &AuditEvent::new(EventKind::SigningKeyRevoked, actor, None).of_key(kid),
         )
         .await?;
         db.commit().await?;
-        Ok(Some(RevokedKey { ending, successor }))
+        Ok(Some(RevokedKey { batch, successor }))
     }
 
-    /// Stores a key that was sealed anew, if it is still there as it was read; whether it was.
+    /// Stores a private key that was encrypted again, unless another replica has changed it since
+    /// it was read. Returns whether it was stored.
     pub async fn reseal_signing_key(&self, read: &SealedKey, sealed: &[u8]) -> Result<bool, Error> {
         let params: super::Params = &[&read.kid.to_string(), &sealed, &read.sealed];
-        Ok(self.connection().await?.change(RESEAL, params).await? > 0)
+        Ok(self
+            .connection()
+            .await?
+            .execute(RESEAL_SIGNING_KEY, params)
+            .await?
+            > 0)
     }
 
-    /// The issuer that all replicas use: the one that the first of them brought.
-    pub async fn agree_on_issuer(&self, ours: &str) -> Result<String, Error> {
+    /// Stores the issuer of the first replica, and returns the stored issuer.
+    pub async fn agree_on_issuer(&self, issuer: &str) -> Result<String, Error> {
         let row = self
             .connection()
             .await?
-            .first(AGREE_ON_ISSUER, &[&ours])
+            .query_first(AGREE_ON_ISSUER, &[&issuer])
             .await?;
         Ok(row
             .ok_or_else(|| Error::internal("the table of settings is empty"))?
@@ -161,58 +169,63 @@ impl Postgres {
     }
 }
 
-/// Deletes the keys that nobody needs any more; how many.
-pub(super) async fn delete_gone(db: &mut Connection) -> Result<u64, Error> {
-    let Listed { keys, now } = list(db).await?;
-    let lives: Vec<_> = keys.iter().map(|stored| stored.life).collect();
-    let is_gone = |key: &&ScheduledKey| key_schedule::state(&lives, key, now) == KeyState::Expired;
-    let gone: Vec<String> = lives
+/// Deletes expired keys and returns their number.
+pub(super) async fn delete_expired(db: &mut Connection) -> Result<u64, Error> {
+    let list = list_keys(db).await?;
+    let schedules = list.schedules();
+    let is_expired =
+        |key: &&ScheduledKey| key_schedule::state(&schedules, key, list.now) == KeyState::Expired;
+    let expired: Vec<String> = schedules
         .iter()
-        .filter(is_gone)
+        .filter(is_expired)
         .map(|key| key.kid.to_string())
         .collect();
-    if gone.is_empty() {
+    if expired.is_empty() {
         Ok(0)
     } else {
-        db.change(DELETE, &[&gone]).await
+        db.execute(DELETE_EXPIRED_SIGNING_KEYS, &[&expired]).await
     }
 }
 
-/// Whoever signs after this key, which was taken back.
-async fn succeed(
+/// Makes another key the current one if the revoked key was. Returns the ID of that key.
+async fn activate_successor(
     db: &mut Connection,
-    listed: &Listed,
-    kid: Kid,
-    new: &SealedKey,
+    list: &KeyList,
+    revoked: Kid,
+    replacement: &SealedKey,
     actor: Actor,
 ) -> Result<Option<Kid>, Error> {
-    let lives = listed.lives();
-    if key_schedule::signer(&lives, listed.now).is_none_or(|signer| signer.kid != kid) {
+    let schedules = list.schedules();
+    if key_schedule::find_signer(&schedules, list.now).is_none_or(|signer| signer.kid != revoked) {
         return Ok(None);
     }
-    let others: Vec<_> = lives.into_iter().filter(|key| key.kid != kid).collect();
-    if let Some(next) = key_schedule::waiting(&others, listed.now) {
-        db.change(HASTEN, &[&next.kid.to_string()]).await?;
+    let others: Vec<_> = schedules
+        .into_iter()
+        .filter(|key| key.kid != revoked)
+        .collect();
+    if let Some(next) = key_schedule::find_next_key(&others, list.now) {
+        db.execute(ACTIVATE_SIGNING_KEY, &[&next.kid.to_string()])
+            .await?;
         return Ok(Some(next.kid));
     }
-    insert(db, new, 0).await?;
+    insert_key(db, replacement, 0).await?;
     audit::insert(
         db,
-        &AuditEvent::new(EventKind::SigningKeyCreated, actor, None).of_key(new.kid),
+        &AuditEvent::new(EventKind::SigningKeyCreated, actor, None).of_key(replacement.kid),
     )
     .await?;
-    Ok(Some(new.kid))
+    Ok(Some(replacement.kid))
 }
 
-/// Begins a transaction in which nobody else changes a key.
-async fn lock(db: &mut Connection) -> Result<Listed, Error> {
+/// Begins a transaction that excludes concurrent changes of keys.
+async fn lock_keys(db: &mut Connection) -> Result<KeyList, Error> {
     db.begin().await?;
-    db.batch(LOCK).await?;
-    list(db).await
+    db.batch_execute(LOCK_SIGNING_KEYS).await?;
+    list_keys(db).await
 }
 
-/// From when on the key signs, in ms since the epoch; `delay` is in ms.
-async fn insert(db: &mut Connection, key: &SealedKey, delay: u64) -> Result<u64, Error> {
+/// Inserts a key that signs after `delay` (ms), and returns that time (ms since the Unix epoch).
+async fn insert_key(db: &mut Connection, key: &SealedKey, delay: u64) -> Result<u64, Error> {
     let params: super::Params = &[
         &key.kid.to_string(),
         &key.public,
@@ -220,45 +233,47 @@ async fn insert(db: &mut Connection, key: &SealedKey, delay: u64) -> Result<u64,
         &(delay as f64 / 1000.0),
     ];
     let row = db
-        .first(INSERT, params)
+        .query_first(INSERT_SIGNING_KEY, params)
         .await?
         .ok_or_else(|| Error::internal("the inserted signing key is missing"))?;
-    moment(row.try_get(0)?)
+    to_unix_ms(row.try_get(0)?)
 }
 
-async fn list(db: &mut Connection) -> Result<Listed, Error> {
-    let rows = db.all(LIST, &[]).await?;
+async fn list_keys(db: &mut Connection) -> Result<KeyList, Error> {
+    let rows = db.query(LIST_SIGNING_KEYS, &[]).await?;
     let now = rows
         .first()
-        .map(|row| moment(row.try_get("now")?))
+        .map(|row| to_unix_ms(row.try_get("now")?))
         .transpose()?
         .unwrap_or(0);
-    Ok(Listed {
-        keys: rows.iter().map(read).collect::<Result<_, Error>>()?,
+    Ok(KeyList {
+        keys: rows.iter().map(read_key).collect::<Result<_, Error>>()?,
         now,
     })
 }
 
-fn read(row: &Row) -> Result<StoredKey, Error> {
+fn read_key(row: &Row) -> Result<StoredKey, Error> {
     let kid: &str = row.try_get("kid")?;
     let kid = kid
         .parse()
         .map_err(|_| Error::internal("a signing key has an invalid ID"))?;
     let revoked_at: Option<i64> = row.try_get("revoked_at")?;
-    let life = ScheduledKey {
+    let schedule = ScheduledKey {
         kid,
-        signs_from: moment(row.try_get("signs_from")?)?,
-        revoked_at: revoked_at.map(moment).transpose()?,
+        signs_from: to_unix_ms(row.try_get("signs_from")?)?,
+        revoked_at: revoked_at.map(to_unix_ms).transpose()?,
     };
     let key = SealedKey {
         kid,
         public: row.try_get("public_key")?,
         sealed: row.try_get("sealed_private_key")?,
     };
-    Ok(StoredKey { life, key })
+    Ok(StoredKey {
+        life: schedule,
+        key,
+    })
 }
 
-/// In ms since the epoch.
-fn moment(stored: i64) -> Result<u64, Error> {
+fn to_unix_ms(stored: i64) -> Result<u64, Error> {
     u64::try_from(stored).map_err(Error::internal)
 }

@@ -1,19 +1,20 @@
-//! TLS to PostgreSQL: always verified, and required unless the server is on this machine or the
-//! address says otherwise.
+//! TLS to PostgreSQL. Certificates are always verified. TLS is required unless all hosts are local
+//! (loopback address or Unix socket), or the URL disables TLS.
 
 use latchkey_domain::host;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// Opens TLS connections.
 pub type Connector = MakeRustlsConnect;
 
-/// Managed providers hand out addresses with options that the driver does not know. `verify-full`
-/// and `verify-ca` are what we do anyway; a root certificate of one's own belongs into the system's
-/// store or `SSL_CERT_FILE`.
-pub fn without_foreign_options(url: &str) -> Result<String, String> {
-    let Some((address, options)) = url.split_once('?') else {
+/// Removes options of libpq that the driver doesn't support, because URLs of managed providers
+/// contain them.
+///
+/// `sslmode=verify-full` and `verify-ca` become `require`, since certificates are verified in every
+/// mode. A custom root certificate is an error, because ignoring it would make connections fail.
+pub fn remove_unsupported_options(url: &str) -> Result<String, String> {
+    let Some((base, options)) = url.split_once('?') else {
         return Ok(url.to_owned());
     };
     let mut kept = Vec::new();
@@ -31,23 +32,24 @@ pub fn without_foreign_options(url: &str) -> Result<String, String> {
             _other => kept.push(option),
         }
     }
-    Ok(format!("{address}?{}", kept.join("&")))
+    Ok(format!("{base}?{}", kept.join("&")))
 }
 
-/// A connector with the roots of the operating system. `prefer`, the driver's default, becomes
-/// `require` for servers elsewhere: it would fall back to plain text whenever somebody in between
-/// wants it to.
-pub fn connector(settings: &mut tokio_postgres::Config) -> Result<Connector, String> {
-    let elsewhere = !settings.get_hosts().iter().all(is_this_machine);
-    if settings.get_ssl_mode() == SslMode::Prefer {
-        settings.ssl_mode(if elsewhere {
+/// Builds a connector that trusts the root certificates of the operating system.
+///
+/// For remote hosts, the driver's default `prefer` becomes `require`: with `prefer`, an attacker on
+/// the network can force a connection without TLS.
+pub fn build_connector(config: &mut tokio_postgres::Config) -> Result<Connector, String> {
+    let is_remote = !config.get_hosts().iter().all(is_this_machine);
+    if config.get_ssl_mode() == SslMode::Prefer {
+        config.ssl_mode(if is_remote {
             SslMode::Require
         } else {
             SslMode::Disable
         });
     }
     let mut roots = RootCertStore::empty();
-    if settings.get_ssl_mode() != SslMode::Disable {
+    if config.get_ssl_mode() != SslMode::Disable {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     }
     let provider = rustls::crypto::aws_lc_rs::default_provider();
@@ -73,36 +75,36 @@ mod tests {
 
     use super::*;
 
-    fn mode(url: &str) -> SslMode {
-        let mut settings =
-            tokio_postgres::Config::from_str(&without_foreign_options(url).unwrap()).unwrap();
-        connector(&mut settings).unwrap();
-        settings.get_ssl_mode()
+    fn ssl_mode(url: &str) -> SslMode {
+        let mut config =
+            tokio_postgres::Config::from_str(&remove_unsupported_options(url).unwrap()).unwrap();
+        build_connector(&mut config).unwrap();
+        config.get_ssl_mode()
     }
 
     #[test]
-    fn tls_is_required_off_this_machine_unless_the_address_says_otherwise() {
-        assert_eq!(mode("postgres://u@db.example.com/x"), SslMode::Require);
+    fn remote_host_requires_tls_unless_url_disables_it() {
+        assert_eq!(ssl_mode("postgres://u@db.example.com/x"), SslMode::Require);
         assert_eq!(
-            mode("postgres://u@db.example.com/x?sslmode=verify-full&connect_timeout=3"),
+            ssl_mode("postgres://u@db.example.com/x?sslmode=verify-full&connect_timeout=3"),
             SslMode::Require
         );
         assert_eq!(
-            mode("postgres://u@localhost,db.example.com/x"),
+            ssl_mode("postgres://u@localhost,db.example.com/x"),
             SslMode::Require
         );
         assert_eq!(
-            mode("postgres://u@db.example.com/x?sslmode=disable"),
+            ssl_mode("postgres://u@db.example.com/x?sslmode=disable"),
             SslMode::Disable
         );
-        assert_eq!(mode("postgres://u@127.0.0.1/x"), SslMode::Disable);
-        assert_eq!(mode("postgres://u@%2Ftmp/x"), SslMode::Disable);
+        assert_eq!(ssl_mode("postgres://u@127.0.0.1/x"), SslMode::Disable);
+        assert_eq!(ssl_mode("postgres://u@%2Ftmp/x"), SslMode::Disable);
     }
 
     #[test]
-    fn a_root_certificate_of_ones_own_is_not_silently_ignored() {
+    fn custom_root_certificate_is_rejected() {
         assert!(
-            without_foreign_options("postgres://h/x?sslmode=verify-full&sslrootcert=ca.pem")
+            remove_unsupported_options("postgres://h/x?sslmode=verify-full&sslrootcert=ca.pem")
                 .is_err()
         );
     }

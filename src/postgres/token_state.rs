@@ -1,4 +1,4 @@
-//! What the record says of a token, while neither memory nor Redis can tell.
+//! Token checks against PostgreSQL, for times without a valid lease and without a usable Redis.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +8,17 @@ use uuid::Uuid;
 
 use crate::{
     error::Error,
-    postgres::{Connection, Postgres, batcher::Batcher, pools::batcher},
+    postgres::{Connection, Postgres, batcher::Batcher, pools},
 };
 
-const FIND: &str = include_str!("../../sql/queries/find_revoked_tokens.sql");
+const FIND_REVOKED_TOKENS: &str = include_str!("../../sql/queries/find_revoked_tokens.sql");
 
-/// The record speaks against it.
+/// Marker in the rows of the batcher: the token is revoked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RevokedToken;
 
-/// A token that a key of ours signed; one without a session is of a client.
+/// The claims of a signed token by which it can be revoked. A token without a session belongs to an
+/// OAuth client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TokenLookup {
     kid: Kid,
@@ -27,42 +28,48 @@ pub(crate) struct TokenLookup {
     generation: i64,
 }
 
-pub(crate) fn finder(
-    batch_connections: &Pool,
-    connections: &Pool,
+/// Builds the batcher for token checks.
+pub(crate) fn build_batcher(
+    batch_pool: &Pool,
+    pool: &Pool,
 ) -> Batcher<TokenLookup, (), RevokedToken> {
-    batcher(batch_connections, connections, find)
+    pools::build_batcher(batch_pool, pool, find_revoked_tokens)
 }
 
-async fn find(
+async fn find_revoked_tokens(
     mut db: Connection,
-    asked: BTreeMap<TokenLookup, ()>,
+    keys: BTreeMap<TokenLookup, ()>,
 ) -> Result<BTreeMap<TokenLookup, RevokedToken>, Error> {
-    let asked: Vec<TokenLookup> = asked.into_keys().collect();
-    let subs: Vec<Uuid> = asked.iter().map(|token| token.sub).collect();
-    let sids: Vec<Option<Uuid>> = asked.iter().map(|token| token.sid).collect();
-    let jtis: Vec<Uuid> = asked.iter().map(|token| token.jti).collect();
-    let generations: Vec<i64> = asked.iter().map(|token| token.generation).collect();
-    let kids: Vec<String> = asked.iter().map(|token| token.kid.to_string()).collect();
+    let tokens: Vec<TokenLookup> = keys.into_keys().collect();
+    let subs: Vec<Uuid> = tokens.iter().map(|token| token.sub).collect();
+    let sids: Vec<Option<Uuid>> = tokens.iter().map(|token| token.sid).collect();
+    let jtis: Vec<Uuid> = tokens.iter().map(|token| token.jti).collect();
+    let generations: Vec<i64> = tokens.iter().map(|token| token.generation).collect();
+    let kids: Vec<String> = tokens.iter().map(|token| token.kid.to_string()).collect();
     let rows = db
-        .all(FIND, &[&subs, &sids, &jtis, &generations, &kids])
+        .query(
+            FIND_REVOKED_TOKENS,
+            &[&subs, &sids, &jtis, &generations, &kids],
+        )
         .await?;
-    let refused = rows
+    let revoked = rows
         .iter()
         .map(|row| row.try_get(0))
         .collect::<Result<Vec<Uuid>, _>>()?;
-    Ok(asked
+    Ok(tokens
         .into_iter()
-        .filter(|token| refused.contains(&token.jti))
+        .filter(|token| revoked.contains(&token.jti))
         .map(|token| (token, RevokedToken))
         .collect())
 }
 
 impl Postgres {
-    /// Whether the record speaks against a token. Checks that wait at the same moment share a
-    /// statement; none joins one that was sent already.
-    pub async fn is_revoked(&self, marks: &RevocationKeys) -> Result<bool, Error> {
-        let asked = match *marks {
+    /// Checks in PostgreSQL whether a token is revoked. Concurrent checks share a statement.
+    ///
+    /// A check never joins a statement that was already sent, so it includes all revocations that
+    /// were committed before the call.
+    pub async fn is_revoked(&self, keys: &RevocationKeys) -> Result<bool, Error> {
+        let token = match *keys {
             RevocationKeys::Session {
                 kid,
                 sub,
@@ -88,7 +95,7 @@ impl Postgres {
                 jti,
                 generation,
             },
-            // Its own row says all of it.
+            // The row of the token and of its user contain its complete state.
             RevocationKeys::PersonalAccessToken { id, .. } => {
                 return Ok(!self
                     .find_personal_access_token(id)
@@ -98,7 +105,7 @@ impl Postgres {
         };
         Ok(self
             .token_states
-            .ask(asked, (), self.deadline())
+            .submit(token, (), self.deadline())
             .await?
             .is_some())
     }

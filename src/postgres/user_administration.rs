@@ -1,39 +1,38 @@
-//! Users, as administrators and the operator see and change them.
-
-use latchkey_domain::{
-    audit::AuditEvent,
-    page::Page,
-    revocation::{Reason, RevocationBatch},
-    user_change::{AccountChange, UserState},
-};
-use uuid::Uuid;
+//! User administration by administrators and the operator.
 
 use crate::{
     error::Error,
     postgres::{
         Connection, EmailTemplate, NewUser, Postgres, StoredUser, audit, email_outbox,
-        personal_access_tokens, retry_on_deadlock, revocations, sessions,
-        users::{self, insert, read},
+        personal_access_tokens, retry_on_deadlock, revocations, sessions, stored_user::read_user,
+        users::insert_user,
     },
 };
+use latchkey_domain::{
+    audit::AuditEvent,
+    page::Page,
+    revocation::{RevocationBatch, RevocationReason},
+    user_change::{AccountChange, UserState},
+};
+use uuid::Uuid;
 
-const LIST: &str = include_str!("../../sql/queries/list_users.sql");
-const SEARCH: &str = include_str!("../../sql/queries/search_users.sql");
-const HOLD: &str = include_str!("../../sql/queries/lock_user_and_admins.sql");
-const CHANGE: &str = include_str!("../../sql/queries/change_user.sql");
-const DELETE: &str = include_str!("../../sql/queries/delete_user.sql");
-const DELETE_MAILS: &str = include_str!("../../sql/queries/delete_user_emails.sql");
+const LIST_USERS: &str = include_str!("../../sql/queries/list_users.sql");
+const SEARCH_USERS: &str = include_str!("../../sql/queries/search_users.sql");
+const LOCK_USER_AND_ADMINS: &str = include_str!("../../sql/queries/lock_user_and_admins.sql");
+const CHANGE_USER: &str = include_str!("../../sql/queries/change_user.sql");
+const DELETE_USER: &str = include_str!("../../sql/queries/delete_user.sql");
+const DELETE_USER_EMAILS: &str = include_str!("../../sql/queries/delete_user_emails.sql");
 
-/// An account after a change, and what ended by it.
-pub struct Changed {
-    /// The account as it is now.
+/// The result of updating a user.
+pub struct UpdatedUser {
+    /// The user after the change.
     pub user: StoredUser,
-    /// What ended, if everything did.
-    pub ending: Option<RevocationBatch>,
+    /// The revocation of all sessions and tokens, if the change requires it.
+    pub batch: Option<RevocationBatch>,
 }
 
 impl StoredUser {
-    fn standing(&self) -> UserState {
+    fn state(&self) -> UserState {
         UserState {
             identity: self.account.identity.clone(),
             disabled: self.disabled,
@@ -42,8 +41,8 @@ impl StoredUser {
 }
 
 impl Postgres {
-    /// A page of all accounts, or of those whose user name or address begins like this; and one
-    /// more if there are more.
+    /// Lists a page of users, and one more if there is a next page. With `prefix`, it lists only
+    /// users whose username or email address starts with it.
     pub async fn list_users(
         &self,
         prefix: Option<&str>,
@@ -52,23 +51,26 @@ impl Postgres {
         let (mut db, limit) = (self.connection().await?, i64::from(page.limit) + 1);
         let Some(prefix) = prefix else {
             return db
-                .all(LIST, &[&page.after, &limit])
+                .query(LIST_USERS, &[&page.after, &limit])
                 .await?
                 .iter()
-                .map(read)
+                .map(read_user)
                 .collect();
         };
         db.begin().await?;
-        // Which index is best depends on what is looked for: one plan for all would read all
-        // accounts for a rare name.
-        db.batch("set local plan_cache_mode = force_custom_plan")
+        // The best index depends on the prefix. A generic plan would scan all users for a rare
+        // prefix.
+        db.batch_execute("set local plan_cache_mode = force_custom_plan")
             .await?;
-        let rows = db.all(SEARCH, &[&page.after, &limit, &prefix]).await?;
+        let rows = db
+            .query(SEARCH_USERS, &[&page.after, &limit, &prefix])
+            .await?;
         db.commit().await?;
-        rows.iter().map(read).collect()
+        rows.iter().map(read_user).collect()
     }
 
-    /// A new account without a session, and the promise of an invitation, if there is to be one.
+    /// Inserts a user, with its audit event. If `invitation` contains an email ID, it enqueues an
+    /// invitation.
     pub async fn create_user(
         &self,
         user: &NewUser<'_>,
@@ -77,19 +79,26 @@ impl Postgres {
     ) -> Result<StoredUser, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let user = insert(&mut db, user).await?;
-        if let Some(mail) = invitation {
-            email_outbox::promise(&mut db, mail, EmailTemplate::Invitation, user.account.id)
-                .await?;
+        let user = insert_user(&mut db, user).await?;
+        if let Some(email_id) = invitation {
+            email_outbox::enqueue(
+                &mut db,
+                email_id,
+                EmailTemplate::Invitation,
+                user.account.id,
+            )
+            .await?;
         }
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(user)
     }
 
-    /// Changes an account with all that comes along; nothing if it is gone. A new password is told
-    /// to the owner, in this mail. Everything that changes is an event of its own, by whom and from
-    /// where this event says.
+    /// Updates a user and, if necessary, revokes all sessions and tokens and invalidates codes.
+    /// Returns `None` if there is no such user.
+    ///
+    /// A new password enqueues a notification with the ID `email_id`. Each kind of change gets an
+    /// audit event of its own, with the actor and the client of `event`.
     ///
     /// # Errors
     /// `last_admin`, `username_taken`, `email_taken`, `invalid_request`, `unavailable`.
@@ -98,44 +107,44 @@ impl Postgres {
         id: Uuid,
         change: &AccountChange,
         new_hash: Option<&str>,
-        mail: Uuid,
+        email_id: Uuid,
         event: &AuditEvent,
-    ) -> Result<Option<Changed>, Error> {
+    ) -> Result<Option<UpdatedUser>, Error> {
         retry_on_deadlock!(
-            self.try_change_user(id, change, new_hash, mail, event)
+            self.try_update_managed_user(id, change, new_hash, email_id, event)
                 .await
         )
     }
 
-    async fn try_change_user(
+    async fn try_update_managed_user(
         &self,
         id: Uuid,
         change: &AccountChange,
         new_hash: Option<&str>,
-        mail: Uuid,
+        email_id: Uuid,
         event: &AuditEvent,
-    ) -> Result<Option<Changed>, Error> {
+    ) -> Result<Option<UpdatedUser>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let Some((user, is_last)) = hold(&mut db, id).await? else {
+        let Some((user, is_last_admin)) = lock_user(&mut db, id).await? else {
             db.roll_back().await?;
             return Ok(None);
         };
-        let (before, after) = (user.standing(), user.standing().changed(change));
-        if is_last && !after.administers() {
+        let (before, after) = (user.state(), user.state().changed(change));
+        if is_last_admin && !after.administers() {
             db.roll_back().await?;
             return Err(Error::LastAdmin);
         }
-        let ends = before.ends(&after, new_hash.is_some());
-        let user = write(&mut db, id, &after, new_hash, ends.is_some()).await?;
-        if ends.is_some() || before.moves(&after) {
-            email_outbox::void_codes(&mut db, id).await?;
+        let reason = before.ends(&after, new_hash.is_some());
+        let user = write_user(&mut db, id, &after, new_hash, reason.is_some()).await?;
+        if reason.is_some() || before.moves(&after) {
+            email_outbox::invalidate_codes(&mut db, id).await?;
         }
         if new_hash.is_some() {
-            email_outbox::promise(&mut db, mail, EmailTemplate::PasswordChanged, id).await?;
+            email_outbox::enqueue(&mut db, email_id, EmailTemplate::PasswordChanged, id).await?;
         }
-        let ending = match ends {
-            Some(reason) => Some(sessions::end_all(&mut db, id, user.generation, reason).await?),
+        let batch = match reason {
+            Some(reason) => Some(sessions::revoke_all(&mut db, id, user.generation, reason).await?),
             None => None,
         };
         for (kind, reason) in before.events(&after, new_hash.is_some()) {
@@ -150,10 +159,11 @@ impl Postgres {
             .await?;
         }
         db.commit().await?;
-        Ok(Some(Changed { user, ending }))
+        Ok(Some(UpdatedUser { user, batch }))
     }
 
-    /// Deletes the account and all that is its own; nothing if it is gone.
+    /// Deletes a user with all dependent rows, and revokes all sessions and tokens. Returns `None`
+    /// if there is no such user.
     ///
     /// # Errors
     /// `last_admin`, `unavailable`.
@@ -172,59 +182,60 @@ impl Postgres {
     ) -> Result<Option<RevocationBatch>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let Some((user, is_last)) = hold(&mut db, id).await? else {
+        let Some((user, is_last_admin)) = lock_user(&mut db, id).await? else {
             db.roll_back().await?;
             return Ok(None);
         };
-        if is_last {
+        if is_last_admin {
             db.roll_back().await?;
             return Err(Error::LastAdmin);
         }
-        let ending = RevocationBatch::of_user(id, user.generation + 1, Reason::AccountDeleted);
-        let ending = personal_access_tokens::delete_all(&mut db, id, ending).await?;
-        db.change(DELETE, &[&id]).await?;
-        db.change(DELETE_MAILS, &[&id]).await?;
-        revocations::record(&mut db, &ending).await?;
+        let batch =
+            RevocationBatch::of_user(id, user.generation + 1, RevocationReason::UserDeleted);
+        let batch = personal_access_tokens::delete_all(&mut db, id, batch).await?;
+        db.execute(DELETE_USER, &[&id]).await?;
+        db.execute(DELETE_USER_EMAILS, &[&id]).await?;
+        revocations::insert(&mut db, &batch).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
-        Ok(Some(ending))
+        Ok(Some(batch))
     }
 }
 
-/// Holds an account, so that it stays what it is; and whether nobody else administers.
-async fn hold(db: &mut Connection, id: Uuid) -> Result<Option<(StoredUser, bool)>, Error> {
-    let mut held = read_held(db, id).await?;
-    // Alone: the only one, or made an administrator after the statement had looked; then a second
-    // look holds the others.
-    if held.len() == 1 && held[0].standing().administers() {
-        held = read_held(db, id).await?;
+/// Locks a user, and returns whether this user is the only enabled administrator.
+async fn lock_user(db: &mut Connection, id: Uuid) -> Result<Option<(StoredUser, bool)>, Error> {
+    let mut locked = lock_user_and_admins(db, id).await?;
+    // A concurrent transaction might have made the user an administrator after the statement
+    // evaluated its condition. Repeating the statement locks the other administrators.
+    if locked.len() == 1 && locked[0].state().administers() {
+        locked = lock_user_and_admins(db, id).await?;
     }
-    let others = held
+    let has_other_admin = locked
         .iter()
-        .any(|user| user.account.id != id && user.standing().administers());
-    let user = held.into_iter().find(|user| user.account.id == id);
+        .any(|user| user.account.id != id && user.state().administers());
+    let user = locked.into_iter().find(|user| user.account.id == id);
     Ok(user.map(|user| {
-        let is_last = user.standing().administers() && !others;
-        (user, is_last)
+        let is_last_admin = user.state().administers() && !has_other_admin;
+        (user, is_last_admin)
     }))
 }
 
-async fn read_held(db: &mut Connection, id: Uuid) -> Result<Vec<StoredUser>, Error> {
-    db.all(HOLD, &[&id])
+async fn lock_user_and_admins(db: &mut Connection, id: Uuid) -> Result<Vec<StoredUser>, Error> {
+    db.query(LOCK_USER_AND_ADMINS, &[&id])
         .await?
         .iter()
-        .map(users::read)
+        .map(read_user)
         .collect()
 }
 
-async fn write(
+async fn write_user(
     db: &mut Connection,
     id: Uuid,
-    after: &UserState,
+    state: &UserState,
     new_hash: Option<&str>,
-    ends: bool,
+    increment_generation: bool,
 ) -> Result<StoredUser, Error> {
-    let identity = &after.identity;
+    let identity = &state.identity;
     let params: crate::postgres::Params = &[
         &id,
         &identity.username,
@@ -232,11 +243,11 @@ async fn write(
         &identity.email_verified,
         &identity.name,
         &identity.role.as_str(),
-        &after.disabled,
+        &state.disabled,
         &new_hash,
-        &ends,
+        &increment_generation,
         &identity.version,
     ];
-    let row = db.first(CHANGE, params).await?;
-    read(&row.ok_or_else(|| Error::internal("a locked row is missing"))?)
+    let row = db.query_first(CHANGE_USER, params).await?;
+    read_user(&row.ok_or_else(|| Error::internal("a locked row is missing"))?)
 }

@@ -1,4 +1,4 @@
-//! One-time codes: which is the current one, and how often it was guessed wrong.
+//! One-time codes: the current code of each user and purpose, and the number of failed attempts.
 
 use std::sync::LazyLock;
 
@@ -11,136 +11,149 @@ use uuid::Uuid;
 use super::{Redis, script::Script};
 use crate::error::Error;
 
-static REGISTER: LazyLock<Script> =
+static REGISTER_CODE: LazyLock<Script> =
     LazyLock::new(|| Script::new("register_code", include_str!("scripts/register_code.lua")));
-static RESERVE: LazyLock<Script> =
+static RESERVE_CODE: LazyLock<Script> =
     LazyLock::new(|| Script::new("reserve_code", include_str!("scripts/reserve_code.lua")));
-static FINISH: LazyLock<Script> =
+static FINISH_CODE: LazyLock<Script> =
     LazyLock::new(|| Script::new("finish_code", include_str!("scripts/finish_code.lua")));
 
-/// How long a request may keep a code to itself: longer than a hash and a transaction take.
+/// Duration for which one request reserves a code, in milliseconds. It exceeds the duration of a
+/// password hash and a transaction.
 const RESERVATION_MS: &str = "30000";
 
-/// What became of a try.
+/// The result of presenting a code.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reservation {
-    /// It is the code of this row, and nobody else may use it for a while.
+    /// The code of this email is correct, and reserved for the caller.
     Reserved(Uuid),
-    /// It is the code of this row, but another request is using it.
+    /// The code of this email is correct, but another request is using it.
     Busy(Uuid),
-    /// It is not the code.
-    Wrong,
-    /// Too many wrong tries; seconds until the next is looked at.
+    /// The code is incorrect.
+    Incorrect,
+    /// Too many failed attempts. Contains the seconds until the next attempt is allowed.
     Exhausted(u64),
 }
 
-/// Which code of a row is the current one.
+/// The code that is the current one after a registration.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Registered {
-    /// The one that was to be.
-    This,
-    /// The one that another replica made of the same row, under the other secret, and sent already.
-    Other,
-    /// Neither: a newer row has taken its place.
-    Newer,
+pub enum CodeRegistration {
+    /// The registered code.
+    Registered,
+    /// The code that another replica derived with the other master secret, and has already sent.
+    KeptOther,
+    /// The code of a newer email.
+    Superseded,
 }
 
 impl Redis {
-    /// Makes a code the current one for the rest of its life, in milliseconds, unless there is a
-    /// newer one, or `other` of the same row.
+    /// Makes the code of an email the current one for its remaining lifetime (ms).
+    ///
+    /// A newer code, or the code with the hash `other_hash` of the same email, stays the current
+    /// one.
     pub async fn register_code(
         &self,
         purpose: CodePurpose,
         sub: Uuid,
-        row: Uuid,
+        email_id: Uuid,
         hash: &CodeHash,
-        other: &CodeHash,
-        life: u64,
-    ) -> Result<Registered, Error> {
-        let (row, life) = (row.to_string(), life.to_string());
-        let args = [row.as_bytes(), hash, other, life.as_bytes()];
+        other_hash: &CodeHash,
+        lifetime_ms: u64,
+    ) -> Result<CodeRegistration, Error> {
+        let (email_id, lifetime) = (email_id.to_string(), lifetime_ms.to_string());
+        let args = [email_id.as_bytes(), hash, other_hash, lifetime.as_bytes()];
         match self
-            .run_apart::<String>(&REGISTER, &[self.code_key(purpose, sub)], &args)
+            .run_exclusive::<String>(&REGISTER_CODE, &[self.code_key(purpose, sub)], &args)
             .await?
             .as_str()
         {
-            "registered" => Ok(Registered::This),
-            "kept" => Ok(Registered::Other),
-            "replaced" => Ok(Registered::Newer),
-            _other => Err(REGISTER.unknown_answer()),
+            "registered" => Ok(CodeRegistration::Registered),
+            "kept" => Ok(CodeRegistration::KeptOther),
+            "replaced" => Ok(CodeRegistration::Superseded),
+            _other => Err(REGISTER_CODE.unknown_result()),
         }
     }
 
-    /// Compares with what may be stored of the code, and reserves, or counts a wrong try of this
-    /// account from this network: of so many in a period, the next is not looked at.
+    /// Reserves the current code if one of the hashes matches. Otherwise it counts a failed attempt
+    /// for this user and network.
+    ///
+    /// The two hashes use the two master secrets. At the limit, attempts are rejected without a
+    /// comparison.
     pub async fn reserve_code(
         &self,
         purpose: CodePurpose,
         sub: Uuid,
-        [hash, other]: &[CodeHash; 2],
+        [hash, other_hash]: &[CodeHash; 2],
         network: Uuid,
-        tries: Limit,
+        limit: Limit,
     ) -> Result<Reservation, Error> {
         let code = self.code_key(purpose, sub);
         let keys = [code.clone(), format!("{code}:attempts:{network}")];
-        let limits = [
-            tries.burst().to_string(),
-            tries.period().as_millis().to_string(),
-        ];
+        let (max_attempts, period_ms) = (
+            limit.burst().to_string(),
+            limit.period().as_millis().to_string(),
+        );
         let args = [
             hash,
-            other,
+            other_hash,
             RESERVATION_MS.as_bytes(),
-            limits[0].as_bytes(),
-            limits[1].as_bytes(),
+            max_attempts.as_bytes(),
+            period_ms.as_bytes(),
         ];
-        let (answer, rest) = self
-            .run_apart::<(String, Option<String>)>(&RESERVE, &keys, &args)
+        let (status, value) = self
+            .run_exclusive::<(String, Option<String>)>(&RESERVE_CODE, &keys, &args)
             .await?;
-        let row = || {
-            rest.as_deref()
-                .and_then(|row| row.parse().ok())
-                .ok_or_else(|| RESERVE.unknown_answer())
+        let email_id = || {
+            value
+                .as_deref()
+                .and_then(|id| id.parse().ok())
+                .ok_or_else(|| RESERVE_CODE.unknown_result())
         };
-        match answer.as_str() {
-            "reserved" => row().map(Reservation::Reserved),
-            "busy" => row().map(Reservation::Busy),
-            "wrong" => Ok(Reservation::Wrong),
+        match status.as_str() {
+            "reserved" => email_id().map(Reservation::Reserved),
+            "busy" => email_id().map(Reservation::Busy),
+            "wrong" => Ok(Reservation::Incorrect),
             "exhausted" => Ok(Reservation::Exhausted(
-                rest.and_then(|ms| ms.parse().ok())
+                value
+                    .and_then(|ms| ms.parse().ok())
                     .map_or(1, |ms: u64| ms.div_ceil(1000)),
             )),
-            _other => Err(RESERVE.unknown_answer()),
+            _other => Err(RESERVE_CODE.unknown_result()),
         }
     }
 
-    /// The code was used up.
-    pub async fn use_code(&self, purpose: CodePurpose, sub: Uuid, row: Uuid) -> Result<(), Error> {
-        self.finish_code(purpose, sub, row, "used").await
+    /// Deletes a used code.
+    pub async fn use_code(
+        &self,
+        purpose: CodePurpose,
+        sub: Uuid,
+        email_id: Uuid,
+    ) -> Result<(), Error> {
+        self.finish_code(purpose, sub, email_id, "used").await
     }
 
-    /// The code was not used after all, and may be tried again at once.
+    /// Releases the reservation of a code that was not used, so that it can be presented again.
     pub async fn release_code(
         &self,
         purpose: CodePurpose,
         sub: Uuid,
-        row: Uuid,
+        email_id: Uuid,
     ) -> Result<(), Error> {
-        self.finish_code(purpose, sub, row, "released").await
+        self.finish_code(purpose, sub, email_id, "released").await
     }
 
     async fn finish_code(
         &self,
         purpose: CodePurpose,
         sub: Uuid,
-        row: Uuid,
-        how: &str,
+        email_id: Uuid,
+        outcome: &str,
     ) -> Result<(), Error> {
-        let row = row.to_string();
-        self.run_apart::<String>(
-            &FINISH,
+        let email_id = email_id.to_string();
+        self.run_exclusive::<String>(
+            &FINISH_CODE,
             &[self.code_key(purpose, sub)],
-            &[row.as_bytes(), how.as_bytes()],
+            &[email_id.as_bytes(), outcome.as_bytes()],
         )
         .await
         .map(drop)

@@ -1,4 +1,4 @@
-//! The buckets that all replicas share.
+//! Rate limit buckets that all replicas share.
 //!
 //! The keys of one script share a hash tag: the owner of the buckets (a network, a user, or a
 //! recipient). So a cluster can run the script on one node, and spreads the owners over its nodes.
@@ -9,12 +9,12 @@ use latchkey_domain::rate_limit::{Bucket, BucketId, BucketLevels};
 
 use crate::{
     error::Error,
-    redis::{Redis, bytes, script::Script},
+    redis::{Redis, script::Script, to_byte_args},
 };
 
-static RESERVE: LazyLock<Script> =
+static RATE_LIMIT: LazyLock<Script> =
     LazyLock::new(|| Script::new("rate_limit", include_str!("scripts/rate_limit.lua")));
-static REFUND: LazyLock<Script> = LazyLock::new(|| {
+static RATE_LIMIT_REFUND: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "rate_limit_refund",
         include_str!("scripts/rate_limit_refund.lua"),
@@ -29,7 +29,11 @@ impl Redis {
             .flat_map(|Bucket { limit, .. }| [limit.interval(), limit.capacity()]);
         let args: Vec<String> = args.map(|micros| micros.to_string()).collect();
         let (allowed, levels) = self
-            .run(&RESERVE, &self.bucket_keys(buckets), &bytes(&args))
+            .run(
+                &RATE_LIMIT,
+                &self.bucket_keys(buckets),
+                &to_byte_args(&args),
+            )
             .await?;
         Ok(BucketLevels { allowed, levels })
     }
@@ -40,8 +44,12 @@ impl Redis {
             .iter()
             .map(|bucket| bucket.limit.interval().to_string())
             .collect();
-        self.run(&REFUND, &self.bucket_keys(buckets), &bytes(&args))
-            .await
+        self.run(
+            &RATE_LIMIT_REFUND,
+            &self.bucket_keys(buckets),
+            &to_byte_args(&args),
+        )
+        .await
     }
 
     fn bucket_keys(&self, buckets: &[Bucket]) -> Vec<String> {

@@ -1,6 +1,16 @@
-//! The revocation log as its readers see it: becoming a member, renewing a lease, leaving; and
-//! building it anew.
+//! Scripts of the revocation log for its members (join, renew, leave) and for the rebuilder.
 
+use crate::{
+    error::Error,
+    redis::{
+        Redis,
+        members::{LogMember, parse_members},
+        redis_error,
+        revocations::entry_args,
+        script::Script,
+        timeout_error, to_byte_args,
+    },
+};
 use std::{sync::LazyLock, time::Duration};
 
 use deadpool_redis::redis::{FromRedisValue, Value};
@@ -8,185 +18,185 @@ use futures_util::StreamExt;
 use latchkey_domain::revocation::Entry;
 use uuid::Uuid;
 
-use crate::{
-    error::Error,
-    redis::{Redis, bytes, failure, late, revocations::written, script::Script},
-};
+static JOIN_LOG: LazyLock<Script> =
+    LazyLock::new(|| Script::with_log_functions("join_log", include_str!("scripts/join_log.lua")));
+static RENEW_LEASE: LazyLock<Script> = LazyLock::new(|| {
+    Script::with_log_functions("renew_lease", include_str!("scripts/renew_lease.lua"))
+});
+static REMOVE_MEMBER: LazyLock<Script> = LazyLock::new(|| {
+    Script::with_log_functions("remove_member", include_str!("scripts/remove_member.lua"))
+});
+static BEGIN_REBUILD: LazyLock<Script> = LazyLock::new(|| {
+    Script::with_log_functions("begin_rebuild", include_str!("scripts/begin_rebuild.lua"))
+});
+static FILL_REBUILD: LazyLock<Script> = LazyLock::new(|| {
+    Script::with_log_functions("fill_rebuild", include_str!("scripts/fill_rebuild.lua"))
+});
+static FINISH_REBUILD: LazyLock<Script> = LazyLock::new(|| {
+    Script::with_log_functions("finish_rebuild", include_str!("scripts/finish_rebuild.lua"))
+});
 
-static JOIN: LazyLock<Script> =
-    LazyLock::new(|| Script::of_log("join_log", include_str!("scripts/join_log.lua")));
-static RENEW: LazyLock<Script> =
-    LazyLock::new(|| Script::of_log("renew_lease", include_str!("scripts/renew_lease.lua")));
-static REMOVE: LazyLock<Script> =
-    LazyLock::new(|| Script::of_log("remove_member", include_str!("scripts/remove_member.lua")));
-static BEGIN: LazyLock<Script> =
-    LazyLock::new(|| Script::of_log("begin_rebuild", include_str!("scripts/begin_rebuild.lua")));
-static FILL: LazyLock<Script> =
-    LazyLock::new(|| Script::of_log("fill_rebuild", include_str!("scripts/fill_rebuild.lua")));
-static FINISH: LazyLock<Script> =
-    LazyLock::new(|| Script::of_log("finish_rebuild", include_str!("scripts/finish_rebuild.lua")));
+/// Maximum number of entries per response. A page takes Redis and the reader a few milliseconds.
+const PAGE_SIZE: &str = "1000";
 
-/// Entries of one answer: some milliseconds of work, for Redis and for its reader.
-const PAGE: &str = "1000";
+/// Retention of log entries in milliseconds. It exceeds the lifetime of every entry.
+const ENTRY_RETENTION_MS: &str = "4200000";
 
-/// How long entries stay in the log: longer than any of them matters.
-const KEEP_MS: &str = "4200000";
+/// Lifetime of a rebuilder's fence in milliseconds. A rebuild that takes longer starts again.
+const FENCE_LIFETIME_MS: &str = "600000";
 
-/// Whoever is building has so long, and begins again if it was not enough.
-const BUILDING_MS: &str = "600000";
-
-/// What became of joining.
+/// The result of joining the log.
 #[derive(Debug, PartialEq, Eq)]
 pub enum JoinOutcome {
-    /// From here on, whoever revokes something waits for this replica.
+    /// The replica is a member: revocations wait for it from now on.
     Joined {
-        /// The epoch of the log.
         epoch: String,
-        /// The number before that of its first entry.
+        /// The sequence number before that of the first entry.
         before: u64,
-        /// How long leases are.
+        /// The lease length.
         lease: Duration,
     },
-    /// There is no log that could be relied on.
+    /// There is no valid log.
     Lost,
-    /// Redis forgets keys when its memory is full.
+    /// Redis evicts keys when its memory is full, so a missing entry proves nothing.
     EvictionEnabled,
 }
 
-/// What became of a renewal.
+/// The result of a lease renewal.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RenewOutcome {
-    /// What is in the log.
+    /// The entries after the acknowledged position.
     Page(LogPage),
-    /// The epoch is another, or there is no such member.
+    /// The epoch differs, or the replica is not a member.
     EpochChanged,
-    /// There is no log that could be relied on.
+    /// There is no valid log.
     Lost,
-    /// Redis forgets keys when its memory is full.
+    /// Redis evicts keys when its memory is full, so a missing entry proves nothing.
     EvictionEnabled,
 }
 
-/// A part of the log.
+/// A page of log entries, read in one step with the state of the log.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LogPage {
-    /// How long leases are.
+    /// The lease length.
     pub lease: Duration,
-    /// The number of the last entry of the log.
+    /// The last sequence number of the log.
     pub last: u64,
-    /// Entries with their numbers, as they stand in the log.
+    /// Sequence numbers and texts of the entries.
     pub entries: Vec<(u64, String)>,
-    /// Who may hold a lease.
     pub members: Vec<LogMember>,
 }
 
-/// Somebody who may hold a lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogMember {
-    /// The process.
-    pub id: Uuid,
-    /// The number of the last entry that it has applied.
-    pub applied: u64,
-    /// When it renewed last, as a number that never comes again under an epoch.
-    pub beat: u64,
-}
-
-/// What became of beginning a log.
+/// The result of beginning a rebuild.
 #[derive(Debug, PartialEq, Eq)]
 pub enum BeginOutcome {
-    /// It is to be filled now, under this epoch.
+    /// The log can be filled, under this epoch.
     Begun(String),
-    /// There is a good one already.
+    /// There is a valid log.
     AlreadyComplete,
-    /// This server is not the master of its history.
+    /// This server is a follower.
     NotPrimary,
 }
 
 impl Redis {
-    /// Becomes a member; without an id, only a reader.
+    /// Joins the log as a member. Without an ID, the caller is a reader that never holds a lease.
     pub async fn join(&self, member: Option<Uuid>) -> Result<JoinOutcome, Error> {
-        let answer = self
-            .run_for_lease(&JOIN, &self.log_keys(), &[name(member)])
+        let result = self
+            .run_for_lease(&JOIN_LOG, &self.log_keys(), &[format_member(member)])
             .await?;
-        read_joined(answer).ok_or_else(|| JOIN.unknown_answer())
+        parse_join_result(result).ok_or_else(|| JOIN_LOG.unknown_result())
     }
 
-    /// Says how far the member has come, and tells what is in the log beyond that.
+    /// Renews a lease: stores the acknowledged position, and returns the entries after it.
     pub async fn renew(
         &self,
         member: Option<Uuid>,
         epoch: &str,
-        applied: u64,
+        acknowledged: u64,
     ) -> Result<RenewOutcome, Error> {
         let args = [
-            name(member),
+            format_member(member),
             epoch.into(),
-            applied.to_string(),
-            PAGE.into(),
-            KEEP_MS.into(),
+            acknowledged.to_string(),
+            PAGE_SIZE.into(),
+            ENTRY_RETENTION_MS.into(),
             self.channel(),
         ];
-        let answer = self.run_for_lease(&RENEW, &self.log_keys(), &args).await?;
-        read_renewed(answer).ok_or_else(|| RENEW.unknown_answer())
+        let result = self
+            .run_for_lease(&RENEW_LEASE, &self.log_keys(), &args)
+            .await?;
+        parse_renew_result(result).ok_or_else(|| RENEW_LEASE.unknown_result())
     }
 
-    /// Leaves: from here on nobody waits for this replica, which has no lease any more.
+    /// Deregisters a member, which must have dropped its lease. No revocation waits for it from
+    /// then on.
     pub async fn leave(&self, member: Uuid) -> Result<(), Error> {
-        self.remove(member, "", "").await.map(drop)
+        self.remove_member(member, "", "").await.map(drop)
     }
 
-    /// Removes a member that has not renewed since it was seen; whether it did.
+    /// Removes a member that has not renewed its lease since its renewal counter was read. Returns
+    /// whether it was removed.
     pub async fn reap(&self, member: &LogMember, epoch: &str) -> Result<bool, Error> {
-        self.remove(member.id, epoch, &member.beat.to_string())
+        self.remove_member(member.id, epoch, &member.renewal_counter.to_string())
             .await
     }
 
-    async fn remove(&self, member: Uuid, epoch: &str, beat: &str) -> Result<bool, Error> {
+    async fn remove_member(
+        &self,
+        member: Uuid,
+        epoch: &str,
+        renewal_counter: &str,
+    ) -> Result<bool, Error> {
         let args = [
-            name(Some(member)),
+            format_member(Some(member)),
             epoch.into(),
-            beat.into(),
+            renewal_counter.into(),
             self.channel(),
         ];
-        let gone: u8 = self
-            .run(&REMOVE, &[self.state_key()], &bytes(&args))
+        let removed: u8 = self
+            .run(&REMOVE_MEMBER, &[self.state_key()], &to_byte_args(&args))
             .await?;
-        Ok(gone == 1)
+        Ok(removed == 1)
     }
 
-    /// Begins a new log; where there is a good one, only if that is the one to be replaced.
-    pub async fn begin_log(&self, replaced: Option<&str>) -> Result<BeginOutcome, Error> {
+    /// Begins a rebuild. An existing valid log is deleted only if its epoch is `replaced_epoch`.
+    pub async fn begin_log(&self, replaced_epoch: Option<&str>) -> Result<BeginOutcome, Error> {
         let args = [
             Uuid::new_v4().simple().to_string(),
-            replaced.unwrap_or("").into(),
-            BUILDING_MS.into(),
+            replaced_epoch.unwrap_or("").into(),
+            FENCE_LIFETIME_MS.into(),
         ];
-        let answer: Vec<String> = self
-            .run(&BEGIN, &self.building_keys(), &bytes(&args))
+        let result: Vec<String> = self
+            .run(&BEGIN_REBUILD, &self.rebuild_keys(), &to_byte_args(&args))
             .await?;
-        match (answer.first().map(String::as_str), answer.get(1)) {
+        match (result.first().map(String::as_str), result.get(1)) {
             (Some("complete"), None) => Ok(BeginOutcome::AlreadyComplete),
             (Some("not_primary"), None) => Ok(BeginOutcome::NotPrimary),
             (Some("begun"), Some(epoch)) => Ok(BeginOutcome::Begun(epoch.clone())),
-            _other => Err(BEGIN.unknown_answer()),
+            _other => Err(BEGIN_REBUILD.unknown_result()),
         }
     }
 
-    /// Fills it; the last number, or nothing where it was for nothing.
+    /// Adds entries to the log that is being rebuilt, and returns its last sequence number. Returns
+    /// `None` if the rebuild must start again.
     pub async fn fill_log(
         &self,
         epoch: &str,
         last: u64,
         entries: &[Entry],
     ) -> Result<Option<u64>, Error> {
-        let [_, log, building] = self.building_keys();
-        let mut keys = vec![building, log];
+        let [_, log, fence] = self.rebuild_keys();
+        let mut keys = vec![fence, log];
         keys.extend(entries.iter().map(|entry| self.entry_key(&entry.subject)));
         let mut args = vec![epoch.to_owned(), last.to_string()];
-        entries.iter().for_each(|entry| args.extend(written(entry)));
-        self.run(&FILL, &keys, &bytes(&args)).await
+        entries
+            .iter()
+            .for_each(|entry| args.extend(entry_args(entry)));
+        self.run(&FILL_REBUILD, &keys, &to_byte_args(&args)).await
     }
 
-    /// Puts it into force, with leases of this length; whether it was not for nothing.
+    /// Activates the rebuilt log with this lease length. Returns `false` if the rebuild must start
+    /// again.
     pub async fn finish_log(&self, epoch: &str, last: u64, lease: Duration) -> Result<bool, Error> {
         let args = [
             epoch.to_owned(),
@@ -195,26 +205,32 @@ impl Redis {
             self.channel(),
         ];
         let done: u8 = self
-            .run(&FINISH, &self.building_keys(), &bytes(&args))
+            .run(&FINISH_REBUILD, &self.rebuild_keys(), &to_byte_args(&args))
             .await?;
         Ok(done == 1)
     }
 
-    /// Calls for every word of the scripts until the connection breaks. What they say is a reason
-    /// to look, never a fact.
-    pub async fn listen(&self, mut hear: impl FnMut(LogNotification)) -> Result<(), Error> {
-        let connect = async {
-            let mut words = self.client.get_async_pubsub().await?;
-            words.subscribe(self.channel()).await?;
-            Ok(words)
+    /// Subscribes to notifications of the scripts, and passes each to the callback until the
+    /// connection breaks.
+    ///
+    /// A notification is only a hint to read the log: it can be lost, and any Redis client can send
+    /// one.
+    pub async fn listen(
+        &self,
+        mut on_notification: impl FnMut(LogNotification),
+    ) -> Result<(), Error> {
+        let subscribe = async {
+            let mut subscription = self.client.get_async_pubsub().await?;
+            subscription.subscribe(self.channel()).await?;
+            Ok(subscription)
         };
-        let words = tokio::time::timeout(self.timeout, connect)
+        let subscription = tokio::time::timeout(self.timeout, subscribe)
             .await
-            .map_err(|_| late())?
-            .map_err(failure)?;
-        let mut words = words.into_on_message();
-        while let Some(word) = words.next().await {
-            hear(if word.get_payload_bytes() == b"acknowledged" {
+            .map_err(|_| timeout_error())?
+            .map_err(redis_error)?;
+        let mut messages = subscription.into_on_message();
+        while let Some(message) = messages.next().await {
+            on_notification(if message.get_payload_bytes() == b"acknowledged" {
                 LogNotification::Acknowledged
             } else {
                 LogNotification::AppendedEntry
@@ -229,15 +245,18 @@ impl Redis {
         keys: &[String],
         args: &[String],
     ) -> Result<T, Error> {
-        let answer = self.leases.run(script, keys, &bytes(args)).await?;
-        T::from_redis_value(answer).map_err(|_| script.unknown_answer())
+        let result = self
+            .leases
+            .run_script(script, keys, &to_byte_args(args))
+            .await?;
+        T::from_redis_value(result).map_err(|_| script.unknown_result())
     }
 
     fn log_keys(&self) -> [String; 2] {
         [self.state_key(), self.log_key()]
     }
 
-    fn building_keys(&self) -> [String; 3] {
+    fn rebuild_keys(&self) -> [String; 3] {
         [
             self.state_key(),
             self.log_key(),
@@ -246,21 +265,21 @@ impl Redis {
     }
 }
 
-/// Why to look at the log.
+/// A reason to renew the lease before it is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogNotification {
-    /// Something was appended.
+    /// Entries were appended.
     AppendedEntry,
-    /// A member has applied something.
+    /// A member has acknowledged entries, or was removed.
     Acknowledged,
 }
 
-fn name(member: Option<Uuid>) -> String {
+fn format_member(member: Option<Uuid>) -> String {
     member.map(|id| id.simple().to_string()).unwrap_or_default()
 }
 
-fn read_joined(answer: Vec<Value>) -> Option<JoinOutcome> {
-    let mut parts = answer.into_iter();
+fn parse_join_result(result: Vec<Value>) -> Option<JoinOutcome> {
+    let mut parts = result.into_iter();
     match String::from_redis_value(parts.next()?).ok()?.as_str() {
         "lost" => Some(JoinOutcome::Lost),
         "evicting" => Some(JoinOutcome::EvictionEnabled),
@@ -277,8 +296,8 @@ fn read_joined(answer: Vec<Value>) -> Option<JoinOutcome> {
     }
 }
 
-fn read_renewed(answer: Vec<Value>) -> Option<RenewOutcome> {
-    let mut parts = answer.into_iter();
+fn parse_renew_result(result: Vec<Value>) -> Option<RenewOutcome> {
+    let mut parts = result.into_iter();
     match String::from_redis_value(parts.next()?).ok()?.as_str() {
         "lost" => Some(RenewOutcome::Lost),
         "evicting" => Some(RenewOutcome::EvictionEnabled),
@@ -291,21 +310,9 @@ fn read_renewed(answer: Vec<Value>) -> Option<RenewOutcome> {
                 lease,
                 last,
                 entries,
-                members: read_members(parts.next()?)?,
+                members: parse_members(parts.next()?)?,
             }))
         }
         _other => None,
     }
-}
-
-pub(crate) fn read_members(list: Value) -> Option<Vec<LogMember>> {
-    let list = Vec::<(String, u64, u64)>::from_redis_value(list).ok()?;
-    let member = |(id, applied, beat): (String, _, _)| {
-        Some(LogMember {
-            id: id.parse().ok()?,
-            applied,
-            beat,
-        })
-    };
-    list.into_iter().map(member).collect()
 }

@@ -1,4 +1,4 @@
-//! What was taken back: appended to the log, and put on the denylist beside it.
+//! Revocations: appended to the log, and looked up in the denylist.
 
 use std::{collections::BTreeSet, sync::LazyLock, time::Duration};
 
@@ -6,81 +6,87 @@ use deadpool_redis::redis::{FromRedisValue, Value};
 use latchkey_domain::revocation::{Entry, RevocationKeys, Subject, lease::AppendedEntry};
 use uuid::Uuid;
 
-use super::{Redis, bytes, script::Script};
+use super::{Redis, script::Script, to_byte_args};
 use crate::error::Error;
 
 static REVOKE: LazyLock<Script> =
-    LazyLock::new(|| Script::of_log("revoke", include_str!("scripts/revoke.lua")));
-static FIND: LazyLock<Script> = LazyLock::new(|| {
-    Script::of_log(
+    LazyLock::new(|| Script::with_log_functions("revoke", include_str!("scripts/revoke.lua")));
+static FIND_REVOCATIONS: LazyLock<Script> = LazyLock::new(|| {
+    Script::with_log_functions(
         "find_revocations",
         include_str!("scripts/find_revocations.lua"),
     )
 });
 
-/// Entries that are in the log.
+/// The position of published entries in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedEntries {
-    /// The last of them, and who might not know it yet.
+    /// The last entry, and the members that must acknowledge it.
     pub appended: AppendedEntry<String, Uuid>,
-    /// How long the leases under this epoch are.
+    /// The lease length of this epoch.
     pub lease: Duration,
 }
 
-/// What became of revoking something.
+/// The result of appending entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AppendOutcome {
-    /// It is in the log.
+    /// The log contains the entries.
     Appended(PublishedEntries),
-    /// There is no log that could be relied on.
+    /// There is no valid log.
     Lost,
-    /// Redis forgets keys when its memory is full. There is no log, and no lease is renewed:
-    /// PostgreSQL answers checks.
+    /// Redis evicts keys when its memory is full. There is no valid log and no lease is renewed, so
+    /// PostgreSQL serves all checks.
     EvictionEnabled,
 }
 
-/// What the denylist says of a token.
+/// The result of a denylist lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LookupOutcome {
-    /// Nothing speaks against it.
+    /// No entry revokes the token.
     NotListed,
-    /// The entry of this subject does.
+    /// The entry of this subject revokes the token.
     Listed(Subject),
-    /// The log was lost: that an entry is missing says nothing.
+    /// There is no valid log, so a missing entry proves nothing.
     LogLost,
 }
 
 impl Redis {
-    /// Appends entries, all or none.
+    /// Appends entries to the log and writes their denylist keys: all of them or none.
     pub async fn revoke(&self, entries: &[Entry]) -> Result<AppendOutcome, Error> {
         let mut keys = vec![self.state_key(), self.log_key()];
         keys.extend(entries.iter().map(|entry| self.entry_key(&entry.subject)));
         let mut args = vec![self.channel()];
-        entries.iter().for_each(|entry| args.extend(written(entry)));
-        read(self.run(&REVOKE, &keys, &bytes(&args)).await?).ok_or_else(|| REVOKE.unknown_answer())
+        entries
+            .iter()
+            .for_each(|entry| args.extend(entry_args(entry)));
+        let result = self.run(&REVOKE, &keys, &to_byte_args(&args)).await?;
+        parse_append_result(result).ok_or_else(|| REVOKE.unknown_result())
     }
 
-    /// Everything that can speak against a token, in one round trip.
-    pub async fn find_revocations(&self, marks: &RevocationKeys) -> Result<LookupOutcome, Error> {
-        let subjects: Vec<Subject> = marks.subjects().collect();
+    /// Looks up all revocation keys of a token in one round trip.
+    pub async fn find_revocations(
+        &self,
+        revocation_keys: &RevocationKeys,
+    ) -> Result<LookupOutcome, Error> {
+        let subjects: Vec<Subject> = revocation_keys.subjects().collect();
         let mut keys = vec![self.state_key()];
         keys.extend(subjects.iter().map(|subject| self.entry_key(subject)));
-        let found: Option<Vec<Option<i64>>> = self.run(&FIND, &keys, &[]).await?;
+        let found: Option<Vec<Option<i64>>> = self.run(&FIND_REVOCATIONS, &keys, &[]).await?;
         let Some(found) = found else {
             return Ok(LookupOutcome::LogLost);
         };
         if found.len() != subjects.len() {
-            return Err(FIND.unknown_answer());
+            return Err(FIND_REVOCATIONS.unknown_result());
         }
         let values: Vec<_> = subjects.into_iter().zip(found).collect();
-        let value = |wanted: &Subject| {
+        let value_of = |wanted: &Subject| {
             values
                 .iter()
                 .find(|(subject, _)| subject == wanted)
                 .and_then(|(_, value)| *value)
         };
-        Ok(marks
-            .find_revoked_subject(value)
+        Ok(revocation_keys
+            .find_revoked_subject(value_of)
             .map_or(LookupOutcome::NotListed, LookupOutcome::Listed))
     }
 
@@ -92,7 +98,7 @@ impl Redis {
         format!("{}:{{rev}}:log", self.prefix)
     }
 
-    /// The channel of wake-up hints.
+    /// The channel of notifications.
     pub(super) fn channel(&self) -> String {
         format!("{}:{{rev}}:notify", self.prefix)
     }
@@ -107,8 +113,8 @@ impl Redis {
     }
 }
 
-/// Value, end and text, as the scripts want them.
-pub(super) fn written(entry: &Entry) -> [String; 3] {
+/// Returns the script arguments of an entry: value, expiry (s since the Unix epoch), and text.
+pub(super) fn entry_args(entry: &Entry) -> [String; 3] {
     [
         entry.state.value.to_string(),
         entry.state.ends_at.to_string(),
@@ -116,8 +122,8 @@ pub(super) fn written(entry: &Entry) -> [String; 3] {
     ]
 }
 
-fn read(answer: Vec<Value>) -> Option<AppendOutcome> {
-    let mut parts = answer.into_iter();
+fn parse_append_result(result: Vec<Value>) -> Option<AppendOutcome> {
+    let mut parts = result.into_iter();
     match String::from_redis_value(parts.next()?).ok()?.as_str() {
         "lost" => Some(AppendOutcome::Lost),
         "evicting" => Some(AppendOutcome::EvictionEnabled),
@@ -125,7 +131,7 @@ fn read(answer: Vec<Value>) -> Option<AppendOutcome> {
             let epoch = String::from_redis_value(parts.next()?).ok()?;
             let lease = u64::from_redis_value(parts.next()?).ok()?;
             let number = u64::from_redis_value(parts.next()?).ok()?;
-            let members = crate::redis::revocation_log::read_members(parts.next()?)?;
+            let members = crate::redis::members::parse_members(parts.next()?)?;
             let members: BTreeSet<_> = members.into_iter().map(|member| member.id).collect();
             let appended = AppendedEntry {
                 epoch,

@@ -1,17 +1,17 @@
-//! A Lua script: sent by its hash, and in full once a server does not know it.
+//! Lua scripts, which are invoked by their hash. If the server lacks a script, it is loaded first.
 
 use deadpool_redis::redis::{self, RedisError, Value, aio::ConnectionLike};
 
 use crate::error::Error;
 
-/// A script with its name for the log.
 pub struct Script {
+    /// The name for error messages.
     name: &'static str,
     script: redis::Script,
 }
 
 impl Script {
-    /// A script of its own.
+    /// A script without shared functions.
     pub fn new(name: &'static str, text: &str) -> Script {
         Script {
             name,
@@ -20,46 +20,45 @@ impl Script {
     }
 
     /// A script that uses the functions of `server.lua` and `account.lua`.
-    pub fn of_account(name: &'static str, text: &str) -> Script {
-        Script::of_server(name, include_str!("scripts/account.lua"), text)
+    pub fn with_account_functions(name: &'static str, text: &str) -> Script {
+        Script::with_functions(name, include_str!("scripts/account.lua"), text)
     }
 
     /// A script that uses the functions of `server.lua` and `log.lua`.
-    pub fn of_log(name: &'static str, text: &str) -> Script {
-        Script::of_server(name, include_str!("scripts/log.lua"), text)
+    pub fn with_log_functions(name: &'static str, text: &str) -> Script {
+        Script::with_functions(name, include_str!("scripts/log.lua"), text)
     }
 
-    fn of_server(name: &'static str, functions: &str, text: &str) -> Script {
+    fn with_functions(name: &'static str, functions: &str, text: &str) -> Script {
         Script::new(
             name,
             &[include_str!("scripts/server.lua"), functions, text].concat(),
         )
     }
 
-    /// A script that exchanges refresh tokens.
-    pub fn of_refresh(name: &'static str, text: &str) -> Script {
-        Script::of_account(name, &[include_str!("scripts/refresh.lua"), text].concat())
+    /// A script that also uses the functions of `refresh.lua`.
+    pub fn with_refresh_functions(name: &'static str, text: &str) -> Script {
+        Script::with_account_functions(name, &[include_str!("scripts/refresh.lua"), text].concat())
     }
 
-    /// Runs it.
-    pub async fn call(
+    pub async fn invoke(
         &self,
         connection: &mut impl ConnectionLike,
         keys: &[String],
         args: &[&[u8]],
     ) -> Result<Value, RedisError> {
-        let mut call = self.script.prepare_invoke();
+        let mut invocation = self.script.prepare_invoke();
         for key in keys {
-            call.key(key);
+            invocation.key(key);
         }
         for arg in args {
-            call.arg(arg);
+            invocation.arg(arg);
         }
-        call.invoke_async(connection).await
+        invocation.invoke_async(connection).await
     }
 
-    /// The error for a result that this version doesn't know.
-    pub fn unknown_answer(&self) -> Error {
+    /// The error for a result that this version can't parse.
+    pub fn unknown_result(&self) -> Error {
         Error::internal(format!(
             "the Redis script {} returned an unknown result",
             self.name

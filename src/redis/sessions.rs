@@ -1,4 +1,4 @@
-//! Sessions as refreshing sees them.
+//! Cached sessions: rotation, restore, and tombstones.
 
 use std::sync::LazyLock;
 
@@ -7,109 +7,107 @@ use latchkey_domain::{
     account::Identity,
     explanation::CachedSession,
     refresh_token::RefreshToken,
-    revocation::{ENTRY_SECONDS, Reason},
+    revocation::{ENTRY_SECONDS, RevocationReason},
     session::Session,
 };
 use uuid::Uuid;
 
-use super::{Redis, bytes, milliseconds, script::Script};
+use super::{Redis, script::Script, to_byte_args, to_milliseconds};
 use crate::error::Error;
 
-static CREATE: LazyLock<Script> = LazyLock::new(|| {
-    Script::of_account("create_session", include_str!("scripts/create_session.lua"))
+static CREATE_SESSION: LazyLock<Script> = LazyLock::new(|| {
+    Script::with_account_functions("create_session", include_str!("scripts/create_session.lua"))
 });
 static ROTATE: LazyLock<Script> =
-    LazyLock::new(|| Script::of_refresh("rotate", include_str!("scripts/rotate.lua")));
-static RESTORE: LazyLock<Script> = LazyLock::new(|| {
-    Script::of_refresh(
+    LazyLock::new(|| Script::with_refresh_functions("rotate", include_str!("scripts/rotate.lua")));
+static RESTORE_SESSION: LazyLock<Script> = LazyLock::new(|| {
+    Script::with_refresh_functions(
         "restore_session",
         include_str!("scripts/restore_session.lua"),
     )
 });
-static REVOKE: LazyLock<Script> = LazyLock::new(|| {
-    Script::of_account(
+static REVOKE_SESSIONS: LazyLock<Script> = LazyLock::new(|| {
+    Script::with_account_functions(
         "revoke_sessions",
         include_str!("scripts/revoke_sessions.lua"),
     )
 });
 static INCREMENT_GENERATION: LazyLock<Script> = LazyLock::new(|| {
-    Script::of_account(
+    Script::with_account_functions(
         "increment_generation",
         include_str!("scripts/increment_generation.lua"),
     )
 });
-static INSPECT: LazyLock<Script> = LazyLock::new(|| {
-    Script::of_account(
+static INSPECT_SESSION: LazyLock<Script> = LazyLock::new(|| {
+    Script::with_account_functions(
         "inspect_session",
         include_str!("scripts/inspect_session.lua"),
     )
 });
 static STORE_IDENTITY: LazyLock<Script> = LazyLock::new(|| {
-    Script::of_account("store_identity", include_str!("scripts/store_identity.lua"))
+    Script::with_account_functions("store_identity", include_str!("scripts/store_identity.lua"))
 });
 
-/// How refreshing is allowed to go, in milliseconds.
+/// Limits of a refresh, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct RefreshPolicy {
-    /// How long a session lives without a refresh.
+    /// The idle timeout of a session.
     pub idle: u64,
-    /// How long the parent of an unused token gives the same child again.
+    /// The reuse interval: for this long after a rotation, the previous token returns the same new
+    /// pair.
     pub grace: u64,
-    /// How long after its first look an adoption may still be carried out.
+    /// The duration of the row locks: for this long after a session was found missing, it can be
+    /// restored.
     pub patience: u64,
 }
 
-/// What became of a refresh token.
+/// The result of presenting a refresh token.
 #[derive(Debug)]
 pub enum Rotation {
-    /// It was the current one, or its parent a moment ago: this is the session now, and its counter
-    /// that of the token to be given.
+    /// The token was the current one, or the previous one within the reuse interval.
     Rotated(Box<RotatedSession>),
-    /// Nothing that can be relied on is known of the session here, as of this moment (ms): it must
-    /// be adopted.
+    /// The session must be restored from PostgreSQL: Redis lacks it, or the replication history
+    /// changed.
     NotCached {
-        /// Redis' clock.
+        /// The time of this result on the clock of Redis (ms since the Unix epoch).
         observed_at: u64,
     },
-    /// The session has ended; `unpersisted`: by reuse, and the record does not know it yet.
+    /// The session is revoked or expired.
     Revoked {
-        /// Whether the record is still to be written.
+        /// Whether the session was revoked because of reuse, and PostgreSQL lacks the revocation.
         unpersisted: bool,
     },
-    /// An older token; the session has a tombstone now.
+    /// The token was reused. The script has written a tombstone.
     Reused,
-    /// An adoption that took too long.
+    /// The restore took so long that the row locks might have expired.
     RestoreTimedOut,
 }
 
-/// A session after a refresh.
+/// A session after a rotation.
 #[derive(Debug)]
 pub struct RotatedSession {
-    /// The counter of the token to be given.
+    /// The rotation counter of the refresh token to issue.
     pub counter: u64,
-    /// When it was reached, in ms.
+    /// The time of the rotation (ms since the Unix epoch).
     pub at: u64,
-    /// The session.
     pub session: Session,
-    /// What its tokens say.
+    /// The identity claims of the tokens to issue.
     pub identity: Identity,
 }
 
-/// What the record knows of a session that is to be adopted.
+/// A session in PostgreSQL that is to be restored in Redis.
 pub struct StoredSession<'a> {
-    /// The session.
     pub session: &'a Session,
-    /// Its user's identity.
     pub identity: &'a Identity,
-    /// How often it was refreshed, at most a second late.
+    /// The rotation counter, which is stored up to a second late.
     pub counter: u64,
-    /// When, in ms.
+    /// The time of the last refresh (ms since the Unix epoch).
     pub at: u64,
 }
 
 impl Redis {
-    /// Takes a fresh session in, unless it has ended already; whether it did. `idle` is how long it
-    /// lives without a refresh, in seconds.
+    /// Stores a new session with this idle timeout (s). Returns `false` if the session has already
+    /// been revoked.
     pub async fn create_session(
         &self,
         session: &Session,
@@ -122,57 +120,63 @@ impl Redis {
             session.client_id.clone(),
             session.auth_time.to_string(),
             session.ends_at.to_string(),
-            milliseconds(idle),
+            to_milliseconds(idle),
             identity.version.to_string(),
             json(identity)?,
         ];
         match self
             .run::<String>(
-                &CREATE,
-                &self.keys_of(session.sub, session.sid),
-                &bytes(&args),
+                &CREATE_SESSION,
+                &self.session_keys(session.sub, session.sid),
+                &to_byte_args(&args),
             )
             .await?
             .as_str()
         {
             "created" => Ok(true),
             "revoked" => Ok(false),
-            _other => Err(CREATE.unknown_answer()),
+            _other => Err(CREATE_SESSION.unknown_result()),
         }
     }
 
-    /// Exchanges a refresh token: one script, one round trip.
+    /// Rotates a refresh token in one round trip.
     pub async fn rotate(
         &self,
         token: &RefreshToken,
-        rules: &RefreshPolicy,
+        policy: &RefreshPolicy,
     ) -> Result<Rotation, Error> {
-        let args = exchange_args(token, rules);
-        let answer = self
-            .run(&ROTATE, &self.keys_of(token.sub, token.sid), &bytes(&args))
+        let args = rotation_args(token, policy);
+        let result = self
+            .run(
+                &ROTATE,
+                &self.session_keys(token.sub, token.sid),
+                &to_byte_args(&args),
+            )
             .await?;
-        read(token, answer).ok_or_else(|| ROTATE.unknown_answer())
+        parse_rotation(token, result).ok_or_else(|| ROTATE.unknown_result())
     }
 
-    /// Takes a session in from the record and exchanges its refresh token. The caller holds the
-    /// rows until this has answered; `observed_at` is when the session was found away.
+    /// Restores a session from PostgreSQL, and rotates its refresh token.
+    ///
+    /// The caller must keep the rows of the session and its user locked until the response.
+    /// `observed_at` is the time at which the session was found missing.
     pub async fn restore_session(
         &self,
         token: &RefreshToken,
-        rules: &RefreshPolicy,
+        policy: &RefreshPolicy,
         observed_at: u64,
-        recorded: &StoredSession<'_>,
+        stored: &StoredSession<'_>,
     ) -> Result<Rotation, Error> {
         let StoredSession {
             session,
             identity,
             counter,
             at,
-        } = recorded;
-        let mut args = exchange_args(token, rules).to_vec();
+        } = stored;
+        let mut args = rotation_args(token, policy).to_vec();
         args.extend([
             observed_at.to_string(),
-            rules.patience.to_string(),
+            policy.patience.to_string(),
             counter.to_string(),
             at.to_string(),
             session.generation.to_string(),
@@ -183,24 +187,28 @@ impl Redis {
             identity.version.to_string(),
             json(identity)?,
         ]);
-        let answer = self
-            .run(&RESTORE, &self.keys_of(token.sub, token.sid), &bytes(&args))
+        let result = self
+            .run(
+                &RESTORE_SESSION,
+                &self.session_keys(token.sub, token.sid),
+                &to_byte_args(&args),
+            )
             .await?;
-        read(token, answer).ok_or_else(|| RESTORE.unknown_answer())
+        parse_rotation(token, result).ok_or_else(|| RESTORE_SESSION.unknown_result())
     }
 
-    /// Writes the tombstones of sessions: no refresh token of theirs is exchanged any more. The
-    /// record has them already.
+    /// Writes the tombstones of sessions, so that their refresh tokens are rejected. The
+    /// revocations must be committed in PostgreSQL.
     pub async fn revoke_sessions(
         &self,
         sub: Uuid,
         sids: &[Uuid],
-        reason: Reason,
+        reason: RevocationReason,
     ) -> Result<(), Error> {
         let keys: Vec<String> = sids.iter().map(|sid| self.session_key(sub, *sid)).collect();
-        let lifetime = milliseconds(ENTRY_SECONDS);
+        let lifetime = to_milliseconds(ENTRY_SECONDS);
         self.run::<String>(
-            &REVOKE,
+            &REVOKE_SESSIONS,
             &keys,
             &[reason.as_str().as_bytes(), lifetime.as_bytes()],
         )
@@ -208,25 +216,26 @@ impl Redis {
         .map(drop)
     }
 
-    /// Refuses every refresh token of the account below a generation. `lifetime`: the longest that
-    /// one can live.
+    /// Stores the generation of a user, which revokes all refresh tokens of smaller generations.
+    ///
+    /// `lifetime` is the maximum lifetime of a refresh token (s).
     pub async fn increment_generation(
         &self,
         sub: Uuid,
         generation: i64,
         lifetime: u64,
     ) -> Result<(), Error> {
-        let args = [generation.to_string(), milliseconds(lifetime)];
+        let args = [generation.to_string(), to_milliseconds(lifetime)];
         self.run::<String>(
             &INCREMENT_GENERATION,
-            &[self.account_key(sub)],
-            &bytes(&args),
+            &[self.user_key(sub)],
+            &to_byte_args(&args),
         )
         .await
         .map(drop)
     }
 
-    /// What the next tokens of the account say.
+    /// Stores the identity claims for the next tokens of a user, for `lifetime` (s).
     pub async fn store_identity(
         &self,
         sub: Uuid,
@@ -236,20 +245,20 @@ impl Redis {
         let args = [
             identity.version.to_string(),
             json(identity)?,
-            milliseconds(lifetime),
+            to_milliseconds(lifetime),
         ];
-        self.run::<String>(&STORE_IDENTITY, &[self.account_key(sub)], &bytes(&args))
+        self.run::<String>(&STORE_IDENTITY, &[self.user_key(sub)], &to_byte_args(&args))
             .await
             .map(drop)
     }
 
-    /// What is known of a session, for whoever asks why its token is refused.
+    /// Returns the cached state of a session without changing it.
     pub async fn inspect_session(
         &self,
         sub: Uuid,
         sid: Uuid,
     ) -> Result<Option<CachedSession>, Error> {
-        type Told = (
+        type Fields = (
             Option<u64>,
             Option<u64>,
             Option<i64>,
@@ -258,35 +267,37 @@ impl Redis {
             Option<u8>,
             Option<String>,
         );
-        let (counter, rotated_at, generation, account, ended, at_home, scope): Told =
-            self.run(&INSPECT, &self.keys_of(sub, sid), &[]).await?;
-        if counter.is_none() && ended.is_none() {
+        let (counter, rotated_at, generation, user_generation, revoked, is_current, scope): Fields =
+            self.run(&INSPECT_SESSION, &self.session_keys(sub, sid), &[])
+                .await?;
+        if counter.is_none() && revoked.is_none() {
             return Ok(None);
         }
-        // A tombstone may stand where the session was never known: then nothing else of it matters.
-        let generations = (generation.unwrap_or(0), account.unwrap_or(0));
+        // A tombstone of a session that was never cached has no other fields. The defaults don't
+        // matter, because the session is revoked.
+        let generations = (generation.unwrap_or(0), user_generation.unwrap_or(0));
         let (counter, rotated_at) = (counter.unwrap_or(0), rotated_at.unwrap_or(0));
         Ok(Some(CachedSession {
-            at_home: at_home.is_some(),
+            history_matches: is_current.is_some(),
             counter,
             rotated_at,
             generations,
-            ended,
+            ended: revoked,
             scope,
         }))
     }
 
-    fn keys_of(&self, sub: Uuid, sid: Uuid) -> [String; 2] {
-        [self.session_key(sub, sid), self.account_key(sub)]
+    fn session_keys(&self, sub: Uuid, sid: Uuid) -> [String; 2] {
+        [self.session_key(sub, sid), self.user_key(sub)]
     }
 }
 
-fn exchange_args(token: &RefreshToken, rules: &RefreshPolicy) -> [String; 4] {
+fn rotation_args(token: &RefreshToken, policy: &RefreshPolicy) -> [String; 4] {
     [
         token.counter.to_string(),
-        rules.idle.to_string(),
-        rules.grace.to_string(),
-        milliseconds(ENTRY_SECONDS),
+        policy.idle.to_string(),
+        policy.grace.to_string(),
+        to_milliseconds(ENTRY_SECONDS),
     ]
 }
 
@@ -294,17 +305,17 @@ fn json(value: &impl serde::Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(Error::internal)
 }
 
-fn read(token: &RefreshToken, answer: Vec<Value>) -> Option<Rotation> {
-    let mut parts = answer.into_iter();
-    let word = String::from_redis_value(parts.next()?).ok()?;
-    let rest = parts.next().unwrap_or(Value::Nil);
-    match word.as_str() {
-        "rotated" | "repeated" => Some(Rotation::Rotated(read_session(token, rest)?.into())),
+fn parse_rotation(token: &RefreshToken, result: Vec<Value>) -> Option<Rotation> {
+    let mut parts = result.into_iter();
+    let status = String::from_redis_value(parts.next()?).ok()?;
+    let value = parts.next().unwrap_or(Value::Nil);
+    match status.as_str() {
+        "rotated" | "repeated" => Some(Rotation::Rotated(parse_session(token, value)?.into())),
         "not_cached" => Some(Rotation::NotCached {
-            observed_at: u64::from_redis_value(rest).ok()?,
+            observed_at: u64::from_redis_value(value).ok()?,
         }),
         "revoked" => Some(Rotation::Revoked {
-            unpersisted: rest != Value::Nil,
+            unpersisted: value != Value::Nil,
         }),
         "expired" => Some(Rotation::Revoked { unpersisted: false }),
         "reused" => Some(Rotation::Reused),
@@ -313,10 +324,10 @@ fn read(token: &RefreshToken, answer: Vec<Value>) -> Option<Rotation> {
     }
 }
 
-fn read_session(token: &RefreshToken, told: Value) -> Option<RotatedSession> {
-    type Told = (u64, u64, i64, String, String, u64, u64, String);
+fn parse_session(token: &RefreshToken, value: Value) -> Option<RotatedSession> {
+    type Fields = (u64, u64, i64, String, String, u64, u64, String);
     let (counter, at, generation, scope, client_id, auth_time, ends_at, identity) =
-        Told::from_redis_value(told).ok()?;
+        Fields::from_redis_value(value).ok()?;
     let session = Session {
         sid: token.sid,
         sub: token.sub,
@@ -339,10 +350,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_script_and_the_record_call_reuse_the_same() {
-        assert!(
-            include_str!("scripts/refresh.lua")
-                .contains(&format!("'revoked_reason', '{}'", Reason::Reuse.as_str()))
-        );
+    fn script_and_domain_use_same_reason_for_reuse() {
+        assert!(include_str!("scripts/refresh.lua").contains(&format!(
+            "'revoked_reason', '{}'",
+            RevocationReason::RefreshTokenReused.as_str()
+        )));
     }
 }

@@ -1,5 +1,5 @@
-//! One connection that all requests share. It heals itself: whatever makes it doubtful drops it,
-//! and the next caller connects anew, while nobody waits longer than the timeout.
+//! A multiplexed connection that all requests share. After an error that requires a new connection,
+//! the next caller reconnects. No caller waits longer than the timeout.
 
 use std::{sync::Mutex, time::Duration};
 
@@ -9,24 +9,27 @@ use deadpool_redis::redis::{
 };
 use tokio::time::timeout;
 
-use super::{failure, late, script::Script};
+use super::{redis_error, script::Script, timeout_error};
 use crate::error::Error;
 
-/// The connection, and how to make it.
-pub struct Shared {
+pub struct SharedConnection {
     client: Client,
     settings: AsyncConnectionConfig,
     timeout: Duration,
-    /// The connection of the moment and its number, by which a failure tells *which* one is to be
-    /// dropped.
+    /// The current connection and its number. A failed caller drops the connection only if the
+    /// number is still that of the connection it used.
     current: Mutex<(u64, Option<MultiplexedConnection>)>,
-    /// One caller connects, the others wait for it.
+    /// Held while connecting, so that concurrent callers share one new connection.
     connecting: tokio::sync::Mutex<()>,
 }
 
-impl Shared {
-    pub fn new(client: Client, settings: AsyncConnectionConfig, timeout: Duration) -> Shared {
-        Shared {
+impl SharedConnection {
+    pub fn new(
+        client: Client,
+        settings: AsyncConnectionConfig,
+        timeout: Duration,
+    ) -> SharedConnection {
+        SharedConnection {
             client,
             settings,
             timeout,
@@ -35,45 +38,48 @@ impl Shared {
         }
     }
 
-    /// One command.
-    pub async fn ask(&self, command: &Cmd) -> Result<Value, Error> {
-        self.with(|mut connection| async move { command.query_async(&mut connection).await })
-            .await
+    pub async fn run_command(&self, command: &Cmd) -> Result<Value, Error> {
+        self.with_connection(
+            |mut connection| async move { command.query_async(&mut connection).await },
+        )
+        .await
     }
 
-    /// One script.
-    pub async fn run(
+    pub async fn run_script(
         &self,
         script: &Script,
         keys: &[String],
         args: &[&[u8]],
     ) -> Result<Value, Error> {
-        self.with(|mut connection| async move { script.call(&mut connection, keys, args).await })
-            .await
+        self.with_connection(|mut connection| async move {
+            script.invoke(&mut connection, keys, args).await
+        })
+        .await
     }
 
-    async fn with<S: Future<Output = Result<Value, RedisError>>>(
+    async fn with_connection<F: Future<Output = Result<Value, RedisError>>>(
         &self,
-        story: impl FnOnce(MultiplexedConnection) -> S,
+        call: impl FnOnce(MultiplexedConnection) -> F,
     ) -> Result<Value, Error> {
-        let mut number = None;
+        let mut used_number = None;
         let attempt = async {
-            let (which, connection) = self.connection().await?;
-            number = Some(which);
-            story(connection).await
+            let (number, connection) = self.connection().await?;
+            used_number = Some(number);
+            call(connection).await
         };
         match timeout(self.timeout, attempt).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
-                if makes_doubtful(&error) {
-                    self.drop_connection(number);
+                if must_reconnect(&error) {
+                    self.drop_connection(used_number);
                 }
-                Err(failure(error))
+                Err(redis_error(error))
             }
             Err(_) => {
-                // The server may be gone without a word: a fresh connection finds out.
-                self.drop_connection(number);
-                Err(late())
+                // The server might have failed without closing the connection. Only a new
+                // connection can detect that.
+                self.drop_connection(used_number);
+                Err(timeout_error())
             }
         }
     }
@@ -81,13 +87,13 @@ impl Shared {
     async fn connection(&self) -> Result<(u64, MultiplexedConnection), RedisError> {
         match self.current() {
             Some(current) => Ok(current),
-            // Rare, and large: no request needs to have room for it.
+            // Boxed: cold path, keeps the future of each request small.
             None => Box::pin(self.connect()).await,
         }
     }
 
     async fn connect(&self) -> Result<(u64, MultiplexedConnection), RedisError> {
-        let _one_at_a_time = self.connecting.lock().await;
+        let _connecting = self.connecting.lock().await;
         if let Some(current) = self.current() {
             return Ok(current);
         }
@@ -95,41 +101,32 @@ impl Shared {
             .client
             .get_multiplexed_async_connection_with_config(&self.settings)
             .await?;
-        let mut current = self
-            .current
-            .lock()
-            .expect("nothing panics while it is held");
+        let mut current = self.current.lock().expect("no panic under the lock");
         *current = (current.0 + 1, Some(connection.clone()));
         Ok((current.0, connection))
     }
 
     fn current(&self) -> Option<(u64, MultiplexedConnection)> {
-        let current = self
-            .current
-            .lock()
-            .expect("nothing panics while it is held");
+        let current = self.current.lock().expect("no panic under the lock");
         current.1.clone().map(|connection| (current.0, connection))
     }
 
     fn drop_connection(&self, number: Option<u64>) {
-        let mut current = self
-            .current
-            .lock()
-            .expect("nothing panics while it is held");
+        let mut current = self.current.lock().expect("no panic under the lock");
         if number == Some(current.0) {
             current.1 = None;
         }
     }
 }
 
-/// A broken line, or a server that may not write any more after a failover: it must be looked up
-/// again.
-pub fn makes_doubtful(error: &RedisError) -> bool {
-    let deposed = matches!(
+/// Whether an error requires a new connection: the connection is broken, or its server became a
+/// follower in a failover, so that the address must be resolved again.
+pub fn must_reconnect(error: &RedisError) -> bool {
+    let is_follower = matches!(
         error.kind(),
         deadpool_redis::redis::ErrorKind::Server(
             ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown
         )
     );
-    deposed || error.is_unrecoverable_error() || error.is_io_error()
+    is_follower || error.is_unrecoverable_error() || error.is_io_error()
 }

@@ -1,7 +1,8 @@
-//! What is remembered of what happened: every security event, with its change or not at all, and
-//! shown to its owner and to administrators only.
+//! The audit log: each security event is committed together with its change.
+//!
+//! Only the user and administrators can read the events of a user.
 
-mod admin_events; // administrators and the operator
+mod admin_events; // changes by administrators and the operator
 
 use std::sync::Mutex;
 
@@ -11,51 +12,52 @@ use serde_json::{Value, json};
 
 use crate::{
     mail::{MailServer, code},
-    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
-    test_stores::{ask, execute},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
+    test_stores::{execute, query_value},
 };
 
 const EMAIL: &str = "john@example.com";
-const NEW: &str = "correct horse 9";
+const NEW_PASSWORD: &str = "correct horse 9";
 
-/// A gateway with mail, and how much of what it recorded was looked at.
+/// A server with email, and the number of audit events that are already asserted.
 struct Fixture {
     server: TestServer,
-    mails: MailServer,
-    seen: Mutex<usize>,
+    mail_server: MailServer,
+    asserted: Mutex<usize>,
 }
 
 impl Fixture {
     async fn new() -> Fixture {
-        let (server, mails) = TestServer::with_mail(&[]).await;
+        let (server, mail_server) = TestServer::with_mail(&[]).await;
         Fixture {
             server,
-            mails,
-            seen: Mutex::new(0),
+            mail_server,
+            asserted: Mutex::new(0),
         }
     }
 
-    /// All rows, by the time at which they were written. What is counted may be two rows at the end
-    /// of a minute.
-    async fn rows(&self) -> Vec<String> {
+    /// Lists all events in the order of their transactions.
+    ///
+    /// Failures are counted per minute, so that equal failures can have two rows. They are merged.
+    async fn list_events(&self) -> Vec<String> {
         let row = "concat_ws(' ', event, outcome, actor, coalesce(reason, '-'))";
-        let written =
+        let aggregate =
             format!("select coalesce(string_agg({row}, ',' order by xmin::text::bigint, id), '')");
-        let mut rows = rows(&self.server, &written).await;
-        rows.dedup_by(|one, other| one == other && one.contains(" failure "));
-        rows
+        let mut events = query_list(&self.server, &aggregate).await;
+        events.dedup_by(|event, previous| event == previous && event.contains(" failure "));
+        events
     }
 
-    /// Asserts what was recorded since the last look; what is counted comes a moment later.
-    async fn news(&self, expected: &[&str]) {
-        let seen = *self.seen.lock().expect("one task");
-        until(&format!("{expected:?} is recorded"), || async {
-            self.rows().await.len() >= seen + expected.len()
+    /// Asserts the events since the previous call. Counted events are written with a delay.
+    async fn assert_new_events(&self, expected: &[&str]) {
+        let asserted = *self.asserted.lock().expect("one task");
+        wait_until(&format!("{expected:?} is recorded"), || async {
+            self.list_events().await.len() >= asserted + expected.len()
         })
         .await;
-        let rows = self.rows().await;
-        assert_eq!(rows[seen..], *expected);
-        *self.seen.lock().expect("one task") = rows.len();
+        let events = self.list_events().await;
+        assert_eq!(events[asserted..], *expected);
+        *self.asserted.lock().expect("one task") = events.len();
     }
 
     async fn call(
@@ -71,9 +73,9 @@ impl Fixture {
     }
 }
 
-async fn rows(server: &TestServer, aggregate: &str) -> Vec<String> {
-    let told = ask(server, &format!("{aggregate} from audit_events")).await;
-    told.split(',')
+async fn query_list(server: &TestServer, aggregate: &str) -> Vec<String> {
+    let list = query_value(server, &format!("{aggregate} from audit_events")).await;
+    list.split(',')
         .filter(|row| !row.is_empty())
         .map(str::to_owned)
         .collect()
@@ -87,31 +89,37 @@ fn items(response: &TestResponse) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn every_security_event_is_recorded_once_with_who_what_and_where() {
+async fn security_events_are_recorded_once_with_actor_and_ip() {
     let fixture = Fixture::new().await;
-    let Fixture { server, mails, .. } = &fixture;
-    let john = server.sign_up_with_email("john", EMAIL).await;
-    fixture.news(&["sign_up success user -"]).await;
+    let Fixture {
+        server,
+        mail_server,
+        ..
+    } = &fixture;
+    let user = server.sign_up_with_email("john", EMAIL).await;
+    fixture.assert_new_events(&["sign_up success user -"]).await;
     let second = server.sign_in("john").await;
-    fixture.news(&["sign_in success user -"]).await;
+    fixture.assert_new_events(&["sign_in success user -"]).await;
     fixture
-        .call(Method::PATCH, "/user", &john, json!({"name": "John"}))
+        .call(Method::PATCH, "/user", &user, json!({"name": "John"}))
         .await
         .is(200, "");
-    fixture.news(&["profile_updated success user -"]).await;
-    server
-        .log_in("john", "wrong-password")
-        .await
-        .is(401, "invalid_credentials");
     fixture
-        .news(&["sign_in_failed failure unauthenticated incorrect_password"])
+        .assert_new_events(&["profile_updated success user -"])
         .await;
     server
-        .log_in("nobody", "wrong-password")
+        .try_sign_in("john", "wrong-password")
         .await
         .is(401, "invalid_credentials");
     fixture
-        .news(&["sign_in_failed failure unauthenticated unknown_user"])
+        .assert_new_events(&["sign_in_failed failure unauthenticated incorrect_password"])
+        .await;
+    server
+        .try_sign_in("unknown", "wrong-password")
+        .await
+        .is(401, "invalid_credentials");
+    fixture
+        .assert_new_events(&["sign_in_failed failure unauthenticated unknown_user"])
         .await;
     let change =
         |current| json!({"current_password": current, "new_password": "another secret 456"});
@@ -119,49 +127,53 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .call(
             Method::POST,
             "/user/password",
-            &john,
+            &user,
             change("wrong-password"),
         )
         .await;
     wrong.is(403, "incorrect_password");
     fixture
-        .news(&["password_check_failed failure user -"])
+        .assert_new_events(&["password_check_failed failure user -"])
         .await;
     fixture
-        .call(Method::POST, "/user/password", &john, change(PASSWORD))
+        .call(Method::POST, "/user/password", &user, change(PASSWORD))
         .await
         .is(204, "");
-    fixture.news(&["password_changed success user -"]).await;
+    fixture
+        .assert_new_events(&["password_changed success user -"])
+        .await;
     let other = Session::of(
         server
-            .log_in("john", "another secret 456")
+            .try_sign_in("john", "another secret 456")
             .await
             .is(200, ""),
     );
     let device = format!("/sessions/{}", other.claim("sid"));
     for _ in 0..2 {
         fixture
-            .call(Method::DELETE, &device, &john, Value::Null)
+            .call(Method::DELETE, &device, &user, Value::Null)
             .await
             .is(204, "");
     }
     fixture
-        .news(&[
+        .assert_new_events(&[
             "sign_in success user -",
             "session_revoked success user session_revoked",
         ])
         .await;
-    // A repeat ends nothing, and what ended before is no event.
-    for session in [&john, &john, &second] {
-        server.log_out(&session.access_token).await.is(204, "");
+    // Repeated sign-outs and sessions that are already revoked record no event.
+    for session in [&user, &user, &second] {
+        server.sign_out(&session.access_token).await.is(204, "");
     }
-    fixture.news(&["sign_out success user -"]).await;
-    fixture.news(&[]).await;
+    fixture
+        .assert_new_events(&["sign_out success user -"])
+        .await;
+    fixture.assert_new_events(&[]).await;
 
     let sign_in = async || {
         Session::of(
             server
-                .log_in("john", "another secret 456")
+                .try_sign_in("john", "another secret 456")
                 .await
                 .is(200, ""),
         )
@@ -175,11 +187,13 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .call(Method::POST, "/logout?scope=all", &third, Value::Null)
         .await
         .is(204, "");
-    let (others, all) = (
-        "sessions_revoked success user sign_out_others",
-        "sessions_revoked success user sign_out_all",
-    );
-    fixture.news(&["sign_in success user -", others, all]).await;
+    fixture
+        .assert_new_events(&[
+            "sign_in success user -",
+            "sessions_revoked success user sign_out_others",
+            "sessions_revoked success user sign_out_all",
+        ])
+        .await;
     let first = sign_in().await;
     let next = Session::of(&server.refresh(&first.refresh_token).await);
     server.refresh(&next.refresh_token).await.is(200, "");
@@ -192,57 +206,57 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .await
         .is(401, "invalid_refresh_token");
     fixture
-        .news(&[
+        .assert_new_events(&[
             "sign_in success user -",
             "refresh_token_reused failure unauthenticated -",
         ])
         .await;
 
-    for email in [EMAIL, "nobody@example.com"] {
+    for email in [EMAIL, "unknown@example.com"] {
         server.forgot_password(email).await.is(202, "");
     }
     fixture
-        .news(&["code_requested success unauthenticated password_reset"; 2])
+        .assert_new_events(&["code_requested success unauthenticated password_reset"; 2])
         .await;
-    // That the password was changed is told in a mail as well.
-    mails.wait_for(EMAIL, 2).await;
-    let code = mails
-        .mails_to(EMAIL)
+    // One email reports the changed password, and the other one contains the code.
+    mail_server.wait_for(EMAIL, 2).await;
+    let code = mail_server
+        .emails_to(EMAIL)
         .iter()
-        .find_map(|mail| code(mail))
+        .find_map(|email| code(email))
         .expect("a code");
     for _ in 0..5 {
         fixture
             .server
-            .reset_password(EMAIL, "00000-00000", NEW)
+            .reset_password(EMAIL, "00000-00000", NEW_PASSWORD)
             .await
             .is(400, "invalid_code");
     }
-    let counted = "select coalesce(sum(count), 0) from audit_events \
+    let attempts = "select coalesce(sum(count), 0) from audit_events \
         where event = 'code_check_failed'";
-    until("all are counted", || async {
-        ask(server, counted).await == "5"
+    wait_until("all attempts are counted", || async {
+        query_value(server, attempts).await == "5"
     })
     .await;
     fixture
-        .news(&["code_check_failed failure unauthenticated password_reset"])
+        .assert_new_events(&["code_check_failed failure unauthenticated password_reset"])
         .await;
     fixture
         .server
-        .reset_password(EMAIL, &code, NEW)
+        .reset_password(EMAIL, &code, NEW_PASSWORD)
         .await
         .is(429, "too_many_requests");
     fixture
-        .news(&["rate_limited failure unauthenticated code"])
+        .assert_new_events(&["rate_limited failure unauthenticated code"])
         .await;
 
     execute(server, "update users set disabled = true").await;
     server
-        .log_in("john", "another secret 456")
+        .try_sign_in("john", "another secret 456")
         .await
         .is(401, "invalid_credentials");
     fixture
-        .news(&["sign_in_failed failure unauthenticated user_disabled"])
+        .assert_new_events(&["sign_in_failed failure unauthenticated user_disabled"])
         .await;
     execute(server, "update users set disabled = false").await;
     let last = sign_in().await;
@@ -255,51 +269,59 @@ async fn every_security_event_is_recorded_once_with_who_what_and_where() {
         .await
         .is(401, "token_revoked");
     fixture
-        .news(&["sign_in success user -", "user_deleted success user -"])
+        .assert_new_events(&["sign_in success user -", "user_deleted success user -"])
         .await;
 
-    let sub = john.claim("sub");
-    let whose = "select count(*) from audit_events \
+    let user_id = user.claim("sub");
+    let incomplete = "select count(*) from audit_events \
         where (user_id is null or ip_address is null) and reason <> 'unknown_user'";
-    assert_eq!(ask(server, whose).await, "1", "a code for nobody");
-    let others = format!(
-        "select count(*) from audit_events where user_id <> '{sub}' or ip_address <> '127.0.0.1'"
+    assert_eq!(
+        query_value(server, incomplete).await,
+        "1",
+        "the code request for an unknown address"
     );
-    assert_eq!(ask(server, &others).await, "0");
-    the_log_says_the_same(server).await;
-    nothing_in_it_is_a_credential(server, &[&john, &second, &third], &code).await;
+    let of_others = format!(
+        "select count(*) from audit_events \
+         where user_id <> '{user_id}' or ip_address <> '127.0.0.1'"
+    );
+    assert_eq!(query_value(server, &of_others).await, "0");
+    assert_log_has_each_event(server).await;
+    assert_no_credentials(server, &[&user, &second, &third], &code).await;
 }
 
-/// One line for each time that something happened, at the moment at which it did.
-async fn the_log_says_the_same(server: &TestServer) {
+/// Asserts one log line per event. The log is written at once, and the table counts per minute.
+async fn assert_log_has_each_event(server: &TestServer) {
     let log: Vec<Value> = server
         .log()
         .iter()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
-    let recorded = rows(server, "select string_agg(distinct event, ',')").await;
+    let recorded = query_list(server, "select string_agg(distinct event, ',')").await;
     assert!(recorded.len() >= 12, "{recorded:?}");
     for event in recorded {
         let lines = log.iter().filter(|line| line["event"] == *event).count();
-        let counted = ask(
+        let count = query_value(
             server,
             &format!("select sum(count) from audit_events where event = '{event}'"),
         )
         .await;
-        assert_eq!(lines.to_string(), counted, "{event}");
+        assert_eq!(lines.to_string(), count, "{event}");
         let line = log
             .iter()
             .find(|line| line["event"] == *event)
             .expect("a line");
-        let told = ["outcome", "actor", "ip_address"]
+        let has_fields = ["outcome", "actor", "ip_address"]
             .iter()
-            .all(|member| line[member].is_string());
-        assert!(told && line["span"]["request_id"].is_string(), "{line}");
+            .all(|field| line[field].is_string());
+        assert!(
+            has_fields && line["span"]["request_id"].is_string(),
+            "{line}"
+        );
     }
 }
 
-async fn nothing_in_it_is_a_credential(server: &TestServer, sessions: &[&Session], code: &str) {
-    let table = ask(
+async fn assert_no_credentials(server: &TestServer, sessions: &[&Session], code: &str) {
+    let table = query_value(
         server,
         "select string_agg(audit_events::text, ' ') from audit_events",
     )
@@ -323,34 +345,34 @@ async fn nothing_in_it_is_a_credential(server: &TestServer, sessions: &[&Session
 }
 
 #[tokio::test]
-async fn a_change_of_address_is_recorded_step_by_step() {
+async fn email_change_is_recorded_step_by_step() {
     let fixture = Fixture::new().await;
-    let john = fixture.server.sign_up_with_email("john", EMAIL).await;
-    fixture.news(&["sign_up success user -"]).await;
-    let ask_for = |email, password| {
+    let user = fixture.server.sign_up_with_email("john", EMAIL).await;
+    fixture.assert_new_events(&["sign_up success user -"]).await;
+    let request_change = |email, password| {
         fixture.call(
             Method::POST,
             "/user/email",
-            &john,
+            &user,
             json!({"email": email, "password": password}),
         )
     };
-    ask_for(EMAIL, "wrong-password")
+    request_change(EMAIL, "wrong-password")
         .await
         .is(403, "incorrect_password");
     fixture
-        .news(&["password_check_failed failure user -"])
+        .assert_new_events(&["password_check_failed failure user -"])
         .await;
-    let other = "john@elsewhere.example.com";
+    let new_email = "john@elsewhere.example.com";
     let confirm = |code: String| {
         fixture.call(
             Method::POST,
             "/user/email/confirm",
-            &john,
+            &user,
             json!({"code": code}),
         )
     };
-    let mut used = Vec::new();
+    let mut used_codes = Vec::new();
     for (email, requested, confirmed) in [
         (
             EMAIL,
@@ -358,32 +380,32 @@ async fn a_change_of_address_is_recorded_step_by_step() {
             "email_verified success user -",
         ),
         (
-            other,
+            new_email,
             "email_change_requested success user email_confirmation",
             "email_changed success user -",
         ),
     ] {
-        ask_for(email, PASSWORD).await.is(202, "");
-        fixture.news(&[requested]).await;
-        let code = fixture.mails.code_for(email).await;
+        request_change(email, PASSWORD).await.is(202, "");
+        fixture.assert_new_events(&[requested]).await;
+        let code = fixture.mail_server.code_for(email).await;
         confirm(code.clone()).await.is(200, "");
-        fixture.news(&[confirmed]).await;
-        used.push(code);
+        fixture.assert_new_events(&[confirmed]).await;
+        used_codes.push(code);
     }
-    // A repeat changes nothing, and one row tells of all.
-    for bad in used.into_iter().chain(["00000-00000".to_owned()]) {
-        confirm(bad).await.is(400, "invalid_code");
+    // Used and wrong codes change nothing, and one row counts all of them.
+    for code in used_codes.into_iter().chain(["00000-00000".to_owned()]) {
+        confirm(code).await.is(400, "invalid_code");
     }
     fixture
-        .news(&["code_check_failed failure unauthenticated email_confirmation"])
+        .assert_new_events(&["code_check_failed failure unauthenticated email_confirmation"])
         .await;
-    let own = "select bool_and(session_id is not null and actor_id = user_id) from audit_events \
-        where event <> 'code_check_failed'";
-    assert_eq!(ask(&fixture.server, own).await, "true");
+    let is_own = "select bool_and(session_id is not null and actor_id = user_id) \
+        from audit_events where event <> 'code_check_failed'";
+    assert_eq!(query_value(&fixture.server, is_own).await, "true");
 }
 
 #[tokio::test]
-async fn tries_that_were_turned_away_are_counted_by_network() {
+async fn rejected_sign_ins_are_counted_by_network() {
     let limit = ("LATCHKEY_LIMIT_SIGN_IN", "2/1d");
     let server = TestServer::with(&[
         ("LATCHKEY_RATE_LIMITS", "on"),
@@ -393,13 +415,13 @@ async fn tries_that_were_turned_away_are_counted_by_network() {
     .await;
     server.sign_up("john").await;
     for number in 1..=6 {
-        let login = server
+        let sign_in = server
             .request(Method::POST, "/login")
             .json(&json!({"username": "john", "password": "wrong"}));
         let status = if number <= 2 { 401 } else { 429 };
-        // One subscriber has all of these.
+        // All of these addresses belong to one network.
         let response = server
-            .send(login.header("x-forwarded-for", format!("2001:db8:1:2::{number}")))
+            .send(sign_in.header("x-forwarded-for", format!("2001:db8:1:2::{number}")))
             .await;
         assert_eq!(response.status, status, "{}", response.string());
     }
@@ -410,136 +432,143 @@ async fn tries_that_were_turned_away_are_counted_by_network() {
             from audit_events where outcome = 'failure' group by 1, 2, 3, 4) a";
     let expected = "rate_limited sign_in 2001:db8:1:2::/64 t 4,\
         sign_in_failed incorrect_password 2001:db8:1:2::/64 f 2";
-    until("all are counted", || async {
-        ask(&server, counts).await == expected
+    wait_until("all attempts are counted", || async {
+        query_value(&server, counts).await == expected
     })
     .await;
-    let told = server
+    let lines = server
         .log()
         .iter()
         .filter(|line| line.contains("\"2001:db8:1:2::6\""))
         .count();
-    assert_eq!(told, 1, "the log has the very address");
+    assert_eq!(lines, 1, "the log contains the full address");
 }
 
 #[tokio::test]
-async fn sessions_that_give_way_to_newer_ones_are_events_of_the_gateway() {
+async fn sessions_revoked_by_the_limit_have_actor_server() {
     let fixture = Fixture::new().await;
     fixture.server.sign_up("john").await;
-    let many = "insert into sessions \
+    let insert_sessions = "insert into sessions \
             (id, user_id, generation, client_id, scope, created_at, expires_at) \
         select gen_random_uuid(), id, generation, 'latchkey', '', now(), now() + interval '1 day' \
         from users, generate_series(1, 101)";
-    execute(&fixture.server, many).await;
-    fixture.news(&["sign_up success user -"]).await;
+    execute(&fixture.server, insert_sessions).await;
+    fixture.assert_new_events(&["sign_up success user -"]).await;
     fixture.server.sign_in("john").await;
-    let ended = "session_revoked success server too_many_sessions";
-    until("all are recorded", || async {
-        fixture.rows().await.len() == 5
+    let revoked = "session_revoked success server too_many_sessions";
+    wait_until("all events are recorded", || async {
+        fixture.list_events().await.len() == 5
     })
     .await;
-    let rows = fixture.rows().await;
+    let events = fixture.list_events().await;
     assert_eq!(
-        rows.iter().filter(|row| *row == ended).count(),
+        events.iter().filter(|event| *event == revoked).count(),
         3,
-        "{rows:?}"
+        "{events:?}"
     );
-    let same = "select count(*) from audit_events a join sessions s on s.id = a.session_id \
-         where s.revoked_reason = a.reason";
-    assert_eq!(ask(&fixture.server, same).await, "3");
+    let with_same_reason = "select count(*) from audit_events a \
+        join sessions s on s.id = a.session_id where s.revoked_reason = a.reason";
+    assert_eq!(query_value(&fixture.server, with_same_reason).await, "3");
 }
 
-/// Whoever cannot write the event does not make the change.
+/// Each change and its audit event are committed in one transaction.
 #[tokio::test]
-async fn a_change_that_cannot_be_recorded_is_not_made() {
+async fn unrecordable_changes_are_rolled_back() {
     let fixture = Fixture::new().await;
     let server = &fixture.server;
-    let john = server.sign_up_with_email("john", EMAIL).await;
-    let code = fixture.mails.reset_code(server, EMAIL).await;
+    let user = server.sign_up_with_email("john", EMAIL).await;
+    let code = fixture.mail_server.reset_code(server, EMAIL).await;
     let email = json!({"email": "john@elsewhere.example.com", "password": PASSWORD});
     fixture
-        .call(Method::POST, "/user/email", &john, email.clone())
+        .call(Method::POST, "/user/email", &user, email.clone())
         .await
         .is(202, "");
-    let confirmation = json!({"code": fixture.mails.code_for("john@elsewhere.example.com").await});
+    let confirmation_code = fixture
+        .mail_server
+        .code_for("john@elsewhere.example.com")
+        .await;
+    let confirmation = json!({"code": confirmation_code});
     let state = "select concat(
         (select string_agg(u::text, ';') from users u),
         (select string_agg(s::text, ';') from sessions s),
         (select string_agg(r::text, ';') from revocations r),
         (select count(*) from email_outbox), (select count(consumed_at) from email_outbox),
         (select count(*) from audit_events))";
-    until("the mail is sent", || async {
-        ask(server, "select count(sent_at) from email_outbox").await == "2"
+    wait_until("both emails are sent", || async {
+        query_value(server, "select count(sent_at) from email_outbox").await == "2"
     })
     .await;
-    let before = ask(server, state).await;
-    let lines = events(server);
+    let before = query_value(server, state).await;
+    let lines = count_logged_events(server);
     execute(
         server,
         "alter table audit_events add constraint broken check (event = 'none') not valid",
     )
     .await;
-    let password = json!({"current_password": PASSWORD, "new_password": NEW});
+    let password = json!({"current_password": PASSWORD, "new_password": NEW_PASSWORD});
     let attempts: Vec<TestResponse> = vec![
         server
             .post("/signup", json!({"username": "jane", "password": PASSWORD}))
             .await,
-        server.log_in("john", PASSWORD).await,
+        server.try_sign_in("john", PASSWORD).await,
         fixture
-            .call(Method::PATCH, "/user", &john, json!({"name": "Changed"}))
+            .call(Method::PATCH, "/user", &user, json!({"name": "Changed"}))
             .await,
         fixture
-            .call(Method::POST, "/user/password", &john, password)
+            .call(Method::POST, "/user/password", &user, password)
             .await,
         fixture
-            .call(Method::POST, "/user/email", &john, email)
+            .call(Method::POST, "/user/email", &user, email)
             .await,
         fixture
-            .call(Method::POST, "/user/email/confirm", &john, confirmation)
+            .call(Method::POST, "/user/email/confirm", &user, confirmation)
             .await,
         server.forgot_password(EMAIL).await,
-        fixture.server.reset_password(EMAIL, &code, NEW).await,
-        server.log_out(&john.access_token).await,
         fixture
-            .call(Method::POST, "/logout?scope=others", &john, Value::Null)
+            .server
+            .reset_password(EMAIL, &code, NEW_PASSWORD)
+            .await,
+        server.sign_out(&user.access_token).await,
+        fixture
+            .call(Method::POST, "/logout?scope=others", &user, Value::Null)
             .await,
         fixture
-            .call(Method::POST, "/logout?scope=all", &john, Value::Null)
+            .call(Method::POST, "/logout?scope=all", &user, Value::Null)
             .await,
         fixture
-            .call(Method::DELETE, "/user", &john, Value::Null)
+            .call(Method::DELETE, "/user", &user, Value::Null)
             .await,
     ];
     for response in &attempts {
         response.is(500, "internal");
     }
-    assert_eq!(ask(server, state).await, before);
+    assert_eq!(query_value(server, state).await, before);
     assert_eq!(
-        events(server),
+        count_logged_events(server),
         lines,
-        "the log tells of nothing that did not happen"
+        "changes that are rolled back are not logged"
     );
-    assert_eq!(server.verify(&john.access_token).await.0, 204);
-    // What is counted waits until it can be written.
+    assert_eq!(server.verify(&user.access_token).await.0, 204);
+    // Counted events stay in memory until they can be written.
     server
-        .log_in("john", "wrong-password")
+        .try_sign_in("john", "wrong-password")
         .await
         .is(401, "invalid_credentials");
-    server.until_logged(&["writing denied events failed"]).await;
+    server.wait_for_log(&["writing denied events failed"]).await;
     execute(server, "alter table audit_events drop constraint broken").await;
     let count = "select coalesce(sum(count), 0) from audit_events where event = 'sign_in_failed'";
-    until("it is written", || async {
-        ask(server, count).await == "1"
+    wait_until("the failed sign-in is recorded", || async {
+        query_value(server, count).await == "1"
     })
     .await;
     fixture
         .server
-        .reset_password(EMAIL, &code, NEW)
+        .reset_password(EMAIL, &code, NEW_PASSWORD)
         .await
         .is(204, "");
 }
 
-fn events(server: &TestServer) -> usize {
+fn count_logged_events(server: &TestServer) -> usize {
     server
         .log()
         .iter()
@@ -548,22 +577,24 @@ fn events(server: &TestServer) -> usize {
 }
 
 #[tokio::test]
-async fn what_did_not_happen_is_not_recorded() {
+async fn rejected_changes_record_no_event() {
     let fixture = Fixture::new().await;
-    let john = fixture.server.sign_up("john").await;
+    let user = fixture.server.sign_up("john").await;
     fixture.server.sign_up("jane").await;
-    fixture.news(&["sign_up success user -"; 2]).await;
+    fixture
+        .assert_new_events(&["sign_up success user -"; 2])
+        .await;
     let taken = fixture
         .server
         .post("/signup", json!({"username": "JOHN", "password": PASSWORD}))
         .await;
     taken.is(409, "username_taken");
     fixture
-        .call(Method::PATCH, "/user", &john, json!({"username": "jane"}))
+        .call(Method::PATCH, "/user", &user, json!({"username": "jane"}))
         .await
         .is(409, "username_taken");
     fixture
-        .call(Method::PATCH, "/user", &john, json!({"username": null}))
+        .call(Method::PATCH, "/user", &user, json!({"username": null}))
         .await
         .is(400, "invalid_request");
     fixture
@@ -572,45 +603,45 @@ async fn what_did_not_happen_is_not_recorded() {
         .await
         .is(401, "invalid_refresh_token");
     fixture.server.sign_in("john").await;
-    fixture.news(&["sign_in success user -"]).await;
+    fixture.assert_new_events(&["sign_in success user -"]).await;
 }
 
 #[tokio::test]
-async fn failed_sign_ins_are_counted_exactly_over_two_replicas() {
+async fn failed_sign_ins_are_counted_exactly_on_two_replicas() {
     let server = TestServer::start().await;
     let mut replica = server.replica().await;
     server.sign_up("john").await;
-    let tries = (0..24).map(|number| {
-        let name = if number % 3 == 0 { "nobody" } else { "john" };
-        if number % 2 == 0 { &server } else { &replica }.log_in(name, "wrong-password")
+    let attempts = (0..24).map(|number| {
+        let name = if number % 3 == 0 { "unknown" } else { "john" };
+        if number % 2 == 0 { &server } else { &replica }.try_sign_in(name, "wrong-password")
     });
-    for response in join_all(tries).await {
+    for response in join_all(attempts).await {
         response.is(401, "invalid_credentials");
     }
     let counts = "select concat_ws(' ',
             sum(count) filter (where user_id is not null),
             sum(count) filter (where user_id is null))
         from audit_events where event = 'sign_in_failed'";
-    until("all are written", || async {
-        ask(&server, counts).await == "16 8"
+    wait_until("all attempts are recorded", || async {
+        query_value(&server, counts).await == "16 8"
     })
     .await;
-    // The last of all, in the last moment.
+    // A replica that stops writes its pending counts.
     replica
-        .log_in("john", "wrong-password")
+        .try_sign_in("john", "wrong-password")
         .await
         .is(401, "invalid_credentials");
     assert_eq!(replica.stop(), Some(0));
-    assert_eq!(ask(&server, counts).await, "17 8");
-    let alike = "select count(*) - count(distinct (user_id is null, at)) from audit_events \
+    assert_eq!(query_value(&server, counts).await, "17 8");
+    let duplicates = "select count(*) - count(distinct (user_id is null, at)) from audit_events \
         where event = 'sign_in_failed'";
     assert_eq!(
-        ask(&server, alike).await,
+        query_value(&server, duplicates).await,
         "0",
-        "one row for each account and minute"
+        "one row per user and minute"
     );
     assert_eq!(
-        ask(
+        query_value(
             &server,
             "select bool_and(at = date_trunc('minute', at)) from audit_events where count > 1"
         )
@@ -620,15 +651,15 @@ async fn failed_sign_ins_are_counted_exactly_over_two_replicas() {
 }
 
 #[tokio::test]
-async fn pages_go_from_the_newest_to_the_oldest() {
+async fn audit_pages_are_sorted_from_newest_to_oldest() {
     let server = TestServer::start().await;
-    let john = server.sign_up("john").await;
+    let user = server.sign_up("john").await;
     for name in ["a", "b", "c", "d"] {
         server
             .with_token(
                 Method::PATCH,
                 "/user",
-                &john.access_token,
+                &user.access_token,
                 json!({"name": name}),
             )
             .await
@@ -638,14 +669,14 @@ async fn pages_go_from_the_newest_to_the_oldest() {
         server.with_token(
             Method::GET,
             Box::leak(path.into_boxed_str()),
-            &john.access_token,
+            &user.access_token,
             Value::Null,
         )
     };
-    let whole = items(&get("/user/audit".into()).await);
-    let kinds: Vec<_> = whole
+    let all_events = items(&get("/user/audit".into()).await);
+    let kinds: Vec<_> = all_events
         .iter()
-        .map(|item| item["event"].as_str().expect("a kind"))
+        .map(|item| item["event"].as_str().expect("an event name"))
         .collect();
     assert_eq!(
         kinds,
@@ -658,7 +689,7 @@ async fn pages_go_from_the_newest_to_the_oldest() {
         ]
     );
     assert!(
-        whole
+        all_events
             .windows(2)
             .all(|pair| pair[0]["id"].as_str() > pair[1]["id"].as_str())
     );
@@ -673,32 +704,32 @@ async fn pages_go_from_the_newest_to_the_oldest() {
         path = format!("/user/audit?limit=2&after={next}");
     }
     assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
-    assert_eq!(pages.concat(), whole);
-    for bad in ["limit=0", "limit=101", "after=x", "limit=1&limit=2"] {
-        get(format!("/user/audit?{bad}"))
+    assert_eq!(pages.concat(), all_events);
+    for query in ["limit=0", "limit=101", "after=x", "limit=1&limit=2"] {
+        get(format!("/user/audit?{query}"))
             .await
             .is(400, "invalid_request");
     }
 }
 
 #[tokio::test]
-async fn an_event_says_who_it_was_and_from_where() {
+async fn audit_event_contains_actor_and_client() {
     let server = TestServer::start().await;
-    let login = server
+    let sign_up = server
         .request(Method::POST, "/signup")
         .json(&json!({"username": "john", "password": PASSWORD}));
-    let john = Session::of(
+    let user = Session::of(
         &server
-            .send(login.header(
+            .send(sign_up.header(
                 header::USER_AGENT,
                 "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Fire\tfox/128.0",
             ))
             .await,
     );
-    let shown = server
-        .with_token(Method::GET, "/user/audit", &john.access_token, Value::Null)
+    let response = server
+        .with_token(Method::GET, "/user/audit", &user.access_token, Value::Null)
         .await;
-    let (item, claims) = (&items(&shown)[0], john.claims());
+    let (item, claims) = (&items(&response)[0], user.claims());
     let expected = json!({
         "id": item["id"],
         "at": item["at"],
@@ -720,28 +751,31 @@ async fn an_event_says_who_it_was_and_from_where() {
 }
 
 #[tokio::test]
-async fn nobody_sees_what_happened_to_somebody_else() {
+async fn users_cannot_read_events_of_other_users() {
     let server = TestServer::start().await;
-    let (john, jane) = (server.sign_up("john").await, server.sign_up("jane").await);
+    let (user, other_user) = (server.sign_up("john").await, server.sign_up("jane").await);
     let get = async |session: &Session, path: &str| {
         server
             .with_token(Method::GET, path, &session.access_token, Value::Null)
             .await
     };
-    let cursor = get(&john, "/user/audit").await.body["data"][0]["id"]
+    let cursor = get(&user, "/user/audit").await.body["data"][0]["id"]
         .as_str()
         .map(str::to_owned)
-        .expect("an id");
-    let own = items(&get(&jane, "/user/audit").await);
-    assert_eq!((own.len(), &own[0]["actor_id"]), (1, &jane.claims()["sub"]));
+        .expect("an ID");
+    let own_events = items(&get(&other_user, "/user/audit").await);
+    assert_eq!(
+        (own_events.len(), &own_events[0]["actor_id"]),
+        (1, &other_user.claims()["sub"])
+    );
     assert!(!cursor.is_empty());
-    for whose in [john.claim("sub"), jane.claim("sub")] {
-        get(&jane, &format!("/users/{whose}/audit"))
+    for user_id in [user.claim("sub"), other_user.claim("sub")] {
+        get(&other_user, &format!("/users/{user_id}/audit"))
             .await
             .is(403, "forbidden");
     }
     server
-        .get(&format!("/users/{}/audit", john.claim("sub")))
+        .get(&format!("/users/{}/audit", user.claim("sub")))
         .await
         .is(401, "unauthenticated");
 
@@ -751,17 +785,17 @@ async fn nobody_sees_what_happened_to_somebody_else() {
     )
     .await;
     let admin = server.sign_in("jane").await;
-    let by = |actor: &str, actor_id: &str| {
+    let insert_event = |actor: &str, actor_id: &str| {
         format!(
             "insert into audit_events (id, at, event, outcome, user_id, actor_id, actor,
                 ip_address, user_agent)
              values (gen_random_uuid(), now(), 'user_disabled', 'success', '{}', {actor_id},
                 '{actor}', '192.0.2.99', 'admin''s own')",
-            john.claim("sub")
+            user.claim("sub")
         )
     };
     for (actor, actor_id) in [
-        ("admin", format!("'{}'", jane.claim("sub"))),
+        ("admin", format!("'{}'", other_user.claim("sub"))),
         ("operator", "null".to_owned()),
     ] {
         execute(
@@ -769,21 +803,21 @@ async fn nobody_sees_what_happened_to_somebody_else() {
             "delete from audit_events where event = 'user_disabled'",
         )
         .await;
-        execute(&server, &by(actor, &actor_id)).await;
+        execute(&server, &insert_event(actor, &actor_id)).await;
         let find = |response: TestResponse| {
             items(&response)
                 .into_iter()
                 .find(|item| item["event"] == "user_disabled")
-                .expect("it is listed")
+                .expect("the event is listed")
         };
-        let shown = find(get(&john, "/user/audit").await);
-        assert_eq!(shown["actor"], actor);
+        let event = find(get(&user, "/user/audit").await);
+        assert_eq!(event["actor"], actor);
         for hidden in ["actor_id", "ip_address", "user_agent"] {
-            assert_eq!(shown[hidden], Value::Null, "{hidden}");
+            assert_eq!(event[hidden], Value::Null, "{hidden}");
         }
-        let whole = find(get(&admin, &format!("/users/{}/audit", john.claim("sub"))).await);
+        let full_event = find(get(&admin, &format!("/users/{}/audit", user.claim("sub"))).await);
         assert_eq!(
-            (&whole["ip_address"], &whole["user_agent"]),
+            (&full_event["ip_address"], &full_event["user_agent"]),
             (&json!("192.0.2.99"), &json!("admin's own"))
         );
     }
@@ -794,12 +828,12 @@ async fn nobody_sees_what_happened_to_somebody_else() {
         .await
         .is(404, "not_found");
     server
-        .with_token(Method::DELETE, "/user", &john.access_token, Value::Null)
+        .with_token(Method::DELETE, "/user", &user.access_token, Value::Null)
         .await
         .is(204, "");
-    let after = items(&get(&admin, &format!("/users/{}/audit", john.claim("sub"))).await);
+    let events = items(&get(&admin, &format!("/users/{}/audit", user.claim("sub"))).await);
     assert!(
-        after.iter().any(|item| item["event"] == "user_deleted"),
-        "{after:?}"
+        events.iter().any(|item| item["event"] == "user_deleted"),
+        "{events:?}"
     );
 }

@@ -1,5 +1,5 @@
-//! Bad input: every operation with a body, as the document lists them, × every way to get a body
-//! wrong. Each is a 4xx that names the member, never the value, and nothing is written.
+//! Bad input: every operation with a body in the OpenAPI document × every kind of malformed body.
+//! Each response is a 4xx that names the field, never the value, and nothing is written.
 
 use reqwest::{Method, RequestBuilder, header};
 use serde_json::{Value, json};
@@ -8,14 +8,14 @@ use crate::{
     contract::{json_body, operations},
     raw_http,
     test_server::{Session, TestResponse, TestServer},
-    test_stores::{ask, execute},
+    test_stores::{execute, query_value},
 };
 
-/// A value that must not come back. No member's name holds it.
+/// A value that no response must repeat. No field name contains it.
 pub const MARKER: &str = "hunter2zqx";
 
-/// Texts in which any character is welcome: passwords, and tokens, which are looked at as a whole.
-const ANY_CHARACTERS: [&str; 5] = [
+/// Fields that accept any character: passwords, and tokens, which are compared as a whole.
+const FIELDS_WITH_ANY_CHARACTER: [&str; 5] = [
     "password",
     "current_password",
     "new_password",
@@ -23,12 +23,11 @@ const ANY_CHARACTERS: [&str; 5] = [
     "code",
 ];
 
-/// Operations for which a body is optional: without one, or with an empty one, they are another
-/// request.
-const OPTIONAL: [&str; 1] = ["signOut"];
+/// Operations with an optional body. An empty body is a valid request for them.
+const OPTIONAL_BODY_OPERATIONS: [&str; 1] = ["signOut"];
 
-/// Operations that only pages may ask for.
-const FOR_PAGES: [&str; 1] = ["createBrowserSession"];
+/// Operations that require the header `X-Latchkey-Request`.
+const BROWSER_OPERATIONS: [&str; 1] = ["createBrowserSession"];
 
 /// One operation with a JSON body.
 struct Target {
@@ -52,9 +51,9 @@ impl Fixture {
             .await;
         execute(&server, "update users set role = 'admin'").await;
         let session = server.sign_in("owner").await;
-        let made = server.create_item(&session, "Book").await;
+        let created = server.create_item(&session, "Book").await;
         let target = |(method, path, operation): (Method, String, &'static Value)| {
-            let id = operation["operationId"].as_str().expect("each has one");
+            let id = operation["operationId"].as_str().expect("an operation ID");
             json_body(operation).map(|schema| Target {
                 method,
                 path,
@@ -62,11 +61,11 @@ impl Fixture {
                 schema,
             })
         };
-        let targets: Vec<_> = operations(&made.text("id"))
+        let targets: Vec<_> = operations(&created.text("id"))
             .into_iter()
             .filter_map(target)
             .collect();
-        assert!(targets.len() >= 10, "the document lists bodies");
+        assert!(targets.len() >= 10, "the OpenAPI document lists bodies");
         Fixture {
             server,
             session,
@@ -74,13 +73,13 @@ impl Fixture {
         }
     }
 
-    /// With all that it takes beside the body.
+    /// Builds a request with all required headers, without the body.
     fn request(&self, target: &Target) -> RequestBuilder {
         let request = self
             .server
             .request(target.method.clone(), &target.path)
             .bearer_auth(&self.session.access_token);
-        if FOR_PAGES.contains(&target.id) {
+        if BROWSER_OPERATIONS.contains(&target.id) {
             request.header("x-latchkey-request", "1")
         } else {
             request
@@ -103,78 +102,75 @@ impl Fixture {
             .await
     }
 
-    /// Must be refused as a bad request, without repeating what was sent.
-    async fn refuses(&self, target: &Target, body: impl Into<Vec<u8>>) -> TestResponse {
+    /// Asserts that the body is rejected, and that the response doesn't repeat its values.
+    async fn assert_rejected(&self, target: &Target, body: impl Into<Vec<u8>>) -> TestResponse {
         let body = body.into();
-        let shown = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
+        let excerpt = String::from_utf8_lossy(&body[..body.len().min(200)]).into_owned();
         let response = self.send(target, "application/json", body).await;
-        let what = format!("{} with {shown}: {}", target.id, response.string());
+        let context = format!("{} with {excerpt}: {}", target.id, response.string());
         assert_eq!(
             (response.status, response.code().as_str()),
             (400, "invalid_request"),
-            "{what}"
+            "{context}"
         );
         assert!(
             !response.string().contains(MARKER),
-            "the value came back: {what}"
+            "the response repeats the value: {context}"
         );
         response
     }
 
-    /// The same, and the answer names this member.
-    async fn refuses_member(&self, target: &Target, member: &str, body: impl Into<Vec<u8>>) {
-        let response = self.refuses(target, body).await;
-        let errors = response.body["errors"]
-            .as_array()
-            .expect("members are named");
+    /// Asserts in addition that the error names this field.
+    async fn assert_field_error(&self, target: &Target, field: &str, body: impl Into<Vec<u8>>) {
+        let response = self.assert_rejected(target, body).await;
+        let errors = response.body["errors"].as_array().expect("field errors");
         assert!(
-            errors.iter().any(|error| error["field"] == *member),
-            "{} does not name {member}: {}",
+            errors.iter().any(|error| error["field"] == *field),
+            "{} does not name {field}: {}",
             target.id,
             response.string()
         );
         assert!(
-            response.text("detail").contains(&format!("`{member}`")),
+            response.text("detail").contains(&format!("`{field}`")),
             "{}",
             response.string()
         );
     }
 
-    /// What bad input must leave alone.
+    /// The content of the tables that bad input must not change.
     async fn fingerprint(&self) -> String {
-        let whole = |table: &str| {
+        let table_text = |table: &str| {
             format!(
                 "(select coalesce(string_agg(t::text, ';' order by t::text), '') from {table} t)"
             )
         };
-        let tables = ["users", "items", "sessions", "email_outbox"].map(whole);
-        ask(&self.server, &format!("select {}", tables.join(" || "))).await
+        let tables = ["users", "items", "sessions", "email_outbox"].map(table_text);
+        query_value(&self.server, &format!("select {}", tables.join(" || "))).await
     }
 }
 
-/// The names and schemas of a body's members.
-fn members(target: &Target) -> impl Iterator<Item = (&'static str, &'static Value)> {
+/// The names and schemas of the fields of a body.
+fn fields(target: &Target) -> impl Iterator<Item = (&'static str, &'static Value)> {
     target.schema["properties"]
         .as_object()
-        .expect("members")
+        .expect("fields")
         .iter()
         .map(|(name, schema)| (name.as_str(), schema))
 }
 
-/// `true` or `false`, and no text.
 fn is_flag(schema: &Value) -> bool {
     schema["type"] == "boolean"
 }
 
-/// The document's example with one member replaced.
-fn example_with(target: &Target, member: &str, value: Value) -> String {
+/// The example of the OpenAPI document with one field replaced.
+fn example_with(target: &Target, field: &str, value: Value) -> String {
     let mut body = target.schema["example"].clone();
-    body[member] = value;
+    body[field] = value;
     body.to_string()
 }
 
 #[tokio::test]
-async fn what_is_no_object_is_refused() {
+async fn body_that_is_not_an_object_is_rejected() {
     let fixture = Fixture::new().await;
     let before = fixture.fingerprint().await;
     let deep = format!(
@@ -204,36 +200,42 @@ async fn what_is_no_object_is_refused() {
         deep_object.into(),
     ];
     for target in &fixture.targets {
-        // Where there need be none, `null` is none.
-        let is_none = |body: &&Vec<u8>| OPTIONAL.contains(&target.id) && **body == b"null";
-        for body in bodies.iter().filter(|body| !is_none(body)) {
-            fixture.refuses(target, body.clone()).await;
+        // For an optional body, `null` is a valid empty body.
+        let is_empty_body =
+            |body: &&Vec<u8>| OPTIONAL_BODY_OPERATIONS.contains(&target.id) && **body == b"null";
+        for body in bodies.iter().filter(|body| !is_empty_body(body)) {
+            fixture.assert_rejected(target, body.clone()).await;
         }
     }
     assert_eq!(fixture.fingerprint().await, before);
 }
 
 #[tokio::test]
-async fn without_a_body_nothing_happens() {
+async fn missing_body_is_rejected() {
     let fixture = Fixture::new().await;
     let before = fixture.fingerprint().await;
     for target in fixture
         .targets
         .iter()
-        .filter(|target| !OPTIONAL.contains(&target.id))
+        .filter(|target| !OPTIONAL_BODY_OPERATIONS.contains(&target.id))
     {
-        fixture.refuses(target, "").await;
-        fixture.refuses(target, " \n").await;
-        let bare = fixture.server.send(fixture.request(target)).await;
-        assert_eq!(bare.status, 415, "no media type either: {}", bare.string());
+        fixture.assert_rejected(target, "").await;
+        fixture.assert_rejected(target, " \n").await;
+        let without_media_type = fixture.server.send(fixture.request(target)).await;
+        assert_eq!(
+            without_media_type.status,
+            415,
+            "without a media type: {}",
+            without_media_type.string()
+        );
         if target.schema["required"]
             .as_array()
             .is_some_and(|required| !required.is_empty())
         {
-            let response = fixture.refuses(target, "{}").await;
+            let response = fixture.assert_rejected(target, "{}").await;
             let missing = response.body["errors"]
                 .as_array()
-                .expect("members")
+                .expect("fields")
                 .iter()
                 .map(|error| error["field"].clone());
             assert_eq!(
@@ -248,10 +250,10 @@ async fn without_a_body_nothing_happens() {
 }
 
 #[tokio::test]
-async fn members_of_another_type_are_named() {
+async fn field_of_wrong_type_is_named() {
     let fixture = Fixture::new().await;
     let before = fixture.fingerprint().await;
-    let others = [
+    let wrong_values = [
         json!(12_345),
         json!(-1.5),
         json!(true),
@@ -260,18 +262,22 @@ async fn members_of_another_type_are_named() {
         json!([]),
     ];
     for target in &fixture.targets {
-        for (member, schema) in members(target) {
-            for other in others
+        for (field, schema) in fields(target) {
+            for wrong_value in wrong_values
                 .iter()
-                .filter(|other| !(other.is_boolean() && is_flag(schema)))
+                .filter(|wrong_value| !(wrong_value.is_boolean() && is_flag(schema)))
             {
                 fixture
-                    .refuses_member(target, member, example_with(target, member, other.clone()))
+                    .assert_field_error(
+                        target,
+                        field,
+                        example_with(target, field, wrong_value.clone()),
+                    )
                     .await;
             }
             if schema["nullable"] != true {
                 fixture
-                    .refuses_member(target, member, example_with(target, member, Value::Null))
+                    .assert_field_error(target, field, example_with(target, field, Value::Null))
                     .await;
             }
         }
@@ -280,29 +286,29 @@ async fn members_of_another_type_are_named() {
 }
 
 #[tokio::test]
-async fn members_that_are_too_long_or_unprintable_are_named() {
+async fn field_with_bad_length_or_character_is_named() {
     let fixture = Fixture::new().await;
     let before = fixture.fingerprint().await;
     for target in &fixture.targets {
-        for (member, schema) in members(target).filter(|(_, schema)| !is_flag(schema)) {
-            let longest = usize::try_from(schema["maxLength"].as_u64().expect("all are bounded"))
-                .expect("small");
-            for length in [longest + 1, 60_000] {
+        for (field, schema) in fields(target).filter(|(_, schema)| !is_flag(schema)) {
+            let max_length = usize::try_from(schema["maxLength"].as_u64().expect("a length limit"))
+                .expect("a small number");
+            for length in [max_length + 1, 60_000] {
                 let long = MARKER.repeat(length / MARKER.len() + 1)[..length].to_owned();
                 fixture
-                    .refuses_member(target, member, example_with(target, member, json!(long)))
+                    .assert_field_error(target, field, example_with(target, field, json!(long)))
                     .await;
             }
             if schema["minLength"].as_u64() > Some(0) {
                 fixture
-                    .refuses_member(target, member, example_with(target, member, json!("")))
+                    .assert_field_error(target, field, example_with(target, field, json!("")))
                     .await;
             }
-            if !ANY_CHARACTERS.contains(&member) {
+            if !FIELDS_WITH_ANY_CHARACTER.contains(&field) {
                 for character in ['\u{0}', '\u{7}', '\u{1b}', '\u{7f}', '\u{85}'] {
                     let text = format!("{MARKER}{character}@example.com");
                     fixture
-                        .refuses_member(target, member, example_with(target, member, json!(text)))
+                        .assert_field_error(target, field, example_with(target, field, json!(text)))
                         .await;
                 }
             }
@@ -312,53 +318,56 @@ async fn members_that_are_too_long_or_unprintable_are_named() {
 }
 
 #[tokio::test]
-async fn members_that_come_twice_are_named() {
+async fn duplicate_field_is_named() {
     let fixture = Fixture::new().await;
     let before = fixture.fingerprint().await;
     for target in &fixture.targets {
         let example = target.schema["example"].to_string();
-        // The example may be empty.
-        let with = |more: String| {
+        // The example can be an empty object.
+        let example_with_fields = |more: String| {
             example
                 .replacen('{', &format!("{{{more},"), 1)
                 .replacen(",}", "}", 1)
         };
-        for (member, _) in members(target) {
-            let first = with(format!(
-                "\"{member}\":\"{MARKER}\",\"{member}\":\"{MARKER}\""
-            ));
-            fixture.refuses_member(target, member, first.clone()).await;
-            let detail = fixture.refuses(target, first).await.text("detail");
+        for (field, _) in fields(target) {
+            let first =
+                example_with_fields(format!("\"{field}\":\"{MARKER}\",\"{field}\":\"{MARKER}\""));
+            fixture
+                .assert_field_error(target, field, first.clone())
+                .await;
+            let detail = fixture.assert_rejected(target, first).await.text("detail");
             assert!(detail.contains("is duplicated"), "{detail}");
-            // The same name, spelled with an escape.
-            let escaped = format!("\\u{:04x}{}", member.as_bytes()[0], &member[1..]);
-            let second = with(format!(
-                "\"{escaped}\":\"{MARKER}\",\"{member}\":\"{MARKER}\""
+            // The same name, written with an escape sequence.
+            let escaped = format!("\\u{:04x}{}", field.as_bytes()[0], &field[1..]);
+            let second = example_with_fields(format!(
+                "\"{escaped}\":\"{MARKER}\",\"{field}\":\"{MARKER}\""
             ));
-            fixture.refuses_member(target, member, second).await;
+            fixture.assert_field_error(target, field, second).await;
         }
     }
     assert_eq!(fixture.fingerprint().await, before);
 }
 
 #[tokio::test]
-async fn unknown_members_are_named_with_what_was_meant() {
+async fn unknown_field_is_named_with_suggestion() {
     let fixture = Fixture::new().await;
     let before = fixture.fingerprint().await;
     for target in &fixture.targets {
-        for (member, _) in members(target) {
+        for (field, _) in fields(target) {
             for typo in [
-                format!("{member}x"),
-                member[1..].to_owned(),
-                member.to_uppercase(),
+                format!("{field}x"),
+                field[1..].to_owned(),
+                field.to_uppercase(),
             ] {
                 let body = example_with(target, &typo, json!(MARKER));
-                fixture.refuses_member(target, &typo, body.clone()).await;
-                let detail = fixture.refuses(target, body).await.text("detail");
+                fixture
+                    .assert_field_error(target, &typo, body.clone())
+                    .await;
+                let detail = fixture.assert_rejected(target, body).await.text("detail");
                 assert!(detail.contains("did you mean `"), "{typo}: {detail}");
             }
         }
-        // What nobody may assign, or only administrators.
+        // Fields that clients can't assign, or that only administrators can assign.
         let forbidden = [
             "role",
             "roles",
@@ -372,29 +381,29 @@ async fn unknown_members_are_named_with_what_was_meant() {
             "password_hash",
             "__proto__",
         ];
-        let known = &target.schema["properties"];
-        for member in forbidden
+        let allowed_fields = &target.schema["properties"];
+        for field in forbidden
             .into_iter()
-            .filter(|member| known[member].is_null())
+            .filter(|field| allowed_fields[field].is_null())
         {
             fixture
-                .refuses_member(target, member, example_with(target, member, json!(MARKER)))
+                .assert_field_error(target, field, example_with(target, field, json!(MARKER)))
                 .await;
         }
     }
     assert_eq!(fixture.fingerprint().await, before);
 }
 
-/// A body within the limit must not be answered by a book.
+/// A small request must not cause a large response.
 #[tokio::test]
-async fn thousands_of_unknown_members_get_a_short_answer() {
+async fn thousands_of_unknown_fields_get_short_response() {
     let fixture = Fixture::new().await;
-    let members: Vec<_> = (0..6_000)
+    let fields: Vec<_> = (0..6_000)
         .map(|number| format!("\"m{number}\":1"))
         .collect();
     for target in &fixture.targets {
         let response = fixture
-            .refuses(target, format!("{{{}}}", members.join(",")))
+            .assert_rejected(target, format!("{{{}}}", fields.join(",")))
             .await;
         assert!(
             response.bytes.len() < 10_000,
@@ -406,7 +415,7 @@ async fn thousands_of_unknown_members_get_a_short_answer() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_too_large_is_refused() {
+async fn oversized_body_is_rejected() {
     let fixture = Fixture::new().await;
     let before = fixture.fingerprint().await;
     let authorization = format!("authorization: Bearer {}\r\n", fixture.session.access_token);
@@ -418,12 +427,12 @@ async fn a_body_that_is_too_large_is_refused() {
             .await
             .is(413, "too_large");
         let line = format!("{} {}", target.method, target.path);
-        let page = if FOR_PAGES.contains(&target.id) {
+        let browser_header = if BROWSER_OPERATIONS.contains(&target.id) {
             "x-latchkey-request: 1\r\n"
         } else {
             ""
         };
-        let headers = format!("content-type: application/json\r\n{page}{authorization}");
+        let headers = format!("content-type: application/json\r\n{browser_header}{authorization}");
         let response = raw_http::exchange(
             fixture.server.address,
             &raw_http::chunked(&line, &headers, body.as_bytes()),
@@ -439,7 +448,7 @@ async fn a_body_that_is_too_large_is_refused() {
 }
 
 #[tokio::test]
-async fn another_media_type_is_told_what_to_send() {
+async fn wrong_media_type_error_names_supported_type() {
     let fixture = Fixture::new().await;
     let before = fixture.fingerprint().await;
     for target in &fixture.targets {

@@ -1,9 +1,9 @@
 //! Replicas behind a load balancer: the real nginx and the real HAProxy, as `deploy/` configures
 //! them.
 
-mod load; // people who work meanwhile
-mod pool; // the replicas, and who stands in front of them
-mod rolling_restart; // rolling restarts, and a replica that is killed
+mod load; // background load
+mod pool; // the replicas, and the balancers in front of them
+mod rolling_restart; // rolling restarts, and a killed replica
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -15,60 +15,67 @@ use crate::{
     metrics,
     outage::OwnRedis,
     revocation_stream::reader::Reader,
-    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
 };
 use pool::{KINDS, Kind, Pool};
 
-/// More than there are replicas, so that each is asked.
-const ROUND: usize = 6;
+/// More than the number of replicas, so that each replica gets a request.
+const REQUESTS_PER_ROUND: usize = 6;
 
-/// A request with a token by way of a balancer; its answer is compared with the document.
-async fn ask_by(
+/// Sends a request through a balancer and checks the response against the OpenAPI document.
+async fn send_through(
     balancer: &Proxy,
-    any: &TestServer,
+    replica: &TestServer,
     method: Method,
     path: &str,
     session: &Session,
 ) -> TestResponse {
     let request =
         reqwest::Client::new().request(method, format!("http://{}{path}", balancer.address));
-    any.send(request.bearer_auth(&session.access_token)).await
+    replica
+        .send(request.bearer_auth(&session.access_token))
+        .await
 }
 
 #[tokio::test]
-async fn who_signs_out_on_one_replica_is_out_on_all() {
+async fn sign_out_on_one_replica_is_enforced_on_all() {
     let pool = Pool::with(&[]).await;
     let [first, second, _] = &pool.replicas[..] else {
-        panic!("three")
+        panic!("three replicas")
     };
     first.sign_up("john").await;
     for kind in KINDS {
         let balancer = pool.behind(kind).await;
-        let john = first.sign_in("john").await;
-        for _ in 0..ROUND {
-            ask_by(&balancer, first, Method::GET, "/auth/verify", &john)
+        let session = first.sign_in("john").await;
+        for _ in 0..REQUESTS_PER_ROUND {
+            send_through(&balancer, first, Method::GET, "/auth/verify", &session)
                 .await
                 .is(204, "");
         }
-        second.log_out(&john.access_token).await.is(204, "");
+        second.sign_out(&session.access_token).await.is(204, "");
         for replica in &pool.replicas {
             assert_eq!(
-                replica.verify(&john.access_token).await,
+                replica.verify(&session.access_token).await,
                 (401, "token_revoked".into())
             );
         }
-        for _ in 0..ROUND {
-            ask_by(&balancer, first, Method::GET, "/auth/verify", &john)
+        for _ in 0..REQUESTS_PER_ROUND {
+            send_through(&balancer, first, Method::GET, "/auth/verify", &session)
                 .await
                 .is(401, "token_revoked");
         }
     }
 }
 
-/// Of a sign-in from that address, with whatever a client may claim: what was kept of where it came
-/// from.
-async fn addresses_seen(balancer: &Proxy, any: &TestServer, from: IpAddr) -> Value {
-    let claimed = "203.0.113.9";
+/// Signs in from an IP address with forged address headers.
+///
+/// Returns the IP addresses in the list of sessions and in the audit log.
+async fn sign_in_with_forged_headers(
+    balancer: &Proxy,
+    replica: &TestServer,
+    from: IpAddr,
+) -> Value {
+    let forged_ip = "203.0.113.9";
     let client = reqwest::Client::builder()
         .local_address(from)
         .build()
@@ -77,47 +84,50 @@ async fn addresses_seen(balancer: &Proxy, any: &TestServer, from: IpAddr) -> Val
     let request = client
         .post(url("/login"))
         .json(&json!({"username": "john", "password": PASSWORD}));
-    let planted = request
-        .header("x-forwarded-for", claimed)
-        .header("forwarded", format!("for={claimed}"))
-        .header("x-real-ip", claimed)
+    let forged = request
+        .header("x-forwarded-for", forged_ip)
+        .header("forwarded", format!("for={forged_ip}"))
+        .header("x-real-ip", forged_ip)
         .header("x-forwarded-host", "evil.example");
-    // Not by way of `TestServer::send`, which has an address of its own.
-    let pair: Value = planted
+    // The client of `TestServer::send` has a fixed source address.
+    let tokens: Value = forged
         .send()
         .await
-        .expect("it responds")
+        .expect("the server responds")
         .json()
         .await
         .expect("JSON");
     let session = Session {
-        access_token: pair["access_token"].as_str().expect("a token").to_owned(),
-        refresh_token: pair["refresh_token"].as_str().expect("a token").to_owned(),
+        access_token: tokens["access_token"].as_str().expect("a token").to_owned(),
+        refresh_token: tokens["refresh_token"]
+            .as_str()
+            .expect("a token")
+            .to_owned(),
     };
-    let sessions = ask_by(balancer, any, Method::GET, "/sessions", &session).await;
+    let sessions = send_through(balancer, replica, Method::GET, "/sessions", &session).await;
     let current = |item: &&Value| item["current"] == true;
     let session_address = sessions.body["data"]
         .as_array()
-        .expect("items")
+        .expect("a list")
         .iter()
         .find(current)
-        .expect("it")["ip_address"]
+        .expect("the current session")["ip_address"]
         .clone();
-    let audit = ask_by(balancer, any, Method::GET, "/user/audit", &session).await;
+    let audit = send_through(balancer, replica, Method::GET, "/user/audit", &session).await;
     json!([session_address, audit.body["data"][0]["ip_address"]])
 }
 
 #[tokio::test]
-async fn the_address_is_the_clients_whatever_it_claims() {
+async fn forged_address_headers_are_ignored() {
     let pool = Pool::with(&[]).await;
     pool.replicas[0].sign_up("john").await;
     for kind in KINDS {
         let balancer = pool.behind(kind).await;
-        for last in [2, 3] {
-            let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last));
-            let seen = addresses_seen(&balancer, &pool.replicas[0], from).await;
+        for last_octet in [2, 3] {
+            let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, last_octet));
+            let recorded = sign_in_with_forged_headers(&balancer, &pool.replicas[0], from).await;
             assert_eq!(
-                seen,
+                recorded,
                 json!([from.to_string(), from.to_string()]),
                 "{kind:?}"
             );
@@ -126,10 +136,10 @@ async fn the_address_is_the_clients_whatever_it_claims() {
 }
 
 #[tokio::test]
-async fn a_stream_comes_through_as_it_is_written() {
+async fn revocation_stream_passes_unbuffered() {
     let pool = Pool::with(&[]).await;
     let [first, second, _] = &pool.replicas[..] else {
-        panic!("three")
+        panic!("three replicas")
     };
     let (admin, _) = (first.admin("root").await, first.sign_up("john").await);
     for kind in KINDS {
@@ -142,25 +152,25 @@ async fn a_stream_comes_through_as_it_is_written() {
                 .bearer_auth(&admin.access_token),
         )
         .await;
-        reader.until("heartbeat").await;
-        let john = first.sign_in("john").await;
-        second.log_out(&john.access_token).await.is(204, "");
-        let sid = john.claim("sid");
-        let told = reader.first("revoked").await;
-        assert!(told.is_of("session", &sid), "{kind:?}: {told:?}");
+        reader.read_until("heartbeat").await;
+        let session = first.sign_in("john").await;
+        second.sign_out(&session.access_token).await.is(204, "");
+        let sid = session.claim("sid");
+        let event = reader.first("revoked").await;
+        assert!(event.is_of("session", &sid), "{kind:?}: {event:?}");
     }
 }
 
-/// What is refused before its body was read is no fault of the replica that refused it: nobody else
-/// may notice.
+/// A replica that rejects a request before it reads the body is healthy. If a balancer counted
+/// this as a failure, an attacker could remove all replicas from the pool.
 #[tokio::test]
-async fn whoever_is_refused_takes_no_replica_out_of_the_pool() {
+async fn rejected_requests_remove_no_replica_from_the_pool() {
     let pool = Pool::with(&[]).await;
     for kind in KINDS {
         let balancer = pool.behind(kind).await;
         let url = |path: &str| format!("http://{}{path}", balancer.address);
         let client = reqwest::Client::new();
-        let refused = async |number: usize| {
+        let send_unauthenticated = async |number: usize| {
             let request = if number.is_multiple_of(2) {
                 client.put(url("/items/x"))
             } else {
@@ -175,31 +185,31 @@ async fn whoever_is_refused_takes_no_replica_out_of_the_pool() {
                 .map(|response| response.status().as_u16())
                 .unwrap_or_default()
         };
-        let attack = futures_util::future::join_all((0..60).map(refused));
-        let others = async {
+        let attack = futures_util::future::join_all((0..60).map(send_unauthenticated));
+        let other_requests = async {
             let mut statuses = Vec::new();
             for _ in 0..60 {
                 let response = reqwest::get(url("/auth/verify"))
                     .await
-                    .expect("it responds");
+                    .expect("the server responds");
                 statuses.push(response.status().as_u16());
             }
             statuses
         };
-        let (attack, others) = tokio::join!(attack, others);
+        let (attack, other_requests) = tokio::join!(attack, other_requests);
         assert!(
             attack.iter().all(|status| *status == 401),
             "{kind:?}: {attack:?}"
         );
         assert!(
-            others.iter().all(|status| *status == 401),
-            "{kind:?}: {others:?}"
+            other_requests.iter().all(|status| *status == 401),
+            "{kind:?}: {other_requests:?}"
         );
     }
 }
 
-/// How often a balancer has asked this replica.
-async fn looks(replica: &TestServer) -> f64 {
+/// Returns the number of readiness checks that succeeded on this replica.
+async fn count_readiness_checks(replica: &TestServer) -> f64 {
     metrics::value(
         replica,
         "latchkey_http_request_duration_seconds_count{operation=\"getReadiness\",status=\"200\"}",
@@ -208,25 +218,25 @@ async fn looks(replica: &TestServer) -> f64 {
 }
 
 #[tokio::test]
-async fn redis_that_is_down_takes_no_replica_out_of_the_pool() {
-    let mut own = OwnRedis::start();
+async fn redis_outage_removes_no_replica_from_the_pool() {
+    let mut own_redis = OwnRedis::start();
     let pool = Pool::with(&[
-        ("REDIS_URL", &own.redis.url()),
+        ("REDIS_URL", &own_redis.redis.url()),
         ("LATCHKEY_REDIS_TIMEOUT", "1s"),
     ])
     .await;
     let balancer = pool.behind(Kind::HaProxy).await;
-    let john = pool.replicas[0].sign_up("john").await;
-    own.redis.kill();
+    let session = pool.replicas[0].sign_up("john").await;
+    own_redis.redis.kill();
     for replica in &pool.replicas {
-        until("it knows", || async {
+        wait_until("the replica detects the outage", || async {
             replica.get("/health/ready").await.text("redis") == "down"
         })
         .await;
-        // Twice as many as would take it out.
-        let enough = looks(replica).await + 4.0;
-        until("the balancer looks", || async {
-            looks(replica).await >= enough
+        // HAProxy removes a server after half as many failed checks.
+        let goal = count_readiness_checks(replica).await + 4.0;
+        wait_until("the balancer checks the replica", || async {
+            count_readiness_checks(replica).await >= goal
         })
         .await;
     }
@@ -235,17 +245,17 @@ async fn redis_that_is_down_takes_no_replica_out_of_the_pool() {
         "{}",
         balancer.errors()
     );
-    for _ in 0..ROUND {
-        ask_by(
+    for _ in 0..REQUESTS_PER_ROUND {
+        send_through(
             &balancer,
             &pool.replicas[0],
             Method::GET,
             "/auth/verify",
-            &john,
+            &session,
         )
         .await
         .is(204, "");
-        ask_by(&balancer, &pool.replicas[0], Method::GET, "/user", &john)
+        send_through(&balancer, &pool.replicas[0], Method::GET, "/user", &session)
             .await
             .is(200, "");
     }

@@ -1,4 +1,4 @@
-//! Callers who ask at the same moment share a statement, and nothing else.
+//! Batching: concurrent callers share a statement, and each gets its own result.
 
 use std::collections::HashMap;
 
@@ -8,241 +8,269 @@ use serde_json::{Value, json};
 
 use crate::{
     proxy::{Line, Proxy},
-    test_server::{Session, TestResponse, TestServer, until},
-    test_stores::{Held, ask, connect, execute, fresh_database},
+    test_server::{Session, TestResponse, TestServer, wait_until},
+    test_stores::{RowLock, connect, execute, fresh_database, query_value},
 };
 
-/// As many creates as can be on their way at the same moment.
-const LANES: usize = 4;
+/// Number of batch connections: the maximum number of concurrent batched statements.
+const BATCH_CONNECTIONS: usize = 4;
 
-/// Enough for those that wait for a row, and a time that no lock of these tests reaches.
+/// Enough connections for the blocked statements, and a timeout above the duration of every lock.
 const SETTINGS: [(&str, &str); 2] = [
     ("LATCHKEY_DATABASE_CONNECTIONS", "24"),
     ("LATCHKEY_DATABASE_TIMEOUT", "30s"),
 ];
 
-async fn create(server: &TestServer, owner: &Session, name: String) -> TestResponse {
+async fn create(server: &TestServer, session: &Session, name: String) -> TestResponse {
     server
         .with_token(
             Method::POST,
             "/items",
-            &owner.access_token,
+            &session.access_token,
             json!({"name": name}),
         )
         .await
 }
 
-/// Asserts that all of them are like this.
-fn are(responses: &[TestResponse], status: u16, code: &str) {
+fn assert_all(responses: &[TestResponse], status: u16, code: &str) {
     for response in responses {
         response.is(status, code);
     }
 }
 
-async fn get(server: &TestServer, owner: &Session, path: &str) -> TestResponse {
+async fn get(server: &TestServer, session: &Session, path: &str) -> TestResponse {
     server
-        .with_token(Method::GET, path, &owner.access_token, Value::Null)
+        .with_token(Method::GET, path, &session.access_token, Value::Null)
         .await
 }
 
-/// So many people.
-async fn crowd(server: &TestServer, count: usize) -> Vec<Session> {
+async fn sign_up_users(server: &TestServer, count: usize) -> Vec<Session> {
     join_all((0..count).map(async |number| server.sign_up(&format!("user{number}")).await)).await
 }
 
-/// John, who may do nothing for the moment, has taken every lane.
-async fn john_takes_the_lanes(
+/// Runs an action while blocked creates of one user occupy every batch connection. The action must
+/// release the lock. Returns the responses of the creates.
+async fn with_occupied_connections(
     server: &TestServer,
-    john: &Session,
-    story: impl AsyncFnOnce(Held),
+    user: &Session,
+    action: impl AsyncFnOnce(RowLock),
 ) -> Vec<TestResponse> {
-    let held = Held::rows(server, "select from users where username = 'john'").await;
-    let creates =
-        join_all((0..LANES).map(|number| create(server, john, format!("John's {number}"))));
-    let story = async {
-        until("the lanes are taken", || async {
-            held.waiting().await >= LANES
+    let lock = RowLock::rows(server, "select from users where username = 'john'").await;
+    let creates = join_all(
+        (0..BATCH_CONNECTIONS).map(|number| create(server, user, format!("Blocked {number}"))),
+    );
+    let action = async {
+        wait_until("all batch connections are occupied", || async {
+            lock.waiting().await >= BATCH_CONNECTIONS
         })
         .await;
-        story(held).await;
+        action(lock).await;
     };
-    tokio::join!(creates, story).0
+    tokio::join!(creates, action).0
 }
 
 #[tokio::test]
-async fn everybody_gets_their_own() {
+async fn concurrent_callers_get_their_own_results() {
     let server = TestServer::with(&SETTINGS).await;
-    let people = crowd(&server, 5).await;
-    let round = join_all(
+    let users = sign_up_users(&server, 5).await;
+    let requests = join_all(
         (0..20)
-            .flat_map(|round| people.iter().enumerate().map(move |person| (round, person)))
-            .map(async |(round, (number, person))| {
+            .flat_map(|round| users.iter().enumerate().map(move |user| (round, user)))
+            .map(async |(round, (number, session))| {
                 let name = format!("{round} of {number}");
-                let made = create(&server, person, name.clone()).await;
-                assert_eq!(made.is(201, "").text("name"), name);
-                let path = made.header("location").to_owned();
-                let others = &people[(number + 1) % people.len()];
+                let created = create(&server, session, name.clone()).await;
+                assert_eq!(created.is(201, "").text("name"), name);
+                let path = created.header("location").to_owned();
+                let other_user = &users[(number + 1) % users.len()];
                 let (read, user, missing, foreign) = tokio::join!(
-                    get(&server, person, &path),
-                    get(&server, person, "/user"),
+                    get(&server, session, &path),
+                    get(&server, session, "/user"),
                     get(
                         &server,
-                        person,
+                        session,
                         "/items/018f0000-0000-7000-8000-000000000000"
                     ),
-                    get(&server, others, &path),
+                    get(&server, other_user, &path),
                 );
-                assert_eq!(read.is(200, "").body, made.body);
+                assert_eq!(read.is(200, "").body, created.body);
                 assert_eq!(user.is(200, "").text("username"), format!("user{number}"));
                 missing.is(404, "not_found");
                 foreign.is(404, "not_found");
             }),
     );
-    round.await;
-    assert_eq!(ask(&server, "select count(*) from items").await, "100");
+    requests.await;
+    assert_eq!(
+        query_value(&server, "select count(*) from items").await,
+        "100"
+    );
 }
 
-/// Of one statement all rows have one transaction.
+/// Rows of one statement have the same transaction ID (`xmin`).
 #[tokio::test]
-async fn who_creates_while_all_lanes_are_taken_shares_a_statement() {
+async fn creates_share_statement_when_connections_are_busy() {
     let server = TestServer::with(&SETTINGS).await;
-    let (john, people) = (server.sign_up("john").await, crowd(&server, 3).await);
-    let shared = || async {
-        let creates = join_all(
-            (0..12).map(|number| create(&server, &people[number % 3], number.to_string())),
-        );
-        let story = async |held: Held| {
+    let (blocked_user, users) = (
+        server.sign_up("john").await,
+        sign_up_users(&server, 3).await,
+    );
+    let is_shared = || async {
+        let creates =
+            join_all((0..12).map(|number| create(&server, &users[number % 3], number.to_string())));
+        let action = async |lock: RowLock| {
             let release = async {
-                // Neighbours are on their way when John's row is free again, at the latest when his
-                // time is up.
+                // The concurrent creates are queued before the row is released, or at the latest
+                // when the blocked statements time out.
                 tokio::task::yield_now().await;
-                held.release().await;
+                lock.release().await;
             };
-            let (made, ()) = tokio::join!(creates, release);
-            are(&made, 201, "");
+            let (created, ()) = tokio::join!(creates, release);
+            assert_all(&created, 201, "");
         };
-        are(&john_takes_the_lanes(&server, &john, story).await, 201, "");
-        let shared = "select exists (select from items group by xmin::text \
+        assert_all(
+            &with_occupied_connections(&server, &blocked_user, action).await,
+            201,
+            "",
+        );
+        let query = "select exists (select from items group by xmin::text \
             having count(distinct user_id) > 1)";
-        ask(&server, shared).await == "true"
+        query_value(&server, query).await == "true"
     };
-    until("somebody shared a statement with somebody else", shared).await;
+    wait_until("two users share a statement", is_shared).await;
 }
 
-/// The row of an account that is gone between check and insert fails, and only that.
+/// If a user is deleted between check and insert, only the rows of this user fail.
 #[tokio::test]
-async fn of_those_who_create_at_once_only_who_is_gone_is_refused() {
+async fn batched_create_fails_only_for_deleted_user() {
     let server = TestServer::with(&SETTINGS).await;
-    let (john, jane, gone) = (
+    let (blocked_user, remaining_user, deleted_user) = (
         server.sign_up("john").await,
         server.sign_up("jane").await,
-        server.sign_up("gone").await,
+        server.sign_up("deleted").await,
     );
-    execute(&server, "delete from users where username = 'gone'").await;
+    execute(&server, "delete from users where username = 'deleted'").await;
     let responses = std::cell::RefCell::new(HashMap::<bool, Vec<TestResponse>>::new());
-    let story = async |held: Held| {
+    let action = async |lock: RowLock| {
         let creates = join_all((0..16).map(async |number: usize| {
-            let is_gone = number.is_multiple_of(4);
+            let is_deleted = number.is_multiple_of(4);
             (
-                is_gone,
+                is_deleted,
                 create(
                     &server,
-                    if is_gone { &gone } else { &jane },
+                    if is_deleted {
+                        &deleted_user
+                    } else {
+                        &remaining_user
+                    },
                     number.to_string(),
                 )
                 .await,
             )
         }));
-        let (made, ()) = tokio::join!(creates, held.release());
-        made.into_iter().for_each(|(is_gone, response)| {
+        let (created, ()) = tokio::join!(creates, lock.release());
+        created.into_iter().for_each(|(is_deleted, response)| {
             responses
                 .borrow_mut()
-                .entry(is_gone)
+                .entry(is_deleted)
                 .or_default()
                 .push(response)
         });
     };
-    are(&john_takes_the_lanes(&server, &john, story).await, 201, "");
+    assert_all(
+        &with_occupied_connections(&server, &blocked_user, action).await,
+        201,
+        "",
+    );
     let responses = responses.into_inner();
-    are(&responses[&true], 401, "token_revoked");
-    are(&responses[&false], 201, "");
+    assert_all(&responses[&true], 401, "token_revoked");
+    assert_all(&responses[&false], 201, "");
     assert_eq!(
-        ask(&server, "select count(*) from items").await,
-        (12 + LANES).to_string()
+        query_value(&server, "select count(*) from items").await,
+        (12 + BATCH_CONNECTIONS).to_string()
     );
 }
 
-/// Who needs a row that somebody holds waits for it, and nobody else does.
+/// A locked row blocks only the statements that need it, not the batches of other users.
 #[tokio::test]
-async fn a_row_that_is_held_delays_its_owner_only() {
+async fn locked_row_delays_only_its_owner() {
     let server = TestServer::with(&SETTINGS).await;
-    let (john, jane) = (server.sign_up("john").await, server.sign_up("jane").await);
-    let story = async |held: Held| {
-        let made = join_all((0..8).map(|number| create(&server, &jane, number.to_string()))).await;
-        are(&made, 201, "");
-        until("John waits still", || async {
-            held.waiting().await == LANES
+    let (blocked_user, other_user) = (server.sign_up("john").await, server.sign_up("jane").await);
+    let action = async |lock: RowLock| {
+        let created =
+            join_all((0..8).map(|number| create(&server, &other_user, number.to_string()))).await;
+        assert_all(&created, 201, "");
+        wait_until("only the creates of the locked user wait", || async {
+            lock.waiting().await == BATCH_CONNECTIONS
         })
         .await;
         assert_eq!(
-            get(&server, &john, "/user")
+            get(&server, &blocked_user, "/user")
                 .await
                 .is(200, "")
                 .text("username"),
             "john"
         );
-        held.release().await;
+        lock.release().await;
     };
-    are(&john_takes_the_lanes(&server, &john, story).await, 201, "");
+    assert_all(
+        &with_occupied_connections(&server, &blocked_user, action).await,
+        201,
+        "",
+    );
     assert_eq!(
-        get(&server, &john, "/items").await.body["data"]
+        get(&server, &blocked_user, "/items").await.body["data"]
             .as_array()
             .map(Vec::len),
-        Some(LANES)
+        Some(BATCH_CONNECTIONS)
     );
 }
 
 #[tokio::test]
-async fn who_hangs_up_takes_no_lane_along() {
+async fn disconnected_callers_free_batch_connections() {
     let server = TestServer::with(&SETTINGS).await;
-    let (john, jane) = (server.sign_up("john").await, server.sign_up("jane").await);
+    let (blocked_user, other_user) = (server.sign_up("john").await, server.sign_up("jane").await);
     for round in 0..3 {
-        let held = Held::rows(&server, "select from users where username = 'john'").await;
+        let lock = RowLock::rows(&server, "select from users where username = 'john'").await;
         let creates = join_all((0..20).map(async |number| {
-            let owner = if number < LANES { &john } else { &jane };
-            create(&server, owner, format!("{round}, {number}")).await
+            let session = if number < BATCH_CONNECTIONS {
+                &blocked_user
+            } else {
+                &other_user
+            };
+            create(&server, session, format!("{round}, {number}")).await
         }));
-        let taken = until("the lanes are taken", || async {
-            held.waiting().await >= LANES
+        let occupied = wait_until("all batch connections are occupied", || async {
+            lock.waiting().await >= BATCH_CONNECTIONS
         });
         tokio::select! {
-            _ = creates => panic!("John's row is held"),
-            () = taken => {}
+            _ = creates => panic!("the row is locked"),
+            () = occupied => {}
         }
-        // All of them are gone now.
-        let (made, ()) = tokio::join!(create(&server, &jane, "And on".into()), held.release());
-        made.is(201, "");
+        // All callers have disconnected now.
+        let (created, ()) =
+            tokio::join!(create(&server, &other_user, "Next".into()), lock.release());
+        created.is(201, "");
     }
-    let made = join_all((0..20).map(|number| create(&server, &john, number.to_string()))).await;
-    are(&made, 201, "");
+    let created =
+        join_all((0..20).map(|number| create(&server, &blocked_user, number.to_string()))).await;
+    assert_all(&created, 201, "");
 }
 
 #[tokio::test]
-async fn the_line_is_cut_while_many_ask() {
+async fn broken_database_connection_fails_all_waiting_callers() {
     let proxy = Proxy::to_postgres().await;
     let server = TestServer::start().await;
     let url = proxy.postgres_url(server.setting("DATABASE_URL"));
     let server = server.replica_with(&[("DATABASE_URL", &url)]).await;
-    let jane = server.sign_up("jane").await;
+    let user = server.sign_up("jane").await;
     proxy.set(Line::Held);
-    let requested = join_all((0..30).map(async |number: usize| {
+    let requests = join_all((0..30).map(async |number: usize| {
         match number % 3 {
-            0 => create(&server, &jane, number.to_string()).await,
-            1 => get(&server, &jane, "/user").await,
+            0 => create(&server, &user, number.to_string()).await,
+            1 => get(&server, &user, "/user").await,
             _ => {
                 get(
                     &server,
-                    &jane,
+                    &user,
                     "/items/018f0000-0000-7000-8000-000000000000",
                 )
                 .await
@@ -253,34 +281,34 @@ async fn the_line_is_cut_while_many_ask() {
         tokio::task::yield_now().await;
         proxy.set(Line::Cut);
     };
-    let (responses, ()) = tokio::join!(requested, cut);
-    are(&responses, 503, "unavailable");
+    let (responses, ()) = tokio::join!(requests, cut);
+    assert_all(&responses, 503, "unavailable");
     proxy.set(Line::Open);
-    until("it works again", || async {
-        create(&server, &jane, "Book".into()).await.status == 201
+    wait_until("the server works again", || async {
+        create(&server, &user, "Book".into()).await.status == 201
     })
     .await;
     assert_eq!(
-        get(&server, &jane, "/items").await.is(200, "").body["data"]
+        get(&server, &user, "/items").await.is(200, "").body["data"]
             .as_array()
             .map(Vec::len),
         Some(1)
     );
 }
 
-/// What many callers ask must not cost more with every row there is: PostgreSQL can look all of it
-/// up by keys, and nothing of it only by reading a table to its end.
+/// The cost of a batched statement must not grow with the tables, so its plan must use indexes and
+/// no sequential scan.
 #[tokio::test]
-async fn what_callers_share_is_looked_up_by_keys() {
+async fn batched_statements_use_index_scans() {
     let database = connect(&fresh_database().await).await;
-    // As lanes have it.
+    // The planner settings of batch connections.
     let settings = "set plan_cache_mode = force_generic_plan; set enable_seqscan = off; \
         set enable_bitmapscan = off; set enable_hashjoin = off; set enable_mergejoin = off";
     database.batch_execute(settings).await.expect("settings");
     for name in ["find_users", "find_items", "find_revoked_tokens"] {
         let path = format!("{}/sql/queries/{name}.sql", env!("CARGO_MANIFEST_DIR"));
-        let sql = std::fs::read_to_string(path).expect("the statement is there");
-        let nothing = vec![
+        let sql = std::fs::read_to_string(path).expect("the statement exists");
+        let nulls = vec![
             "null";
             database
                 .prepare(&sql)
@@ -290,7 +318,7 @@ async fn what_callers_share_is_looked_up_by_keys() {
                 .len()
         ]
         .join(", ");
-        let explain = format!("prepare {name} as {sql}; explain execute {name} ({nothing})");
+        let explain = format!("prepare {name} as {sql}; explain execute {name} ({nulls})");
         let plan = database.simple_query(&explain).await.expect("a plan");
         let plan = format!("{plan:?}");
         assert!(

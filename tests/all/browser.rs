@@ -1,13 +1,13 @@
-//! The browser's cookie.
+//! Tests of the session cookie and of the pages for browsers.
 
-mod cookie_renewal; // signed anew while it is used
-mod driver; // a real browser, driven through the WebDriver protocol
-mod forgery; // requests that another site may have caused
-mod password_reset; // a new password, set on the page for it
-mod real; // what a real browser makes of it
-mod sign_in; // the cookie itself, and what counts as one
-mod sign_out; // what ends it, and that nothing else does
-mod swagger; // Swagger UI, used as a person uses it
+mod cookie_renewal; // sliding expiration
+mod driver; // a real browser, controlled over the WebDriver protocol
+mod forgery; // cross-site requests
+mod password_reset; // the page `/forgot`
+mod real; // the cookie in a real browser
+mod sign_in; // issue and acceptance of the cookie
+mod sign_out; // revocation and removal of the cookie
+mod swagger; // Swagger UI in a real browser
 
 use reqwest::{Method, RequestBuilder, header};
 use serde_json::{Value, json};
@@ -17,32 +17,32 @@ use crate::{
     token_signer::{TokenSigner, with},
 };
 
-/// The name of the cookie, unless its domain is set.
+/// The name of the session cookie of a server without `LATCHKEY_COOKIE_DOMAIN`.
 pub const NAME: &str = "__Host-latchkey";
 
-/// The cookie that an answer sets.
+/// The `Set-Cookie` header of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SetCookie {
     name: String,
     value: String,
-    /// All that follows the value, in its order.
+    /// The attributes after the value, in order.
     attributes: Vec<String>,
 }
 
 impl SetCookie {
-    fn of(response: &TestResponse) -> Option<SetCookie> {
+    fn from_response(response: &TestResponse) -> Option<SetCookie> {
         let mut fields = response.headers.get_all("set-cookie").iter();
-        let field = fields.next()?.to_str().expect("text").to_owned();
-        assert!(fields.next().is_none(), "one cookie at most");
+        let field = fields.next()?.to_str().expect("ASCII").to_owned();
+        assert!(fields.next().is_none(), "at most one cookie");
         assert!(
             field.len() < 4096,
-            "browsers drop what is longer: {}",
+            "browsers drop longer cookies: {}",
             field.len()
         );
         let mut parts = field.split("; ").map(str::to_owned);
         let (name, value) = parts.next().and_then(|pair| {
             pair.split_once('=')
-                .map(|(n, v)| (n.to_owned(), v.to_owned()))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
         })?;
         Some(SetCookie {
             name,
@@ -57,43 +57,51 @@ impl SetCookie {
             .find_map(|attribute| attribute.strip_prefix(name)?.strip_prefix('='))
     }
 
-    fn clears(&self) -> bool {
+    fn is_removal(&self) -> bool {
         self.value.is_empty() && self.attribute("Max-Age") == Some("0")
     }
 }
 
-/// A request with this cookie and nothing else that a page would send; a proxy that asks about it
-/// would say the method.
-fn bare(server: &TestServer, method: Method, path: &str, cookie: &str) -> RequestBuilder {
+/// Builds a request with only the cookie, as a browser sends it without a script.
+///
+/// `X-Forwarded-Method` contains the method, so that the request also suits `/auth/verify`.
+fn cookie_request(server: &TestServer, method: Method, path: &str, cookie: &str) -> RequestBuilder {
     server
         .request(method.clone(), path)
         .header(header::COOKIE, format!("{NAME}={cookie}"))
         .header("x-forwarded-method", method.as_str())
 }
 
-/// What a page of the gateway's own origin sends.
-fn page(server: &TestServer, method: Method, path: &str, cookie: &str) -> RequestBuilder {
-    bare(server, method, path, cookie)
+/// Builds a request as a script of the server's own origin sends it.
+fn page_request(server: &TestServer, method: Method, path: &str, cookie: &str) -> RequestBuilder {
+    cookie_request(server, method, path, cookie)
         .header("x-latchkey-request", "1")
         .header("sec-fetch-site", "same-origin")
 }
 
-async fn by_cookie(server: &TestServer, method: Method, path: &str, cookie: &str) -> TestResponse {
-    server.send(page(server, method, path, cookie)).await
+async fn send_page_request(
+    server: &TestServer,
+    method: Method,
+    path: &str,
+    cookie: &str,
+) -> TestResponse {
+    server
+        .send(page_request(server, method, path, cookie))
+        .await
 }
 
-async fn get(server: &TestServer, path: &str, cookie: &str) -> TestResponse {
-    by_cookie(server, Method::GET, path, cookie).await
+async fn get_with_cookie(server: &TestServer, path: &str, cookie: &str) -> TestResponse {
+    send_page_request(server, Method::GET, path, cookie).await
 }
 
-/// Whether the check lets this cookie pass: a status, and a code where it does not.
-async fn verify(server: &TestServer, cookie: &str) -> (u16, String) {
-    let response = get(server, "/auth/verify", cookie).await;
+/// Checks the cookie at `/auth/verify`; returns the status and, on rejection, the error code.
+async fn verify_cookie(server: &TestServer, cookie: &str) -> (u16, String) {
+    let response = get_with_cookie(server, "/auth/verify", cookie).await;
     (response.status, response.code())
 }
 
-/// `POST /session` as a page sends it.
-fn opening(server: &TestServer, username: &str, password: &str) -> RequestBuilder {
+/// Builds `POST /session` as a page sends it.
+fn sign_in_request(server: &TestServer, username: &str, password: &str) -> RequestBuilder {
     let body = json!({"username": username, "password": password});
     server
         .request(Method::POST, "/session")
@@ -101,36 +109,40 @@ fn opening(server: &TestServer, username: &str, password: &str) -> RequestBuilde
         .json(&body)
 }
 
-/// Signs in; the value of the cookie.
+/// Signs in and returns the value of the cookie.
 pub async fn open(server: &TestServer, username: &str) -> String {
-    let response = server.send(opening(server, username, PASSWORD)).await;
-    SetCookie::of(response.is(200, "")).expect("a cookie").value
+    let response = server
+        .send(sign_in_request(server, username, PASSWORD))
+        .await;
+    SetCookie::from_response(response.is(200, ""))
+        .expect("a cookie")
+        .value
 }
 
-/// A gateway, and john's cookie there.
-async fn john() -> (TestServer, String) {
-    john_with(&[]).await
+/// Starts a server and returns it with the cookie of a signed-in user.
+async fn start_signed_in() -> (TestServer, String) {
+    start_signed_in_with(&[]).await
 }
 
-async fn john_with(settings: &[(&str, &str)]) -> (TestServer, String) {
+async fn start_signed_in_with(settings: &[(&str, &str)]) -> (TestServer, String) {
     let server = TestServer::with(settings).await;
     server.sign_up("john").await;
     let cookie = open(&server, "john").await;
     (server, cookie)
 }
 
-/// The same cookie as it would be, had it been signed so many seconds ago.
+/// Returns the cookie as if the server had signed it this many seconds earlier.
 pub async fn aged(server: &TestServer, cookie: &str, seconds: u64) -> String {
     let mut claims = claims(cookie);
     for time in ["iat", "nbf", "exp"] {
-        claims[time] = json!(claims[time].as_u64().expect("seconds") - seconds);
+        claims[time] = json!(claims[time].as_u64().expect("a timestamp") - seconds);
     }
     claims["jti"] = json!(uuid::Uuid::new_v4());
     TokenSigner::of(server).await.sign(&claims)
 }
 
-/// The same cookie with another claim.
-async fn altered(server: &TestServer, cookie: &str, claim: &str, value: Value) -> String {
+/// Returns the cookie with another value of one claim, signed with the server's key.
+async fn replace_claim(server: &TestServer, cookie: &str, claim: &str, value: Value) -> String {
     TokenSigner::of(server)
         .await
         .sign(&with(&claims(cookie), claim, value))

@@ -1,54 +1,61 @@
-//! Every protected operation × every bad credential. The operations come from the document, so that
-//! none is forgotten.
+//! Tests every protected operation with every kind of invalid credential.
+//!
+//! The OpenAPI document lists the operations, so that the tests cover new ones automatically.
 
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
 use crate::{
     contract::{operations, with_example},
-    test_server::{Session, TestResponse, TestServer, until},
-    test_stores::ask,
+    test_server::{Session, TestResponse, TestServer, wait_until},
+    test_stores::query_value,
     token_signer::{TokenSigner, with},
 };
 
-/// One credential, and what must be answered to it.
+/// The values of the `Authorization` headers of a request, and the expected error.
 pub struct Case {
     name: String,
-    fields: Vec<String>,
+    authorization: Vec<String>,
     status: u16,
     code: &'static str,
 }
 
-fn case(name: impl Into<String>, fields: &[&str], status: u16, code: &'static str) -> Case {
+fn case(name: impl Into<String>, authorization: &[&str], status: u16, code: &'static str) -> Case {
     Case {
         name: name.into(),
-        fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+        authorization: authorization
+            .iter()
+            .map(|value| (*value).to_owned())
+            .collect(),
         status,
         code,
     }
 }
 
-/// A token that is none of ours, or not for this place.
+/// Returns a case for a token that this server didn't issue, or issued for another audience.
 pub fn invalid(name: impl Into<String>, token: &str) -> Case {
     case(name, &[&format!("Bearer {token}")], 401, "invalid_token")
 }
 
-/// The operations that want a caller, and take a bearer token.
-fn protected(id: &str) -> Vec<(Method, String, &'static Value)> {
-    let wants_caller = |operation: &Value| {
-        operation["security"].as_array().is_some_and(|ways| {
-            ways.iter()
-                .all(|way| way.as_object().is_some_and(|way| !way.is_empty()))
-                && ways.iter().any(|way| way.get("password").is_some())
+/// Returns the operations that require authentication and accept a bearer token.
+fn protected_operations(id: &str) -> Vec<(Method, String, &'static Value)> {
+    let is_protected = |operation: &Value| {
+        operation["security"].as_array().is_some_and(|schemes| {
+            schemes
+                .iter()
+                .all(|scheme| scheme.as_object().is_some_and(|scheme| !scheme.is_empty()))
+                && schemes
+                    .iter()
+                    .any(|scheme| scheme.get("password").is_some())
         })
     };
     operations(id)
         .into_iter()
-        .filter(|(_, _, operation)| wants_caller(operation))
+        .filter(|(_, _, operation)| is_protected(operation))
         .collect()
 }
 
-/// Somebody with an item; everything that a refused request must leave alone.
+/// A server with a signed-in user and an item, which rejected requests must not change.
 pub struct Fixture {
     pub server: TestServer,
     pub session: Session,
@@ -59,58 +66,60 @@ impl Fixture {
     pub async fn new() -> Fixture {
         let server = TestServer::shared().await;
         let session = server.sign_up("john").await;
-        let made = server.create_item(&session, "Book").await;
+        let response = server.create_item(&session, "Book").await;
         Fixture {
-            item: made.is(201, "").text("id"),
+            item: response.is(201, "").text("id"),
             server,
             session,
         }
     }
 
-    /// Sends each case to each protected operation, which must refuse it and do nothing.
+    /// Asserts that each protected operation rejects each case and changes nothing.
     pub async fn check(&self, cases: &[Case]) {
         let before = self.fingerprint().await;
-        let operations = protected(&self.item);
+        let operations = protected_operations(&self.item);
         assert!(
             operations.len() >= 11,
-            "the document lists what is protected"
+            "protected operations in the OpenAPI document"
         );
         for (method, path, operation) in &operations {
             for case in cases {
-                let response = self.send(method, path, operation, &case.fields).await;
-                let what = format!("{} at {method} {path}: {}", case.name, response.string());
+                let response = self
+                    .send(method, path, operation, &case.authorization)
+                    .await;
+                let context = format!("{} at {method} {path}: {}", case.name, response.string());
                 assert_eq!(
                     (response.status, response.code().as_str()),
                     (case.status, case.code),
-                    "{what}"
+                    "{context}"
                 );
                 assert_eq!(
                     response.header("www-authenticate"),
                     challenge(case.code),
-                    "{what}"
+                    "{context}"
                 );
-                assert_eq!(response.header("x-auth-user"), "", "{what}");
+                assert_eq!(response.header("x-auth-user"), "", "{context}");
             }
         }
         assert_eq!(
             self.fingerprint().await,
             before,
-            "no refused request did anything"
+            "rejected requests change nothing"
         );
         assert_eq!(self.server.verify(&self.session.access_token).await.0, 204);
     }
 
-    /// With the body that the document gives as an example, so that the credential alone is wrong.
+    /// Sends the example body of the OpenAPI document, so that only the credential is invalid.
     async fn send(
         &self,
         method: &Method,
         path: &str,
         operation: &Value,
-        fields: &[String],
+        authorization: &[String],
     ) -> TestResponse {
         let request = self.server.request(method.clone(), path);
-        let request = fields.iter().fold(request, |request, field| {
-            request.header(header::AUTHORIZATION, field)
+        let request = authorization.iter().fold(request, |request, value| {
+            request.header(header::AUTHORIZATION, value)
         });
         self.server.send(with_example(request, operation)).await
     }
@@ -119,7 +128,7 @@ impl Fixture {
         let users = "select coalesce(string_agg(u::text, ';' order by id), '') from users u";
         let items = "select coalesce(string_agg(i::text, ';' order by id), '') from items i";
         let sessions = "select coalesce(string_agg(s::text, ';' order by id), '') from sessions s";
-        ask(
+        query_value(
             &self.server,
             &format!(
                 "select ({users}) || ({items}) || ({sessions}) \
@@ -132,7 +141,9 @@ impl Fixture {
     }
 }
 
-/// RFC 6750 section 3: no error where nothing was sent.
+/// Returns the expected `WWW-Authenticate` header.
+///
+/// RFC 6750, section 3: it contains no error code if the request has no credential.
 fn challenge(code: &str) -> &'static str {
     match code {
         "unauthenticated" => "Bearer realm=\"latchkey\"",
@@ -153,10 +164,10 @@ fn challenge(code: &str) -> &'static str {
 }
 
 #[tokio::test]
-async fn every_protected_operation_answers_a_good_token() {
+async fn every_protected_operation_accepts_valid_token() {
     let fixture = Fixture::new().await;
-    for (method, path, operation) in protected(&fixture.item) {
-        // Deleting the account would take the token along, and the item is wanted to the end.
+    for (method, path, operation) in protected_operations(&fixture.item) {
+        // A deletion would revoke the token or remove the item, which later operations need.
         if method != Method::DELETE {
             let response = fixture
                 .send(
@@ -166,15 +177,15 @@ async fn every_protected_operation_answers_a_good_token() {
                     &[format!("Bearer {}", fixture.session.access_token)],
                 )
                 .await;
-            // Those for administrators have a test of their own.
-            let fine = [
+            // These errors occur after the authentication.
+            let allowed_errors = [
                 "incorrect_password",
                 "invalid_code",
                 "email_disabled",
                 "forbidden",
             ];
             assert!(
-                response.status < 300 || fine.contains(&response.code().as_str()),
+                response.status < 300 || allowed_errors.contains(&response.code().as_str()),
                 "{method} {path}: {}",
                 response.string()
             );
@@ -183,13 +194,13 @@ async fn every_protected_operation_answers_a_good_token() {
 }
 
 #[tokio::test]
-async fn without_a_token_nothing_passes() {
+async fn missing_or_ambiguous_credential_is_rejected() {
     let fixture = Fixture::new().await;
     let token = &fixture.session.access_token;
     let bearer = format!("Bearer {token}");
     fixture
         .check(&[
-            case("nothing", &[], 401, "unauthenticated"),
+            case("no credential", &[], 401, "unauthenticated"),
             case(
                 "basic",
                 &["Basic am9objpzZWNyZXQxMjM="],
@@ -197,17 +208,17 @@ async fn without_a_token_nothing_passes() {
                 "unauthenticated",
             ),
             case(
-                "another scheme with our token",
+                "another scheme with a valid token",
                 &[&format!("DPoP {token}")],
                 401,
                 "unauthenticated",
             ),
             case("no scheme", &[token], 401, "unauthenticated"),
             case("the scheme alone", &["Bearer"], 401, "unauthenticated"),
-            // RFC 6750 section 3.1: more than one way to send a token is a bad request.
-            case("twice", &[&bearer, &bearer], 400, "invalid_request"),
+            // RFC 6750, section 3.1: two credentials in one request are an `invalid_request`.
+            case("two tokens", &[&bearer, &bearer], 400, "invalid_request"),
             case(
-                "basic beside it",
+                "basic and bearer",
                 &["Basic Og==", &bearer],
                 400,
                 "invalid_request",
@@ -217,35 +228,35 @@ async fn without_a_token_nothing_passes() {
 }
 
 #[tokio::test]
-async fn what_is_no_token_does_not_pass() {
+async fn malformed_token_is_rejected() {
     let fixture = Fixture::new().await;
-    let good = &fixture.session.access_token;
-    let (message, signature) = good.rsplit_once('.').expect("three parts");
+    let valid = &fixture.session.access_token;
+    let (message, signature) = valid.rsplit_once('.').expect("three parts");
     let (head, payload) = message.split_once('.').expect("three parts");
     let json = format!(
         "{{\"payload\":\"{payload}\",\"signatures\":\
          [{{\"protected\":\"{head}\",\"signature\":\"{signature}\"}}]}}"
     );
-    let bad = [
+    let malformed = [
         ("a word", "garbage".to_owned()),
         ("dots", "...".to_owned()),
         ("two parts", message.to_owned()),
         ("an empty signature", format!("{message}.")),
-        ("a shorter one", good[..good.len() - 1].to_owned()),
-        ("a longer one", format!("{good}A")),
-        ("padding", format!("{good}==")),
-        ("a fourth part", format!("{good}.{signature}")),
+        ("a shorter signature", valid[..valid.len() - 1].to_owned()),
+        ("a longer signature", format!("{valid}A")),
+        ("padding", format!("{valid}==")),
+        ("a fourth part", format!("{valid}.{signature}")),
         (
             "another payload",
             format!("{head}.{}.{signature}", &payload[..payload.len() - 4]),
         ),
-        ("a space within", format!("{head}. {payload}.{signature}")),
-        ("two in one", format!("{good},{good}")),
-        ("very long", format!("{good}{}", "A".repeat(8000))),
+        ("a space inside", format!("{head}. {payload}.{signature}")),
+        ("a list of two tokens", format!("{valid},{valid}")),
+        ("a very long token", format!("{valid}{}", "A".repeat(8000))),
         ("JSON serialization", json),
         ("a refresh token", fixture.session.refresh_token.clone()),
     ];
-    let cases: Vec<_> = bad
+    let cases: Vec<_> = malformed
         .iter()
         .map(|(name, token)| invalid(*name, token))
         .collect();
@@ -253,19 +264,19 @@ async fn what_is_no_token_does_not_pass() {
 }
 
 #[tokio::test]
-async fn an_expired_token_does_not_pass() {
+async fn expired_token_is_rejected() {
     let fixture = Fixture::new().await;
-    let (forge, claims) = (
+    let (signer, claims) = (
         TokenSigner::of(&fixture.server).await,
         fixture.session.claims(),
     );
-    let now = claims["iat"].as_u64().expect("seconds");
+    let now = claims["iat"].as_u64().expect("a timestamp");
     let expired = |exp: u64| {
         case(
             format!("exp {exp}"),
             &[&format!(
                 "Bearer {}",
-                forge.sign(&with(&claims, "exp", json!(exp)))
+                signer.sign(&with(&claims, "exp", json!(exp)))
             )],
             401,
             "token_expired",
@@ -281,18 +292,15 @@ async fn an_expired_token_does_not_pass() {
         .await;
 }
 
-/// The same with a token of the gateway's own, whose time has come.
+/// The server issued this token, so the test waits for the expiration.
 #[tokio::test]
-async fn a_token_passes_until_its_time_has_come() {
+async fn token_is_valid_until_it_expires() {
     let server = TestServer::with(&[("LATCHKEY_ACCESS_LIFETIME", "2s")]).await;
     let session = server.sign_up("john").await;
-    until("it expires", || async {
-        let verdict = server.verify(&session.access_token).await;
-        assert!(
-            verdict.0 == 204 || verdict.1 == "token_expired",
-            "{verdict:?}"
-        );
-        verdict.0 == 401
+    wait_until("the token expires", || async {
+        let result = server.verify(&session.access_token).await;
+        assert!(result.0 == 204 || result.1 == "token_expired", "{result:?}");
+        result.0 == 401
     })
     .await;
     let user = server
@@ -302,14 +310,18 @@ async fn a_token_passes_until_its_time_has_come() {
 }
 
 #[tokio::test]
-async fn a_revoked_token_does_not_pass() {
+async fn revoked_token_is_rejected() {
     let fixture = Fixture::new().await;
-    let out = fixture.server.sign_in("john").await;
-    fixture.server.log_out(&out.access_token).await.is(204, "");
-    let gone = fixture.server.sign_up("jane").await;
+    let signed_out = fixture.server.sign_in("john").await;
     fixture
         .server
-        .with_token(Method::DELETE, "/user", &gone.access_token, Value::Null)
+        .sign_out(&signed_out.access_token)
+        .await
+        .is(204, "");
+    let deleted = fixture.server.sign_up("jane").await;
+    fixture
+        .server
+        .with_token(Method::DELETE, "/user", &deleted.access_token, Value::Null)
         .await
         .is(204, "");
     let revoked = |name, session: &Session| {
@@ -321,40 +333,49 @@ async fn a_revoked_token_does_not_pass() {
         )
     };
     fixture
-        .check(&[revoked("signed out", &out), revoked("deleted", &gone)])
+        .check(&[
+            revoked("revoked by sign-out", &signed_out),
+            revoked("revoked by deletion of the user", &deleted),
+        ])
         .await;
 }
 
-/// A gateway with a database of its own, one for another audience, and one with another secret.
+/// The other servers have another database, another issuer, or another audience.
 #[tokio::test]
-async fn a_token_of_another_gateway_does_not_pass() {
+async fn token_of_other_server_is_rejected() {
     let fixture = Fixture::new().await;
-    let strange = TestServer::start().await.sign_up("john").await;
+    let other_server = TestServer::start().await.sign_up("john").await;
     let other_issuer = TestServer::with(&[("LATCHKEY_ISSUER", "https://other.example.com")])
         .await
         .sign_up("john")
         .await;
-    let sibling = fixture
+    let other_audience = fixture
         .server
         .replica_with(&[("LATCHKEY_AUDIENCE", "https://api.example.com")])
         .await;
-    let for_sibling = sibling.sign_up("jane").await;
-    assert_eq!(sibling.verify(&for_sibling.access_token).await.0, 204);
+    let other_audience_session = other_audience.sign_up("jane").await;
     assert_eq!(
-        sibling.verify(&fixture.session.access_token).await,
+        other_audience
+            .verify(&other_audience_session.access_token)
+            .await
+            .0,
+        204
+    );
+    assert_eq!(
+        other_audience.verify(&fixture.session.access_token).await,
         (401, "invalid_token".into())
     );
     fixture
         .check(&[
-            invalid("another server", &strange.access_token),
+            invalid("another server", &other_server.access_token),
             invalid("another issuer", &other_issuer.access_token),
-            invalid("another audience", &for_sibling.access_token),
+            invalid("another audience", &other_audience_session.access_token),
         ])
         .await;
 }
 
 #[tokio::test]
-async fn the_check_tells_who_it_is_and_nothing_else() {
+async fn forward_auth_check_returns_only_identity_headers() {
     let server = TestServer::shared().await;
     let session = server.sign_up("john").await;
     let claims = session.claims();
@@ -369,20 +390,23 @@ async fn the_check_tells_who_it_is_and_nothing_else() {
                 response.header("x-auth-session")
             ),
             (
-                claims["sub"].as_str().expect("a user"),
-                claims["sid"].as_str().expect("a session")
+                claims["sub"].as_str().expect("a user ID"),
+                claims["sid"].as_str().expect("a session ID")
             )
         );
         assert_eq!(response.header("cache-control"), "no-store");
     }
-    let image = server
+    let image_request = server
         .request(Method::GET, "/auth/verify")
         .bearer_auth(&session.access_token)
         .header(header::ACCEPT, "image/png");
-    server.send(image).await.is(204, "");
-    let planted = server
+    server.send(image_request).await.is(204, "");
+    let spoofed_request = server
         .request(Method::GET, "/auth/verify")
         .header("x-auth-user", "00000000-0000-0000-0000-000000000000");
-    let refused = server.send(planted).await;
-    assert_eq!(refused.is(401, "unauthenticated").header("x-auth-user"), "");
+    let response = server.send(spoofed_request).await;
+    assert_eq!(
+        response.is(401, "unauthenticated").header("x-auth-user"),
+        ""
+    );
 }

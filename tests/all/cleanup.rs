@@ -1,36 +1,36 @@
-//! The janitor: what is over goes, what is not stays, and every event finds the partition of its
-//! month.
+//! The cleanup worker: it deletes only expired rows, and maintains the monthly partitions of the
+//! audit log.
 
 use crate::{
     metrics,
     proxy::{Line, Proxy},
-    test_server::{TestServer, until},
-    test_stores::{Held, ask, execute},
+    test_server::{TestServer, wait_until},
+    test_stores::{RowLock, execute, query_value},
 };
 
-const OFTEN: (&str, &str) = ("LATCHKEY_CLEANUP_INTERVAL", "1s");
+const SHORT_CLEANUP_INTERVAL: (&str, &str) = ("LATCHKEY_CLEANUP_INTERVAL", "1s");
 
-/// Sessions of all users that ended, or were over, so long ago.
-fn sessions(ended: &str, ends: &str, count: usize) -> String {
+/// The SQL that inserts revoked sessions for every user. Both times are intervals before now.
+fn revoked_sessions(revoked: &str, expires: &str, count: usize) -> String {
     format!(
         "insert into sessions (id, user_id, generation, client_id, scope, created_at, expires_at,
             revoked_at, revoked_reason)
          select gen_random_uuid(), id, generation, 'old', '', now() - interval '60 days',
-            now() - interval '{ends}', now() - interval '{ended}', 'sign_out'
+            now() - interval '{expires}', now() - interval '{revoked}', 'sign_out'
          from users, generate_series(1, {count});"
     )
 }
 
-fn unended(ends: &str) -> String {
+fn unrevoked_sessions(expires: &str) -> String {
     format!(
         "insert into sessions (id, user_id, generation, client_id, scope, created_at, expires_at)
          select gen_random_uuid(), id, generation, 'old', '', now() - interval '60 days',
-            now() - interval '{ends}'
+            now() - interval '{expires}'
          from users;"
     )
 }
 
-fn mail(template: &str, sent: &str, consumed: &str) -> String {
+fn email(template: &str, sent: &str, consumed: &str) -> String {
     format!(
         "insert into email_outbox (id, template, created_at, next_attempt_at, sent_at, consumed_at)
          values (gen_random_uuid(), '{template}', now() - interval '3 days',
@@ -47,62 +47,63 @@ fn revocation(subject: &str, expires: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_over_goes_and_what_is_not_stays() {
-    let server = TestServer::with(&[OFTEN]).await;
-    let john = server.sign_up("john").await;
-    let (dead, live) = (
+async fn cleanup_deletes_only_expired_rows() {
+    let server = TestServer::with(&[SHORT_CLEANUP_INTERVAL]).await;
+    let session = server.sign_up("john").await;
+    let (expired, unexpired) = (
         "018f0000-0000-7000-8000-000000000001",
         "018f0000-0000-7000-8000-000000000002",
     );
     let rows = [
-        // Its end counts, not what would have been its end.
-        sessions("31 days", "-10 days", 3),
-        unended("31 days"),
-        sessions("29 days", "40 days", 2),
-        unended("29 days"),
-        mail("sent", "now() - interval '25 hours'", "null"),
-        mail(
+        // The time of revocation counts, not the expiry.
+        revoked_sessions("31 days", "-10 days", 3),
+        unrevoked_sessions("31 days"),
+        revoked_sessions("29 days", "40 days", 2),
+        unrevoked_sessions("29 days"),
+        email("sent", "now() - interval '25 hours'", "null"),
+        email(
             "sent_lately",
             "now() - interval '23 hours'",
             "now() - interval '23 hours'",
         ),
-        mail("used", "null", "now() - interval '25 hours'"),
-        mail("waiting", "null", "null"),
-        revocation(dead, "-1 second"),
-        revocation(live, "1 hour"),
+        email("used", "null", "now() - interval '25 hours'"),
+        email("waiting", "null", "null"),
+        revocation(expired, "-1 second"),
+        revocation(unexpired, "1 hour"),
     ];
     execute(&server, &rows.concat()).await;
-    let left = "select concat_ws(' ', (select count(*) from sessions where client_id = 'old'),
+    let remaining = "select concat_ws(' ', (select count(*) from sessions where client_id = 'old'),
         (select string_agg(template, ',' order by template) from email_outbox),
         (select string_agg(subject_id, ',') from revocations))";
-    let expected = format!("3 sent_lately,waiting {live}");
-    until("it is tidy", || async {
-        ask(&server, left).await == expected
+    let expected = format!("3 sent_lately,waiting {unexpired}");
+    wait_until("only unexpired rows are left", || async {
+        query_value(&server, remaining).await == expected
     })
     .await;
-    assert_eq!(server.verify(&john.access_token).await.0, 204);
-    server.refresh(&john.refresh_token).await.is(200, "");
+    assert_eq!(server.verify(&session.access_token).await.0, 204);
+    server.refresh(&session.refresh_token).await.is(200, "");
     for (kind, removed) in [("sessions", 4.0), ("emails", 2.0), ("revocations", 1.0)] {
         let series = format!("latchkey_cleanup_removed_total{{kind=\"{kind}\"}}");
-        until(&series, || async {
+        wait_until(&series, || async {
             metrics::value(&server, &series).await == removed
         })
         .await;
     }
-    let took = || async { metrics::value(&server, "latchkey_cleanup_run_seconds").await > 0.0 };
-    until("the run has taken some time", took).await;
+    let has_duration =
+        || async { metrics::value(&server, "latchkey_cleanup_run_seconds").await > 0.0 };
+    wait_until("the duration of the run is reported", has_duration).await;
     let last = "latchkey_cleanup_last_success_timestamp_seconds";
-    let began = john.claims()["iat"].as_f64().expect("seconds");
-    until("it counts as a success", || async {
-        metrics::value(&server, last).await >= began
+    let started_at = session.claims()["iat"].as_f64().expect("seconds");
+    wait_until("the run is reported as successful", || async {
+        metrics::value(&server, last).await >= started_at
     })
     .await;
 }
 
 #[tokio::test]
-async fn keys_go_when_the_last_of_their_tokens_is_dead() {
-    let server = TestServer::with(&[OFTEN]).await;
-    // Each but the last was followed so long ago, and one was taken back before it signed.
+async fn cleanup_deletes_keys_after_their_last_token_expired() {
+    let server = TestServer::with(&[SHORT_CLEANUP_INTERVAL]).await;
+    // A key retires when the next one starts to sign. Key 5 was revoked before it signed.
     let rows = "update signing_keys set signs_from = now() - interval '64 minutes';
         insert into signing_keys (kid, public_key, sealed_private_key, signs_from, revoked_at)
         select 'AAAAAAAAAAAAAAA' || number, public_key, sealed_private_key,
@@ -112,102 +113,122 @@ async fn keys_go_when_the_last_of_their_tokens_is_dead() {
             (3, '-2 minutes', '-1 minute'), (4, '-70 minutes', '-66 minutes'),
             (5, '10 minutes', '-66 minutes')
         ) keys (number, at, revoked)";
-    let left = "select string_agg(right(kid, 1), ',' order by kid) from signing_keys \
+    let remaining = "select string_agg(right(kid, 1), ',' order by kid) from signing_keys \
         where kid like 'AAAAAAAAAAAAAAA%'";
     execute(&server, rows).await;
-    until("they are gone", || async {
-        ask(&server, left).await == "2,3"
+    wait_until("expired keys are deleted", || async {
+        query_value(&server, remaining).await == "2,3"
     })
     .await;
     let series = "latchkey_cleanup_removed_total{kind=\"signing_keys\"}";
-    until("they are counted", || async {
+    wait_until("deleted keys are counted", || async {
         metrics::value(&server, series).await == 3.0
     })
     .await;
 }
 
 #[tokio::test]
-async fn many_rows_go_once_with_two_replicas_at_it() {
-    let server = TestServer::with(&[OFTEN]).await;
+async fn two_replicas_delete_each_row_once() {
+    let server = TestServer::with(&[SHORT_CLEANUP_INTERVAL]).await;
     server.sign_up("john").await;
-    execute(&server, &sessions("31 days", "1 day", 4_500)).await;
+    execute(&server, &revoked_sessions("31 days", "1 day", 4_500)).await;
     let replica = server.replica().await;
-    let left = "select count(*) from sessions where client_id = 'old'";
-    until("all are gone", || async { ask(&server, left).await == "0" }).await;
+    let remaining = "select count(*) from sessions where client_id = 'old'";
+    wait_until("all rows are deleted", || async {
+        query_value(&server, remaining).await == "0"
+    })
+    .await;
     let series = "latchkey_cleanup_removed_total{kind=\"sessions\"}";
-    let removed =
+    let removed_rows =
         async || metrics::value(&server, series).await + metrics::value(&replica, series).await;
-    until("all are counted", || async { removed().await == 4_500.0 }).await;
-    assert_eq!(ask(&server, "select count(*) from sessions").await, "1");
+    wait_until("all rows are counted", || async {
+        removed_rows().await == 4_500.0
+    })
+    .await;
+    assert_eq!(
+        query_value(&server, "select count(*) from sessions").await,
+        "1"
+    );
 }
 
 #[tokio::test]
-async fn a_row_that_somebody_holds_is_not_waited_for() {
-    let mut before = TestServer::start().await;
-    before.sign_up("john").await;
+async fn cleanup_skips_locked_rows() {
+    let mut stopped = TestServer::start().await;
+    stopped.sign_up("john").await;
     assert_eq!(
-        before.stop(),
+        stopped.stop(),
         Some(0),
-        "no janitor comes before the row is held"
+        "no cleanup worker runs before the row is locked"
     );
     execute(
-        &before,
+        &stopped,
         &[
-            sessions("40 days", "1 day", 1),
-            sessions("35 days", "1 day", 5),
+            revoked_sessions("40 days", "1 day", 1),
+            revoked_sessions("35 days", "1 day", 5),
         ]
         .concat(),
     )
     .await;
-    let held = Held::rows(
-        &before,
+    let lock = RowLock::rows(
+        &stopped,
         "select from sessions where revoked_at < now() - interval '39 days'",
     )
     .await;
-    let server = before.replica_with(&[OFTEN]).await;
-    let left = || async {
-        ask(
+    let server = stopped.replica_with(&[SHORT_CLEANUP_INTERVAL]).await;
+    let remaining = || async {
+        query_value(
             &server,
             "select count(*) from sessions where client_id = 'old'",
         )
         .await
     };
-    until("the others are gone", || async { left().await == "1" }).await;
-    assert_eq!(held.waiting().await, 0);
-    held.release().await;
-    until("it is gone", || async { left().await == "0" }).await;
+    wait_until("the unlocked rows are deleted", || async {
+        remaining().await == "1"
+    })
+    .await;
+    assert_eq!(lock.waiting().await, 0);
+    lock.release().await;
+    wait_until("the released row is deleted", || async {
+        remaining().await == "0"
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn a_database_that_was_away_is_tidied_up_later() {
-    let line = Proxy::to_postgres().await;
+async fn cleanup_resumes_after_database_outage() {
+    let proxy = Proxy::to_postgres().await;
     let mut direct = TestServer::start().await;
     direct.sign_up("john").await;
-    let url = line.postgres_url(direct.setting("DATABASE_URL"));
-    let server = direct.replica_with(&[("DATABASE_URL", &url), OFTEN]).await;
+    let url = proxy.postgres_url(direct.setting("DATABASE_URL"));
+    let server = direct
+        .replica_with(&[("DATABASE_URL", &url), SHORT_CLEANUP_INTERVAL])
+        .await;
     assert_eq!(direct.stop(), Some(0));
-    line.set(Line::Cut);
-    server.until_logged(&["cleanup failed"]).await;
-    execute(&direct, &sessions("31 days", "1 day", 1)).await;
-    line.set(Line::Open);
-    let left = "select count(*) from sessions where client_id = 'old'";
-    until("it is gone", || async { ask(&direct, left).await == "0" }).await;
+    proxy.set(Line::Cut);
+    server.wait_for_log(&["cleanup failed"]).await;
+    execute(&direct, &revoked_sessions("31 days", "1 day", 1)).await;
+    proxy.set(Line::Open);
+    let remaining = "select count(*) from sessions where client_id = 'old'";
+    wait_until("the row is deleted", || async {
+        query_value(&direct, remaining).await == "0"
+    })
+    .await;
 }
 
-/// The name of the partition of a month, counted from this one.
-fn month(ahead: i32) -> String {
+/// The SQL expression for the name of a monthly partition, relative to the current month.
+fn partition_name(ahead: i32) -> String {
     format!(
         "to_char(date_trunc('month', now() at time zone 'utc') + interval '{ahead} months', \
          '\"audit_events_\"YYYY_MM')"
     )
 }
 
-async fn exists(server: &TestServer, name: &str) -> bool {
-    ask(server, &format!("select to_regclass({name}) is not null")).await == "true"
+async fn table_exists(server: &TestServer, name: &str) -> bool {
+    query_value(server, &format!("select to_regclass({name}) is not null")).await == "true"
 }
 
-/// An event of this moment.
-fn event(at: &str) -> String {
+/// The SQL that inserts an audit event at this time.
+fn insert_event(at: &str) -> String {
     format!(
         "insert into audit_events (id, at, event, outcome, actor) \
          values (gen_random_uuid(), {at}, 'test', 'success', 'server');"
@@ -215,89 +236,104 @@ fn event(at: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_event_finds_the_partition_of_its_month() {
+async fn events_are_stored_in_monthly_partitions() {
     let server = TestServer::start().await;
     server.sign_up("john").await;
     for ahead in 0..3 {
-        assert!(exists(&server, &month(ahead)).await, "{ahead} months ahead");
+        assert!(
+            table_exists(&server, &partition_name(ahead)).await,
+            "{ahead} months ahead"
+        );
     }
-    assert!(!exists(&server, &month(3)).await);
-    let home = format!(
+    assert!(!table_exists(&server, &partition_name(3)).await);
+    let partition = format!(
         "select tableoid::regclass::text = {} from audit_events",
-        month(0)
+        partition_name(0)
     );
-    assert_eq!(ask(&server, &home).await, "true");
-    // The last moment of one month, and the first of the next.
+    assert_eq!(query_value(&server, &partition).await, "true");
+    // The last microsecond of one month, and the first of the next.
     let next =
         "date_trunc('month', now() at time zone 'utc' + interval '1 month') at time zone 'utc'";
-    let edge = [
-        event(&format!("{next} - interval '1 microsecond'")),
-        event(next),
+    let month_boundary = [
+        insert_event(&format!("{next} - interval '1 microsecond'")),
+        insert_event(next),
     ]
     .concat();
-    execute(&server, &edge).await;
-    let homes = "select string_agg(tableoid::regclass::text, ',' order by at) from audit_events \
+    execute(&server, &month_boundary).await;
+    let partitions = "select string_agg(tableoid::regclass::text, ',' order by at) from audit_events \
         where event = 'test'";
     assert_eq!(
-        ask(&server, homes).await,
-        ask(&server, &format!("concat({}, ',', {})", month(0), month(1))).await
+        query_value(&server, partitions).await,
+        query_value(
+            &server,
+            &format!("concat({}, ',', {})", partition_name(0), partition_name(1))
+        )
+        .await
     );
 }
 
 #[tokio::test]
-async fn months_older_than_the_retention_are_dropped_and_no_younger_ones() {
-    let server = TestServer::with(&[OFTEN]).await;
-    // In one transaction: an old month that is empty would go at once.
-    let month_and_tables = "create table audit_events_2024_01 partition of audit_events
+async fn cleanup_drops_only_partitions_beyond_retention() {
+    let server = TestServer::with(&[SHORT_CLEANUP_INTERVAL]).await;
+    // In one transaction, because the cleanup worker would drop an empty old partition at once.
+    let tables = "create table audit_events_2024_01 partition of audit_events
              for values from ('2024-01-01 00:00:00+00') to ('2024-02-01 00:00:00+00');
          create table audit_events_2024_13 (like audit_events);
          create table audit_events_kept (like audit_events);";
-    let old = [
-        event("'2024-01-31 23:59:59+00'"),
-        event("now() - interval '401 days'"),
+    let old_events = [
+        insert_event("'2024-01-31 23:59:59+00'"),
+        insert_event("now() - interval '401 days'"),
     ]
     .concat();
-    execute(&server, &[month_and_tables, &old].concat()).await;
+    execute(&server, &[tables, &old_events].concat()).await;
     execute(
         &server,
-        &[event("now() - interval '399 days'"), event("now()")].concat(),
+        &[
+            insert_event("now() - interval '399 days'"),
+            insert_event("now()"),
+        ]
+        .concat(),
     )
     .await;
-    until("the old month is dropped", || async {
-        !exists(&server, "'audit_events_2024_01'").await
+    wait_until("the old partition is dropped", || async {
+        !table_exists(&server, "'audit_events_2024_01'").await
     })
     .await;
-    until("what is old outside of the months is gone", || async {
-        ask(
-            &server,
-            "select count(*) from audit_events where event = 'test'",
-        )
-        .await
-            == "2"
-    })
+    wait_until(
+        "the old event in the default partition is deleted",
+        || async {
+            query_value(
+                &server,
+                "select count(*) from audit_events where event = 'test'",
+            )
+            .await
+                == "2"
+        },
+    )
     .await;
-    for kept in [
+    for table in [
         "'audit_events_2024_13'",
         "'audit_events_kept'",
         "'audit_events_default'",
-        &month(0),
+        &partition_name(0),
     ] {
-        assert!(exists(&server, kept).await, "{kept}");
+        assert!(table_exists(&server, table).await, "{table}");
     }
     for (kind, removed) in [("audit_months", 1.0), ("audit_events", 1.0)] {
         let series = format!("latchkey_cleanup_removed_total{{kind=\"{kind}\"}}");
-        until(&series, || async {
+        wait_until(&series, || async {
             metrics::value(&server, &series).await == removed
         })
         .await;
     }
 }
 
-/// Part of the month is younger than what is kept.
+/// A partition can contain events that are younger than the retention.
 #[tokio::test]
-async fn a_month_is_kept_until_all_of_it_is_old() {
-    let server = TestServer::with(&[OFTEN, ("LATCHKEY_AUDIT_RETENTION", "40d")]).await;
-    let make = |ahead: i32| {
+async fn partition_is_kept_until_all_events_are_old() {
+    let server =
+        TestServer::with(&[SHORT_CLEANUP_INTERVAL, ("LATCHKEY_AUDIT_RETENTION", "40d")]).await;
+    let create_partition = |ahead: i32| {
         let start =
             format!("date_trunc('month', now() at time zone 'utc') + interval '{ahead} months'");
         format!(
@@ -305,39 +341,57 @@ async fn a_month_is_kept_until_all_of_it_is_old() {
                 'create table %I partition of audit_events for values from (%L) to (%L)', {},
                 ({start}) at time zone 'utc', ({start} + interval '1 month') at time zone 'utc');
             end $$;",
-            month(ahead)
+            partition_name(ahead)
         )
     };
-    // The month before this one ended at most 31 days ago, the third one before at least 58.
-    execute(&server, &[make(-1), make(-3)].concat()).await;
-    until("the older is dropped", || async {
-        !exists(&server, &month(-3)).await
+    // The end of month -1 is at most 31 days ago, and the end of month -3 at least 58 days ago.
+    execute(
+        &server,
+        &[create_partition(-1), create_partition(-3)].concat(),
+    )
+    .await;
+    wait_until("the older partition is dropped", || async {
+        !table_exists(&server, &partition_name(-3)).await
     })
     .await;
-    assert!(exists(&server, &month(-1)).await && exists(&server, &month(0)).await);
+    assert!(
+        table_exists(&server, &partition_name(-1)).await
+            && table_exists(&server, &partition_name(0)).await
+    );
 }
 
 #[tokio::test]
-async fn what_landed_outside_of_the_months_stays_there_and_is_not_lost() {
-    let server = TestServer::with(&[OFTEN]).await;
-    let next = ask(&server, &format!("select {}", month(2))).await;
-    let moment =
+async fn events_in_default_partition_are_kept() {
+    let server = TestServer::with(&[SHORT_CLEANUP_INTERVAL]).await;
+    let partition_two_months_ahead =
+        query_value(&server, &format!("select {}", partition_name(2))).await;
+    let event_time =
         "date_trunc('month', now() at time zone 'utc') at time zone 'utc' + interval '70 days'";
-    execute(&server, &format!("drop table {next}; {}", event(moment))).await;
-    let runs = "latchkey_cleanup_last_success_timestamp_seconds";
-    let before = metrics::value(&server, runs).await;
-    until("it was tidied up twice", || async {
-        metrics::value(&server, runs).await > before.max(1.0) + 1.0
+    execute(
+        &server,
+        &format!(
+            "drop table {partition_two_months_ahead}; {}",
+            insert_event(event_time)
+        ),
+    )
+    .await;
+    let last_success = "latchkey_cleanup_last_success_timestamp_seconds";
+    let before = metrics::value(&server, last_success).await;
+    wait_until("cleanup ran twice", || async {
+        metrics::value(&server, last_success).await > before.max(1.0) + 1.0
     })
     .await;
-    let home = "select string_agg(tableoid::regclass::text, ',') from audit_events \
+    let partition = "select string_agg(tableoid::regclass::text, ',') from audit_events \
         where event = 'test'";
-    assert_eq!(ask(&server, home).await, "audit_events_default");
-    assert!(!exists(&server, &month(2)).await);
-    // Once it is out of the way, the month is made.
+    assert_eq!(
+        query_value(&server, partition).await,
+        "audit_events_default"
+    );
+    assert!(!table_exists(&server, &partition_name(2)).await);
+    // The partition can be created after the event was deleted from the default partition.
     execute(&server, "delete from audit_events_default").await;
-    until("the month is made", || async {
-        exists(&server, &month(2)).await
+    wait_until("the partition is created", || async {
+        table_exists(&server, &partition_name(2)).await
     })
     .await;
 }

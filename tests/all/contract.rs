@@ -1,5 +1,5 @@
-//! Every answer that any test sees must be in the document: its status, its media type, the code of
-//! its problem.
+//! Compares every response that a test receives with the OpenAPI document: status, headers, media
+//! type, error code, and body.
 
 use std::sync::LazyLock;
 
@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use crate::{program, test_server::TestResponse};
 
-/// The document of the binary under test.
+/// The OpenAPI document of the binary under test.
 pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
     let output = program::run::<&str>(&["openapi"], [], "");
-    serde_json::from_slice(&output.stdout).expect("the document is JSON")
+    serde_json::from_slice(&output.stdout).expect("valid JSON")
 });
 
-/// A request with the body that the document gives as an example.
+/// Adds the example body of an operation to a request.
 pub fn with_example(request: RequestBuilder, operation: &Value) -> RequestBuilder {
     match (json_body(operation), form_body(operation)) {
         (Some(schema), _) => request.json(&schema["example"]),
@@ -23,24 +23,24 @@ pub fn with_example(request: RequestBuilder, operation: &Value) -> RequestBuilde
     }
 }
 
-/// Compares an answer with the document. What is no operation (pages, unknown paths, other methods)
-/// has nothing to compare.
+/// Compares a response with the document. Requests without an operation, such as pages, unknown
+/// paths, and other methods, are not checked.
 pub fn check(method: &Method, path: &str, response: &TestResponse) {
     let Some(operation) = operation(method, path) else {
         return;
     };
     let documented = &operation["responses"][response.status.to_string()];
-    let what = format!(
+    let context = format!(
         "{method} {path} → {} {}",
         response.status,
         response.string()
     );
-    assert!(!documented.is_null(), "not documented: {what}");
+    assert!(!documented.is_null(), "not documented: {context}");
     for name in ["RateLimit-Policy", "RateLimit", "Retry-After"] {
-        let told = response.headers.contains_key(name);
+        let is_sent = response.headers.contains_key(name);
         assert!(
-            !told || documented["headers"][name].is_object(),
-            "{name} is not documented: {what}"
+            !is_sent || documented["headers"][name].is_object(),
+            "{name} is not documented: {context}"
         );
     }
     if response.bytes.is_empty() {
@@ -52,38 +52,41 @@ pub fn check(method: &Method, path: &str, response: &TestResponse) {
         .next()
         .unwrap_or_default();
     let content = &documented["content"][media_type];
-    assert!(!content.is_null(), "{media_type} is not documented: {what}");
+    assert!(
+        !content.is_null(),
+        "{media_type} is not documented: {context}"
+    );
     if media_type == "application/problem+json" {
         let code = format!("`{}`", response.code());
         assert!(
             documented["description"]
                 .as_str()
                 .is_some_and(|codes| codes.contains(&code)),
-            "code not documented: {what}"
+            "code not documented: {context}"
         );
         assert_eq!(
             response.text("request_id"),
             response.header("x-request-id"),
-            "{what}"
+            "{context}"
         );
     }
-    matches(&content["schema"], &response.body, &what);
+    validate(&content["schema"], &response.body, &context);
 }
 
-/// Compares an event of a stream with the document.
+/// Compares the data of a stream event with the document.
 pub fn check_event(method: &Method, path: &str, event: &str, data: &Value) {
     let operation = operation(method, path).expect("an operation");
     let schema = &operation["responses"]["200"]["x-events"][event];
-    matches(
+    validate(
         schema,
         data,
         &format!("an event of {method} {path}: {event} {data}"),
     );
 }
 
-/// The operation of a method and a path, if there is one.
+/// Returns the operation of a method and a path.
 pub fn operation(method: &Method, path: &str) -> Option<&'static Value> {
-    let paths = DOCUMENT["paths"].as_object().expect("there are paths");
+    let paths = DOCUMENT["paths"].as_object().expect("paths");
     let path = path
         .strip_suffix('/')
         .filter(|bare| !bare.is_empty())
@@ -91,79 +94,80 @@ pub fn operation(method: &Method, path: &str) -> Option<&'static Value> {
     let item = paths.get(path).or_else(|| {
         paths
             .iter()
-            .find(|(template, _)| is_like(template, path))
+            .find(|(template, _)| is_match(template, path))
             .map(|(_, item)| item)
     })?;
     item.get(method.as_str().to_lowercase())
 }
 
-fn is_like(template: &str, path: &str) -> bool {
-    let same = |(known, given): (&str, &str)| known.starts_with('{') || known == given;
+fn is_match(template: &str, path: &str) -> bool {
+    let is_equal =
+        |(expected, segment): (&str, &str)| expected.starts_with('{') || expected == segment;
     template.split('/').count() == path.split('/').count()
-        && template.split('/').zip(path.split('/')).all(same)
+        && template.split('/').zip(path.split('/')).all(is_equal)
 }
 
-/// A small reading of JSON schema: members that are required, unknown, null or of another type.
-fn matches(schema: &Value, value: &Value, what: &str) {
+/// Validates required, unknown, and null fields, types, and enumerations of a JSON schema.
+fn validate(schema: &Value, value: &Value, context: &str) {
     if let Some(name) = schema["$ref"].as_str() {
-        return matches(
+        return validate(
             &DOCUMENT["components"]["schemas"][name.rsplit('/').next().expect("a name")],
             value,
-            what,
+            context,
         );
     }
     if let Some(first) = schema["allOf"].get(0) {
-        return matches(first, value, what);
+        return validate(first, value, context);
     }
     if value.is_null() {
-        assert_eq!(schema["nullable"], true, "null is not documented: {what}");
+        assert_eq!(
+            schema["nullable"], true,
+            "null is not documented: {context}"
+        );
         return;
     }
     match schema["type"].as_str() {
-        Some("object") => members(schema, value, what),
+        Some("object") => validate_object(schema, value, context),
         Some("array") => value
             .as_array()
-            .expect(what)
+            .expect(context)
             .iter()
-            .for_each(|item| matches(&schema["items"], item, what)),
+            .for_each(|item| validate(&schema["items"], item, context)),
         Some("string") => {
-            assert!(value.is_string(), "{value} is no string: {what}");
+            assert!(value.is_string(), "{value} is not a string: {context}");
             let list = schema["enum"].as_array();
             assert!(
                 list.is_none_or(|list| list.contains(value)),
-                "{value} is not in the list: {what}"
+                "{value} is not in the list: {context}"
             );
         }
-        Some("integer") => assert!(value.is_i64(), "{value} is no integer: {what}"),
-        Some("boolean") => assert!(value.is_boolean(), "{value} is no boolean: {what}"),
-        other => panic!("schema of type {other:?}: {what}"),
+        Some("integer") => assert!(value.is_i64(), "{value} is not an integer: {context}"),
+        Some("boolean") => assert!(value.is_boolean(), "{value} is not a boolean: {context}"),
+        other => panic!("unknown type {other:?}: {context}"),
     }
 }
 
-fn members(schema: &Value, value: &Value, what: &str) {
-    let properties = schema["properties"].as_object().expect(what);
-    let object = value.as_object().expect(what);
-    for required in schema["required"].as_array().expect(what) {
+fn validate_object(schema: &Value, value: &Value, context: &str) {
+    let properties = schema["properties"].as_object().expect(context);
+    let object = value.as_object().expect(context);
+    for required in schema["required"].as_array().expect(context) {
         assert!(
-            object.contains_key(required.as_str().expect(what)),
-            "{required} is missing: {what}"
+            object.contains_key(required.as_str().expect(context)),
+            "{required} is missing: {context}"
         );
     }
-    for (name, member) in object {
+    for (name, field) in object {
         let property = properties
             .get(name)
-            .unwrap_or_else(|| panic!("{name} is not documented: {what}"));
-        matches(property, member, what);
+            .unwrap_or_else(|| panic!("{name} is not documented: {context}"));
+        validate(property, field, context);
     }
 }
 
-/// Every operation of the document, with `{id}` filled in.
+/// Returns every operation of the document, with `{id}` replaced by this ID.
 pub fn operations(id: &str) -> Vec<(Method, String, &'static Value)> {
-    let paths = DOCUMENT["paths"]
-        .as_object()
-        .expect("there are paths")
-        .iter();
-    let of_path = |(path, item): (&String, &'static Value)| {
+    let paths = DOCUMENT["paths"].as_object().expect("paths").iter();
+    let list_methods = |(path, item): (&String, &'static Value)| {
         let path = path.replace("{id}", id);
         let method = |name: &str| name.to_uppercase().parse().expect("a method");
         item.as_object()
@@ -171,31 +175,33 @@ pub fn operations(id: &str) -> Vec<(Method, String, &'static Value)> {
             .iter()
             .map(move |(name, operation)| (method(name), path.clone(), operation))
     };
-    paths.flat_map(of_path).collect()
+    paths.flat_map(list_methods).collect()
 }
 
-/// Whether the document says that anybody may call it, whoever sends nothing included.
+/// Returns whether an operation accepts requests without credentials.
 pub fn is_open(operation: &Value) -> bool {
-    let ways = operation["security"]
+    let requirements = operation["security"]
         .as_array()
-        .expect("it says who may call it");
-    ways.is_empty()
-        || ways
-            .iter()
-            .any(|way| way.as_object().is_some_and(|way| way.is_empty()))
+        .expect("a list of security requirements");
+    requirements.is_empty()
+        || requirements.iter().any(|requirement| {
+            requirement
+                .as_object()
+                .is_some_and(|schemes| schemes.is_empty())
+        })
 }
 
-/// The schema of an operation's JSON body, if it takes one.
+/// Returns the schema of the JSON body of an operation.
 pub fn json_body(operation: &Value) -> Option<&'static Value> {
-    body(operation, "application/json")
+    body_schema(operation, "application/json")
 }
 
-/// The schema of an operation's form, if it takes one.
+/// Returns the schema of the form of an operation.
 pub fn form_body(operation: &Value) -> Option<&'static Value> {
-    body(operation, "application/x-www-form-urlencoded")
+    body_schema(operation, "application/x-www-form-urlencoded")
 }
 
-fn body(operation: &Value, media_type: &str) -> Option<&'static Value> {
+fn body_schema(operation: &Value, media_type: &str) -> Option<&'static Value> {
     let name = operation["requestBody"]["content"][media_type]["schema"]["$ref"].as_str()?;
     Some(&DOCUMENT["components"]["schemas"][name.rsplit('/').next().expect("a name")])
 }

@@ -1,5 +1,6 @@
-//! Kill -9 in the middle of a flood: what was answered with 2xx is there afterwards, and what was
-//! promised arrives.
+//! Tests of crash safety: SIGKILL under load must not lose acknowledged writes.
+//!
+//! Every write with a 2xx response exists after the restart, and every accepted email is delivered.
 
 use std::sync::{
     Arc, Mutex,
@@ -13,24 +14,24 @@ use serde_json::{Value, json};
 
 use crate::{
     mail::{MailServer, code},
-    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
-    test_stores::{ask, connect, execute},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
+    test_stores::{connect, execute, query_value},
 };
 
-/// At most; the gateway dies long before the last of them.
-const ACCOUNTS: usize = 400;
+/// Upper bound of the load. The test kills the server long before the clients reach it.
+const MAX_USERS: usize = 400;
 
-/// That many at a time.
+/// Clients that send requests concurrently.
 const CLIENTS: usize = 8;
 
-/// What the gateway has answered with 2xx.
+/// The writes that the server acknowledged with a 2xx response.
 #[derive(Default)]
-struct Promised {
-    accounts: Vec<String>,
-    /// Owner, path, name.
+struct AcknowledgedWrites {
+    usernames: Vec<String>,
+    /// Owner, path, and name of each item.
     items: Vec<(String, String, String)>,
-    /// Whom a mail was promised.
-    mails: Vec<String>,
+    /// Recipients of accepted emails.
+    recipients: Vec<String>,
 }
 
 async fn post(
@@ -51,22 +52,26 @@ async fn post(
         .filter(|response| (200..300).contains(&response.status))
 }
 
-/// One account after the other, each with items and a forgotten password, until nobody answers.
-async fn flood(server: &TestServer, numbers: &AtomicUsize, promised: &Mutex<Promised>) {
-    let note = |note: &dyn Fn(&mut Promised)| {
-        note(&mut promised.lock().expect("nobody panics while it is held"))
+/// Registers users, each with items and a password reset, until the server stops responding.
+async fn generate_load(
+    server: &TestServer,
+    numbers: &AtomicUsize,
+    writes: &Mutex<AcknowledgedWrites>,
+) {
+    let acknowledge = |add: &dyn Fn(&mut AcknowledgedWrites)| {
+        add(&mut writes.lock().expect("the lock isn't poisoned"))
     };
     loop {
         let number = numbers.fetch_add(1, Ordering::Relaxed);
         let (name, email) = (format!("user{number}"), format!("user{number}@example.com"));
-        let account = json!({"username": name, "email": email, "password": PASSWORD});
-        if number >= ACCOUNTS {
+        let user = json!({"username": name, "email": email, "password": PASSWORD});
+        if number >= MAX_USERS {
             return;
         }
-        let Some(response) = post(server, "/signup", None, account).await else {
+        let Some(response) = post(server, "/signup", None, user).await else {
             return;
         };
-        note(&|promised| promised.accounts.push(name.clone()));
+        acknowledge(&|writes| writes.usernames.push(name.clone()));
         let session = Session::of(&response);
         for item in 0..3 {
             let text = format!("item {item} of {name}");
@@ -78,8 +83,8 @@ async fn flood(server: &TestServer, numbers: &AtomicUsize, promised: &Mutex<Prom
             )
             .await;
             let Some(item) = item else { return };
-            note(&|promised| {
-                promised.items.push((
+            acknowledge(&|writes| {
+                writes.items.push((
                     name.clone(),
                     item.header("location").to_owned(),
                     text.clone(),
@@ -92,42 +97,45 @@ async fn flood(server: &TestServer, numbers: &AtomicUsize, promised: &Mutex<Prom
         {
             return;
         }
-        note(&|promised| promised.mails.push(email.clone()));
+        acknowledge(&|writes| writes.recipients.push(email.clone()));
     }
 }
 
-/// Floods, and kills in the middle of it.
-async fn flood_and_kill(server: &TestServer, numbers: &AtomicUsize, promised: &Mutex<Promised>) {
-    let before = promised
-        .lock()
-        .expect("nobody panics while it is held")
-        .mails
-        .len();
-    let killer = async {
-        let enough = || {
-            promised
-                .lock()
-                .expect("nobody panics while it is held")
-                .mails
-                .len()
-                >= before + 2 * CLIENTS
-        };
-        until("the flood runs", || async { enough() }).await;
-        let pid = Pid::from_raw(i32::try_from(server.pid()).expect("a pid")).expect("a pid");
-        kill_process(pid, Signal::KILL).expect("it is ours");
+/// Kills the server with SIGKILL while clients send requests.
+async fn kill_under_load(
+    server: &TestServer,
+    numbers: &AtomicUsize,
+    writes: &Mutex<AcknowledgedWrites>,
+) {
+    let recipients = || {
+        writes
+            .lock()
+            .expect("the lock isn't poisoned")
+            .recipients
+            .len()
     };
-    let clients = join_all((0..CLIENTS).map(|_| flood(server, numbers, promised)));
-    tokio::join!(clients, killer);
+    let before = recipients();
+    let kill = async {
+        wait_until("the clients send requests", || async {
+            recipients() >= before + 2 * CLIENTS
+        })
+        .await;
+        let pid = Pid::from_raw(i32::try_from(server.pid()).expect("a process ID"))
+            .expect("a process ID");
+        kill_process(pid, Signal::KILL).expect("a child process");
+    };
+    let clients = join_all((0..CLIENTS).map(|_| generate_load(server, numbers, writes)));
+    tokio::join!(clients, kill);
     assert!(
-        numbers.load(Ordering::Relaxed) < ACCOUNTS,
-        "it was killed in the middle"
+        numbers.load(Ordering::Relaxed) < MAX_USERS,
+        "the server was killed under load"
     );
 }
 
-async fn everything_is_there(server: &TestServer, promised: &Promised) {
-    for name in &promised.accounts {
+async fn assert_writes_exist(server: &TestServer, writes: &AcknowledgedWrites) {
+    for name in &writes.usernames {
         let session = server.sign_in(name).await;
-        for (_, path, text) in promised.items.iter().filter(|(owner, ..)| owner == name) {
+        for (_, path, text) in writes.items.iter().filter(|(owner, ..)| owner == name) {
             let item = server
                 .with_token(Method::GET, path, &session.access_token, Value::Null)
                 .await;
@@ -135,59 +143,62 @@ async fn everything_is_there(server: &TestServer, promised: &Promised) {
         }
     }
     let database = connect(server.setting("DATABASE_URL")).await;
-    let halves = "select count(*) from users \
+    let users_without_session = "select count(*) from users \
         where not exists (select from sessions where user_id = users.id)";
-    let halves = database
-        .query_one(halves, &[])
+    let users_without_session = database
+        .query_one(users_without_session, &[])
         .await
         .expect("a count")
         .get::<_, i64>(0);
     assert_eq!(
-        halves, 0,
-        "an account and its first session are there, or neither"
+        users_without_session, 0,
+        "a user and the first session are created in one transaction"
     );
 }
 
 #[tokio::test]
-async fn what_was_answered_survives_kill_9() {
-    let mut mails = MailServer::start().await;
-    let url = mails.url();
-    // Nothing can be sent before the kill: it is promised only.
-    mails.stop();
-    let (numbers, promised) = (
+async fn acknowledged_writes_survive_sigkill() {
+    let mut mail_server = MailServer::start().await;
+    let url = mail_server.url();
+    // The SMTP server is down, so that the emails stay in the outbox until after the kills.
+    mail_server.stop();
+    let (numbers, writes) = (
         AtomicUsize::new(0),
-        Arc::new(Mutex::new(Promised::default())),
+        Arc::new(Mutex::new(AcknowledgedWrites::default())),
     );
     let first = TestServer::with(&[("LATCHKEY_SMTP_URL", &url)]).await;
-    flood_and_kill(&first, &numbers, &promised).await;
+    kill_under_load(&first, &numbers, &writes).await;
     let second = first.replica().await;
-    flood_and_kill(&second, &numbers, &promised).await;
+    kill_under_load(&second, &numbers, &writes).await;
     let last = second.replica().await;
-    let promised = std::mem::take(&mut *promised.lock().expect("nobody panics while it is held"));
-    let (accounts, items, letters) = (
-        promised.accounts.len(),
-        promised.items.len(),
-        promised.mails.len(),
+    let writes = std::mem::take(&mut *writes.lock().expect("the lock isn't poisoned"));
+    let (users, items, emails) = (
+        writes.usernames.len(),
+        writes.items.len(),
+        writes.recipients.len(),
     );
-    println!("promised before the kills: {accounts} accounts, {items} items, {letters} mails");
-    everything_is_there(&last, &promised).await;
-    mails.start_again();
-    // Of a mail that was claimed when the gateway died nobody knows whether it was sent: it is due
-    // again, but not at once.
+    println!("acknowledged before the kills: {users} users, {items} items, {emails} emails");
+    assert_writes_exist(&last, &writes).await;
+    mail_server.start_again();
+    // The killed server might have sent an email that it had claimed, so the email is due only
+    // after a delay.
     let due = "select coalesce(max(next_attempt_at) <= now() + interval '1 hour', true) \
         from email_outbox where sent_at is null";
-    assert_eq!(ask(&last, due).await, "true");
+    assert_eq!(query_value(&last, due).await, "true");
     execute(
         &last,
         "update email_outbox set next_attempt_at = now() where sent_at is null",
     )
     .await;
-    for email in &promised.mails {
-        let mail = mails.wait_for(email, 1).await;
-        assert!(mail.iter().any(|mail| code(mail).is_some()), "{mail:?}");
+    for email in &writes.recipients {
+        let messages = mail_server.wait_for(email, 1).await;
+        assert!(
+            messages.iter().any(|message| code(message).is_some()),
+            "{messages:?}"
+        );
     }
-    let email = promised.mails.last().expect("some were promised");
-    let code = mails.code_for(email).await;
+    let email = writes.recipients.last().expect("an accepted email");
+    let code = mail_server.code_for(email).await;
     last.reset_password(email, &code, "correct horse 9")
         .await
         .is(204, "");

@@ -1,18 +1,18 @@
-//! One's own account: names, deletion, password, dashboard.
+//! Tests of the operations on the current user: profile, deletion, password, and dashboard.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
     proxy::{Line, Proxy},
-    test_server::{PASSWORD, Session, TestServer, until},
-    test_stores::ask,
+    test_server::{PASSWORD, Session, TestServer, wait_until},
+    test_stores::query_value,
     token_signer::{TokenSigner, with},
 };
 
 const NEW_PASSWORD: &str = "another secret 456";
 
-async fn rename(
+async fn update_user(
     server: &TestServer,
     session: &Session,
     change: Value,
@@ -22,7 +22,7 @@ async fn rename(
         .await
 }
 
-async fn show(server: &TestServer, session: &Session) -> Value {
+async fn get_user(server: &TestServer, session: &Session) -> Value {
     let response = server
         .with_token(Method::GET, "/user", &session.access_token, Value::Null)
         .await;
@@ -31,11 +31,11 @@ async fn show(server: &TestServer, session: &Session) -> Value {
 }
 
 #[tokio::test]
-async fn a_new_name_is_in_the_next_tokens_of_every_session() {
+async fn renamed_user_appears_in_refreshed_tokens() {
     let server = TestServer::start().await;
-    let (other, session) = (server.replica().await, server.sign_up("john").await);
-    let second = other.sign_in("john").await;
-    let response = rename(
+    let (replica, session) = (server.replica().await, server.sign_up("john").await);
+    let second = replica.sign_in("john").await;
+    let response = update_user(
         &server,
         &session,
         json!({"username": "johnny", "name": "Johnny Döe"}),
@@ -46,7 +46,7 @@ async fn a_new_name_is_in_the_next_tokens_of_every_session() {
         (&response.body["username"], &response.body["name"]),
         (&json!("johnny"), &json!("Johnny Döe"))
     );
-    for (replica, session) in [(&other, &session), (&server, &second)] {
+    for (replica, session) in [(&replica, &session), (&server, &second)] {
         let claims = Session::of(&replica.refresh(&session.refresh_token).await).claims();
         assert_eq!(
             (&claims["username"], &claims["name"]),
@@ -54,32 +54,32 @@ async fn a_new_name_is_in_the_next_tokens_of_every_session() {
         );
     }
     server
-        .log_in("john", PASSWORD)
+        .try_sign_in("john", PASSWORD)
         .await
         .is(401, "invalid_credentials");
-    server.log_in("johnny", PASSWORD).await.is(200, "");
+    server.try_sign_in("johnny", PASSWORD).await.is(200, "");
 }
 
 #[tokio::test]
-async fn null_clears_a_name_and_absence_keeps_it() {
+async fn null_removes_field_and_absent_field_is_kept() {
     let server = TestServer::shared().await;
     let session = server.sign_up_with_email("john", "john@example.com").await;
-    rename(&server, &session, json!({"name": "John"}))
+    update_user(&server, &session, json!({"name": "John"}))
         .await
         .is(200, "");
-    rename(&server, &session, json!({"username": null}))
+    update_user(&server, &session, json!({"username": null}))
         .await
         .is(200, "");
-    let user = show(&server, &session).await;
+    let user = get_user(&server, &session).await;
     assert_eq!(
         (&user["username"], &user["name"], &user["email"]),
         (&Value::Null, &json!("John"), &json!("john@example.com"))
     );
-    rename(&server, &session, json!({"name": null}))
+    update_user(&server, &session, json!({"name": null}))
         .await
         .is(200, "");
-    rename(&server, &session, json!({})).await.is(200, "");
-    assert_eq!(show(&server, &session).await["name"], Value::Null);
+    update_user(&server, &session, json!({})).await.is(200, "");
+    assert_eq!(get_user(&server, &session).await["name"], Value::Null);
     let claims = Session::of(&server.refresh(&session.refresh_token).await).claims();
     assert_eq!(
         (&claims["username"], &claims["name"]),
@@ -88,101 +88,101 @@ async fn null_clears_a_name_and_absence_keeps_it() {
 }
 
 #[tokio::test]
-async fn the_only_name_of_an_account_stays() {
+async fn username_without_email_cannot_be_removed() {
     let server = TestServer::shared().await;
     let session = server.sign_up("john").await;
-    let response = rename(&server, &session, json!({"username": null, "name": "John"})).await;
+    let response = update_user(&server, &session, json!({"username": null, "name": "John"})).await;
     assert_eq!(
         response.is(400, "invalid_request").body["errors"][0]["field"],
         "username"
     );
-    let user = show(&server, &session).await;
+    let user = get_user(&server, &session).await;
     assert_eq!(
         (&user["username"], &user["name"]),
         (&json!("john"), &Value::Null),
-        "nothing of it was done"
+        "no field was changed"
     );
 }
 
 #[tokio::test]
-async fn a_taken_name_is_refused_and_ones_own_may_be_respelled() {
+async fn taken_username_is_rejected_and_case_can_change() {
     let server = TestServer::shared().await;
     server.sign_up("jane").await;
     let session = server.sign_up("john").await;
-    rename(&server, &session, json!({"username": "Jane", "name": "J"}))
+    update_user(&server, &session, json!({"username": "Jane", "name": "J"}))
         .await
         .is(409, "username_taken");
-    let user = show(&server, &session).await;
+    let user = get_user(&server, &session).await;
     assert_eq!(
         (&user["username"], &user["name"]),
         (&json!("john"), &Value::Null)
     );
-    rename(&server, &session, json!({"username": "John"}))
+    update_user(&server, &session, json!({"username": "John"}))
         .await
         .is(200, "");
-    assert_eq!(show(&server, &session).await["username"], "John");
+    assert_eq!(get_user(&server, &session).await["username"], "John");
 }
 
 #[tokio::test]
-async fn a_deleted_account_takes_everything_along() {
+async fn deleted_user_loses_sessions_items_and_tokens() {
     let server = TestServer::start().await;
-    let (other, first) = (server.replica().await, server.sign_up("john").await);
+    let (replica, first) = (server.replica().await, server.sign_up("john").await);
     let second = server.sign_in("john").await;
-    let jane = server.sign_up("jane").await;
-    for session in [&first, &jane] {
+    let other_user = server.sign_up("jane").await;
+    for session in [&first, &other_user] {
         server.create_item(session, "Book").await.is(201, "");
     }
     server
         .with_token(Method::DELETE, "/user", &first.access_token, Value::Null)
         .await
         .is(204, "");
-    for replica in [&other, &server] {
+    for replica in [&replica, &server] {
         for session in [&first, &second] {
             replica.rejects(session).await;
         }
         replica
-            .log_in("john", PASSWORD)
+            .try_sign_in("john", PASSWORD)
             .await
             .is(401, "invalid_credentials");
-        assert_eq!(replica.verify(&jane.access_token).await.0, 204);
+        assert_eq!(replica.verify(&other_user.access_token).await.0, 204);
     }
     for table in ["users", "items", "sessions"] {
         assert_eq!(
-            ask(&server, &format!("select count(*) from {table}")).await,
+            query_value(&server, &format!("select count(*) from {table}")).await,
             "1",
-            "Jane's of {table} stays"
+            "the row of the other user in {table} is kept"
         );
     }
     server.sign_up("john").await;
 }
 
 #[tokio::test]
-async fn deleting_wants_a_sign_in_of_the_last_five_minutes() {
+async fn deletion_requires_sign_in_within_five_minutes() {
     let server = TestServer::start().await;
     let claims = server.sign_up("john").await.claims();
-    let (forge, now) = (
+    let (signer, now) = (
         TokenSigner::of(&server).await,
-        claims["iat"].as_u64().expect("seconds"),
+        claims["iat"].as_u64().expect("a timestamp"),
     );
     let signed_in_before =
-        |seconds: u64| forge.sign(&with(&claims, "auth_time", json!(now - seconds)));
+        |seconds: u64| signer.sign(&with(&claims, "auth_time", json!(now - seconds)));
     let stale = signed_in_before(301);
     assert_eq!(
         server.verify(&stale).await.0,
         204,
-        "the token is good for everything else"
+        "the token itself is valid"
     );
-    let refused = server
+    let response = server
         .with_token(Method::DELETE, "/user", &stale, Value::Null)
         .await;
-    refused.is(403, "reauthentication_required");
-    server.log_in("john", PASSWORD).await.is(200, "");
+    response.is(403, "reauthentication_required");
+    server.try_sign_in("john", PASSWORD).await.is(200, "");
     server
         .with_token(Method::DELETE, "/user", &signed_in_before(240), Value::Null)
         .await
         .is(204, "");
     server
-        .log_in("john", PASSWORD)
+        .try_sign_in("john", PASSWORD)
         .await
         .is(401, "invalid_credentials");
 }
@@ -200,7 +200,7 @@ async fn change_password(
 }
 
 #[tokio::test]
-async fn a_refused_change_of_password_changes_nothing() {
+async fn rejected_password_change_changes_nothing() {
     let server = TestServer::shared().await;
     let (session, other) = (server.sign_up("john").await, server.sign_in("john").await);
     change_password(&server, &session, "wrong-password", NEW_PASSWORD)
@@ -214,51 +214,51 @@ async fn a_refused_change_of_password_changes_nothing() {
         .is(400, "weak_password");
     assert_eq!(server.verify(&other.access_token).await.0, 204);
     server
-        .log_in("john", NEW_PASSWORD)
+        .try_sign_in("john", NEW_PASSWORD)
         .await
         .is(401, "invalid_credentials");
-    server.log_in("john", PASSWORD).await.is(200, "");
+    server.try_sign_in("john", PASSWORD).await.is(200, "");
 }
 
 #[tokio::test]
-async fn a_new_password_ends_every_other_session() {
+async fn password_change_revokes_other_sessions() {
     let server = TestServer::start().await;
-    let (replica, mine) = (server.replica().await, server.sign_up("john").await);
-    let others = [server.sign_in("john").await, replica.sign_in("john").await];
-    let jane = server.sign_up("jane").await;
-    change_password(&server, &mine, PASSWORD, NEW_PASSWORD)
+    let (replica, session) = (server.replica().await, server.sign_up("john").await);
+    let other_sessions = [server.sign_in("john").await, replica.sign_in("john").await];
+    let other_user = server.sign_up("jane").await;
+    change_password(&server, &session, PASSWORD, NEW_PASSWORD)
         .await
         .is(204, "");
-    for other in &others {
-        replica.rejects(other).await;
+    for other_session in &other_sessions {
+        replica.rejects(other_session).await;
     }
     assert_eq!(
         (
-            replica.verify(&mine.access_token).await.0,
-            replica.verify(&jane.access_token).await.0
+            replica.verify(&session.access_token).await.0,
+            replica.verify(&other_user.access_token).await.0
         ),
         (204, 204)
     );
-    replica.refresh(&mine.refresh_token).await.is(200, "");
+    replica.refresh(&session.refresh_token).await.is(200, "");
     replica
-        .log_in("john", PASSWORD)
+        .try_sign_in("john", PASSWORD)
         .await
         .is(401, "invalid_credentials");
-    replica.log_in("john", NEW_PASSWORD).await.is(200, "");
+    replica.try_sign_in("john", NEW_PASSWORD).await.is(200, "");
 }
 
-/// Whichever comes first: a session that knows the old password only does not survive.
+/// In either order, a session that was created with the old password is revoked.
 #[tokio::test]
-async fn a_sign_in_that_races_a_change_of_password_leaves_no_session() {
+async fn sign_in_racing_password_change_leaves_no_session() {
     let server = TestServer::start().await;
-    let (replica, mine) = (server.replica().await, server.sign_up("john").await);
+    let (replica, session) = (server.replica().await, server.sign_up("john").await);
     let mut current = PASSWORD.to_owned();
     for round in 0..20 {
         let new = format!("{NEW_PASSWORD} {round}");
         let (changed, first, second) = tokio::join!(
-            change_password(&server, &mine, &current, &new),
-            server.log_in("john", &current),
-            replica.log_in("john", &current)
+            change_password(&server, &session, &current, &new),
+            server.try_sign_in("john", &current),
+            replica.try_sign_in("john", &current)
         );
         changed.is(204, "");
         for response in [first, second] {
@@ -278,39 +278,40 @@ async fn a_sign_in_that_races_a_change_of_password_leaves_no_session() {
         }
         current = new;
     }
-    let live = "select count(*) from sessions where revoked_at is null";
+    let active_sessions = "select count(*) from sessions where revoked_at is null";
     assert_eq!(
         (
-            server.verify(&mine.access_token).await.0,
-            ask(&server, live).await
+            server.verify(&session.access_token).await.0,
+            query_value(&server, active_sessions).await
         ),
         (204, "1".into())
     );
 }
 
-/// The same, in the one order that a race rarely meets: the change is through before Redis hears of
-/// the sign-in.
+/// Covers an order that a race rarely produces: the password change completes after the sign-in
+/// wrote PostgreSQL and before it writes Redis.
 #[tokio::test]
-async fn a_sign_in_that_a_change_of_password_overtakes_is_refused() {
+async fn sign_in_overtaken_by_password_change_is_rejected() {
     let server = TestServer::start().await;
-    let (mine, line) = (server.sign_up("john").await, Proxy::to_redis().await);
-    let redis = line.redis_url();
-    let slow = server
+    let (session, proxy) = (server.sign_up("john").await, Proxy::to_redis().await);
+    let redis = proxy.redis_url();
+    let delayed_replica = server
         .replica_with(&[("REDIS_URL", &redis), ("LATCHKEY_REDIS_TIMEOUT", "30s")])
         .await;
-    line.set(Line::Held);
+    proxy.set(Line::Held);
     let overtake = async {
-        let recorded = || async { ask(&server, "select count(*) from sessions").await == "2" };
-        until("its session is in the record", recorded).await;
-        change_password(&server, &mine, PASSWORD, NEW_PASSWORD)
+        let is_inserted =
+            || async { query_value(&server, "select count(*) from sessions").await == "2" };
+        wait_until("PostgreSQL contains the new session", is_inserted).await;
+        change_password(&server, &session, PASSWORD, NEW_PASSWORD)
             .await
             .is(204, "");
-        line.set(Line::Open);
+        proxy.set(Line::Open);
     };
-    let (overtaken, ()) = tokio::join!(slow.log_in("john", PASSWORD), overtake);
-    overtaken.is(401, "invalid_credentials");
+    let (sign_in, ()) = tokio::join!(delayed_replica.try_sign_in("john", PASSWORD), overtake);
+    sign_in.is(401, "invalid_credentials");
     assert_eq!(
-        ask(
+        query_value(
             &server,
             "select count(*) from sessions where revoked_at is null"
         )
@@ -320,11 +321,11 @@ async fn a_sign_in_that_a_change_of_password_overtakes_is_refused() {
 }
 
 #[tokio::test]
-async fn the_dashboard_shows_account_sessions_and_items() {
+async fn dashboard_contains_user_sessions_and_items() {
     let server = TestServer::shared().await;
     let (first, second) = (server.sign_up("john").await, server.sign_in("john").await);
-    let stranger = server.sign_up("jane").await;
-    for session in [&first, &second, &stranger] {
+    let other_user = server.sign_up("jane").await;
+    for session in [&first, &second, &other_user] {
         server.create_item(session, "Book").await.is(201, "");
     }
     let dashboard = server
@@ -339,7 +340,7 @@ async fn the_dashboard_shows_account_sessions_and_items() {
         (&json!("john"), &json!(2))
     );
     let sessions = dashboard.body["sessions"].as_array().expect("a list");
-    let seen: Vec<_> = sessions
+    let listed: Vec<_> = sessions
         .iter()
         .map(|session| (&session["id"], &session["current"]))
         .collect();
@@ -347,15 +348,15 @@ async fn the_dashboard_shows_account_sessions_and_items() {
         first.claims()["sid"].clone(),
         second.claims()["sid"].clone(),
     );
-    assert_eq!(seen, [(&first, &json!(false)), (&second, &json!(true))]);
+    assert_eq!(listed, [(&first, &json!(false)), (&second, &json!(true))]);
     assert_eq!(sessions[0]["ip_address"], "127.0.0.1");
 }
 
 #[tokio::test]
-async fn the_dashboard_forgets_a_session_that_ended() {
+async fn dashboard_omits_revoked_session() {
     let server = TestServer::shared().await;
     let (first, second) = (server.sign_up("john").await, server.sign_in("john").await);
-    server.log_out(&first.access_token).await.is(204, "");
+    server.sign_out(&first.access_token).await.is(204, "");
     let dashboard = server
         .with_token(Method::GET, "/dashboard", &second.access_token, Value::Null)
         .await;
@@ -368,12 +369,12 @@ async fn the_dashboard_forgets_a_session_that_ended() {
     );
 }
 
-/// Neither a row nor an event for each of a thousand requests that change nothing.
+/// A client that sends unchanged values must not cause row updates or audit events.
 #[tokio::test]
-async fn a_renaming_to_the_same_name_writes_nothing() {
+async fn unchanged_profile_update_writes_nothing() {
     let server = TestServer::shared().await;
-    let john = server.sign_up("john").await;
-    let before = ask(
+    let session = server.sign_up("john").await;
+    let before = query_value(
         &server,
         "select u::text || (select count(*) from audit_events) from users u",
     )
@@ -385,12 +386,12 @@ async fn a_renaming_to_the_same_name_writes_nothing() {
         json!({"username": "john", "name": null}),
     ] {
         server
-            .with_token(Method::PATCH, "/user", &john.access_token, body)
+            .with_token(Method::PATCH, "/user", &session.access_token, body)
             .await
             .is(200, "");
     }
     assert_eq!(
-        ask(
+        query_value(
             &server,
             "select u::text || (select count(*) from audit_events) from users u"
         )
@@ -400,31 +401,31 @@ async fn a_renaming_to_the_same_name_writes_nothing() {
 }
 
 #[tokio::test]
-async fn trying_user_names_by_renaming_is_limited_like_signing_up() {
+async fn username_changes_count_against_sign_up_limit() {
     let server = TestServer::with(&[
         ("LATCHKEY_RATE_LIMITS", "on"),
         ("LATCHKEY_LIMIT_SIGN_UP", "3/1h"),
     ])
     .await;
     server.sign_up("taken").await;
-    let john = server.sign_up("john").await;
-    let rename = |name: &'static str| {
+    let session = server.sign_up("john").await;
+    let change_username = |username: &'static str| {
         server.with_token(
             Method::PATCH,
             "/user",
-            &john.access_token,
-            json!({"username": name}),
+            &session.access_token,
+            json!({"username": username}),
         )
     };
-    rename("taken").await.is(409, "username_taken");
-    rename("taken").await.is(429, "too_many_requests");
-    let name = server
+    change_username("taken").await.is(409, "username_taken");
+    change_username("taken").await.is(429, "too_many_requests");
+    let response = server
         .with_token(
             Method::PATCH,
             "/user",
-            &john.access_token,
+            &session.access_token,
             json!({"name": "John"}),
         )
         .await;
-    name.is(200, "");
+    response.is(200, "");
 }

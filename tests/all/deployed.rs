@@ -1,5 +1,4 @@
-//! Real proxies, with the files of `deploy/`. Nothing in those is changed but addresses, and where
-//! their parts lie.
+//! Runs real proxies with the files of `deploy/`, in which only addresses and paths are replaced.
 
 use std::{
     fs,
@@ -12,15 +11,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::{loopback::own_address, test_server::until};
+use crate::{loopback::own_address, test_server::wait_until};
 
-/// Where a proxy is to run: a folder of its own, and an address.
+/// The folder and the address for one proxy.
 pub struct Place {
     folder: TempDir,
     pub address: SocketAddr,
 }
 
-/// A running proxy. It ends with this value.
+/// A running proxy. Dropping this value stops the proxy.
 pub struct Proxy {
     pub address: SocketAddr,
     child: Child,
@@ -30,7 +29,7 @@ pub struct Proxy {
 impl Place {
     pub fn new() -> Place {
         Place {
-            folder: tempfile::tempdir().expect("a folder"),
+            folder: tempfile::tempdir().expect("a temporary folder"),
             address: own_address(),
         }
     }
@@ -39,26 +38,26 @@ impl Place {
         self.folder.path()
     }
 
-    /// A file of `deploy/` with what is so in this test; each must be there.
+    /// Writes a file of `deploy/` with replacements. Each replaced text must occur in the file.
     pub fn adapted(&self, name: &str, changes: &[(&str, String)]) -> PathBuf {
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR"))
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("deploy")
             .join(name);
-        let text = fs::read_to_string(shipped).expect("it is there");
-        let text = changes.iter().fold(text, |text, (known, ours)| {
-            assert!(text.contains(known), "{known} is not in {name}");
-            text.replace(known, ours)
+        let text = fs::read_to_string(source).expect("a file of `deploy/`");
+        let text = changes.iter().fold(text, |text, (old, new)| {
+            assert!(text.contains(old), "{name} doesn't contain {old}");
+            text.replace(old, new)
         });
         self.write(name, &text)
     }
 
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder().join(name);
-        fs::write(&path, text).expect("it can be written");
+        fs::write(&path, text).expect("a writable folder");
         path
     }
 
-    /// Where nginx may leave what does not fit into memory: a line for its block `http`.
+    /// Returns the directives for the `http` block that set nginx's folders for temporary files.
     pub fn nginx_folders(&self) -> String {
         let folder = self.folder().display();
         let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
@@ -67,15 +66,17 @@ impl Place {
             .concat()
     }
 
-    /// nginx with this file. What is not about us is said beside it.
+    /// Returns the command for nginx with this file.
+    ///
+    /// The command line contains the directives that only the test needs.
     pub fn nginx(&self, main: &Path) -> Command {
-        // Else its workers would have an account that may not look into the folder.
-        let account = if rustix::process::geteuid().is_root() {
+        // Without this directive, workers of a root process can't access the folder.
+        let user = if rustix::process::geteuid().is_root() {
             "user root; "
         } else {
             ""
         };
-        let settings = format!("{account}daemon off; pid {}/pid;", self.folder().display());
+        let settings = format!("{user}daemon off; pid {}/pid;", self.folder().display());
         let mut command = Command::new(program("nginx"));
         command
             .arg("-p")
@@ -91,25 +92,28 @@ impl Place {
         command
     }
 
-    /// Runs it until it listens. What it tells is kept.
+    /// Starts the proxy and waits until it listens. Its output is written to files in the folder.
     pub async fn run(self, mut command: Command) -> Proxy {
         let file = |name| fs::File::create(self.folder().join(name)).expect("a file");
         let child = command
             .stdin(Stdio::null())
-            .stdout(file("told"))
+            .stdout(file("output"))
             .stderr(file("errors"))
             .spawn();
-        let child =
-            child.unwrap_or_else(|error| panic!("{command:?}: {error}; ./dev install brings it"));
+        let child = child.unwrap_or_else(|error| panic!("{command:?}: {error}; run ./dev install"));
         let Place { folder, address } = self;
         let mut proxy = Proxy {
             address,
             child,
             folder,
         };
-        until("the proxy listens", || {
-            let ended = proxy.child.try_wait().expect("it is ours");
-            assert!(ended.is_none(), "{command:?} ended: {}", proxy.errors());
+        wait_until("the proxy listens", || {
+            let exit_status = proxy.child.try_wait().expect("a child process");
+            assert!(
+                exit_status.is_none(),
+                "{command:?} exited: {}",
+                proxy.errors()
+            );
             async { TcpStream::connect(address).await.is_ok() }
         })
         .await;
@@ -118,22 +122,23 @@ impl Place {
 }
 
 impl Proxy {
-    /// What it complained about.
+    /// Returns the standard error of the proxy.
     pub fn errors(&self) -> String {
-        fs::read_to_string(self.folder.path().join("errors")).expect("it is there")
+        fs::read_to_string(self.folder.path().join("errors")).expect("the error file")
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // Asked to: killed, nginx would leave its workers behind.
+        // SIGTERM, because workers of nginx would survive a SIGKILL of the parent process.
         let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }
 }
 
-/// Debian keeps some programs where only root looks.
+/// Returns the path of a program. Debian installs some into `/usr/sbin`, which is only in root's
+/// `PATH`.
 pub fn program(name: &str) -> PathBuf {
-    let kept = Path::new("/usr/sbin").join(name);
-    if kept.exists() { kept } else { name.into() }
+    let path = Path::new("/usr/sbin").join(name);
+    if path.exists() { path } else { name.into() }
 }

@@ -1,5 +1,4 @@
-//! The document as tools see it: what judges it finds nothing, and what reads it finds no
-//! surprises.
+//! The OpenAPI document: linters report nothing, and it follows rules that generators rely on.
 
 use std::path::{Path, PathBuf};
 
@@ -14,11 +13,11 @@ fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// Every value below this one, with the way to it.
-fn every(value: &Value, way: &str, look: &mut impl FnMut(&str, &Value)) {
-    look(way, value);
-    let below: Vec<(String, &Value)> = match value {
-        Value::Object(members) => members
+/// Calls `visit` with this value and every value below it, each with its JSON pointer.
+fn visit_all(value: &Value, pointer: &str, visit: &mut impl FnMut(&str, &Value)) {
+    visit(pointer, value);
+    let children: Vec<(String, &Value)> = match value {
+        Value::Object(fields) => fields
             .iter()
             .map(|(name, value)| (name.clone(), value))
             .collect(),
@@ -27,14 +26,14 @@ fn every(value: &Value, way: &str, look: &mut impl FnMut(&str, &Value)) {
             .enumerate()
             .map(|(at, item)| (at.to_string(), item))
             .collect(),
-        _plain => Vec::new(),
+        _scalar => Vec::new(),
     };
-    below
+    children
         .iter()
-        .for_each(|(name, value)| every(value, &format!("{way}/{name}"), look));
+        .for_each(|(name, value)| visit_all(value, &format!("{pointer}/{name}"), visit));
 }
 
-/// Its recommended rules, warnings included; what is excepted has its reason in
+/// Uses the recommended rules, including warnings. The exceptions and their reasons are in
 /// `tests/tools/.redocly.lint-ignore.yaml`.
 #[tokio::test]
 async fn redocly_finds_no_error_and_no_warning() {
@@ -49,22 +48,22 @@ async fn redocly_finds_no_error_and_no_warning() {
         path("tests/tools/redocly.yaml"),
         path("openapi/latchkey.json"),
     ]);
-    // It would ask the world for a newer one of itself.
+    // Otherwise Redocly checks for updates over the network.
     redocly
         .env("REDOCLY_SUPPRESS_UPDATE_NOTICE", "true")
         .env("REDOCLY_TELEMETRY", "off");
-    let told: Value =
+    let report: Value =
         serde_json::from_str(&tools::succeeds(redocly, String::new()).await).expect("JSON");
-    println!("redocly: {}", told["totals"]);
-    let totals = &told["totals"];
+    println!("redocly: {}", report["totals"]);
+    let totals = &report["totals"];
     assert_eq!(
         (&totals["errors"], &totals["warnings"]),
         (&0.into(), &0.into()),
-        "{told:#}"
+        "{report:#}"
     );
     assert_eq!(
         totals["ignored"], 2,
-        "what is excepted is still there: {told:#}"
+        "every exception is still needed: {report:#}"
     );
 }
 
@@ -74,78 +73,81 @@ async fn openapi_spec_validator_finds_nothing() {
     validator
         .args(["--schema", "3.0", "--errors", "all"])
         .arg(path("openapi/latchkey.json"));
-    let told = tools::succeeds(validator, String::new()).await;
-    assert!(told.trim().ends_with("OK"), "{told}");
+    let output = tools::succeeds(validator, String::new()).await;
+    assert!(output.trim().ends_with("OK"), "{output}");
 }
 
-/// Which generators of clients come from.
+/// The validator of the OpenAPI Generator project.
 #[tokio::test]
 async fn openapi_generator_finds_nothing() {
     let mut generator = tools::python("openapi-generator-cli");
     generator
         .args(["validate", "--recommend", "-i"])
         .arg(path("openapi/latchkey.json"));
-    let told = tools::succeeds(generator, String::new()).await;
-    assert!(told.contains("No validation issues detected."), "{told}");
+    let output = tools::succeeds(generator, String::new()).await;
+    assert!(
+        output.contains("No validation issues detected."),
+        "{output}"
+    );
 }
 
-/// An example of a body stands beside its media type, or in its schema. (That they fit, Redocly
-/// knows.)
+/// A body has an example in its media type or in its schema. Redocly checks that examples match
+/// their schemas.
 #[test]
 fn every_body_has_an_example() {
-    let mut seen = 0;
-    every(&DOCUMENT["paths"], "", &mut |way, media| {
+    let mut bodies = 0;
+    visit_all(&DOCUMENT["paths"], "", &mut |pointer, media| {
         let schema = &media["schema"];
-        if !way.contains("/content/") || schema.is_null() {
+        if !pointer.contains("/content/") || schema.is_null() {
             return;
         }
-        let named = schema["$ref"]
+        let schema_name = schema["$ref"]
             .as_str()
             .and_then(|name| name.rsplit('/').next())
             .unwrap_or_default();
-        let told = [
+        let examples = [
             &media["example"],
             &media["examples"],
-            &DOCUMENT["components"]["schemas"][named]["example"],
+            &DOCUMENT["components"]["schemas"][schema_name]["example"],
         ];
         assert!(
-            told.iter().any(|example| !example.is_null()),
-            "{way} has no example"
+            examples.iter().any(|example| !example.is_null()),
+            "{pointer} has no example"
         );
-        seen += 1;
+        bodies += 1;
     });
-    assert!(seen > 100, "{seen}");
+    assert!(bodies > 100, "{bodies}");
 }
 
-/// Generators make of a union a guess, unless a member tells which it is.
+/// Without a discriminator, generated clients must guess the variant of a union.
 #[test]
-fn there_is_no_union_without_a_discriminator() {
-    every(&DOCUMENT, "", &mut |way, value| {
-        let union = value.get("oneOf").is_some() || value.get("anyOf").is_some();
-        assert!(!union || value["discriminator"].is_object(), "{way}");
+fn every_union_has_a_discriminator() {
+    visit_all(&DOCUMENT, "", &mut |pointer, value| {
+        let is_union = value.get("oneOf").is_some() || value.get("anyOf").is_some();
+        assert!(!is_union || value["discriminator"].is_object(), "{pointer}");
     });
 }
 
-/// Scopes are those that there are. (What is open to anybody is listed in origin_a.rs, and tried.)
+/// Every scope is declared. `migrating_from_fastapi_oauth2.rs` lists and tests public operations.
 #[test]
-fn every_operation_says_who_may_call_it() {
+fn every_operation_declares_known_scopes() {
     let flows = &DOCUMENT["components"]["securitySchemes"]["clientCredentials"]["flows"];
     let scopes = flows["clientCredentials"]["scopes"]
         .as_object()
         .expect("scopes");
     for (method, path, operation) in operations("") {
-        let ways = operation["security"]
+        let requirements = operation["security"]
             .as_array()
             .unwrap_or_else(|| panic!("{method} {path}"));
-        let wanted = ways
+        let required_scopes = requirements
             .iter()
-            .filter_map(|way| {
-                way["password"]
+            .filter_map(|requirement| {
+                requirement["password"]
                     .as_array()
-                    .or(way["clientCredentials"].as_array())
+                    .or(requirement["clientCredentials"].as_array())
             })
             .flatten();
-        for scope in wanted {
+        for scope in required_scopes {
             assert!(
                 scopes.contains_key(scope.as_str().expect("text")),
                 "{method} {path}: {scope}"
@@ -154,45 +156,53 @@ fn every_operation_says_who_may_call_it() {
     }
 }
 
-/// A summary names it; a description says what a summary cannot.
 #[test]
-fn everything_is_described() {
-    let is_said = |value: &Value| {
+fn operations_parameters_and_fields_are_described() {
+    let has_description = |value: &Value| {
         value["description"]
             .as_str()
             .is_some_and(|text| !text.trim().is_empty())
     };
     for (method, path, operation) in operations("") {
-        assert!(is_said(operation), "{method} {path}");
+        assert!(has_description(operation), "{method} {path}");
         let parameters = operation["parameters"].as_array().into_iter().flatten();
-        parameters.for_each(|one| assert!(is_said(one), "{method} {path}: {}", one["name"]));
+        parameters.for_each(|parameter| {
+            assert!(
+                has_description(parameter),
+                "{method} {path}: {}",
+                parameter["name"]
+            )
+        });
     }
     for (name, schema) in DOCUMENT["components"]["schemas"]
         .as_object()
         .expect("schemas")
     {
-        let members = schema["properties"].as_object().into_iter().flatten();
-        members.for_each(|(member, what)| {
-            assert!(is_said(what) || what["$ref"].is_string(), "{name}.{member}")
+        let fields = schema["properties"].as_object().into_iter().flatten();
+        fields.for_each(|(field, property)| {
+            assert!(
+                has_description(property) || property["$ref"].is_string(),
+                "{name}.{field}"
+            )
         });
     }
-    let tags = DOCUMENT["tags"].as_array().expect("groups");
-    assert!(tags.iter().all(is_said), "{tags:?}");
+    let tags = DOCUMENT["tags"].as_array().expect("tags");
+    assert!(tags.iter().all(has_description), "{tags:?}");
 }
 
-/// A page that lists them shows first what a newcomer does first.
+/// Documentation pages list the tags in this order, so the first tasks of a new user come first.
 #[test]
-fn groups_are_in_reading_order() {
-    let names = |list: &Value| -> Vec<String> {
-        list.as_array()
+fn tags_are_in_reading_order() {
+    let tag_names = |tags: &Value| -> Vec<String> {
+        tags.as_array()
             .expect("a list")
             .iter()
             .map(|tag| tag["name"].as_str().expect("a name").to_owned())
             .collect()
     };
-    let groups = names(&DOCUMENT["tags"]);
+    let tags = tag_names(&DOCUMENT["tags"]);
     assert_eq!(
-        &groups[..4],
+        &tags[..4],
         [
             "Authentication",
             "Current user",
@@ -200,12 +210,12 @@ fn groups_are_in_reading_order() {
             "Personal access tokens"
         ]
     );
-    assert_eq!(groups.last().map(String::as_str), Some("Health"));
+    assert_eq!(tags.last().map(String::as_str), Some("Health"));
     for (_, _, operation) in operations("") {
-        let group = operation["tags"][0].as_str().expect("a group");
+        let tag = operation["tags"][0].as_str().expect("a tag");
         assert!(
-            groups.iter().any(|known| known == group),
-            "{group} is no group"
+            tags.iter().any(|declared| declared == tag),
+            "{tag} is not declared"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! Addresses: a code shows that somebody reads mail there; it verifies the address that one has, or
-//! makes another one's own.
+//! Email addresses: a code proves access to a mailbox. It verifies the current address, or changes
+//! the address of the user.
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -8,31 +8,31 @@ use serde_json::{Value, json};
 use crate::{
     mail::{MailServer, code, code as code_in},
     proxy::{Line, Proxy},
-    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
-    test_stores::{Held, STACK, ask, execute},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
+    test_stores::{RowLock, STACK, execute, query_value},
 };
 
 const OLD: &str = "john@example.com";
 const NEW: &str = "John.Doe@example.org";
 
-/// A gateway that sends to a mail server of its own, with John, who is signed in twice.
+/// A server with its own mail server, and a user with two sessions.
 struct Fixture {
     server: TestServer,
-    mails: MailServer,
-    john: Session,
-    other: Session,
+    mail_server: MailServer,
+    session: Session,
+    other_session: Session,
 }
 
 impl Fixture {
     async fn with(changes: &[(&str, &str)]) -> Fixture {
-        let (server, mails) = TestServer::with_mail(changes).await;
-        let john = server.sign_up_with_email("john", OLD).await;
-        let other = server.sign_in("john").await;
+        let (server, mail_server) = TestServer::with_mail(changes).await;
+        let session = server.sign_up_with_email("john", OLD).await;
+        let other_session = server.sign_in("john").await;
         Fixture {
             server,
-            mails,
-            john,
-            other,
+            mail_server,
+            session,
+            other_session,
         }
     }
 
@@ -60,15 +60,20 @@ impl Fixture {
             .await
     }
 
-    /// A code that was asked for and has arrived.
+    /// Requests a code and waits for the email.
     async fn code_at(&self, email: &str) -> String {
-        self.request(&self.john, email).await.is(202, "");
-        self.mails.code_for(email).await
+        self.request(&self.session, email).await.is(202, "");
+        self.mail_server.code_for(email).await
     }
 
-    async fn account(&self) -> Value {
+    async fn user(&self) -> Value {
         self.server
-            .with_token(Method::GET, "/user", &self.john.access_token, Value::Null)
+            .with_token(
+                Method::GET,
+                "/user",
+                &self.session.access_token,
+                Value::Null,
+            )
             .await
             .is(200, "")
             .body
@@ -77,67 +82,75 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn a_code_verifies_the_address_that_one_has() {
+async fn code_verifies_current_address() {
     let fixture = Fixture::new().await;
-    assert_eq!(fixture.account().await["email_verified"], false);
+    assert_eq!(fixture.user().await["email_verified"], false);
     let code = fixture.code_at(OLD).await;
-    let user = fixture.confirm(&fixture.john, &code).await;
+    let user = fixture.confirm(&fixture.session, &code).await;
     assert_eq!(user.is(200, "").body["email_verified"], true);
     assert_eq!(
-        fixture.server.verify(&fixture.other.access_token).await.0,
+        fixture
+            .server
+            .verify(&fixture.other_session.access_token)
+            .await
+            .0,
         204,
-        "nobody is signed out by that"
+        "verification revokes no session"
     );
-    let next = Session::of(&fixture.server.refresh(&fixture.john.refresh_token).await);
-    assert_eq!(next.claims()["email_verified"], true, "tokens say it");
+    let next = Session::of(&fixture.server.refresh(&fixture.session.refresh_token).await);
     assert_eq!(
-        fixture.mails.mails_to("").len(),
+        next.claims()["email_verified"],
+        true,
+        "tokens contain the new state"
+    );
+    assert_eq!(
+        fixture.mail_server.emails_to("").len(),
         1,
-        "and nobody else is told"
+        "only one email is sent"
     );
 }
 
 #[tokio::test]
-async fn a_code_makes_another_address_ones_own_and_the_old_one_is_told() {
+async fn code_changes_address_and_notifies_old_one() {
     let fixture = Fixture::new().await;
     let replica = fixture.server.replica().await;
     let code = fixture.code_at(NEW).await;
     assert_eq!(
-        fixture.account().await["email"],
+        fixture.user().await["email"],
         OLD,
-        "not before it is confirmed"
+        "the address changes only after confirmation"
     );
-    let user = fixture.confirm(&fixture.john, &code).await;
+    let user = fixture.confirm(&fixture.session, &code).await;
     assert_eq!(
         (user.is(200, "").text("email"), &user.body["email_verified"]),
         (NEW.to_owned(), &json!(true))
     );
-    replica.rejects(&fixture.other).await;
+    replica.rejects(&fixture.other_session).await;
     assert_eq!(
-        replica.verify(&fixture.john.access_token).await.0,
+        replica.verify(&fixture.session.access_token).await.0,
         204,
-        "the caller's own tokens stay good"
+        "the tokens of the caller stay valid"
     );
     let next = Session::of(
         replica
-            .refresh(&fixture.john.refresh_token)
+            .refresh(&fixture.session.refresh_token)
             .await
             .is(200, ""),
     );
     assert_eq!(next.claims()["email"], NEW);
-    let told = fixture.mails.wait_for(OLD, 1).await;
+    let notices = fixture.mail_server.wait_for(OLD, 1).await;
     assert!(
-        told[0].contains("Your email address was changed") && !told[0].contains(NEW),
+        notices[0].contains("Your email address was changed") && !notices[0].contains(NEW),
         "{}",
-        told[0]
+        notices[0]
     );
     replica
-        .log_in(OLD, PASSWORD)
+        .try_sign_in(OLD, PASSWORD)
         .await
         .is(401, "invalid_credentials");
-    replica.log_in(NEW, PASSWORD).await.is(200, "");
+    replica.try_sign_in(NEW, PASSWORD).await.is(200, "");
     assert_eq!(
-        ask(
+        query_value(
             &replica,
             "select revoked_reason from sessions where revoked_at is not null"
         )
@@ -147,60 +160,67 @@ async fn a_code_makes_another_address_ones_own_and_the_old_one_is_told() {
 }
 
 #[tokio::test]
-async fn a_taken_address_is_told_only_to_whoever_reads_mail_there() {
+async fn taken_address_is_revealed_only_with_its_code() {
     let fixture = Fixture::new().await;
     fixture.server.sign_up_with_email("mary", NEW).await;
     let (taken, free) = (
-        fixture.request(&fixture.john, NEW).await,
-        fixture.request(&fixture.john, "free@example.com").await,
+        fixture.request(&fixture.session, NEW).await,
+        fixture.request(&fixture.session, "free@example.com").await,
     );
     assert_eq!(
         (taken.is(202, "").bytes.clone(), free.is(202, "").status),
         (free.bytes.clone(), 202)
     );
-    // The newer code took its place.
-    fixture.mails.wait_for(NEW, 1).await;
-    fixture.request(&fixture.john, NEW).await.is(202, "");
-    let codes = fixture.mails.wait_for(NEW, 2).await;
+    // The newer code replaced the first one.
+    fixture.mail_server.wait_for(NEW, 1).await;
+    fixture.request(&fixture.session, NEW).await.is(202, "");
+    let codes = fixture.mail_server.wait_for(NEW, 2).await;
     let responses = join_all(
         codes
             .iter()
-            .filter_map(|mail| code(mail))
-            .map(async |code| fixture.confirm(&fixture.john, &code).await.code()),
+            .filter_map(|email| code(email))
+            .map(async |code| fixture.confirm(&fixture.session, &code).await.code()),
     );
     let responses = responses.await;
     assert!(
         responses.contains(&"email_taken".to_owned()),
         "{responses:?}"
     );
-    assert_eq!(fixture.account().await["email"], OLD);
+    assert_eq!(fixture.user().await["email"], OLD);
     assert_eq!(
-        fixture.server.verify(&fixture.other.access_token).await.0,
+        fixture
+            .server
+            .verify(&fixture.other_session.access_token)
+            .await
+            .0,
         204,
-        "nothing has ended"
+        "no session is revoked"
     );
 }
 
 #[tokio::test]
-async fn a_code_is_good_once_and_for_its_account_only() {
-    // Whoever of the crowd comes late has a code that is used: a wrong try.
+async fn code_works_once_and_for_its_user_only() {
+    // Late requests of the concurrent group count as failed attempts.
     let fixture = Fixture::with(&[("LATCHKEY_LIMIT_CODE", "20/1h")]).await;
-    let mary = fixture.server.sign_up("mary").await;
+    let other_user = fixture.server.sign_up("mary").await;
     let code = fixture.code_at(NEW).await;
-    fixture.confirm(&mary, &code).await.is(400, "invalid_code");
+    fixture
+        .confirm(&other_user, &code)
+        .await
+        .is(400, "invalid_code");
     fixture
         .server
         .reset_password(OLD, &code, "correct horse 9")
         .await
         .is(400, "invalid_code");
-    let responses = join_all((0..8).map(|_| fixture.confirm(&fixture.john, &code))).await;
-    let good = responses
+    let responses = join_all((0..8).map(|_| fixture.confirm(&fixture.session, &code))).await;
+    let successes = responses
         .iter()
         .filter(|response| response.status == 200)
         .count();
-    assert!(good >= 1, "{responses:?}");
+    assert!(successes >= 1, "{responses:?}");
     assert_eq!(
-        ask(
+        query_value(
             &fixture.server,
             "select count(*)::text from email_outbox where template = 'email_changed'"
         )
@@ -208,56 +228,56 @@ async fn a_code_is_good_once_and_for_its_account_only() {
         "1"
     );
     fixture
-        .confirm(&fixture.john, &code)
+        .confirm(&fixture.session, &code)
         .await
         .is(400, "invalid_code");
 }
 
 #[tokio::test]
-async fn it_wants_the_password_and_a_good_address() {
+async fn change_requires_password_and_valid_address() {
     let fixture = Fixture::new().await;
     let wrong = json!({"email": NEW, "password": "not the password"});
     fixture
-        .post(&fixture.john, "/user/email", wrong)
+        .post(&fixture.session, "/user/email", wrong)
         .await
         .is(403, "incorrect_password");
     for address in [
         "a@b.example,c@d.example",
         "a@b.example\r\nBcc: c@d.example",
-        "nobody",
+        "no-at-sign",
         "",
     ] {
         fixture
-            .request(&fixture.john, address)
+            .request(&fixture.session, address)
             .await
             .is(400, "invalid_request");
     }
     assert_eq!(
-        ask(&fixture.server, "select count(*)::text from email_outbox").await,
+        query_value(&fixture.server, "select count(*)::text from email_outbox").await,
         "0"
     );
-    assert!(fixture.mails.mails_to("").is_empty());
+    assert!(fixture.mail_server.emails_to("").is_empty());
 }
 
 #[tokio::test]
-async fn with_mail_off_it_says_so() {
+async fn change_fails_when_email_is_disabled() {
     let server = TestServer::shared().await;
-    let john = server.sign_up("john").await;
+    let session = server.sign_up("john").await;
     let body = json!({"email": NEW, "password": PASSWORD});
     server
-        .with_token(Method::POST, "/user/email", &john.access_token, body)
+        .with_token(Method::POST, "/user/email", &session.access_token, body)
         .await
         .is(501, "email_disabled");
 }
 
-/// A change of address ends what could take the account back by the address before, and a change of
-/// password what could take it by a new one.
+/// A new address voids codes that the old address received. A new password voids codes for a new
+/// address.
 #[tokio::test]
-async fn codes_do_not_outlive_what_they_were_for() {
+async fn address_and_password_changes_void_codes() {
     let fixture = Fixture::new().await;
-    let old_code = fixture.mails.reset_code(&fixture.server, OLD).await;
+    let old_code = fixture.mail_server.reset_code(&fixture.server, OLD).await;
     let code = fixture.code_at(NEW).await;
-    fixture.confirm(&fixture.john, &code).await.is(200, "");
+    fixture.confirm(&fixture.session, &code).await.is(200, "");
     for email in [OLD, NEW] {
         fixture
             .server
@@ -269,88 +289,91 @@ async fn codes_do_not_outlive_what_they_were_for() {
     let code = fixture.code_at(third).await;
     let change = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
     fixture
-        .post(&fixture.john, "/user/password", change)
+        .post(&fixture.session, "/user/password", change)
         .await
         .is(204, "");
     fixture
-        .confirm(&fixture.john, &code)
+        .confirm(&fixture.session, &code)
         .await
         .is(400, "invalid_code");
-    assert_eq!(fixture.account().await["email"], NEW);
+    assert_eq!(fixture.user().await["email"], NEW);
 }
 
-/// A code that was promised to the address before, in the moment in which it was changed, is worth
-/// nothing: the record compares when it is used.
+/// A reset code can be enqueued for the old address while the address changes. The database
+/// compares the addresses when the code is used.
 #[tokio::test]
-async fn a_code_on_its_way_to_the_address_before_is_worth_nothing() {
+async fn late_code_for_old_address_is_rejected() {
     let fixture = Fixture::new().await;
     let code = fixture.code_at(NEW).await;
-    fixture.confirm(&fixture.john, &code).await.is(200, "");
-    // As if it had been promised before the change was committed, and after the other codes were
-    // made void.
+    fixture.confirm(&fixture.session, &code).await.is(200, "");
+    // Simulates a code that was enqueued after the other codes were voided, and before the change
+    // was committed.
     let row = "insert into email_outbox (id, template, user_id, recipient) \
         select gen_random_uuid(), 'password_reset', id, ";
     execute(&fixture.server, &format!("{row} '{OLD}' from users")).await;
-    let mails = fixture.mails.wait_for(OLD, 2).await;
-    let late = mails
+    let emails = fixture.mail_server.wait_for(OLD, 2).await;
+    let late_code = emails
         .iter()
-        .find_map(|mail| code_in(mail))
-        .expect("it was sent");
+        .find_map(|email| code_in(email))
+        .expect("an email with a code");
     fixture
         .server
-        .reset_password(NEW, &late, "correct horse 9")
+        .reset_password(NEW, &late_code, "correct horse 9")
         .await
         .is(400, "invalid_code");
-    fixture.server.log_in(NEW, PASSWORD).await.is(200, "");
+    fixture.server.try_sign_in(NEW, PASSWORD).await.is(200, "");
 }
 
 #[tokio::test]
-async fn a_void_code_tries_no_passwords() {
+async fn void_code_reveals_no_password() {
     let fixture = Fixture::new().await;
-    let void = fixture.mails.reset_code(&fixture.server, OLD).await;
+    let void_code = fixture.mail_server.reset_code(&fixture.server, OLD).await;
     let change = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
     fixture
-        .post(&fixture.john, "/user/password", change)
+        .post(&fixture.session, "/user/password", change)
         .await
         .is(204, "");
-    // The right one among them gets the same answer.
+    // The correct password gets the same response.
     for password in [
         "not this one",
         "correct horse 9",
         "nor that one",
         "correct horse 9",
     ] {
-        let response = fixture.server.reset_password(OLD, &void, password).await;
+        let response = fixture
+            .server
+            .reset_password(OLD, &void_code, password)
+            .await;
         response.is(400, "invalid_code");
     }
 }
 
 #[tokio::test]
-async fn whoever_really_owns_the_address_can_always_take_it_back() {
+async fn mailbox_owner_can_reset_password() {
     let fixture = Fixture::new().await;
-    let code = fixture.mails.reset_code(&fixture.server, OLD).await;
+    let code = fixture.mail_server.reset_code(&fixture.server, OLD).await;
     fixture
         .server
         .reset_password(OLD, &code, "correct horse 9")
         .await
         .is(204, "");
     assert_eq!(
-        ask(&fixture.server, "select email_verified from users").await,
+        query_value(&fixture.server, "select email_verified from users").await,
         "true"
     );
     assert_eq!(
-        fixture.server.verify(&fixture.john.access_token).await,
+        fixture.server.verify(&fixture.session.access_token).await,
         (401, "token_revoked".into())
     );
     fixture
         .server
-        .log_in(OLD, "correct horse 9")
+        .try_sign_in(OLD, "correct horse 9")
         .await
         .is(200, "");
 }
 
 #[tokio::test]
-async fn a_change_that_could_not_be_published_publishes_itself_and_a_repeat_finishes_it() {
+async fn unpublished_change_is_completed_by_repeat() {
     let proxy = Proxy::to_redis().await;
     let fixture = Fixture::with(&[("REDIS_URL", &proxy.redis_url())]).await;
     let replica = fixture
@@ -358,13 +381,13 @@ async fn a_change_that_could_not_be_published_publishes_itself_and_a_repeat_fini
         .replica_with(&[("REDIS_URL", &STACK.redis_url())])
         .await;
     let code = fixture.code_at(NEW).await;
-    let held = Held::rows(&fixture.server, "select from users").await;
+    let lock = RowLock::rows(&fixture.server, "select from users").await;
     let cut = async {
-        held.until_somebody_waits().await;
+        lock.wait_until_blocked().await;
         proxy.set(Line::Cut);
-        held.release().await;
+        lock.release().await;
     };
-    let (response, ()) = tokio::join!(fixture.confirm(&fixture.john, &code), cut);
+    let (response, ()) = tokio::join!(fixture.confirm(&fixture.session, &code), cut);
     assert!(
         response
             .is(503, "unavailable")
@@ -374,11 +397,11 @@ async fn a_change_that_could_not_be_published_publishes_itself_and_a_repeat_fini
         response.body
     );
     proxy.set(Line::Open);
-    let again = || async { fixture.confirm(&fixture.john, &code).await.status == 200 };
-    until("a repeat finishes it", again).await;
+    let is_completed = || async { fixture.confirm(&fixture.session, &code).await.status == 200 };
+    wait_until("a repeated request completes the change", is_completed).await;
     assert_eq!(
-        replica.verify(&fixture.other.access_token).await,
+        replica.verify(&fixture.other_session.access_token).await,
         (401, "token_revoked".into())
     );
-    assert_eq!(fixture.account().await["email"], NEW);
+    assert_eq!(fixture.user().await["email"], NEW);
 }

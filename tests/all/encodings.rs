@@ -1,4 +1,4 @@
-//! How a request may be put: chunks, charsets, forms, parameters.
+//! Request encodings: chunked bodies, charsets, forms, and query parameters.
 
 use reqwest::{Method, header};
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_chunked_body_within_the_limit_is_fine() {
+async fn chunked_body_within_limit_is_accepted() {
     let server = TestServer::shared().await;
     server.sign_up("owner").await;
     let body = json!({"username": "owner", "password": PASSWORD}).to_string();
@@ -24,7 +24,7 @@ async fn a_chunked_body_within_the_limit_is_fine() {
 }
 
 #[tokio::test]
-async fn json_may_name_its_charset_and_be_spelled_in_any_case() {
+async fn json_media_type_ignores_case_and_accepts_utf8_charset() {
     let server = TestServer::shared().await;
     server.sign_up("owner").await;
     let body = json!({"username": "owner", "password": PASSWORD}).to_string();
@@ -41,10 +41,10 @@ async fn json_may_name_its_charset_and_be_spelled_in_any_case() {
 }
 
 #[tokio::test]
-async fn forms_follow_the_same_rules() {
+async fn invalid_form_is_rejected_like_json() {
     let server = TestServer::shared().await;
     let long = format!("username={}&password=x", MARKER.repeat(30));
-    let bad: [(&[u8], &str); 7] = [
+    let invalid_forms: [(&[u8], &str); 7] = [
         (b"", "password"),
         (b"username=hunter2zqx", "password"),
         (b"username=a&username=hunter2zqx&password=x", "username"),
@@ -53,7 +53,7 @@ async fn forms_follow_the_same_rules() {
         (b"username=&password=hunter2zqx", "username"),
         (long.as_bytes(), "username"),
     ];
-    let form = |body: Vec<u8>| {
+    let send_form = |body: Vec<u8>| {
         let request = server.request(Method::POST, "/login");
         server.send(
             request
@@ -61,26 +61,26 @@ async fn forms_follow_the_same_rules() {
                 .body(body),
         )
     };
-    for (body, member) in bad {
-        let response = form(body.to_vec()).await;
+    for (body, field) in invalid_forms {
+        let response = send_form(body.to_vec()).await;
         let errors = response.is(400, "invalid_request").body["errors"]
             .as_array()
-            .expect("members are named");
+            .expect("field errors");
         assert!(
-            errors.iter().any(|error| error["field"] == *member),
+            errors.iter().any(|error| error["field"] == *field),
             "{}",
             response.string()
         );
         assert!(!response.string().contains(MARKER), "{}", response.string());
     }
-    form(b"username=%FF%FE&password=x".to_vec())
+    send_form(b"username=%FF%FE&password=x".to_vec())
         .await
         .is(400, "invalid_request");
 }
 
-/// As `curl -d` does it: the whole of it becomes the name of one member.
+/// `curl -d` sends JSON with the media type of a form, so the whole body becomes one field name.
 #[tokio::test]
-async fn json_that_is_sent_as_a_form_never_comes_back() {
+async fn json_sent_as_form_is_never_repeated() {
     let server = TestServer::shared().await;
     let session = server.sign_up("owner").await;
     let body =
@@ -119,10 +119,10 @@ async fn json_that_is_sent_as_a_form_never_comes_back() {
 }
 
 #[tokio::test]
-async fn parameters_that_come_twice_are_refused() {
+async fn invalid_query_parameter_is_rejected() {
     let server = TestServer::shared().await;
     let token = server.sign_up("owner").await.access_token;
-    for (path, member) in [
+    for (path, parameter) in [
         (format!("/items?limit=1&limit={MARKER}"), "limit"),
         (format!("/user?x={MARKER}&x=2"), "x"),
         (format!("/auth/verify?a={MARKER}&%61=2"), "a"),
@@ -134,7 +134,7 @@ async fn parameters_that_come_twice_are_refused() {
             .await;
         assert_eq!(
             response.is(400, "invalid_request").body["errors"][0]["field"],
-            member
+            parameter
         );
         assert!(!response.string().contains(MARKER), "{}", response.string());
     }

@@ -14,13 +14,13 @@ use crate::{
     token_signer::{TokenSigner, with},
 };
 
-/// The tested servers, and the codes that were seen.
+/// The tested servers, and the error codes received so far.
 struct Fixture {
     server: TestServer,
     /// A replica with limits: no registration, one sign-in attempt, one stream, no reuse interval.
     strict: TestServer,
-    john: Session,
-    seen: BTreeSet<String>,
+    session: Session,
+    received: BTreeSet<String>,
 }
 
 impl Fixture {
@@ -35,12 +35,12 @@ impl Fixture {
                 ("LATCHKEY_REFRESH_REUSE_INTERVAL", "0s"),
             ])
             .await;
-        let john = server.sign_up_with_email("john", "john@example.com").await;
+        let session = server.sign_up_with_email("john", "john@example.com").await;
         Fixture {
             server,
             strict,
-            john,
-            seen: BTreeSet::new(),
+            session,
+            received: BTreeSet::new(),
         }
     }
 
@@ -69,12 +69,12 @@ impl Fixture {
         assert_eq!(response.text("type"), format!("{ISSUER}/problems/{code}"));
         assert_eq!(response.text("request_id"), response.header("x-request-id"));
         assert_eq!(response.body["status"], status);
-        self.seen.insert(code.to_owned());
+        self.received.insert(code.to_owned());
     }
 
-    async fn john(&self, method: Method, path: &str, body: Value) -> TestResponse {
+    async fn send_as_user(&self, method: Method, path: &str, body: Value) -> TestResponse {
         self.server
-            .with_token(method, path, &self.john.access_token, body)
+            .with_token(method, path, &self.session.access_token, body)
             .await
     }
 
@@ -84,32 +84,32 @@ impl Fixture {
             .await
     }
 
-    fn by_john(&self, method: Method, path: &str) -> RequestBuilder {
+    fn user_request(&self, method: Method, path: &str) -> RequestBuilder {
         self.server
             .request(method, path)
-            .bearer_auth(&self.john.access_token)
+            .bearer_auth(&self.session.access_token)
     }
 }
 
 #[tokio::test]
 async fn every_error_states_cause_and_fix() {
     let mut fixture = Fixture::new().await;
-    invalid_input(&mut fixture).await;
-    credentials(&mut fixture).await;
-    refresh_tokens(&mut fixture).await;
-    permissions(&mut fixture).await;
-    cross_site(&mut fixture).await;
-    protocol(&mut fixture).await;
-    conflicts(&mut fixture).await;
-    server(&mut fixture).await;
-    let all: BTreeSet<_> = Code::ALL
+    check_invalid_input(&mut fixture).await;
+    check_credentials(&mut fixture).await;
+    check_refresh_tokens(&mut fixture).await;
+    check_permissions(&mut fixture).await;
+    check_cross_site(&mut fixture).await;
+    check_protocol(&mut fixture).await;
+    check_conflicts(&mut fixture).await;
+    check_server_errors(&mut fixture).await;
+    let all_codes: BTreeSet<_> = Code::ALL
         .iter()
         .map(|code| code.slug().to_owned())
         .collect();
-    assert_eq!(fixture.seen, all);
+    assert_eq!(fixture.received, all_codes);
 }
 
-async fn invalid_input(fixture: &mut Fixture) {
+async fn check_invalid_input(fixture: &mut Fixture) {
     let title = "Invalid request";
     let response = fixture
         .server
@@ -146,7 +146,7 @@ async fn invalid_input(fixture: &mut Fixture) {
     );
     let code = json!({"code": "00000-00000"});
     let response = fixture
-        .john(Method::POST, "/user/email/confirm", code)
+        .send_as_user(Method::POST, "/user/email/confirm", code)
         .await;
     fixture.check(
         &response,
@@ -157,7 +157,7 @@ async fn invalid_input(fixture: &mut Fixture) {
     );
 }
 
-async fn credentials(fixture: &mut Fixture) {
+async fn check_credentials(fixture: &mut Fixture) {
     let (title, code) = ("Authentication required", "unauthenticated");
     let response = fixture.server.get("/user").await;
     fixture.check(
@@ -183,8 +183,8 @@ async fn credentials(fixture: &mut Fixture) {
         "Invalid access token",
         "The access token is malformed or wasn't issued by this server for this audience.",
     );
-    let forge = TokenSigner::of(&fixture.server).await;
-    let expired = forge.sign(&with(&fixture.john.claims(), "exp", json!(1)));
+    let signer = TokenSigner::of(&fixture.server).await;
+    let expired = signer.sign(&with(&fixture.session.claims(), "exp", json!(1)));
     let response = fixture.get_user(&expired).await;
     fixture.check(
         &response,
@@ -196,7 +196,7 @@ async fn credentials(fixture: &mut Fixture) {
     let revoked = fixture.server.sign_in("john").await;
     fixture
         .server
-        .log_out(&revoked.access_token)
+        .sign_out(&revoked.access_token)
         .await
         .is(204, "");
     let response = fixture.get_user(&revoked.access_token).await;
@@ -207,7 +207,7 @@ async fn credentials(fixture: &mut Fixture) {
         "Access token revoked",
         "The access token has been revoked. Sign in again or request a new token.",
     );
-    let response = fixture.server.log_in("john", "wrong-password").await;
+    let response = fixture.server.try_sign_in("john", "wrong-password").await;
     fixture.check(
         &response,
         401,
@@ -225,7 +225,7 @@ async fn credentials(fixture: &mut Fixture) {
             json!({"email": "new@example.com", "password": "wrong-password"}),
         ),
     ] {
-        let response = fixture.john(Method::POST, path, body).await;
+        let response = fixture.send_as_user(Method::POST, path, body).await;
         fixture.check(
             &response,
             403,
@@ -237,7 +237,7 @@ async fn credentials(fixture: &mut Fixture) {
     }
 }
 
-async fn refresh_tokens(fixture: &mut Fixture) {
+async fn check_refresh_tokens(fixture: &mut Fixture) {
     let response = fixture.server.refresh("garbage").await;
     fixture.check(
         &response,
@@ -259,16 +259,19 @@ async fn refresh_tokens(fixture: &mut Fixture) {
     );
 }
 
-async fn permissions(fixture: &mut Fixture) {
+async fn check_permissions(fixture: &mut Fixture) {
     let (title, code) = ("Permission denied", "forbidden");
-    let response = fixture.john(Method::GET, "/users", Value::Null).await;
+    let response = fixture
+        .send_as_user(Method::GET, "/users", Value::Null)
+        .await;
     let detail = "This operation requires the `admin` role.";
     fixture.check(&response, 403, code, title, detail);
-    let (_, personal) =
-        personal_access_tokens::make(&fixture.server, &fixture.john, "user:read user:write").await;
+    let (_, personal_token) =
+        personal_access_tokens::make(&fixture.server, &fixture.session, "user:read user:write")
+            .await;
     let response = fixture
         .server
-        .with_token(Method::DELETE, "/user", &personal, Value::Null)
+        .with_token(Method::DELETE, "/user", &personal_token, Value::Null)
         .await;
     fixture.check(
         &response,
@@ -280,7 +283,7 @@ async fn permissions(fixture: &mut Fixture) {
     );
     let response = fixture
         .server
-        .with_token(Method::GET, "/items", &personal, Value::Null)
+        .with_token(Method::GET, "/items", &personal_token, Value::Null)
         .await;
     fixture.check(
         &response,
@@ -292,7 +295,7 @@ async fn permissions(fixture: &mut Fixture) {
     let path = "/auth/verify?scope=items:read%20items:write";
     let response = fixture
         .server
-        .with_token(Method::GET, path, &personal, Value::Null)
+        .with_token(Method::GET, path, &personal_token, Value::Null)
         .await;
     fixture.check(
         &response,
@@ -301,7 +304,7 @@ async fn permissions(fixture: &mut Fixture) {
         "Insufficient scope",
         "This operation requires the scopes `items:read items:write`.",
     );
-    let mut claims = fixture.john.claims();
+    let mut claims = fixture.session.claims();
     claims["auth_time"] = json!(claims["auth_time"].as_u64().expect("seconds") - 301);
     let token = TokenSigner::of(&fixture.server).await.sign(&claims);
     let response = fixture
@@ -317,30 +320,30 @@ async fn permissions(fixture: &mut Fixture) {
     );
 }
 
-async fn cross_site(fixture: &mut Fixture) {
-    let session = || {
+async fn check_cross_site(fixture: &mut Fixture) {
+    let sign_in = || {
         fixture
             .server
             .request(Method::POST, "/session")
             .json(&json!({"username": "john", "password": PASSWORD}))
     };
-    let page = || session().header("x-latchkey-request", "1");
+    let sign_in_from_page = || sign_in().header("x-latchkey-request", "1");
     let responses = [
         (
-            fixture.server.send(session()).await,
+            fixture.server.send(sign_in()).await,
             "The header `X-Latchkey-Request: 1` is missing. Browser apps must send it.",
         ),
         (
             fixture
                 .server
-                .send(page().header("origin", "https://evil.example"))
+                .send(sign_in_from_page().header("origin", "https://evil.example"))
                 .await,
             "The origin is not allowed. The operator can allow it in `LATCHKEY_CORS_ORIGINS`.",
         ),
         (
             fixture
                 .server
-                .send(page().header("sec-fetch-site", "cross-site"))
+                .send(sign_in_from_page().header("sec-fetch-site", "cross-site"))
                 .await,
             "The browser reports a cross-site request (`Sec-Fetch-Site`). Send the request from an \
              allowed origin.",
@@ -351,8 +354,10 @@ async fn cross_site(fixture: &mut Fixture) {
     }
 }
 
-async fn protocol(fixture: &mut Fixture) {
-    let response = fixture.john(Method::GET, "/items/nope", Value::Null).await;
+async fn check_protocol(fixture: &mut Fixture) {
+    let response = fixture
+        .send_as_user(Method::GET, "/items/nope", Value::Null)
+        .await;
     fixture.check(
         &response,
         404,
@@ -376,7 +381,7 @@ async fn protocol(fixture: &mut Fixture) {
         ("/revocations", "text/event-stream"),
     ] {
         let request = fixture
-            .by_john(Method::GET, path)
+            .user_request(Method::GET, path)
             .header("accept", "text/html");
         let response = fixture.server.send(request).await;
         let detail = format!("This endpoint returns {media_type}. Change or omit `Accept`.");
@@ -393,7 +398,9 @@ async fn protocol(fixture: &mut Fixture) {
         "Request body too large",
         "The request body exceeds 65,536 bytes.",
     );
-    let request = fixture.by_john(Method::POST, "/items").body("name=Book");
+    let request = fixture
+        .user_request(Method::POST, "/items")
+        .body("name=Book");
     let response = fixture.server.send(request).await;
     fixture.check(
         &response,
@@ -404,9 +411,9 @@ async fn protocol(fixture: &mut Fixture) {
     );
 }
 
-async fn conflicts(fixture: &mut Fixture) {
-    let mary = json!({"username": "mary", "password": PASSWORD});
-    let response = fixture.strict.post("/signup", mary.clone()).await;
+async fn check_conflicts(fixture: &mut Fixture) {
+    let new_user = json!({"username": "mary", "password": PASSWORD});
+    let response = fixture.strict.post("/signup", new_user.clone()).await;
     fixture.check(
         &response,
         403,
@@ -444,9 +451,9 @@ async fn conflicts(fixture: &mut Fixture) {
         "Email address already in use",
         "This email address is already in use.",
     );
-    let item = fixture.server.create_item(&fixture.john, "Book").await;
+    let item = fixture.server.create_item(&fixture.session, "Book").await;
     let request = fixture
-        .by_john(
+        .user_request(
             Method::PATCH,
             &format!("/items/{}", item.is(201, "").text("id")),
         )
@@ -470,13 +477,13 @@ async fn conflicts(fixture: &mut Fixture) {
     );
 }
 
-async fn server(fixture: &mut Fixture) {
+async fn check_server_errors(fixture: &mut Fixture) {
     fixture
         .strict
-        .log_in("john", "wrong-password")
+        .try_sign_in("john", "wrong-password")
         .await
         .is(401, "invalid_credentials");
-    let response = fixture.strict.log_in("john", "wrong-password").await;
+    let response = fixture.strict.try_sign_in("john", "wrong-password").await;
     fixture.check(
         &response,
         429,
@@ -503,12 +510,12 @@ async fn server(fixture: &mut Fixture) {
     fixture.check(&response, 503, "busy", "Server busy", &detail);
 
     let proxy = Proxy::to_redis().await;
-    let cut = fixture
+    let disconnected = fixture
         .server
         .replica_with(&[("REDIS_URL", &proxy.redis_url())])
         .await;
     proxy.set(Line::Cut);
-    let response = cut.refresh(&fixture.john.refresh_token).await;
+    let response = disconnected.refresh(&fixture.session.refresh_token).await;
     let plural = if response.header("retry-after") == "1" {
         ""
     } else {
@@ -519,7 +526,9 @@ async fn server(fixture: &mut Fixture) {
     fixture.check(&response, 503, "unavailable", title, &detail);
 
     execute(&fixture.server, "alter table items rename to broken").await;
-    let response = fixture.john(Method::GET, "/items", Value::Null).await;
+    let response = fixture
+        .send_as_user(Method::GET, "/items", Value::Null)
+        .await;
     fixture.check(
         &response,
         500,

@@ -1,5 +1,4 @@
-//! `latchkey explain`: one sentence about one token, from the settings of the replicas, without
-//! using it up.
+//! Tests of `latchkey explain`, which prints one sentence about a token and doesn't consume it.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,92 +7,96 @@ use crate::{
     browser::open,
     oauth::Client,
     personal_access_tokens, program,
-    test_server::{PASSWORD, Session, TestServer, until},
-    test_stores::{ask, execute},
+    test_server::{PASSWORD, Session, TestServer, wait_until},
+    test_stores::{execute, query_value},
     token_signer::{TokenSigner, with, without},
 };
 
-/// The exit code, and what was said on standard output and on standard error.
+/// Runs the command; returns the exit code, the standard output, and the standard error.
 fn run(settings: &[(String, String)], input: &str) -> (i32, String, String) {
     let output = program::run(&["explain"], settings.iter().cloned(), input);
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
     (
-        output.status.code().expect("no signal"),
+        output.status.code().expect("an exit code"),
         text(output.stdout),
         text(output.stderr),
     )
 }
 
-/// Asserts what is said of a token: one sentence, an exit code that goes with it, and never the
-/// token.
+/// Asserts that the explanation of a token contains a text.
+///
+/// The output must be one sentence without the token, and the exit code must match it.
 pub async fn says(settings: Vec<(String, String)>, token: &str, part: &str) {
-    let given = token.to_owned();
-    let (code, said, errors) = tokio::task::spawn_blocking(move || run(&settings, &given))
+    let input = token.to_owned();
+    let (code, output, errors) = tokio::task::spawn_blocking(move || run(&settings, &input))
         .await
-        .expect("it runs");
-    assert!(said.contains(part), "{said:?} lacks {part:?}; {errors}");
-    assert_eq!(code, i32::from(!said.starts_with("Valid: ")), "{said}");
+        .expect("the command completes");
     assert!(
-        said.ends_with(".\n") && said.lines().count() == 1,
-        "{said:?}"
+        output.contains(part),
+        "{output:?} doesn't contain {part:?}; {errors}"
+    );
+    assert_eq!(code, i32::from(!output.starts_with("Valid: ")), "{output}");
+    assert!(
+        output.ends_with(".\n") && output.lines().count() == 1,
+        "{output:?}"
     );
     assert_eq!(errors, "");
-    assert!(!said.contains(token), "{said}");
+    assert!(!output.contains(token), "{output}");
 }
 
 #[tokio::test]
-async fn good_tokens_are_refused_by_nothing_and_not_used_up() {
+async fn valid_tokens_are_explained_and_not_consumed() {
     let server = TestServer::start().await;
-    let john = server.sign_up("john").await;
+    let user = server.sign_up("john").await;
     says(
         server.settings(),
-        &john.access_token,
+        &user.access_token,
         "the token is an access token and expires at 20",
     )
     .await;
     says(
         server.settings(),
-        &format!("Bearer {}\n", john.access_token),
+        &format!("Bearer {}\n", user.access_token),
         "the token is an access token",
     )
     .await;
     for _ in 0..2 {
         says(
             server.settings(),
-            &john.refresh_token,
+            &user.refresh_token,
             "this is the current refresh token of the session",
         )
         .await;
     }
-    let next = Session::of(server.refresh(&john.refresh_token).await.is(200, ""));
+    let rotated = Session::of(server.refresh(&user.refresh_token).await.is(200, ""));
     says(
         server.settings(),
-        &john.refresh_token,
+        &user.refresh_token,
         "this is the previous refresh token of the session",
     )
     .await;
-    server.refresh(&next.refresh_token).await.is(200, "");
-    let grandparent = "this is refresh token 0 of the session, and the current one is 2";
-    says(server.settings(), &john.refresh_token, grandparent).await;
-    // Redis, where another prefix knows nothing, is as if it were flushed: the record says the
-    // same.
-    let recorded = || async { ask(&server, "select rotation_counter from sessions").await == "2" };
-    until("the counter is recorded", recorded).await;
+    server.refresh(&rotated.refresh_token).await.is(200, "");
+    let reused = "this is refresh token 0 of the session, and the current one is 2";
+    says(server.settings(), &user.refresh_token, reused).await;
+    // Another key prefix simulates a flushed Redis, so the explanation comes from PostgreSQL.
+    let is_written =
+        || async { query_value(&server, "select rotation_counter from sessions").await == "2" };
+    wait_until("PostgreSQL contains the rotation counter", is_written).await;
     says(
         server.settings_with(&[("LATCHKEY_REDIS_PREFIX", "flushed")]),
-        &john.refresh_token,
-        grandparent,
+        &user.refresh_token,
+        reused,
     )
     .await;
     assert_eq!(
-        server.verify(&john.access_token).await.0,
+        server.verify(&user.access_token).await.0,
         204,
-        "nobody was signed out by asking"
+        "the command doesn't revoke the session"
     );
 }
 
 #[tokio::test]
-async fn the_value_of_a_cookie_is_explained_like_a_token() {
+async fn cookie_value_is_explained_like_token() {
     let server = TestServer::start().await;
     server.sign_up("john").await;
     let cookie = open(&server, "john").await;
@@ -109,57 +112,61 @@ async fn the_value_of_a_cookie_is_explained_like_a_token() {
         "the token is a session cookie",
     )
     .await;
-    server.log_out(&cookie).await.is(204, "");
+    server.sign_out(&cookie).await.is(204, "");
     says(server.settings(), &cookie, "Z (sign-out).").await;
 }
 
 #[tokio::test]
-async fn what_is_no_token_for_here_is_told_by_its_flaw() {
+async fn invalid_token_is_explained_with_reason() {
     let server = TestServer::start().await;
-    let john = server.sign_up("john").await;
-    let (forge, claims) = (TokenSigner::of(&server).await, john.claims());
-    let seconds = |ahead: i64| json!(claims["iat"].as_i64().expect("seconds") + ahead);
-    let mut unknown = forge.header();
-    unknown["kid"] = json!("another");
-    let strange = TestServer::start().await.sign_up("john").await;
+    let user = server.sign_up("john").await;
+    let (signer, claims) = (TokenSigner::of(&server).await, user.claims());
+    let issued_at_plus =
+        |seconds: i64| json!(claims["iat"].as_i64().expect("a timestamp") + seconds);
+    let mut unknown_key = signer.header();
+    unknown_key["kid"] = json!("another");
+    let other_server = TestServer::start().await.sign_up("john").await;
     let cases = [
         (
             "garbage".to_owned(),
             "not an access token, refresh token, or personal",
         ),
         (
-            forge.sign_as(&unknown, &claims.to_string()),
+            signer.sign_as(&unknown_key, &claims.to_string()),
             "the signing key is unknown to this server or has expired",
         ),
-        (forge.stranger().sign(&claims), "the signature is invalid"),
         (
-            forge.sign(&without(&claims, "sid")),
+            signer.with_unrelated_key().sign(&claims),
+            "the signature is invalid",
+        ),
+        (
+            signer.sign(&without(&claims, "sid")),
             "the claims are not those of an access token",
         ),
         (
-            forge.sign(&with(&claims, "iss", json!("https://other.example.com"))),
+            signer.sign(&with(&claims, "iss", json!("https://other.example.com"))),
             "the token was issued by https://other.example.com, but LATCHKEY_ISSUER is \
              https://auth.example.com",
         ),
         (
-            forge.sign(&with(&claims, "aud", json!("https://api.example.com"))),
+            signer.sign(&with(&claims, "aud", json!("https://api.example.com"))),
             "the audience is https://api.example.com, but LATCHKEY_AUDIENCE is \
              https://auth.example.com",
         ),
         (
-            forge.sign(&with(&claims, "nbf", seconds(3600))),
+            signer.sign(&with(&claims, "nbf", issued_at_plus(3600))),
             "more than LATCHKEY_CLOCK_SKEW (5 s) in the future",
         ),
         (
-            forge.sign(&with(&claims, "exp", seconds(-10))),
+            signer.sign(&with(&claims, "exp", issued_at_plus(-10))),
             "the token expired at 20",
         ),
         (
-            strange.access_token,
+            other_server.access_token,
             "the signing key is unknown to this server or has expired",
         ),
         (
-            strange.refresh_token,
+            other_server.refresh_token,
             "modified or issued under another LATCHKEY_SECRET",
         ),
     ];
@@ -169,10 +176,10 @@ async fn what_is_no_token_for_here_is_told_by_its_flaw() {
 }
 
 #[tokio::test]
-async fn what_was_taken_back_is_told_with_when_and_why() {
+async fn revoked_token_is_explained_with_time_and_reason() {
     let server = TestServer::start().await;
-    let john = server.sign_up("john").await;
-    let call = |method, path: &'static str, session: &Session, body| {
+    let user = server.sign_up("john").await;
+    let send = |method, path: &'static str, session: &Session, body| {
         let token = session.access_token.clone();
         async {
             server
@@ -182,84 +189,89 @@ async fn what_was_taken_back_is_told_with_when_and_why() {
                 .status
         }
     };
-    let both = async |session: &Session, part: &str| {
+    let assert_both_explained = async |session: &Session, part: &str| {
         for token in [&session.access_token, &session.refresh_token] {
             says(server.settings(), token, part).await;
         }
     };
-    let out = server.sign_in("john").await;
-    server.log_out(&out.access_token).await.is(204, "");
-    both(
-        &out,
-        &format!("session {} was revoked at 20", out.claim("sid")),
+    let signed_out = server.sign_in("john").await;
+    server.sign_out(&signed_out.access_token).await.is(204, "");
+    assert_both_explained(
+        &signed_out,
+        &format!("session {} was revoked at 20", signed_out.claim("sid")),
     )
     .await;
-    both(&out, "Z (sign-out).").await;
-    let other = server.sign_in("john").await;
-    call(
+    assert_both_explained(&signed_out, "Z (sign-out).").await;
+    let other_session = server.sign_in("john").await;
+    send(
         Method::POST,
         "/user/password",
-        &john,
+        &user,
         json!({"current_password": PASSWORD, "new_password": "another one 7"}),
     )
     .await;
-    both(&other, "Z (password change).").await;
-    let first = Session::of(&server.log_in("john", "another one 7").await);
+    assert_both_explained(&other_session, "Z (password change).").await;
+    let first = Session::of(&server.try_sign_in("john", "another one 7").await);
     let second = Session::of(&server.refresh(&first.refresh_token).await);
     server.refresh(&second.refresh_token).await.is(200, "");
     server
         .refresh(&first.refresh_token)
         .await
         .is(401, "refresh_token_reused");
-    both(&second, "Z (refresh token reuse).").await;
+    assert_both_explained(&second, "Z (refresh token reuse).").await;
 
-    call(Method::POST, "/logout?scope=all", &john, Value::Null).await;
-    both(&john, "Z (sign-out of all sessions).").await;
-    let new = Session::of(&server.log_in("john", "another one 7").await);
-    let past = TokenSigner::of(&server)
-        .await
-        .sign(&with(&new.claims(), "generation", json!(1)));
-    let everything = "all tokens of the user were revoked at 20";
-    says(server.settings(), &past, everything).await;
+    send(Method::POST, "/logout?scope=all", &user, Value::Null).await;
+    assert_both_explained(&user, "Z (sign-out of all sessions).").await;
+    let new = Session::of(&server.try_sign_in("john", "another one 7").await);
+    let old_generation =
+        TokenSigner::of(&server)
+            .await
+            .sign(&with(&new.claims(), "generation", json!(1)));
     says(
         server.settings(),
-        &past,
+        &old_generation,
+        "all tokens of the user were revoked at 20",
+    )
+    .await;
+    says(
+        server.settings(),
+        &old_generation,
         "(sign-out of all sessions); the token has generation 1, the user has 2.",
     )
     .await;
-    // The events remember for longer than the revocations.
+    // Audit events are kept longer than rows of `revocations`.
     execute(&server, "delete from revocations").await;
     says(
         server.settings(),
-        &past,
+        &old_generation,
         "Z (sign-out of all sessions); the token has generation 1",
     )
     .await;
     execute(&server, "delete from audit_events").await;
     says(
         server.settings(),
-        &past,
+        &old_generation,
         "all tokens of the user were revoked; the token has generation 1",
     )
     .await;
 
     execute(&server, "update users set disabled = true").await;
-    both(&new, "the user was disabled").await;
+    assert_both_explained(&new, "the user was disabled").await;
     execute(&server, "update users set disabled = false").await;
-    call(Method::DELETE, "/user", &new, Value::Null).await;
-    both(&new, "the user was deleted at 20").await;
+    send(Method::DELETE, "/user", &new, Value::Null).await;
+    assert_both_explained(&new, "the user was deleted at 20").await;
 }
 
-/// The reason of the larger generation, whichever came first within the hour.
+/// The row of a user keeps the reason of the larger generation, regardless of the order.
 #[tokio::test]
-async fn what_ended_everything_last_is_what_is_told() {
+async fn last_revocation_of_user_determines_reason() {
     let server = TestServer::start().await;
     for _ in 0..2 {
-        let session = match server.log_in("john", PASSWORD).await {
+        let session = match server.try_sign_in("john", PASSWORD).await {
             response if response.status == 200 => Session::of(&response),
-            _nobody_yet => server.sign_up("john").await,
+            _no_user => server.sign_up("john").await,
         };
-        let all = server
+        let response = server
             .with_token(
                 Method::POST,
                 "/logout?scope=all",
@@ -267,7 +279,7 @@ async fn what_ended_everything_last_is_what_is_told() {
                 Value::Null,
             )
             .await;
-        all.is(204, "");
+        response.is(204, "");
         execute(
             &server,
             "update revocations set reason = 'role_change' where min_generation = 2",
@@ -275,7 +287,7 @@ async fn what_ended_everything_last_is_what_is_told() {
         .await;
     }
     assert_eq!(
-        ask(
+        query_value(
             &server,
             "select min_generation || reason from revocations where kind = 'user'"
         )
@@ -285,17 +297,17 @@ async fn what_ended_everything_last_is_what_is_told() {
 }
 
 #[tokio::test]
-async fn the_two_ends_of_a_session_are_told() {
+async fn expired_sessions_are_explained_with_reason() {
     let server = TestServer::start().await;
-    let (idle, over) = (server.sign_up("john").await, server.sign_up("jane").await);
-    let back = |session: &Session, column: &str| {
+    let (idle, expired) = (server.sign_up("john").await, server.sign_up("jane").await);
+    let backdate = |session: &Session, column: &str| {
         format!(
             "update sessions set {column} = now() - interval '8 days' where id = '{}'",
             session.claim("sid")
         )
     };
-    execute(&server, &back(&idle, "last_used_at")).await;
-    execute(&server, &back(&over, "expires_at")).await;
+    execute(&server, &backdate(&idle, "last_used_at")).await;
+    execute(&server, &backdate(&expired, "expires_at")).await;
     let flushed = server.settings_with(&[("LATCHKEY_REDIS_PREFIX", "flushed")]);
     says(
         flushed.clone(),
@@ -309,56 +321,56 @@ async fn the_two_ends_of_a_session_are_told() {
         "Z (LATCHKEY_SESSION_IDLE_TIMEOUT).",
     )
     .await;
-    says(flushed, &over.refresh_token, "the session expired at 20").await;
+    says(flushed, &expired.refresh_token, "the session expired at 20").await;
     execute(&server, "delete from sessions").await;
     says(
         server.settings(),
-        &over.refresh_token,
+        &expired.refresh_token,
         "PostgreSQL does not contain session",
     )
     .await;
 }
 
 #[tokio::test]
-async fn a_redis_that_says_something_else_is_told() {
+async fn disagreement_of_redis_and_postgres_is_explained() {
     let server = TestServer::start().await;
-    let (john, out) = (server.sign_up("john").await, server.sign_in("john").await);
-    server.log_out(&out.access_token).await.is(204, "");
-    let (lost, gone) = (
+    let (user, signed_out) = (server.sign_up("john").await, server.sign_in("john").await);
+    server.sign_out(&signed_out.access_token).await.is(204, "");
+    let (flushed, unreachable) = (
         server.settings_with(&[("LATCHKEY_REDIS_PREFIX", "flushed")]),
         server.settings_with(&[("REDIS_URL", "redis://127.0.0.1:1")]),
     );
     says(
-        lost.clone(),
-        &john.access_token,
+        flushed.clone(),
+        &user.access_token,
         "; only PostgreSQL was checked, because Redis has lost the revocation log.",
     )
     .await;
     says(
-        gone.clone(),
-        &john.access_token,
+        unreachable.clone(),
+        &user.access_token,
         "; only PostgreSQL was checked, because Redis does not respond.",
     )
     .await;
     says(
-        gone.clone(),
-        &john.refresh_token,
+        unreachable.clone(),
+        &user.refresh_token,
         "Redis does not respond, and a refresh requires Redis",
     )
     .await;
     says(
-        lost,
-        &out.access_token,
+        flushed,
+        &signed_out.access_token,
         "Z (sign-out); Redis has lost the revocation log.",
     )
     .await;
     says(
-        gone,
-        &out.access_token,
+        unreachable,
+        &signed_out.access_token,
         "Z (sign-out); Redis does not respond.",
     )
     .await;
-    // The other way round: what Redis has, and the record has not.
+    // The reverse case: Redis contains a revocation, and PostgreSQL doesn't.
     execute(
         &server,
         "update sessions set revoked_at = null, revoked_reason = null",
@@ -366,13 +378,13 @@ async fn a_redis_that_says_something_else_is_told() {
     .await;
     says(
         server.settings(),
-        &out.access_token,
+        &signed_out.access_token,
         "the revocation log in Redis contains the session, but PostgreSQL contains no revocation",
     )
     .await;
     says(
         server.settings(),
-        &out.refresh_token,
+        &signed_out.refresh_token,
         "the session was revoked in Redis (sign-out), but not yet in PostgreSQL",
     )
     .await;
@@ -383,23 +395,23 @@ async fn a_redis_that_says_something_else_is_told() {
     .await;
     says(
         server.settings(),
-        &john.access_token,
+        &user.access_token,
         "by an administrator); the revocation log in Redis does not contain the revocation yet",
     )
     .await;
     says(
         server.settings(),
-        &john.refresh_token,
+        &user.refresh_token,
         "by an administrator); Redis does not contain the revocation yet",
     )
     .await;
 }
 
 #[tokio::test]
-async fn wrong_usage_and_a_record_that_is_away_have_codes_of_their_own() {
+async fn invalid_input_and_unavailable_postgres_set_exit_code() {
     let server = TestServer::start().await;
     let token = server.sign_up("john").await.access_token;
-    let strange = TestServer::start().await;
+    let other_server = TestServer::start().await;
     let cases = [
         (
             server.settings(),
@@ -426,7 +438,7 @@ async fn wrong_usage_and_a_record_that_is_away_have_codes_of_their_own() {
             "LATCHKEY_ISSUER",
         ),
         (
-            server.settings_with(&[("LATCHKEY_SECRET", strange.setting("LATCHKEY_SECRET"))]),
+            server.settings_with(&[("LATCHKEY_SECRET", other_server.setting("LATCHKEY_SECRET"))]),
             token.clone(),
             2,
             "LATCHKEY_SECRET differs",
@@ -438,11 +450,11 @@ async fn wrong_usage_and_a_record_that_is_away_have_codes_of_their_own() {
             "PostgreSQL is unavailable",
         ),
     ];
-    for (settings, input, code, part) in cases {
-        let (found, said, errors) = tokio::task::spawn_blocking(move || run(&settings, &input))
+    for (settings, input, expected_code, part) in cases {
+        let (code, output, errors) = tokio::task::spawn_blocking(move || run(&settings, &input))
             .await
-            .expect("it runs");
-        assert_eq!((found, said.as_str()), (code, ""), "{errors}");
+            .expect("the command completes");
+        assert_eq!((code, output.as_str()), (expected_code, ""), "{errors}");
         assert!(
             errors.contains(part) && !errors.contains(&token),
             "{errors}"
@@ -451,20 +463,20 @@ async fn wrong_usage_and_a_record_that_is_away_have_codes_of_their_own() {
 }
 
 #[tokio::test]
-async fn personal_and_client_tokens_are_explained() {
+async fn personal_access_and_client_tokens_are_explained() {
     let server = TestServer::start().await;
-    let (john, admin) = (server.sign_up("john").await, server.admin("root").await);
-    let (id, text) = personal_access_tokens::make(&server, &john, "items:read").await;
+    let (user, admin) = (server.sign_up("john").await, server.admin("root").await);
+    let (id, token) = personal_access_tokens::make(&server, &user, "items:read").await;
     says(
         server.settings(),
-        &text,
+        &token,
         "the token is a personal access token and expires at 20",
     )
     .await;
     let changed = format!(
         "{}{}",
-        &text[..text.len() - 1],
-        if text.ends_with('A') { 'B' } else { 'A' }
+        &token[..token.len() - 1],
+        if token.ends_with('A') { 'B' } else { 'A' }
     );
     says(
         server.settings(),
@@ -476,16 +488,16 @@ async fn personal_and_client_tokens_are_explained() {
         .with_token(
             Method::DELETE,
             &format!("/user/tokens/{id}"),
-            &john.access_token,
+            &user.access_token,
             Value::Null,
         )
         .await
         .is(204, "");
-    says(server.settings(), &text, "Z (by the user).").await;
+    says(server.settings(), &token, "Z (by the user).").await;
     execute(&server, "delete from revocations where kind = 'token'").await;
     says(
         server.settings(),
-        &text,
+        &token,
         "PostgreSQL does not contain this personal access token",
     )
     .await;

@@ -1,5 +1,4 @@
-//! Tokens that were forged, at every protected operation: another signature, another header, other
-//! claims.
+//! Forged tokens at every protected operation: with a wrong signature, header, or claims.
 
 use aws_lc_rs::hmac;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -11,13 +10,13 @@ use crate::{
 };
 
 #[tokio::test]
-async fn a_forged_signature_does_not_pass() {
+async fn token_with_forged_signature_is_rejected() {
     let fixture = Fixture::new().await;
-    let (forge, claims) = (
+    let (signer, claims) = (
         TokenSigner::of(&fixture.server).await,
         fixture.session.claims(),
     );
-    let (public, payload) = (forge.public().to_vec(), claims.to_string());
+    let (public, payload) = (signer.public().to_vec(), claims.to_string());
     let der = [
         &[
             0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
@@ -30,13 +29,13 @@ async fn a_forged_signature_does_not_pass() {
         STANDARD.encode(&der)
     );
     let mut cases = vec![invalid(
-        "another key of the same name",
-        &forge.stranger().sign(&claims),
+        "another key with the same ID",
+        &signer.with_unrelated_key().sign(&claims),
     )];
     for alg in ["none", "None", "nOnE", ""] {
         cases.push(invalid(
             format!("alg {alg}"),
-            &assemble(&with(&forge.header(), "alg", json!(alg)), &payload, |_| {
+            &assemble(&with(&signer.header(), "alg", json!(alg)), &payload, |_| {
                 Vec::new()
             }),
         ));
@@ -59,9 +58,9 @@ async fn a_forged_signature_does_not_pass() {
                     .as_ref()
                     .to_vec()
             };
-            let token = assemble(&with(&forge.header(), "alg", json!(alg)), &payload, sign);
+            let token = assemble(&with(&signer.header(), "alg", json!(alg)), &payload, sign);
             cases.push(invalid(
-                format!("{alg} with our public key as {encoding}"),
+                format!("{alg} with the public key as {encoding}"),
                 &token,
             ));
         }
@@ -70,16 +69,16 @@ async fn a_forged_signature_does_not_pass() {
 }
 
 #[tokio::test]
-async fn a_token_with_another_header_does_not_pass() {
+async fn token_with_wrong_header_is_rejected() {
     let fixture = Fixture::new().await;
-    let forge = TokenSigner::of(&fixture.server).await;
-    let (header, payload) = (forge.header(), fixture.session.claims().to_string());
+    let signer = TokenSigner::of(&fixture.server).await;
+    let (header, payload) = (signer.header(), fixture.session.claims().to_string());
     let mut headers = vec![
         without(&header, "typ"),
         without(&header, "kid"),
         without(&header, "alg"),
     ];
-    for (member, value) in [
+    for (parameter, value) in [
         ("typ", json!("JWT")),
         ("typ", json!("AT+JWT2")),
         ("typ", Value::Null),
@@ -94,31 +93,31 @@ async fn a_token_with_another_header_does_not_pass() {
         ("jku", json!("https://evil.example/jwks.json")),
         (
             "jwk",
-            json!({"kty": "OKP", "crv": "Ed25519", "x": STANDARD.encode(forge.public())}),
+            json!({"kty": "OKP", "crv": "Ed25519", "x": STANDARD.encode(signer.public())}),
         ),
         ("x5u", json!("https://evil.example/cert.pem")),
         ("x5c", json!(["MII"])),
         ("cty", json!("JWT")),
         ("zip", json!("DEF")),
     ] {
-        headers.push(with(&header, member, value));
+        headers.push(with(&header, parameter, value));
     }
     let cases: Vec<_> = headers
         .iter()
-        .map(|header| invalid(header.to_string(), &forge.sign_as(header, &payload)))
+        .map(|header| invalid(header.to_string(), &signer.sign_as(header, &payload)))
         .collect();
     fixture.check(&cases).await;
 }
 
 #[tokio::test]
-async fn a_token_with_wrong_claims_does_not_pass() {
+async fn token_with_wrong_claims_is_rejected() {
     let fixture = Fixture::new().await;
-    let (forge, claims) = (
+    let (signer, claims) = (
         TokenSigner::of(&fixture.server).await,
         fixture.session.claims(),
     );
     let now = claims["iat"].as_u64().expect("seconds");
-    let mut wrong: Vec<Value> = [
+    let mut wrong_claims: Vec<Value> = [
         "iss",
         "aud",
         "sub",
@@ -142,9 +141,9 @@ async fn a_token_with_wrong_claims_does_not_pass() {
         json!(9_999_999_999.5),
         json!({}),
     ] {
-        wrong.extend(["exp", "nbf", "iat"].map(|name| with(&claims, name, value.clone())));
+        wrong_claims.extend(["exp", "nbf", "iat"].map(|name| with(&claims, name, value.clone())));
     }
-    wrong.extend([
+    wrong_claims.extend([
         with(&claims, "iss", json!("https://evil.example.com")),
         with(&claims, "iss", json!("https://auth.example.com/")),
         with(&claims, "aud", json!("https://api.example.com")),
@@ -159,11 +158,12 @@ async fn a_token_with_wrong_claims_does_not_pass() {
         with(&claims, "nbf", json!(now + 300)),
         with(&claims, "iat", json!(now + 300)),
     ]);
-    let mut cases: Vec<_> = wrong
+    let mut cases: Vec<_> = wrong_claims
         .iter()
-        .map(|claims| invalid(claims.to_string(), &forge.sign(claims)))
+        .map(|claims| invalid(claims.to_string(), &signer.sign(claims)))
         .collect();
-    let raw = |payload: String| invalid(payload.clone(), &forge.sign_as(&forge.header(), &payload));
+    let raw =
+        |payload: String| invalid(payload.clone(), &signer.sign_as(&signer.header(), &payload));
     let text = claims.to_string();
     cases.push(raw(
         text.replace(&format!("\"exp\":{}", claims["exp"]), "\"exp\":1e400")

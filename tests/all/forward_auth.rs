@@ -1,20 +1,20 @@
-//! Forward-auth: what a proxy is told, and whether real proxies with the configurations of
-//! `deploy/` do as they are told.
+//! Forward authentication: the responses to a proxy, and real proxies with the configurations of
+//! `deploy/` that must enforce them.
 
-mod application; // what stands behind a proxy, and tells what it got
-mod assertions; // the signed identity
-mod cases; // what clients do to real proxies, and what must come of it
-mod cookies; // what passes by cookie, and on whose word
-mod half_open; // between a proxy and the gateway
+mod application; // the application behind a proxy, which captures requests
+mod assertions; // signed identity assertions
+mod cases; // requests of clients to real proxies, and their expected outcomes
+mod cookies; // checks of session cookies
+mod half_open; // the connection between a proxy and the server
 mod matrix; // every case × every proxy
-mod proxies;
-mod requirements; // the question itself: methods, paths, demands, identity // nginx, Caddy and HAProxy, as processes
+mod proxies; // nginx, Caddy, and HAProxy as processes
+mod requirements; // methods, paths, required roles and scopes, identity headers
 
 use reqwest::{Method, RequestBuilder};
 
 use crate::test_server::{Session, TestResponse, TestServer};
 
-/// All that is said of a caller, on every answer.
+/// The identity headers, which every response of the check contains.
 pub const IDENTITY: [&str; 9] = [
     "x-auth-user",
     "x-auth-username",
@@ -27,19 +27,19 @@ pub const IDENTITY: [&str; 9] = [
     "x-auth-assertion",
 ];
 
-/// A proxy's question.
-fn ask(server: &TestServer, query: &str) -> RequestBuilder {
+/// A check, as a proxy sends it.
+fn check_request(server: &TestServer, query: &str) -> RequestBuilder {
     server.request(Method::GET, &format!("/auth/verify{query}"))
 }
 
-/// A proxy's question about a bearer token.
+/// Sends a check with a bearer token.
 async fn verify(server: &TestServer, session: &Session, query: &str) -> TestResponse {
     server
-        .send(ask(server, query).bearer_auth(&session.access_token))
+        .send(check_request(server, query).bearer_auth(&session.access_token))
         .await
 }
 
-/// Each header there once; what they say.
+/// Asserts that each identity header is present once, and returns the values.
 #[track_caller]
 fn identity(response: &TestResponse) -> [String; 9] {
     IDENTITY.map(|name| {
@@ -49,9 +49,9 @@ fn identity(response: &TestResponse) -> [String; 9] {
     })
 }
 
-/// A refusal says no, and nothing of anybody.
+/// Asserts that the check fails, and that the response contains no identity.
 #[track_caller]
-fn is_refused(response: &TestResponse, status: u16, code: &str) {
+fn assert_rejected(response: &TestResponse, status: u16, code: &str) {
     response.is(status, code);
     assert!(
         identity(response).iter().all(String::is_empty),
@@ -63,6 +63,6 @@ fn is_refused(response: &TestResponse, status: u16, code: &str) {
     assert_eq!(response.header("cache-control"), "no-store");
     assert!(
         !response.headers.contains_key("set-cookie"),
-        "no refusal sets or clears a cookie"
+        "an error response sets or clears no cookie"
     );
 }

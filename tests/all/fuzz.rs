@@ -1,7 +1,8 @@
-//! What nobody thought of: schemathesis reads the document and sends what it permits and what it
-//! forbids, one call after the other, and judges each answer by all its checks.
-//! `tests/tools/schemathesis.toml` says what is excepted and why, and
-//! `tests/clients/with_schemathesis.py` who asks. `./dev fuzz` is the long run.
+//! Fuzzes the API with schemathesis, which generates valid and invalid requests from the OpenAPI
+//! document and checks each response against it.
+//!
+//! `tests/tools/schemathesis.toml` contains the exceptions with their reasons, and
+//! `tests/clients/with_schemathesis.py` authenticates the requests. `./dev fuzz` runs for longer.
 
 use std::{path::Path, process::Command};
 
@@ -15,27 +16,27 @@ use crate::{
     tools,
 };
 
-/// The same cases in every run of the tests: what fails here failed before, or is new.
+/// The seed is fixed, so that every test run sends the same requests.
 const SEED: &str = "7";
 
-/// Who asks.
-enum As<'a> {
-    /// Somebody to whom every operation is open, and who signs in anew whenever that ended.
+/// The caller of the operations.
+enum Caller<'a> {
+    /// An administrator, who signs in again after a revocation.
     Admin,
-    /// Somebody whose token this was.
+    /// A user with this revoked session.
     Revoked(&'a Session),
 }
 
-/// The tool with its configuration, and with all that the gateway's own program needs.
-fn schemathesis(server: &TestServer, who: &As, arguments: &[&str]) -> Command {
+/// Returns the schemathesis command with its configuration and the settings of the server.
+fn schemathesis(server: &TestServer, caller: &Caller, arguments: &[&str]) -> Command {
     let file = |name: &str| {
         Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests")
             .join(name)
     };
-    let (who, token) = match who {
-        As::Admin => ("admin", ""),
-        As::Revoked(session) => ("revoked", session.access_token.as_str()),
+    let (caller_name, token) = match caller {
+        Caller::Admin => ("admin", ""),
+        Caller::Revoked(session) => ("revoked", session.access_token.as_str()),
     };
     let mut command = tools::python("schemathesis");
     command
@@ -43,13 +44,13 @@ fn schemathesis(server: &TestServer, who: &As, arguments: &[&str]) -> Command {
         .envs(server.settings())
         .current_dir(std::env::temp_dir());
     command
-        .env("FUZZ_AS", who)
+        .env("FUZZ_AS", caller_name)
         .env("FUZZ_TOKEN", token)
         .env("FUZZ_URL", server.url(""));
     command
         .env("FUZZ_PROGRAM", crate::test_server::binary())
         .env("FUZZ_HOOKS", file("clients/with_schemathesis.py"));
-    // It draws in characters that an empty environment does not promise.
+    // The output of schemathesis requires UTF-8, which isn't the default of an empty environment.
     command
         .env("PYTHONUTF8", "1")
         .env("PYTHONDONTWRITEBYTECODE", "1");
@@ -67,71 +68,73 @@ fn schemathesis(server: &TestServer, who: &As, arguments: &[&str]) -> Command {
     command
 }
 
-/// A run of the tests, in which nothing may fail; with the tool's own summary. It is bounded by the
-/// number of cases, so that it is the same on a busy machine.
-async fn finds_nothing(mut command: Command, refused: std::ops::RangeInclusive<usize>) {
+/// Asserts that schemathesis finds no failure, and that the number of operations with only 401 and
+/// 403 responses is in the range.
+///
+/// The number of cases bounds the run instead of a duration, so that a busy machine sends the same
+/// requests.
+async fn assert_no_failures(mut command: Command, denied: std::ops::RangeInclusive<usize>) {
     command.args(["--no-color", "--continue-on-failure", "--seed", SEED]);
-    let told = tools::succeeds(command, String::new()).await;
-    let summary = told.split("= SUMMARY =").last().expect("a text");
+    let output = tools::succeeds(command, String::new()).await;
+    let summary = output.split("= SUMMARY =").last().expect("a summary");
     println!("{summary}");
     let operations = crate::contract::operations("").len();
     assert!(
         summary.contains(&format!("Tested: {operations}")),
-        "each of {operations} operations was requested: {told}"
+        "each of {operations} operations was requested: {output}"
     );
-    let closed = told
+    let denied_operations = output
         .split("Authentication failed: ")
         .nth(1)
         .and_then(|rest| rest.split(' ').next()?.parse().ok());
     assert!(
-        refused.contains(&closed.unwrap_or(0)),
-        "operations that answered 401 and 403 only: {closed:?} {told}"
+        denied.contains(&denied_operations.unwrap_or(0)),
+        "operations with only 401 and 403 responses: {denied_operations:?} {output}"
     );
 }
 
-/// An administrator is refused where a secret is asked for that the tool can't guess: of the many
-/// operations, few.
-const FEW: std::ops::RangeInclusive<usize> = 0..=8;
+/// Some operations deny even an administrator, because they require a secret that the tool can't
+/// guess.
+const DENIED_TO_ADMIN: std::ops::RangeInclusive<usize> = 0..=8;
 
-/// Whose token was revoked is refused at all that are not open to anybody; without Redis some of
-/// them cannot say so, and are 503.
-const MOST: std::ops::RangeInclusive<usize> = 20..=51;
+/// All protected operations deny a revoked token. Without Redis, some return 503 instead.
+const DENIED_TO_REVOKED: std::ops::RangeInclusive<usize> = 20..=51;
 
-/// With a mailbox, so that nothing is off, and with the person of the document's examples.
-async fn server() -> (TestServer, MailServer) {
-    let (server, mail) = TestServer::with_mail(&[]).await;
+/// Starts a server with email and with the user of the examples in the OpenAPI document.
+async fn start_server() -> (TestServer, MailServer) {
+    let (server, mail_server) = TestServer::with_mail(&[]).await;
     server.sign_up_with_email("john", "john@example.com").await;
-    (server, mail)
+    (server, mail_server)
 }
 
-/// Each rule of the document once, kept and broken.
+/// Covers each rule of the OpenAPI document with valid and invalid values.
 #[tokio::test]
-async fn each_rule_of_the_document_is_the_gateways() {
-    let (server, _mail) = server().await;
-    finds_nothing(
-        schemathesis(&server, &As::Admin, &["--phases", "examples,coverage"]),
-        FEW,
+async fn examples_and_boundary_values_conform_to_document() {
+    let (server, _mail_server) = start_server().await;
+    assert_no_failures(
+        schemathesis(&server, &Caller::Admin, &["--phases", "examples,coverage"]),
+        DENIED_TO_ADMIN,
     )
     .await;
 }
 
-/// Whatever a machine thinks of, and one call after the other with what the ones before gave.
+/// Sends random values, and sequences of requests that reuse values of earlier responses.
 #[tokio::test]
-async fn nothing_that_a_machine_thinks_of_breaks_a_rule() {
-    let (server, _mail) = server().await;
-    finds_nothing(
+async fn random_requests_conform_to_document() {
+    let (server, _mail_server) = start_server().await;
+    assert_no_failures(
         schemathesis(
             &server,
-            &As::Admin,
+            &Caller::Admin,
             &["--phases", "fuzzing,stateful", "--max-examples", "10"],
         ),
-        FEW,
+        DENIED_TO_ADMIN,
     )
     .await;
 }
 
-/// An administrator, to whom every operation was open until now.
-async fn revoked(server: &TestServer) -> Session {
+/// Creates an administrator, revokes all sessions, and returns the revoked session.
+async fn create_revoked_admin(server: &TestServer) -> Session {
     let admin = server.admin("revoked").await;
     server.admin("another").await;
     server
@@ -147,29 +150,33 @@ async fn revoked(server: &TestServer) -> Session {
 }
 
 #[tokio::test]
-async fn whatever_is_sent_a_revoked_token_opens_nothing() {
-    let (server, _mail) = server().await;
-    let revoked = revoked(&server).await;
-    finds_nothing(
-        schemathesis(&server, &As::Revoked(&revoked), &["--max-examples", "3"]),
-        MOST,
+async fn fuzzing_with_revoked_token_is_denied() {
+    let (server, _mail_server) = start_server().await;
+    let session = create_revoked_admin(&server).await;
+    assert_no_failures(
+        schemathesis(
+            &server,
+            &Caller::Revoked(&session),
+            &["--max-examples", "3"],
+        ),
+        DENIED_TO_REVOKED,
     )
     .await;
 }
 
-/// Nothing but 503 where Redis is needed, and all else as ever.
+/// Operations that require Redis return 503, and all others work.
 #[tokio::test]
-async fn without_redis_no_answer_is_worse_than_503() {
-    let (mail, mut own) = (MailServer::start().await, OwnRedis::start());
+async fn redis_outage_causes_no_error_except_503() {
+    let (mail_server, mut own_redis) = (MailServer::start().await, OwnRedis::start());
     let server = TestServer::with(&[
-        ("LATCHKEY_SMTP_URL", &mail.url()),
-        ("REDIS_URL", &own.redis.url()),
+        ("LATCHKEY_SMTP_URL", &mail_server.url()),
+        ("REDIS_URL", &own_redis.redis.url()),
     ])
     .await;
-    own.redis.kill();
+    own_redis.redis.kill();
     let mut command = schemathesis(
         &server,
-        &As::Admin,
+        &Caller::Admin,
         &[
             "--phases",
             "examples,fuzzing,stateful",
@@ -180,46 +187,47 @@ async fn without_redis_no_answer_is_worse_than_503() {
     command
         .env("FUZZ_REDIS", "stopped")
         .args(["--exclude-checks", "not_a_server_error"]);
-    finds_nothing(command, FEW).await;
+    assert_no_failures(command, DENIED_TO_ADMIN).await;
 }
 
-/// What was revoked before stays so.
+/// Revocations from before the outage stay in force.
 #[tokio::test]
-async fn without_redis_a_revoked_token_opens_nothing() {
-    let (mail, mut own) = (MailServer::start().await, OwnRedis::start());
+async fn redis_outage_keeps_revoked_token_denied() {
+    let (mail_server, mut own_redis) = (MailServer::start().await, OwnRedis::start());
     let server = TestServer::with(&[
-        ("LATCHKEY_SMTP_URL", &mail.url()),
-        ("REDIS_URL", &own.redis.url()),
+        ("LATCHKEY_SMTP_URL", &mail_server.url()),
+        ("REDIS_URL", &own_redis.redis.url()),
     ])
     .await;
-    let revoked = revoked(&server).await;
-    own.redis.kill();
+    let session = create_revoked_admin(&server).await;
+    own_redis.redis.kill();
     let mut command = schemathesis(
         &server,
-        &As::Revoked(&revoked),
+        &Caller::Revoked(&session),
         &["--phases", "fuzzing", "--max-examples", "3"],
     );
     command
         .env("FUZZ_REDIS", "stopped")
         .args(["--exclude-checks", "not_a_server_error"]);
-    finds_nothing(command, MOST).await;
+    assert_no_failures(command, DENIED_TO_REVOKED).await;
 }
 
-/// `./dev fuzz`: with a seed of its own, which the tool prints, and with what the command line
-/// says.
+/// Runs for `./dev fuzz` with its arguments and a new seed, which schemathesis prints.
 #[tokio::test]
-#[ignore = "takes as long as one likes"]
+#[ignore = "its duration is an argument"]
 async fn the_long_run() {
-    let (server, _mail) = server().await;
+    let (server, _mail_server) = start_server().await;
     let arguments = std::env::var("LATCHKEY_FUZZ").unwrap_or_default();
     let mut command = schemathesis(
         &server,
-        &As::Admin,
+        &Caller::Admin,
         &arguments.split_whitespace().collect::<Vec<_>>(),
     );
-    // Its progress is drawn where it is run.
-    let ended = tokio::task::spawn_blocking(move || {
-        command.status().expect("`./dev install` has fetched it")
+    // The command inherits the terminal, so that it displays its progress.
+    let status = tokio::task::spawn_blocking(move || {
+        command
+            .status()
+            .expect("schemathesis is installed (`./dev install`)")
     });
-    assert!(ended.await.expect("it ends").success());
+    assert!(status.await.expect("an exit status").success());
 }

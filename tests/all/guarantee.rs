@@ -1,18 +1,19 @@
-//! Logout means logout, on every replica, whatever breaks: a load that writes down every request,
-//! faults that strike beside it, and a checker that looks for a check that was accepted though it
-//! began after the logout's answer.
+//! Immediate revocation on every replica, under faults.
 //!
-//! Here each fault strikes a few times; `./dev chaos` is the long run.
+//! A load records every request while faults are injected. The checker then searches for checks
+//! that were accepted although they started after the response to the sign-out.
+//!
+//! Each fault is injected a few times here; `./dev chaos` is the long run.
 
-mod check_sources; // who answered
+mod check_sources; // counters of the replicas
 mod checker; // one pass over the log finds every violation
-mod client; // HTTP by hand
-mod fault; // what breaks
-mod fleet; // three replicas and their lines
-mod load; // what is asked meanwhile
-mod report; // the table
+mod client; // a minimal HTTP client
+mod fault; // the faults
+mod fleet; // three replicas and their connections
+mod load; // concurrent requests
+mod report; // the table of the runs
 mod run; // one run, from the first session to the verdict
-mod sessions; // made by the thousand
+mod sessions; // thousands of credentials
 
 use std::{env, process::Command, time::Duration};
 
@@ -22,26 +23,26 @@ use tokio::sync::Semaphore;
 
 use crate::test_server::binary;
 
-/// Seconds in a debug build, on a machine that runs other tests as well.
-const BOUNDED: Scale = Scale {
+/// A run of a few seconds in a debug build, on a machine that runs other tests as well.
+const SHORT_RUN: Scale = Scale {
     revocations: 150,
     actors: 12,
     pace: Duration::from_millis(250),
     rounds: 4,
     limit: Duration::from_secs(300),
-    // Not the default for Redis: a busy machine is no broken store.
+    // The Redis timeout is longer than the default, because the machine is busy.
     settings: &[
-        LIFETIME,
+        ACCESS_LIFETIME,
         ("LATCHKEY_REDIS_TIMEOUT", "1s"),
         ("LATCHKEY_DATABASE_TIMEOUT", "2s"),
     ],
 };
 
-/// Tokens outlive the run.
-const LIFETIME: (&str, &str) = ("LATCHKEY_ACCESS_LIFETIME", "1h");
+/// Tokens do not expire during a run.
+const ACCESS_LIFETIME: (&str, &str) = ("LATCHKEY_ACCESS_LIFETIME", "1h");
 
-/// For as many logouts as are asked for.
-fn long(revocations: usize) -> Scale {
+/// A run with at least this many sign-outs.
+fn long_run(revocations: usize) -> Scale {
     Scale {
         revocations,
         actors: 80,
@@ -49,23 +50,23 @@ fn long(revocations: usize) -> Scale {
         rounds: 5,
         limit: Duration::from_secs(900),
         settings: &[
-            LIFETIME,
+            ACCESS_LIFETIME,
             ("LATCHKEY_REDIS_TIMEOUT", "100ms"),
             ("LATCHKEY_DATABASE_TIMEOUT", "2s"),
         ],
     }
 }
 
-/// Nothing that was signed out was accepted, nothing else was refused, and there was much to be
-/// seen.
-fn holds(outcome: &Outcome, scale: Scale) {
+/// Asserts that no revoked credential was accepted, that no valid one was rejected, and that the
+/// run had enough checks.
+fn assert_guarantee(outcome: &Outcome, scale: Scale) {
     let verdict = &outcome.verdict;
     assert_eq!(verdict.violations, [], "{:?}", outcome.fault);
     assert_eq!(
         (
-            verdict.wrongly_refused,
+            verdict.wrongly_rejected,
             verdict.unfinished,
-            outcome.unrefused
+            outcome.not_rejected
         ),
         (0, 0, 0),
         "{verdict}"
@@ -77,15 +78,15 @@ fn holds(outcome: &Outcome, scale: Scale) {
     );
     assert!(
         verdict.checks.accepted > verdict.revocations,
-        "what is alive is accepted: {:?}",
+        "valid credentials are accepted: {:?}",
         verdict.checks
     );
     assert!(
-        outcome.rungs.by_memory() > 0,
-        "the promise is about responses from memory: {:?}",
-        outcome.rungs
+        outcome.check_counts.memory_count() > 0,
+        "some checks are served from memory: {:?}",
+        outcome.check_counts
     );
-    // On each replica, at once and later.
+    // Each replica is checked immediately and later.
     assert!(
         verdict.late_checks > verdict.revocations * 6,
         "{}",
@@ -93,72 +94,74 @@ fn holds(outcome: &Outcome, scale: Scale) {
     );
 }
 
-/// Runs at once. Each has three replicas and a load; more of them starve the stores on two cores.
-static RUNS: Semaphore = Semaphore::const_new(3);
+/// Limits concurrent runs, because more of them would overload the stores on two cores.
+static RUN_PERMITS: Semaphore = Semaphore::const_new(3);
 
-async fn it_holds(fault: Fault) {
-    let _run = RUNS.acquire().await.expect("never closed");
-    let outcome = run(fault, BOUNDED).await;
+async fn run_with_fault(fault: Fault) {
+    let _permit = RUN_PERMITS.acquire().await.expect("an open semaphore");
+    let outcome = run(fault, SHORT_RUN).await;
     println!(
         "{:?}\n{}\n{}",
-        outcome.took,
-        report::head(),
+        outcome.duration,
+        report::header(),
         report::row(&outcome)
     );
-    holds(&outcome, BOUNDED);
+    assert_guarantee(&outcome, SHORT_RUN);
 }
 
 /// Declares a test for each fault.
-macro_rules! promises {
+macro_rules! guarantee_tests {
     ($($name:ident $fault:ident;)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                it_holds(Fault::$fault).await;
+                run_with_fault(Fault::$fault).await;
             }
         )*
     };
 }
 
-promises! {
-    logout_means_logout_on_every_replica None;
-    logout_means_logout_while_a_replica_stands_still StoppedReplica;
-    logout_means_logout_while_a_replica_is_killed KilledReplica;
-    logout_means_logout_while_redis_is_killed KilledRedis;
-    logout_means_logout_while_redis_stands_still PausedRedis;
-    logout_means_logout_while_redis_is_flushed FlushedRedis;
-    logout_means_logout_while_the_log_is_lost LostLog;
-    logout_means_logout_while_the_state_is_lost LostState;
-    logout_means_logout_while_redis_fails_over_to_a_server_that_lags Failover;
-    logout_means_logout_while_lines_are_slow LateLines;
-    logout_means_logout_while_lines_are_cut CutLines;
-    logout_means_logout_while_lines_are_half_open HalfOpenLines;
-    logout_means_logout_in_a_flood_of_them Flood;
-    logout_means_logout_while_everything_is_restarted Restart;
+guarantee_tests! {
+    revocation_is_immediate_without_fault None;
+    revocation_is_immediate_while_replica_is_paused StoppedReplica;
+    revocation_is_immediate_while_replica_is_killed KilledReplica;
+    revocation_is_immediate_while_redis_is_killed KilledRedis;
+    revocation_is_immediate_while_redis_is_paused PausedRedis;
+    revocation_is_immediate_while_redis_is_flushed FlushedRedis;
+    revocation_is_immediate_while_log_is_lost LostLog;
+    revocation_is_immediate_while_log_state_is_lost LostState;
+    revocation_is_immediate_while_redis_fails_over Failover;
+    revocation_is_immediate_while_connections_are_slow LateLines;
+    revocation_is_immediate_while_connections_are_cut CutLines;
+    revocation_is_immediate_while_connections_are_half_open HalfOpenLines;
+    revocation_is_immediate_in_a_flood_of_sign_outs Flood;
+    revocation_is_immediate_while_everything_restarts Restart;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a quarter of an hour: `./dev chaos`"]
+#[ignore = "takes 15 minutes: `./dev chaos`"]
 async fn the_long_run() {
     let revocations = env::var("LATCHKEY_CHAOS_LOGOUTS")
-        .map_or(10_000, |text| text.parse().expect("a number of logouts"));
-    let (scale, mut outcomes) = (long(revocations), Vec::new());
-    println!("\n{}", report::head());
-    for fault in selected() {
+        .map_or(10_000, |text| text.parse().expect("a number of sign-outs"));
+    let (scale, mut outcomes) = (long_run(revocations), Vec::new());
+    println!("\n{}", report::header());
+    for fault in select_faults() {
         let outcome = run(fault, scale).await;
         println!("{}", report::row(&outcome));
         outcomes.push(outcome);
     }
-    outcomes.iter().for_each(|outcome| holds(outcome, scale));
+    outcomes
+        .iter()
+        .for_each(|outcome| assert_guarantee(outcome, scale));
 }
 
-/// Those that are named, or all.
-fn selected() -> Vec<Fault> {
+/// Returns the faults in `LATCHKEY_CHAOS_FAULTS`, or all faults.
+fn select_faults() -> Vec<Fault> {
     let names = env::var("LATCHKEY_CHAOS_FAULTS").unwrap_or_default();
     if names.is_empty() {
         return Fault::ALL.to_vec();
     }
-    let known = |name| {
+    let find_fault = |name| {
         Fault::ALL
             .iter()
             .copied()
@@ -166,11 +169,14 @@ fn selected() -> Vec<Fault> {
     };
     names
         .split(',')
-        .map(|name| known(name).unwrap_or_else(|| panic!("there is no fault `{name}`: {}", all())))
+        .map(|name| {
+            find_fault(name)
+                .unwrap_or_else(|| panic!("unknown fault `{name}`; faults: {}", list_faults()))
+        })
         .collect()
 }
 
-fn all() -> String {
+fn list_faults() -> String {
     Fault::ALL
         .iter()
         .map(|fault| fault.name())
@@ -178,16 +184,16 @@ fn all() -> String {
         .join(", ")
 }
 
-/// The positive control: a gateway that was broken on purpose.
+/// The positive control: the checker detects a server that violates the guarantee.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "wants a server that breaks the promise: `./dev chaos`"]
+#[ignore = "requires a server that violates the guarantee: `./dev chaos`"]
 async fn positive_control_is_caught() {
     assert!(
-        version().ends_with("(mutant)"),
-        "{} breaks nothing",
-        version()
+        read_version().ends_with("(mutant)"),
+        "{} is not a mutant",
+        read_version()
     );
-    let outcome = run(Fault::None, BOUNDED).await;
+    let outcome = run(Fault::None, SHORT_RUN).await;
     println!(
         "violations of the mutant: {} of {}",
         outcome.verdict.violations.len(),
@@ -195,16 +201,19 @@ async fn positive_control_is_caught() {
     );
     assert!(
         !outcome.verdict.violations.is_empty(),
-        "the checker does not see what the mutant does"
+        "the checker finds violations of the mutant"
     );
 }
 
 #[test]
-fn what_is_shipped_breaks_nothing_on_purpose() {
-    assert_eq!(version(), concat!("latchkey ", env!("CARGO_PKG_VERSION")));
+fn shipped_binary_is_not_a_mutant() {
+    assert_eq!(
+        read_version(),
+        concat!("latchkey ", env!("CARGO_PKG_VERSION"))
+    );
 }
 
-fn version() -> String {
+fn read_version() -> String {
     let output = Command::new(binary())
         .arg("--version")
         .output()

@@ -1,11 +1,11 @@
-//! The edge: refusals, methods, ids, headers, permission for other origins, addresses behind
-//! proxies, old names.
+//! Tests of the HTTP behavior that all operations share: errors, methods, request IDs, security
+//! headers, CORS, client IP addresses, and legacy paths.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    test_server::{self, PASSWORD, Session, TestResponse, TestServer, until},
+    test_server::{self, PASSWORD, Session, TestResponse, TestServer, wait_until},
     test_stores::execute,
 };
 
@@ -13,18 +13,18 @@ async fn send(
     server: &TestServer,
     method: &str,
     path: &str,
-    fields: &[(&str, &str)],
+    headers: &[(&str, &str)],
 ) -> TestResponse {
-    let request = server.request(method.parse().expect("a method"), path);
+    let request = server.request(method.parse().expect("an HTTP method"), path);
     server
-        .send(fields.iter().fold(request, |request, (name, value)| {
+        .send(headers.iter().fold(request, |request, (name, value)| {
             request.header(*name, *value)
         }))
         .await
 }
 
-/// An error response whose status, fields, media type, and request ID agree.
-fn is_problem(response: &TestResponse, status: u16, code: &str) {
+/// Asserts that the status, the fields, the media type, and the request ID of an error agree.
+fn assert_error_response(response: &TestResponse, status: u16, code: &str) {
     response.is(status, code);
     assert_eq!(response.header("content-type"), "application/problem+json");
     assert_eq!(
@@ -39,7 +39,7 @@ fn is_problem(response: &TestResponse, status: u16, code: &str) {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_a_problem() {
+async fn unknown_path_returns_404() {
     let server = TestServer::start().await;
     let paths = [
         "/nope",
@@ -58,10 +58,10 @@ async fn what_is_not_there_is_a_problem() {
     ];
     for path in paths {
         for method in ["GET", "POST", "DELETE", "PATCH"] {
-            is_problem(&send(&server, method, path, &[]).await, 404, "not_found");
+            assert_error_response(&send(&server, method, path, &[]).await, 404, "not_found");
         }
     }
-    is_problem(
+    assert_error_response(
         &send(&server, "GET", "/problems/nope", &[]).await,
         404,
         "not_found",
@@ -69,7 +69,7 @@ async fn what_is_not_there_is_a_problem() {
 }
 
 #[tokio::test]
-async fn another_method_is_told_which_there_are() {
+async fn unsupported_method_returns_405_with_allow_header() {
     let server = TestServer::shared().await;
     for (method, path, allow) in [
         ("GET", "/login", "POST"),
@@ -86,13 +86,13 @@ async fn another_method_is_told_which_there_are() {
         ("GET", "/refresh-token", "POST"),
     ] {
         let response = send(&server, method, path, &[]).await;
-        is_problem(&response, 405, "method_not_allowed");
+        assert_error_response(&response, 405, "method_not_allowed");
         assert_eq!(response.header("allow"), allow, "{method} {path}");
     }
 }
 
 #[tokio::test]
-async fn who_accepts_no_json_is_told_so() {
+async fn unacceptable_media_type_returns_406() {
     let server = TestServer::shared().await;
     let token = format!("Bearer {}", server.sign_up("john").await.access_token);
     for (method, path) in [
@@ -110,7 +110,7 @@ async fn who_accepts_no_json_is_told_so() {
                 &[("accept", accept), ("authorization", &token)],
             )
             .await;
-            is_problem(&response, 406, "not_acceptable");
+            assert_error_response(&response, 406, "not_acceptable");
         }
     }
     for accept in [
@@ -134,10 +134,10 @@ async fn who_accepts_no_json_is_told_so() {
 }
 
 #[tokio::test]
-async fn head_works_where_get_does() {
+async fn head_matches_get_without_body() {
     let server = TestServer::shared().await;
     let token = format!("Bearer {}", server.sign_up("john").await.access_token);
-    let good = [
+    let paths = [
         "/",
         "/docs",
         "/openapi.json",
@@ -150,11 +150,11 @@ async fn head_works_where_get_does() {
         "/dashboard",
         "/auth/verify",
     ];
-    for path in good {
-        let fields = [("authorization", token.as_str())];
+    for path in paths {
+        let headers = [("authorization", token.as_str())];
         let (get, head) = (
-            send(&server, "GET", path, &fields).await,
-            send(&server, "HEAD", path, &fields).await,
+            send(&server, "GET", path, &headers).await,
+            send(&server, "HEAD", path, &headers).await,
         );
         assert_eq!(
             (head.status, head.header("content-type")),
@@ -170,7 +170,7 @@ async fn head_works_where_get_does() {
 }
 
 #[tokio::test]
-async fn a_sane_request_id_is_taken_over_and_another_replaced() {
+async fn valid_request_id_is_kept_and_invalid_one_replaced() {
     let server = TestServer::shared().await;
     for path in ["/health/live", "/nope", "/user", "/"] {
         assert_eq!(
@@ -179,7 +179,7 @@ async fn a_sane_request_id_is_taken_over_and_another_replaced() {
                 .header("x-request-id"),
             "abc-1.2_3"
         );
-        for insane in [
+        for invalid in [
             "",
             "a b",
             "a\"b",
@@ -188,13 +188,13 @@ async fn a_sane_request_id_is_taken_over_and_another_replaced() {
             "a,b",
             "<script>",
         ] {
-            let id = send(&server, "GET", path, &[("x-request-id", insane)])
+            let id = send(&server, "GET", path, &[("x-request-id", invalid)])
                 .await
                 .header("x-request-id")
                 .to_owned();
             assert!(
                 id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()),
-                "{insane}: {id}"
+                "{invalid}: {id}"
             );
         }
     }
@@ -206,11 +206,11 @@ async fn a_sane_request_id_is_taken_over_and_another_replaced() {
 }
 
 #[tokio::test]
-async fn every_kind_of_answer_has_the_headers_that_protect_it() {
+async fn every_response_has_security_headers() {
     let server = TestServer::start().await;
     let token = format!("Bearer {}", server.sign_up("john").await.access_token);
     execute(&server, "alter table items rename to gone").await;
-    let kinds = [
+    let cases = [
         ("GET", "/", 200),
         ("GET", "/docs", 200),
         ("GET", "/openapi.json", 200),
@@ -224,7 +224,7 @@ async fn every_kind_of_answer_has_the_headers_that_protect_it() {
         ("GET", "/items", 500),
         ("HEAD", "/nope", 404),
     ];
-    for (method, path, status) in kinds {
+    for (method, path, status) in cases {
         let response = send(&server, method, path, &[("authorization", &token)]).await;
         assert_eq!(response.status, status, "{method} {path}");
         assert_eq!(
@@ -251,7 +251,7 @@ async fn every_kind_of_answer_has_the_headers_that_protect_it() {
 }
 
 #[tokio::test]
-async fn without_tls_nobody_is_told_to_insist_on_it() {
+async fn http_issuer_sends_no_hsts_header() {
     let server = TestServer::with(&[("LATCHKEY_ISSUER", "http://127.0.0.1:8000")]).await;
     for path in ["/", "/nope", "/health/live"] {
         assert_eq!(
@@ -263,18 +263,18 @@ async fn without_tls_nobody_is_told_to_insist_on_it() {
 }
 
 #[tokio::test]
-async fn answers_with_tokens_or_people_are_not_stored() {
+async fn responses_with_tokens_or_user_data_are_not_cached() {
     let server = TestServer::shared().await;
-    let up = server
+    let sign_up = server
         .post("/signup", json!({"username": "john", "password": PASSWORD}))
         .await;
-    let login = server.log_in("john", PASSWORD).await;
-    let refresh = server.refresh(&Session::of(&login).refresh_token).await;
+    let sign_in = server.try_sign_in("john", PASSWORD).await;
+    let refresh = server.refresh(&Session::of(&sign_in).refresh_token).await;
     let mut responses = vec![
-        up,
-        login,
+        sign_up,
+        sign_in,
         refresh,
-        server.log_in("john", "wrong").await,
+        server.try_sign_in("john", "wrong").await,
         server.get("/user").await,
     ];
     let token = Session::of(&responses[0]).access_token;
@@ -294,7 +294,7 @@ async fn answers_with_tokens_or_people_are_not_stored() {
 }
 
 #[tokio::test]
-async fn a_fault_of_ours_is_told_to_the_log_and_not_to_the_client() {
+async fn internal_error_is_logged_and_hidden_from_client() {
     let server = TestServer::start().await;
     let session = server.sign_up("john").await;
     execute(&server, "alter table items rename to gone").await;
@@ -302,8 +302,8 @@ async fn a_fault_of_ours_is_told_to_the_log_and_not_to_the_client() {
         .request(Method::GET, "/items")
         .bearer_auth(&session.access_token);
     let response = server.send(request.header("x-request-id", "find-me")).await;
-    is_problem(&response, 500, "internal");
-    for secret in [
+    assert_error_response(&response, 500, "internal");
+    for detail in [
         "items\\\"",
         "relation",
         "select",
@@ -311,16 +311,16 @@ async fn a_fault_of_ours_is_told_to_the_log_and_not_to_the_client() {
         "tokio",
         "src/",
     ] {
-        assert!(!response.string().contains(secret), "{}", response.string());
+        assert!(!response.string().contains(detail), "{}", response.string());
     }
-    let logged = || {
+    let find_line = || {
         server
             .log()
             .into_iter()
             .find(|line| line.contains("request failed"))
     };
-    until("it is logged", || async { logged().is_some() }).await;
-    let line = logged().expect("it is logged");
+    wait_until("the error is logged", || async { find_line().is_some() }).await;
+    let line = find_line().expect("a log line");
     assert!(
         line.contains("find-me") && line.contains("relation"),
         "{line}"
@@ -328,18 +328,18 @@ async fn a_fault_of_ours_is_told_to_the_log_and_not_to_the_client() {
     assert_eq!(
         server.verify(&session.access_token).await.0,
         204,
-        "and goes on"
+        "the server still responds"
     );
 }
 
 #[tokio::test]
-async fn without_configuration_no_other_origin_is_let_in() {
+async fn cors_is_disabled_by_default() {
     let server = TestServer::shared().await;
     let preflight = [
         ("origin", "https://app.example.com"),
         ("access-control-request-method", "GET"),
     ];
-    is_problem(
+    assert_error_response(
         &send(&server, "OPTIONS", "/user", &preflight).await,
         405,
         "method_not_allowed",
@@ -358,11 +358,11 @@ async fn without_configuration_no_other_origin_is_let_in() {
 }
 
 #[tokio::test]
-async fn only_exact_origins_are_let_in() {
+async fn cors_allows_only_exact_origins() {
     let origins = "https://app.example.com, http://localhost:3000";
     let server = TestServer::with(&[("LATCHKEY_CORS_ORIGINS", origins)]).await;
     for origin in ["https://app.example.com", "http://localhost:3000"] {
-        let requested = send(
+        let preflight = send(
             &server,
             "OPTIONS",
             "/user",
@@ -374,18 +374,18 @@ async fn only_exact_origins_are_let_in() {
         .await;
         assert_eq!(
             (
-                requested.status,
-                requested.header("access-control-allow-origin")
+                preflight.status,
+                preflight.header("access-control-allow-origin")
             ),
             (204, origin)
         );
         assert!(
-            requested
+            preflight
                 .header("access-control-allow-methods")
                 .contains("PATCH")
         );
         assert!(
-            requested
+            preflight
                 .header("access-control-allow-headers")
                 .contains("authorization")
         );
@@ -403,7 +403,7 @@ async fn only_exact_origins_are_let_in() {
             assert_eq!(response.header("access-control-allow-credentials"), "");
         }
     }
-    let strangers = [
+    let unknown_origins = [
         "https://evil.example",
         "https://app.example.com.evil.example",
         "http://app.example.com",
@@ -412,7 +412,7 @@ async fn only_exact_origins_are_let_in() {
         "null",
         "*",
     ];
-    for origin in strangers {
+    for origin in unknown_origins {
         for method in ["GET", "OPTIONS"] {
             let response = send(
                 &server,
@@ -431,13 +431,13 @@ async fn only_exact_origins_are_let_in() {
     }
 }
 
-/// The address of the newest session, as its owner sees it.
-async fn seen_from(server: &TestServer, forwarded: &[&str]) -> String {
+/// Signs in with these `X-Forwarded-For` headers and returns the IP address of the session.
+async fn recorded_ip_address(server: &TestServer, forwarded: &[&str]) -> String {
     let request = server
         .request(Method::POST, "/login")
         .json(&json!({"username": "john", "password": PASSWORD}));
-    let request = forwarded.iter().fold(request, |request, field| {
-        request.header("x-forwarded-for", *field)
+    let request = forwarded.iter().fold(request, |request, value| {
+        request.header("x-forwarded-for", *value)
     });
     let session = Session::of(
         &server
@@ -465,43 +465,55 @@ async fn seen_from(server: &TestServer, forwarded: &[&str]) -> String {
         .map(|session| {
             session["ip_address"]
                 .as_str()
-                .expect("an address")
+                .expect("an IP address")
                 .to_owned()
         })
         .collect()
 }
 
 #[tokio::test]
-async fn the_clients_address_is_believed_only_from_a_trusted_proxy() {
-    let alone = TestServer::with(&[("LATCHKEY_TRUSTED_PROXIES", "none")]).await;
-    alone.sign_up("john").await;
-    assert_eq!(seen_from(&alone, &["203.0.113.9"]).await, "127.0.0.1");
-    let behind = alone
-        .replica_with(&[("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8, 10.0.0.0/8")])
-        .await;
-    assert_eq!(seen_from(&behind, &[]).await, "127.0.0.1");
-    assert_eq!(seen_from(&behind, &["203.0.113.9"]).await, "203.0.113.9");
+async fn forwarded_ip_address_requires_trusted_proxy() {
+    let without_proxies = TestServer::with(&[("LATCHKEY_TRUSTED_PROXIES", "none")]).await;
+    without_proxies.sign_up("john").await;
     assert_eq!(
-        seen_from(&behind, &["198.51.100.1, 203.0.113.9, 10.0.0.2"]).await,
-        "203.0.113.9"
-    );
-    assert_eq!(
-        seen_from(&behind, &["198.51.100.1", "203.0.113.9"]).await,
-        "203.0.113.9"
-    );
-    assert_eq!(seen_from(&behind, &["2001:db8::7"]).await, "2001:db8::7");
-    assert_eq!(
-        seen_from(&behind, &["203.0.113.9, nonsense"]).await,
+        recorded_ip_address(&without_proxies, &["203.0.113.9"]).await,
         "127.0.0.1"
     );
-    let elsewhere = alone
+    let behind_proxies = without_proxies
+        .replica_with(&[("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8, 10.0.0.0/8")])
+        .await;
+    assert_eq!(recorded_ip_address(&behind_proxies, &[]).await, "127.0.0.1");
+    assert_eq!(
+        recorded_ip_address(&behind_proxies, &["203.0.113.9"]).await,
+        "203.0.113.9"
+    );
+    assert_eq!(
+        recorded_ip_address(&behind_proxies, &["198.51.100.1, 203.0.113.9, 10.0.0.2"]).await,
+        "203.0.113.9"
+    );
+    assert_eq!(
+        recorded_ip_address(&behind_proxies, &["198.51.100.1", "203.0.113.9"]).await,
+        "203.0.113.9"
+    );
+    assert_eq!(
+        recorded_ip_address(&behind_proxies, &["2001:db8::7"]).await,
+        "2001:db8::7"
+    );
+    assert_eq!(
+        recorded_ip_address(&behind_proxies, &["203.0.113.9, nonsense"]).await,
+        "127.0.0.1"
+    );
+    let other_proxies = without_proxies
         .replica_with(&[("LATCHKEY_TRUSTED_PROXIES", "10.0.0.0/8")])
         .await;
-    assert_eq!(seen_from(&elsewhere, &["203.0.113.9"]).await, "127.0.0.1");
+    assert_eq!(
+        recorded_ip_address(&other_proxies, &["203.0.113.9"]).await,
+        "127.0.0.1"
+    );
 }
 
 #[tokio::test]
-async fn old_names_work_and_the_document_does_not_know_them() {
+async fn legacy_paths_work_and_are_undocumented() {
     let server = TestServer::with(&[("LATCHKEY_SMTP_URL", "smtp://127.0.0.1:9")]).await;
     let session = Session::of(
         server
@@ -512,7 +524,7 @@ async fn old_names_work_and_the_document_does_not_know_them() {
             .await
             .is(201, ""),
     );
-    let next = Session::of(
+    let rotated = Session::of(
         server
             .post(
                 "/refresh-token",
@@ -524,7 +536,7 @@ async fn old_names_work_and_the_document_does_not_know_them() {
     server
         .post(
             "/refresh_jwt/",
-            json!({"refresh_token": next.refresh_token}),
+            json!({"refresh_token": rotated.refresh_token}),
         )
         .await
         .is(200, "");
@@ -533,7 +545,7 @@ async fn old_names_work_and_the_document_does_not_know_them() {
         .await
         .is(202, "");
     let document = server.get("/openapi.json").await.string();
-    for old in ["/register", "/refresh-token", "/refresh_jwt", "/send-mail"] {
-        assert!(!document.contains(old), "{old}");
+    for path in ["/register", "/refresh-token", "/refresh_jwt", "/send-mail"] {
+        assert!(!document.contains(path), "{path}");
     }
 }

@@ -1,4 +1,4 @@
-//! One's own items: create, read, update, delete, pages, lost updates.
+//! Items of a user: create, read, update, delete, pages, and lost updates.
 
 use std::collections::HashSet;
 
@@ -8,10 +8,10 @@ use uuid::Uuid;
 
 use crate::{
     test_server::{Session, TestResponse, TestServer},
-    test_stores::{ask, execute},
+    test_stores::{execute, query_value},
 };
 
-/// Somebody with items.
+/// A user with items.
 struct Owner<'a> {
     server: &'a TestServer,
     session: Session,
@@ -35,19 +35,19 @@ impl<'a> Owner<'a> {
         self.call(Method::GET, path, Value::Null).await
     }
 
-    /// The path of a new item.
-    async fn make(&self, name: &str) -> String {
+    /// Creates an item and returns its path.
+    async fn create(&self, name: &str) -> String {
         let response = self
             .call(
                 Method::POST,
                 "/items",
-                json!({"name": name, "description": "as made"}),
+                json!({"name": name, "description": "initial"}),
             )
             .await;
         response.is(201, "").header("location").to_owned()
     }
 
-    /// With these `If-Match` fields.
+    /// Sends a request with these `If-Match` headers.
     async fn call_if(
         &self,
         method: Method,
@@ -73,73 +73,77 @@ impl<'a> Owner<'a> {
 }
 
 #[tokio::test]
-async fn an_item_is_made_read_changed_and_deleted() {
+async fn item_is_created_read_updated_and_deleted() {
     let server = TestServer::shared().await;
-    let john = Owner::new(&server, "john").await;
-    let made = john
+    let owner = Owner::new(&server, "john").await;
+    let created = owner
         .call(
             Method::POST,
             "/items",
             json!({"name": "Book", "description": "A nice book"}),
         )
         .await;
-    let path = made.is(201, "").header("location").to_owned();
-    assert_eq!(path, format!("/items/{}", made.text("id")));
-    let read = john.get(&path).await;
+    let path = created.is(201, "").header("location").to_owned();
+    assert_eq!(path, format!("/items/{}", created.text("id")));
+    let read = owner.get(&path).await;
     assert_eq!(
         (&read.is(200, "").body, read.header("etag")),
-        (&made.body, made.header("etag"))
+        (&created.body, created.header("etag"))
     );
-    let changed = john
+    let updated = owner
         .call(Method::PATCH, &path, json!({"name": "Better book"}))
         .await;
     assert_eq!(
         (
-            changed.is(200, "").text("name"),
-            changed.text("description")
+            updated.is(200, "").text("name"),
+            updated.text("description")
         ),
         ("Better book".into(), "A nice book".into())
     );
-    assert_ne!(changed.header("etag"), made.header("etag"));
-    assert_eq!(changed.body["created_at"], made.body["created_at"]);
-    john.call(Method::DELETE, &path, Value::Null)
+    assert_ne!(updated.header("etag"), created.header("etag"));
+    assert_eq!(updated.body["created_at"], created.body["created_at"]);
+    owner
+        .call(Method::DELETE, &path, Value::Null)
         .await
         .is(204, "");
-    john.get(&path).await.is(404, "not_found");
-    john.call(Method::DELETE, &path, Value::Null)
+    owner.get(&path).await.is(404, "not_found");
+    owner
+        .call(Method::DELETE, &path, Value::Null)
         .await
         .is(404, "not_found");
-    john.call(Method::PATCH, &path, json!({"name": "x"}))
+    owner
+        .call(Method::PATCH, &path, json!({"name": "x"}))
         .await
         .is(404, "not_found");
 }
 
 #[tokio::test]
-async fn a_slash_at_the_end_is_tolerated() {
+async fn trailing_slash_is_accepted() {
     let server = TestServer::shared().await;
-    let john = Owner::new(&server, "john").await;
-    let made = john
+    let owner = Owner::new(&server, "john").await;
+    let created = owner
         .call(Method::POST, "/items/", json!({"name": "Book"}))
         .await;
-    let path = format!("{}/", made.is(201, "").header("location"));
-    john.get(&path).await.is(200, "");
+    let path = format!("{}/", created.is(201, "").header("location"));
+    owner.get(&path).await.is(200, "");
     assert_eq!(
-        john.get("/items/").await.is(200, "").body["data"]
+        owner.get("/items/").await.is(200, "").body["data"]
             .as_array()
             .map(Vec::len),
         Some(1)
     );
-    john.call(Method::DELETE, &path, Value::Null)
+    owner
+        .call(Method::DELETE, &path, Value::Null)
         .await
         .is(204, "");
 }
 
 #[tokio::test]
-async fn lengths_are_counted_in_characters() {
+async fn item_lengths_are_counted_in_characters() {
     let server = TestServer::shared().await;
-    let john = Owner::new(&server, "john").await;
+    let owner = Owner::new(&server, "john").await;
     let (name, description) = ("ü".repeat(200), "😀".repeat(10_000));
-    let made = john
+    let created = owner
         .call(
             Method::POST,
             "/items",
@@ -147,43 +151,48 @@ async fn lengths_are_counted_in_characters() {
         )
         .await;
     assert_eq!(
-        (made.is(201, "").text("name"), made.text("description")),
+        (
+            created.is(201, "").text("name"),
+            created.text("description")
+        ),
         (name.clone(), description.clone())
     );
-    let path = made.header("location").to_owned();
-    for (member, value) in [
+    let path = created.header("location").to_owned();
+    for (field, value) in [
         ("name", format!("{name}ü")),
         ("name", String::new()),
         ("description", "a".repeat(10_001)),
     ] {
-        let response = john
-            .call(Method::PATCH, &path, json!({member: value}))
+        let response = owner
+            .call(Method::PATCH, &path, json!({field: value}))
             .await;
         assert_eq!(
             response.is(400, "invalid_request").body["errors"][0]["field"],
-            member
+            field
         );
     }
-    john.call(
-        Method::PATCH,
-        &path,
-        json!({"description": "line\n\tline\r\n"}),
-    )
-    .await
-    .is(200, "");
-    john.call(Method::PATCH, &path, json!({"name": "two\nlines"}))
+    owner
+        .call(
+            Method::PATCH,
+            &path,
+            json!({"description": "line\n\tline\r\n"}),
+        )
+        .await
+        .is(200, "");
+    owner
+        .call(Method::PATCH, &path, json!({"name": "two\nlines"}))
         .await
         .is(400, "invalid_request");
-    assert_eq!(john.get(&path).await.text("name"), name);
+    assert_eq!(owner.get(&path).await.text("name"), name);
 }
 
 #[tokio::test]
-async fn put_replaces_and_patch_changes() {
+async fn put_replaces_and_patch_updates_an_item() {
     let server = TestServer::shared().await;
-    let john = Owner::new(&server, "john").await;
-    let path = john.make("Book").await;
+    let owner = Owner::new(&server, "john").await;
+    let path = owner.create("Book").await;
     let cases = [
-        (Method::PATCH, json!({}), Some(("Book", json!("as made")))),
+        (Method::PATCH, json!({}), Some(("Book", json!("initial")))),
         (
             Method::PATCH,
             json!({"description": null}),
@@ -208,7 +217,7 @@ async fn put_replaces_and_patch_changes() {
         (Method::PUT, json!({"description": "nameless"}), None),
     ];
     for (method, body, expected) in cases {
-        let response = john.call(method.clone(), &path, body.clone()).await;
+        let response = owner.call(method.clone(), &path, body.clone()).await;
         match expected {
             None => {
                 assert_eq!(
@@ -218,12 +227,12 @@ async fn put_replaces_and_patch_changes() {
                 )
             }
             Some((name, description)) => {
-                let now = john.get(&path).await.body;
+                let current = owner.get(&path).await.body;
                 assert_eq!(
                     (
                         response.is(200, "").body["name"].clone(),
-                        &now["name"],
-                        &now["description"]
+                        &current["name"],
+                        &current["description"]
                     ),
                     (json!(name), &json!(name), &description),
                     "{method} {body}"
@@ -234,87 +243,92 @@ async fn put_replaces_and_patch_changes() {
 }
 
 #[tokio::test]
-async fn somebody_elses_item_is_not_there() {
+async fn items_of_other_users_are_not_found() {
     let server = TestServer::shared().await;
-    let (john, jane) = (
+    let (owner, other) = (
         Owner::new(&server, "john").await,
         Owner::new(&server, "jane").await,
     );
-    let path = john.make("Book").await;
-    let before = john.get(&path).await.body;
-    let nobodys = format!("/items/{}", Uuid::now_v7());
+    let path = owner.create("Book").await;
+    let before = owner.get(&path).await.body;
+    let nonexistent = format!("/items/{}", Uuid::now_v7());
     for path in [
         path.as_str(),
-        &nobodys,
+        &nonexistent,
         "/items/1",
         "/items/not-a-uuid",
         "/items/%00",
         "/items/..%2Fuser",
     ] {
-        jane.get(path).await.is(404, "not_found");
-        jane.call(Method::PUT, path, json!({"name": "Mine"}))
+        other.get(path).await.is(404, "not_found");
+        other
+            .call(Method::PUT, path, json!({"name": "Mine"}))
             .await
             .is(404, "not_found");
-        jane.call(Method::PATCH, path, json!({"name": "Mine"}))
+        other
+            .call(Method::PATCH, path, json!({"name": "Mine"}))
             .await
             .is(404, "not_found");
-        jane.call(Method::DELETE, path, Value::Null)
+        other
+            .call(Method::DELETE, path, Value::Null)
             .await
             .is(404, "not_found");
-        jane.call_if(Method::DELETE, path, &["\"1\""], Value::Null)
+        other
+            .call_if(Method::DELETE, path, &["\"1\""], Value::Null)
             .await
             .is(404, "not_found");
-        jane.call_if(Method::PATCH, path, &["*"], json!({"name": "Mine"}))
+        other
+            .call_if(Method::PATCH, path, &["*"], json!({"name": "Mine"}))
             .await
             .is(404, "not_found");
     }
-    assert_eq!(john.get(&path).await.body, before);
+    assert_eq!(owner.get(&path).await.body, before);
     assert_eq!(
-        jane.get("/items").await.body,
+        other.get("/items").await.body,
         json!({"data": [], "next": null})
     );
 }
 
 #[tokio::test]
-async fn pages_show_every_item_once_while_others_come() {
+async fn pages_contain_every_item_once_despite_inserts() {
     let server = TestServer::shared().await;
-    let (john, jane) = (
+    let (owner, other) = (
         Owner::new(&server, "john").await,
         Owner::new(&server, "jane").await,
     );
-    jane.make("Not John's").await;
-    let mut made = Vec::new();
+    other.create("Not John's").await;
+    let mut created = Vec::new();
     for number in 0..23 {
-        made.push(john.make(&format!("Item {number}")).await);
+        created.push(owner.create(&format!("Item {number}")).await);
     }
-    let (mut seen, mut path, mut pages) = (Vec::new(), "/items?limit=5".to_owned(), 0);
+    let (mut listed, mut path, mut pages) = (Vec::new(), "/items?limit=5".to_owned(), 0);
     loop {
-        let page = john.get(&path).await;
+        let page = owner.get(&path).await;
         let items = page.is(200, "").body["data"].as_array().expect("a list");
         assert!((1..=5).contains(&items.len()));
-        seen.extend(
+        listed.extend(
             items
                 .iter()
-                .map(|item| format!("/items/{}", item["id"].as_str().expect("an id"))),
+                .map(|item| format!("/items/{}", item["id"].as_str().expect("an ID"))),
         );
         let Some(next) = page.body["next"].as_str() else {
             break;
         };
         path = format!("/items?limit=5&after={next}");
         if pages < 3 {
-            made.push(john.make("Came meanwhile").await);
+            created.push(owner.create("Inserted meanwhile").await);
         }
         pages += 1;
     }
-    assert_eq!(seen, made, "in order of making, each once");
+    assert_eq!(listed, created, "each item once, in the order of creation");
 }
 
 #[tokio::test]
-async fn limits_and_cursors_are_checked() {
+async fn invalid_limits_and_cursors_are_rejected() {
     let server = TestServer::shared().await;
-    let john = Owner::new(&server, "john").await;
+    let owner = Owner::new(&server, "john").await;
     for number in 0..21 {
-        john.make(&number.to_string()).await;
+        owner.create(&number.to_string()).await;
     }
     for (path, count) in [
         ("/items", 20),
@@ -322,14 +336,14 @@ async fn limits_and_cursors_are_checked() {
         ("/items?limit=100", 21),
     ] {
         assert_eq!(
-            john.get(path).await.is(200, "").body["data"]
+            owner.get(path).await.is(200, "").body["data"]
                 .as_array()
                 .map(Vec::len),
             Some(count),
             "{path}"
         );
     }
-    for bad in [
+    for invalid in [
         "0",
         "101",
         "-1",
@@ -339,15 +353,15 @@ async fn limits_and_cursors_are_checked() {
         "%31%30%30%30",
         "99999999999999999999",
     ] {
-        let response = john.get(&format!("/items?limit={bad}")).await;
+        let response = owner.get(&format!("/items?limit={invalid}")).await;
         assert_eq!(
             response.is(400, "invalid_request").body["errors"][0]["field"],
             "limit",
-            "{bad}"
+            "{invalid}"
         );
     }
-    let next = john.get("/items?limit=1").await.text("next");
-    for bad in [
+    let next = owner.get("/items?limit=1").await.text("next");
+    for invalid in [
         "x",
         "",
         &next[1..],
@@ -355,70 +369,73 @@ async fn limits_and_cursors_are_checked() {
         &format!("{next}=="),
         &Uuid::now_v7().to_string(),
     ] {
-        let response = john.get(&format!("/items?after={bad}")).await;
+        let response = owner.get(&format!("/items?after={invalid}")).await;
         assert_eq!(
             response.is(400, "invalid_request").body["errors"][0]["field"],
             "after",
-            "{bad}"
+            "{invalid}"
         );
     }
-    john.get("/items?limit=1&limit=2")
+    owner
+        .get("/items?limit=1&limit=2")
         .await
         .is(400, "invalid_request");
 }
 
-/// Between the check and the insert the account may go: the row behind the gateway's back does the
-/// same.
+/// A user can be deleted between the check and the insert. Deleting the row has the same effect.
 #[tokio::test]
-async fn an_account_that_is_gone_makes_no_items() {
+async fn deleted_user_cannot_create_items() {
     let server = TestServer::shared().await;
-    let john = Owner::new(&server, "john").await;
+    let owner = Owner::new(&server, "john").await;
     execute(&server, "delete from users").await;
-    john.call(Method::POST, "/items", json!({"name": "Book"}))
+    owner
+        .call(Method::POST, "/items", json!({"name": "Book"}))
         .await
         .is(401, "token_revoked");
-    john.get("/dashboard").await.is(401, "token_revoked");
-    john.call(Method::PATCH, "/user", json!({"name": "John"}))
+    owner.get("/dashboard").await.is(401, "token_revoked");
+    owner
+        .call(Method::PATCH, "/user", json!({"name": "John"}))
         .await
         .is(401, "token_revoked");
 }
 
-/// The cursor of one's own list shows nothing of another's.
+/// A cursor is a position and grants no access.
 #[tokio::test]
-async fn a_strangers_cursor_is_only_a_position() {
+async fn cursor_of_another_user_reveals_no_items() {
     let server = TestServer::shared().await;
-    let (john, jane) = (
+    let (owner, other) = (
         Owner::new(&server, "john").await,
         Owner::new(&server, "jane").await,
     );
     for number in 0..3 {
-        john.make(&number.to_string()).await;
+        owner.create(&number.to_string()).await;
     }
-    let path = jane.make("Hers").await;
-    let johns = john.get("/items?limit=2").await.text("next");
-    let page = jane.get(&format!("/items?after={johns}")).await;
+    let path = other.create("Hers").await;
+    let cursor = owner.get("/items?limit=2").await.text("next");
+    let page = other.get(&format!("/items?after={cursor}")).await;
     let ids: Vec<_> = page.body["data"]
         .as_array()
         .expect("a list")
         .iter()
-        .map(|item| format!("/items/{}", item["id"].as_str().expect("an id")))
+        .map(|item| format!("/items/{}", item["id"].as_str().expect("an ID")))
         .collect();
     assert_eq!(ids, [path]);
 }
 
 #[tokio::test]
-async fn of_two_writers_with_one_tag_one_wins() {
+async fn one_of_two_writers_with_the_same_etag_succeeds() {
     let server = TestServer::shared().await;
-    let john = Owner::new(&server, "john").await;
-    let path = john.make("Book").await;
+    let owner = Owner::new(&server, "john").await;
+    let path = owner.create("Book").await;
     let mut names = HashSet::new();
     for round in 0..10 {
-        let etag = john.get(&path).await.header("etag").to_owned();
+        let etag = owner.get(&path).await.header("etag").to_owned();
         let write = |name: String| {
-            let (john, path, tag) = (&john, &path, etag.as_str());
+            let (owner, path, etag) = (&owner, &path, etag.as_str());
             async move {
                 (
-                    john.call_if(Method::PATCH, path, &[tag], json!({"name": name}))
+                    owner
+                        .call_if(Method::PATCH, path, &[etag], json!({"name": name}))
                         .await,
                     name,
                 )
@@ -428,31 +445,31 @@ async fn of_two_writers_with_one_tag_one_wins() {
             write(format!("first {round}")),
             write(format!("second {round}"))
         );
-        let (won, lost) = if first.0.status == 200 {
+        let (succeeded, failed) = if first.0.status == 200 {
             (first, second)
         } else {
             (second, first)
         };
-        won.0.is(200, "");
-        lost.0.is(412, "precondition_failed");
-        assert_eq!(john.get(&path).await.text("name"), won.1);
-        names.insert(won.1);
+        succeeded.0.is(200, "");
+        failed.0.is(412, "precondition_failed");
+        assert_eq!(owner.get(&path).await.text("name"), succeeded.1);
+        names.insert(succeeded.1);
     }
     assert_eq!(names.len(), 10);
 }
 
 #[tokio::test]
-async fn if_match_is_read_as_the_standard_says() {
+async fn if_match_follows_rfc_9110() {
     let server = TestServer::shared().await;
-    let john = Owner::new(&server, "john").await;
+    let owner = Owner::new(&server, "john").await;
     for method in [Method::PUT, Method::PATCH, Method::DELETE] {
-        let path = john.make("Book").await;
+        let path = owner.create("Book").await;
         let body = if method == Method::DELETE {
             Value::Null
         } else {
             json!({"name": "Changed"})
         };
-        let refused: [&[&str]; 6] = [
+        let mismatches: [&[&str]; 6] = [
             &["\"2\""],
             &["W/\"1\""],
             &["1"],
@@ -460,24 +477,36 @@ async fn if_match_is_read_as_the_standard_says() {
             &["\"2\"", "\"3\""],
             &[""],
         ];
-        for tags in refused {
-            john.call_if(method.clone(), &path, tags, body.clone())
+        for tags in mismatches {
+            owner
+                .call_if(method.clone(), &path, tags, body.clone())
                 .await
                 .is(412, "precondition_failed");
         }
-        assert_eq!(john.get(&path).await.text("name"), "Book", "{method}");
-        let done = if method == Method::DELETE { 204 } else { 200 };
-        john.call_if(method.clone(), &path, &["\"abc\", \"1\""], body.clone())
+        assert_eq!(owner.get(&path).await.text("name"), "Book", "{method}");
+        let status = if method == Method::DELETE { 204 } else { 200 };
+        owner
+            .call_if(method.clone(), &path, &["\"abc\", \"1\""], body.clone())
             .await
-            .is(done, "");
-        let again = john.make("Book").await;
-        john.call_if(method.clone(), &again, &["\"9\"", "\"1\""], body.clone())
+            .is(status, "");
+        let other_path = owner.create("Book").await;
+        owner
+            .call_if(
+                method.clone(),
+                &other_path,
+                &["\"9\"", "\"1\""],
+                body.clone(),
+            )
             .await
-            .is(done, "");
-        let any = john.make("Book").await;
-        john.call_if(method.clone(), &any, &["*"], body.clone())
+            .is(status, "");
+        let third_path = owner.create("Book").await;
+        owner
+            .call_if(method.clone(), &third_path, &["*"], body.clone())
             .await
-            .is(done, "");
+            .is(status, "");
     }
-    assert_eq!(ask(&server, "select count(*) from items").await, "6");
+    assert_eq!(
+        query_value(&server, "select count(*) from items").await,
+        "6"
+    );
 }

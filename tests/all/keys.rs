@@ -1,11 +1,11 @@
-//! The life of a signing key on several replicas, and of the secret that seals it. Nobody who holds
-//! a good token notices.
+//! The lifecycle of signing keys on several replicas, and rotation of the secret that seals them.
+//! Valid tokens are accepted all the time.
 
-mod fleet; // replicas that are restarted one by one, and people who go on meanwhile
-mod reloading; // a key that a replica has not seen yet
-mod revoke; // a key that somebody else may have
-mod rotate; // the next key
-mod secrets; // another LATCHKEY_SECRET
+mod fleet; // replicas that are replaced one by one under load
+mod reloading; // keys that a replica hasn't loaded yet
+mod revoke; // leaked keys
+mod rotate; // rotation of the signing key
+mod secrets; // rotation of LATCHKEY_SECRET
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::Value;
@@ -15,41 +15,41 @@ use crate::{
     test_server::TestServer,
 };
 
-/// The id of the key that signed a token.
+/// The ID of the key that signed a token.
 fn kid(token: &str) -> String {
     let header = token.split('.').next().expect("three parts");
     let header = URL_SAFE_NO_PAD.decode(header).expect("base64url");
     let header: Value = serde_json::from_slice(&header).expect("JSON");
-    header["kid"].as_str().expect("a key").to_owned()
+    header["kid"].as_str().expect("a key ID").to_owned()
 }
 
-/// The ids of the keys that others may use.
-async fn published(server: &TestServer) -> Vec<String> {
+/// The IDs of the keys in the JSON Web Key Set.
+async fn published_kids(server: &TestServer) -> Vec<String> {
     let response = server.get("/.well-known/jwks.json").await;
     let keys = response.is(200, "").body["keys"]
         .as_array()
         .expect("keys")
         .clone();
     keys.iter()
-        .map(|key| key["kid"].as_str().expect("an id").to_owned())
+        .map(|key| key["kid"].as_str().expect("a key ID").to_owned())
         .collect()
 }
 
-/// `latchkey keys …` with the settings of this gateway.
-async fn keys(server: &TestServer, arguments: &[&str]) -> CommandOutput {
+/// Runs `latchkey keys …` with the settings of this server.
+async fn run_keys_command(server: &TestServer, arguments: &[&str]) -> CommandOutput {
     command(server, &[&["keys"], arguments].concat()).await
 }
 
-/// The keys as they are listed: id and state.
-async fn listed(server: &TestServer) -> Vec<(String, String)> {
-    let table = keys(server, &["list"]).await.well();
+/// ID and state of each key in the output of `latchkey keys list`.
+async fn listed_keys(server: &TestServer) -> Vec<(String, String)> {
+    let table = run_keys_command(server, &["list"]).await.well();
     let mut lines = table.lines().map(|line| {
         line.split_whitespace()
             .map(str::to_owned)
             .collect::<Vec<_>>()
     });
     assert_eq!(
-        lines.next().expect("a head"),
+        lines.next().expect("a header line"),
         ["KID", "STATE", "SINCE", "UNTIL"]
     );
     lines
@@ -57,15 +57,15 @@ async fn listed(server: &TestServer) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The key in this state.
-async fn key_that_is(server: &TestServer, state: &str) -> String {
-    let all = listed(server).await;
-    let mut found = all.iter().filter(|(_, known)| known == state);
-    let kid = found
+/// The ID of the only key in this state.
+async fn kid_in_state(server: &TestServer, state: &str) -> String {
+    let keys = listed_keys(server).await;
+    let mut matching = keys.iter().filter(|(_, kid_state)| kid_state == state);
+    let kid = matching
         .next()
-        .unwrap_or_else(|| panic!("none is {state}: {all:?}"))
+        .unwrap_or_else(|| panic!("none is {state}: {keys:?}"))
         .0
         .clone();
-    assert!(found.next().is_none(), "only one is {state}: {all:?}");
+    assert!(matching.next().is_none(), "only one is {state}: {keys:?}");
     kid
 }

@@ -1,4 +1,4 @@
-//! Where a secret could have been left: tables, Redis, log, metrics.
+//! Searches the database, Redis, the log, and the metrics for a secret.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -7,11 +7,11 @@ use deadpool_redis::redis::cmd;
 use crate::{
     metrics,
     test_server::TestServer,
-    test_stores::{ask, connect, connect_redis},
+    test_stores::{connect, connect_redis, query_value},
 };
 
-/// All that the keys of a prefix hold.
-const ALL_OF_REDIS: &str = "
+/// A Lua script that returns the names and values of all keys with a prefix.
+const READ_ALL_KEYS: &str = "
     local readers = {string = {'GET'}, hash = {'HGETALL'}, list = {'LRANGE', 0, -1},
         set = {'SMEMBERS'}, zset = {'ZRANGE', 0, -1}, stream = {'XRANGE', '-', '+'}}
     local texts = {}
@@ -25,59 +25,60 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Every row of PostgreSQL; bytes are hexadecimal digits there.
-async fn record(server: &TestServer) -> String {
+/// Returns all rows of all tables as text, in which `bytea` values are hexadecimal.
+async fn read_postgres(server: &TestServer) -> String {
     let names = "select string_agg(tablename, ' ') from pg_tables where schemaname = 'public'";
     let (names, database) = (
-        ask(server, names).await,
+        query_value(server, names).await,
         connect(server.setting("DATABASE_URL")).await,
     );
-    let mut all = String::new();
+    let mut contents = String::new();
     for name in names.split(' ') {
         let rows = database
             .query(&format!("select t::text from {name} t"), &[])
             .await
             .expect("rows");
-        rows.iter().for_each(|row| all += row.get(0));
+        rows.iter().for_each(|row| contents += row.get(0));
     }
-    all
+    contents
 }
 
-async fn redis(server: &TestServer) -> String {
+async fn read_redis(server: &TestServer) -> String {
     let mut redis = connect_redis(server.setting("REDIS_URL")).await;
-    let mut all = cmd("EVAL");
-    all.arg(ALL_OF_REDIS)
+    let mut eval = cmd("EVAL");
+    eval.arg(READ_ALL_KEYS)
         .arg(0)
         .arg(server.setting("LATCHKEY_REDIS_PREFIX"));
-    all.query_async(&mut redis).await.expect("it obeys")
+    eval.query_async(&mut redis).await.expect("a string")
 }
 
-/// Asserts that of an opaque token, which was used before, the hash in one row is all that there
-/// is.
-pub async fn only_its_hash_is_kept(server: &TestServer, token: &str) {
+/// Asserts that the hash in one row is the only trace of an opaque token.
+///
+/// Call it after the token was used, because a use could write the token somewhere.
+pub async fn assert_only_hash_is_stored(server: &TestServer, token: &str) {
     let bytes = URL_SAFE_NO_PAD.decode(&token[4..]).expect("base64url");
-    // Behind the id, which everybody may know, and in front of the checksum.
+    // The secret part follows the public ID and precedes the checksum.
     let secret = &bytes[16..48];
-    let (record, redis) = (record(server).await, redis(server).await);
+    let (postgres, redis) = (read_postgres(server).await, read_redis(server).await);
     assert_eq!(
-        record
+        postgres
             .matches(&hex(digest(&SHA256, secret).as_ref()))
             .count(),
         1,
-        "its hash is on record"
+        "PostgreSQL contains the hash"
     );
-    assert!(redis.contains("epoch_id"), "all of Redis was read");
-    // In every spelling, and of each a part that nobody would have by chance.
+    assert!(redis.contains("epoch_id"), "Redis was read");
+    // Parts of both encodings, long enough to exclude accidental matches.
     let (text, digits) = (&token[30..50], &hex(secret)[10..30]);
-    for place in [
-        record,
+    for contents in [
+        postgres,
         redis,
         server.log().join("\n"),
         metrics::page(server).await,
     ] {
         assert!(
-            !place.contains(text) && !place.to_lowercase().contains(digits),
-            "{place}"
+            !contents.contains(text) && !contents.to_lowercase().contains(digits),
+            "{contents}"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The listener: broken and slow clients, and how a replica ends.
+//! The listener: malformed requests, slow clients, startup, and graceful shutdown.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -10,12 +10,12 @@ use tokio::{
 use crate::{
     metrics,
     raw_http::{self, exchange},
-    test_server::{PASSWORD, TestServer, until},
-    test_stores::Held,
+    test_server::{PASSWORD, TestServer, wait_until},
+    test_stores::RowLock,
 };
 
 #[tokio::test]
-async fn what_is_no_request_does_not_kill_it() {
+async fn malformed_requests_do_not_stop_the_server() {
     let server = TestServer::start().await;
     let session = server.sign_up("john").await;
     let long = format!(
@@ -26,7 +26,7 @@ async fn what_is_no_request_does_not_kill_it() {
         "GET / HTTP/1.1\r\nhost: a\r\n{}\r\n",
         "x-many: x\r\n".repeat(1_000)
     );
-    let bad: [&[u8]; 12] = [
+    let malformed: [&[u8]; 12] = [
         b"GARBAGE\r\n\r\n",
         b"GET\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
@@ -40,63 +40,64 @@ async fn what_is_no_request_does_not_kill_it() {
         long.as_bytes(),
         many.as_bytes(),
     ];
-    for bytes in bad {
+    for bytes in malformed {
         let response = exchange(server.address, bytes).await;
-        let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
+        let excerpt = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]).into_owned();
         assert!(
             [0, 400, 431, 505].contains(&raw_http::status(&response)),
-            "{shown}: {response}"
+            "{excerpt}: {response}"
         );
         assert_eq!(
             server.verify(&session.access_token).await.0,
             204,
-            "after {shown}"
+            "after {excerpt}"
         );
     }
 }
 
 #[tokio::test]
-async fn slow_clients_hold_up_nobody_else() {
+async fn slow_clients_do_not_delay_others() {
     let server = TestServer::start().await;
     let session = server.sign_up("john").await;
     let mut slow = Vec::new();
     for number in 0..200 {
         let mut stream = TcpStream::connect(server.address)
             .await
-            .expect("it listens");
-        let part: &[u8] = if number % 2 == 0 {
+            .expect("the server listens");
+        let head: &[u8] = if number % 2 == 0 {
             b"GET /user HTTP/1.1\r\nhost: "
         } else {
             b"POST /login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
               content-length: 50\r\n\r\n{"
         };
-        stream.write_all(part).await.expect("it reads");
+        stream.write_all(head).await.expect("the server reads");
         slow.push(stream);
     }
     for _ in 0..20 {
         assert_eq!(server.verify(&session.access_token).await.0, 204);
     }
-    server.log_in("john", PASSWORD).await.is(200, "");
-    let mut patient = slow.swap_remove(0);
-    patient
+    server.try_sign_in("john", PASSWORD).await.is(200, "");
+    let mut completed = slow.swap_remove(0);
+    completed
         .write_all(b"a\r\nconnection: close\r\n\r\n")
         .await
-        .expect("it reads");
+        .expect("the server reads");
     let mut response = String::new();
-    patient
+    completed
         .read_to_string(&mut response)
         .await
-        .expect("it responds");
+        .expect("the server responds");
     assert_eq!(
         raw_http::status(&response),
         401,
-        "one that was slow, but came"
+        "a slow request gets a response"
     );
 }
 
-/// Closed in the middle, a proxy would take the gateway for broken, and read no answer.
+/// If the server closed the connection early, a proxy would discard the response and consider the
+/// server broken.
 #[tokio::test]
-async fn whoever_is_refused_before_the_body_was_read_gets_the_answer() {
+async fn response_before_the_body_is_read_is_delivered() {
     let server = TestServer::start().await;
     let session = server.sign_up("john").await;
     let authorization = format!("authorization: Bearer {}\r\n", session.access_token);
@@ -112,22 +113,25 @@ async fn whoever_is_refused_before_the_body_was_read_gets_the_answer() {
         );
         let mut stream = TcpStream::connect(server.address)
             .await
-            .expect("it listens");
-        stream.write_all(head.as_bytes()).await.expect("it reads");
+            .expect("the server listens");
+        stream
+            .write_all(head.as_bytes())
+            .await
+            .expect("the server reads");
         stream
             .write_all(&vec![b' '; length])
             .await
-            .expect("it reads all of it");
-        // The next one on the same connection is nobody else's.
+            .expect("the server reads the whole body");
+        // The rest of the body is not parsed as the next request on the connection.
         stream
             .write_all(b"GET /health/live HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
             .await
-            .expect("it reads");
+            .expect("the server reads");
         let mut responses = String::new();
         stream
             .read_to_string(&mut responses)
             .await
-            .expect("it responds");
+            .expect("the server responds");
         assert_eq!(
             raw_http::status(&responses),
             status,
@@ -141,11 +145,11 @@ async fn whoever_is_refused_before_the_body_was_read_gets_the_answer() {
 }
 
 #[tokio::test]
-async fn whoever_is_refused_and_sends_no_more_is_cut_off() {
-    // It reads until the gateway closes.
+async fn rejected_client_that_stops_sending_is_disconnected() {
     let server = TestServer::start().await;
     let part = b"PUT /items/x HTTP/1.1\r\nhost: a\r\n\
         content-type: application/json\r\ncontent-length: 50\r\n\r\n{";
+    // `exchange` reads until the server closes the connection.
     let response = exchange(server.address, part).await;
     assert!(
         raw_http::status(&response) == 401 && response.contains("\"unauthenticated\""),
@@ -154,7 +158,7 @@ async fn whoever_is_refused_and_sends_no_more_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_come_is_not_waited_for() {
+async fn incomplete_body_is_rejected_after_a_timeout() {
     let server = TestServer::start().await;
     let part = b"POST /login HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n\
         content-length: 50\r\n\r\n{\"username\"";
@@ -166,12 +170,12 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn requests_of_one_connection_are_answered_in_order() {
+async fn pipelined_requests_get_responses_in_order() {
     let server = TestServer::start().await;
-    let three = "GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n\
+    let requests = "GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n\
         GET /nope HTTP/1.1\r\nhost: a\r\n\r\n\
         GET /user HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-    let responses = exchange(server.address, three.as_bytes()).await;
+    let responses = exchange(server.address, requests.as_bytes()).await;
     let statuses: Vec<_> = responses
         .split("HTTP/1.1 ")
         .skip(1)
@@ -180,35 +184,35 @@ async fn requests_of_one_connection_are_answered_in_order() {
     assert_eq!(statuses, ["200", "404", "401"], "{responses}");
 }
 
-/// A sign-in that waits for its row.
+/// The sign-in waits for a locked row during the shutdown.
 #[tokio::test]
-async fn what_runs_when_it_is_stopped_is_answered() {
+async fn requests_in_flight_complete_during_shutdown() {
     let mut server = TestServer::start().await;
     server.sign_up("john").await;
-    let held = Held::rows(&server, "select from users").await;
-    let login = server
+    let lock = RowLock::rows(&server, "select from users").await;
+    let request = server
         .request(Method::POST, "/login")
         .json(&json!({"username": "john", "password": PASSWORD}));
-    let sign_in = tokio::spawn(login.send());
-    held.until_somebody_waits().await;
+    let sign_in = tokio::spawn(request.send());
+    lock.wait_until_blocked().await;
     server.terminate();
-    until("nobody new is let in", || async {
+    wait_until("new connections fail", || async {
         TcpStream::connect(server.address).await.is_err()
     })
     .await;
-    held.release().await;
-    let response = sign_in.await.expect("no panic").expect("it is answered");
+    lock.release().await;
+    let response = sign_in.await.expect("no panic").expect("a response");
     assert_eq!(response.status(), 200);
     assert!(response.json::<Value>().await.expect("JSON")["access_token"].is_string());
     assert_eq!(server.wait(), Some(0));
 }
 
 #[tokio::test]
-async fn before_it_stops_balancers_are_told_and_others_still_served() {
+async fn draining_replica_is_not_ready_and_serves_requests() {
     let mut server = TestServer::with(&[("LATCHKEY_DRAIN_DELAY", "15s")]).await;
     let session = server.sign_up("john").await;
     server.terminate();
-    until("it is not ready", || async {
+    wait_until("the replica is not ready", || async {
         server.get("/health/ready").await.status == 503
     })
     .await;
@@ -219,45 +223,44 @@ async fn before_it_stops_balancers_are_told_and_others_still_served() {
     );
     server.get("/health/live").await.is(200, "");
     assert_eq!(server.verify(&session.access_token).await.0, 204);
-    server.log_in("john", PASSWORD).await.is(200, "");
+    server.try_sign_in("john", PASSWORD).await.is(200, "");
     TcpStream::connect(server.address)
         .await
-        .expect("new connections are taken meanwhile");
+        .expect("new connections are accepted while draining");
     assert_eq!(server.wait(), Some(0));
     assert!(TcpStream::connect(server.address).await.is_err());
 }
 
-/// A proxy that looks at no health takes a replica for well as soon as it listens. The start is
-/// held up where it waits for others that migrate.
+/// A proxy without health checks uses a replica as soon as it listens. The lock delays the startup.
 #[tokio::test]
-async fn whoever_comes_while_it_starts_waits_a_moment() {
-    let before = TestServer::start().await;
-    let session = before.sign_up("john").await;
-    let held = Held::rows(&before, "select from settings").await;
-    let settings = before.settings();
+async fn requests_during_startup_wait() {
+    let running = TestServer::start().await;
+    let session = running.sign_up("john").await;
+    let lock = RowLock::rows(&running, "select from settings").await;
+    let settings = running.settings();
     let replica = tokio::task::spawn_blocking(|| TestServer::launch(settings))
         .await
-        .expect("it listens");
-    held.until_somebody_waits().await;
+        .expect("no panic");
+    lock.wait_until_blocked().await;
     assert_eq!(
         replica.get("/health/ready").await.status,
         503,
-        "health is told at once"
+        "health checks do not wait"
     );
     let body = json!({"name": "Book"});
     let create = replica.with_token(Method::POST, "/items", &session.access_token, body);
-    let (created, ()) = tokio::join!(create, held.release());
+    let (created, ()) = tokio::join!(create, lock.release());
     created.is(201, "");
 }
 
-/// A connection of a proxy, which is kept.
-async fn kept(server: &TestServer) -> TcpStream {
+/// Opens a persistent connection, as a proxy does.
+async fn open_connection(server: &TestServer) -> TcpStream {
     let mut stream = TcpStream::connect(server.address)
         .await
-        .expect("it listens");
-    stream.write_all(LIVE).await.expect("it reads");
+        .expect("the server listens");
+    stream.write_all(LIVE).await.expect("the server reads");
     let mut head = vec![0; 1024];
-    let count = stream.read(&mut head).await.expect("it responds");
+    let count = stream.read(&mut head).await.expect("the server responds");
     let head = String::from_utf8_lossy(&head[..count]).to_lowercase();
     assert!(
         head.starts_with("http/1.1 200") && !head.contains("connection: close"),
@@ -266,23 +269,26 @@ async fn kept(server: &TestServer) -> TcpStream {
     stream
 }
 
-/// Whether it has waited for connections until they were cut.
-fn waited_in_vain(server: &TestServer) -> bool {
-    let cut = "drain timeout: aborted in-flight requests";
+/// Returns whether the server aborted connections after the drain timeout.
+fn has_aborted_connections(server: &TestServer) -> bool {
+    let message = "drain timeout: aborted in-flight requests";
     assert!(
-        include_str!("../../src/http/server.rs").contains(cut),
-        "or it says something else"
+        include_str!("../../src/http/server.rs").contains(message),
+        "the server logs this message"
     );
-    server.has_logged(&[cut])
+    server.has_logged(&[message])
 }
 
 const LIVE: &[u8] = b"GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n";
 
-/// The next answer is the last one, and says so.
-async fn ends_with_an_answer(mut stream: TcpStream) {
-    stream.write_all(LIVE).await.expect("it is not closed");
+/// Asserts that the next response is the last one and contains `Connection: close`.
+async fn assert_closes_after_response(mut stream: TcpStream) {
+    stream.write_all(LIVE).await.expect("an open connection");
     let mut response = String::new();
-    stream.read_to_string(&mut response).await.expect("it ends");
+    stream
+        .read_to_string(&mut response)
+        .await
+        .expect("a closed connection");
     let response = response.to_lowercase();
     assert!(
         response.starts_with("http/1.1 200") && response.contains("connection: close"),
@@ -290,60 +296,74 @@ async fn ends_with_an_answer(mut stream: TcpStream) {
     );
 }
 
-/// Whatever a proxy sends in that moment is answered: also on connections that it kept, and after
-/// nobody new is let in.
+/// Requests on persistent connections get a response, even after the listener is closed.
 #[tokio::test]
-async fn while_it_stops_connections_end_with_an_answer_and_never_before() {
+async fn draining_connections_close_after_a_response() {
     let mut server = TestServer::with(&[("LATCHKEY_DRAIN_DELAY", "10s")]).await;
-    let (first, second) = (kept(&server).await, kept(&server).await);
+    let (first, second) = (
+        open_connection(&server).await,
+        open_connection(&server).await,
+    );
     server.terminate();
-    until("it is not ready", || async {
+    wait_until("the replica is not ready", || async {
         server.get("/health/ready").await.status == 503
     })
     .await;
-    ends_with_an_answer(first).await;
-    until("nobody new is let in", || async {
+    assert_closes_after_response(first).await;
+    wait_until("new connections fail", || async {
         TcpStream::connect(server.address).await.is_err()
     })
     .await;
-    ends_with_an_answer(second).await;
+    assert_closes_after_response(second).await;
     assert_eq!(server.wait(), Some(0));
 }
 
 #[tokio::test]
-async fn an_idle_connection_does_not_keep_it_from_stopping() {
+async fn idle_connection_does_not_delay_shutdown() {
     let mut server = TestServer::start().await;
     let mut idle = TcpStream::connect(server.address)
         .await
-        .expect("it listens");
-    idle.write_all(LIVE).await.expect("it reads");
-    let mut some = [0; 12];
-    idle.read_exact(&mut some).await.expect("it responds");
-    assert_eq!(&some, b"HTTP/1.1 200");
+        .expect("the server listens");
+    idle.write_all(LIVE).await.expect("the server reads");
+    let mut status_line = [0; 12];
+    idle.read_exact(&mut status_line)
+        .await
+        .expect("the server responds");
+    assert_eq!(&status_line, b"HTTP/1.1 200");
     assert_eq!(server.stop(), Some(0));
-    assert!(!waited_in_vain(&server), "it waited for an idle connection");
+    assert!(
+        !has_aborted_connections(&server),
+        "the idle connection is closed"
+    );
 }
 
-/// The logout waits for its row until nobody is connected any more: all that keeps the process is
-/// the story itself.
+/// The sign-out waits for a locked row until all clients are disconnected, so that only its
+/// detached task delays the exit.
 #[tokio::test]
-async fn a_logout_whose_caller_hung_up_is_finished_before_it_stops() {
+async fn sign_out_of_disconnected_client_completes_before_exit() {
     let mut server = TestServer::start().await;
     let (replica, session) = (server.replica().await, server.sign_up("john").await);
-    let held = Held::rows(&server, "select from sessions").await;
-    let mut caller = TcpStream::connect(server.address)
+    let lock = RowLock::rows(&server, "select from sessions").await;
+    let mut client = TcpStream::connect(server.address)
         .await
-        .expect("it listens");
+        .expect("the server listens");
     let token = &session.access_token;
-    let logout =
+    let request =
         format!("POST /logout HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n");
-    caller.write_all(logout.as_bytes()).await.expect("it reads");
-    held.until_somebody_waits().await;
-    drop(caller);
+    client
+        .write_all(request.as_bytes())
+        .await
+        .expect("the server reads");
+    lock.wait_until_blocked().await;
+    drop(client);
     server.terminate();
-    let connected = || metrics::value(&server, "latchkey_http_connections{listener=\"public\"}");
-    until("nobody is connected", || async { connected().await == 0.0 }).await;
-    held.release().await;
+    let count_connections =
+        || metrics::value(&server, "latchkey_http_connections{listener=\"public\"}");
+    wait_until("no client is connected", || async {
+        count_connections().await == 0.0
+    })
+    .await;
+    lock.release().await;
     assert_eq!(server.wait(), Some(0));
     assert_eq!(replica.verify(token).await, (401, "token_revoked".into()));
     replica
@@ -353,18 +373,25 @@ async fn a_logout_whose_caller_hung_up_is_finished_before_it_stops() {
 }
 
 #[tokio::test]
-async fn clients_that_never_said_a_word_do_not_keep_it_from_stopping() {
+async fn silent_clients_do_not_delay_shutdown() {
     let mut server = TestServer::start().await;
     let mut silent = Vec::new();
     for _ in 0..200 {
         silent.push(
             TcpStream::connect(server.address)
                 .await
-                .expect("it listens"),
+                .expect("the server listens"),
         );
     }
-    let connected = || metrics::value(&server, "latchkey_http_connections{listener=\"public\"}");
-    until("all are let in", || async { connected().await >= 200.0 }).await;
+    let count_connections =
+        || metrics::value(&server, "latchkey_http_connections{listener=\"public\"}");
+    wait_until("all clients are connected", || async {
+        count_connections().await >= 200.0
+    })
+    .await;
     assert_eq!(server.stop(), Some(0));
-    assert!(!waited_in_vain(&server), "it waited for silent clients");
+    assert!(
+        !has_aborted_connections(&server),
+        "the silent connections are closed"
+    );
 }

@@ -1,4 +1,4 @@
-//! The log: which request it was, and never a credential.
+//! Tests of the log: it identifies requests and contains no credentials.
 
 use reqwest::{Method, header};
 use serde_json::{Value, json};
@@ -6,30 +6,30 @@ use serde_json::{Value, json};
 use crate::test_server::{PASSWORD, Session, TestServer};
 
 #[tokio::test]
-async fn the_log_says_which_request_it_was() {
+async fn log_events_contain_request_id_and_trace_id() {
     let server = TestServer::start().await;
-    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let named = |request: reqwest::RequestBuilder, id: &str| {
+    let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let send_with_ids = |request: reqwest::RequestBuilder, id: &str| {
         let request = request
             .header("x-request-id", id)
-            .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+            .header("traceparent", format!("00-{trace_id}-00f067aa0ba902b7-01"));
         server.send(request)
     };
     let body = json!({"username": "john", "password": PASSWORD});
     let session = Session::of(
-        &named(
+        &send_with_ids(
             server.request(Method::POST, "/signup").json(&body),
             "id-signup",
         )
         .await,
     );
-    named(
+    send_with_ids(
         server.request(Method::POST, "/login").json(&body),
         "id-login",
     )
     .await
     .is(200, "");
-    named(
+    send_with_ids(
         server
             .request(Method::POST, "/logout")
             .bearer_auth(&session.access_token),
@@ -45,27 +45,27 @@ async fn the_log_says_which_request_it_was() {
         let log = server.log();
         let mut events = log
             .iter()
-            .map(|line| serde_json::from_str::<Value>(line).expect("each line is JSON"));
-        let told = events
-            .find(|told| told["event"] == event)
-            .expect("it is there");
+            .map(|line| serde_json::from_str::<Value>(line).expect("a log line in JSON"));
+        let entry = events
+            .find(|entry| entry["event"] == event)
+            .expect("a log entry for the event");
         assert_eq!(
-            (&told["span"]["request_id"], &told["span"]["trace_id"]),
-            (&json!(id), &json!(trace)),
-            "{told}"
+            (&entry["span"]["request_id"], &entry["span"]["trace_id"]),
+            (&json!(id), &json!(trace_id)),
+            "{entry}"
         );
         assert!(
-            told["timestamp"]
+            entry["timestamp"]
                 .as_str()
                 .is_some_and(|time| time.ends_with('Z')),
-            "{told}"
+            "{entry}"
         );
     }
 }
 
-/// At its most talkative, drivers included.
+/// The level `trace` includes the log of the store drivers.
 #[tokio::test]
-async fn the_log_never_holds_a_credential() {
+async fn trace_log_contains_no_credential() {
     let server = TestServer::with(&[
         ("LATCHKEY_LOG", "trace"),
         ("LATCHKEY_REFRESH_REUSE_INTERVAL", "0s"),
@@ -79,7 +79,7 @@ async fn the_log_never_holds_a_credential() {
     );
     let third = Session::of(&server.refresh(&second.refresh_token).await);
     server
-        .log_in("john", "a-wrong-secret")
+        .try_sign_in("john", "a-wrong-secret")
         .await
         .is(401, "invalid_credentials");
     server
@@ -96,11 +96,11 @@ async fn the_log_never_holds_a_credential() {
         )
         .await
         .is(204, "");
-    server.log_out(&session.access_token).await.is(204, "");
+    server.sign_out(&session.access_token).await.is(204, "");
     let log = server.log().join("\n");
     assert!(
         log.contains("sign_in_failed") && log.contains("request completed"),
-        "the log is on"
+        "the log is enabled"
     );
     let secrets = [
         PASSWORD,
@@ -120,16 +120,16 @@ async fn the_log_never_holds_a_credential() {
 }
 
 #[tokio::test]
-async fn nobody_forges_a_line_of_the_log() {
+async fn client_input_cannot_inject_log_lines() {
     let server = TestServer::start().await;
-    let forged = [
+    let headers = [
         ("user-agent", "a\u{1b}[31m \"event\":\"x\""),
         ("x-request-id", "x\" event=\"forged"),
     ];
-    let login = server
+    let sign_in = server
         .request(Method::POST, "/login")
         .json(&json!({"username": "a\\n{\"event\":\"forged\"}", "password": "x"}));
-    let request = forged.iter().fold(login, |request, (name, value)| {
+    let request = headers.iter().fold(sign_in, |request, (name, value)| {
         request.header(
             *name,
             header::HeaderValue::from_bytes(value.as_bytes())
@@ -138,7 +138,7 @@ async fn nobody_forges_a_line_of_the_log() {
     });
     server.send(request).await.is(401, "invalid_credentials");
     for line in server.log() {
-        let event: Value = serde_json::from_str(&line).expect("each line is JSON");
+        let event: Value = serde_json::from_str(&line).expect("a log line in JSON");
         assert_ne!(event["event"], "forged");
     }
 }

@@ -1,5 +1,5 @@
-//! A real SMTP server (aiosmtpd, from Debian's `python3-aiosmtpd`), which keeps what it gets in a
-//! folder.
+//! A real SMTP server (aiosmtpd, from Debian's `python3-aiosmtpd`), which stores received emails in
+//! a folder.
 
 use std::{
     net::{SocketAddr, TcpStream},
@@ -12,10 +12,10 @@ use tempfile::TempDir;
 
 use crate::{
     loopback::own_address,
-    test_server::{TestServer, until},
+    test_server::{TestServer, wait_until},
 };
 
-/// A mail server of one test. It ends with this value.
+/// A mail server for one test. It stops on drop.
 pub struct MailServer {
     child: Child,
     address: SocketAddr,
@@ -28,12 +28,14 @@ impl MailServer {
             let address = own_address();
             let folder = tempfile::tempdir().expect("a folder");
             MailServer {
-                child: run(address, &folder),
+                child: start_process(address, &folder),
                 address,
                 folder,
             }
         };
-        tokio::task::spawn_blocking(start).await.expect("it starts")
+        tokio::task::spawn_blocking(start)
+            .await
+            .expect("the mail server starts")
     }
 
     pub fn url(&self) -> String {
@@ -41,42 +43,42 @@ impl MailServer {
     }
 
     pub fn stop(&mut self) {
-        self.child.kill().expect("it is ours");
-        self.child.wait().expect("it is ours");
+        self.child.kill().expect("a child process");
+        self.child.wait().expect("a child process");
     }
 
     pub fn start_again(&mut self) {
-        self.child = run(self.address, &self.folder);
+        self.child = start_process(self.address, &self.folder);
     }
 
-    /// All mails to this address, as they were sent, in no order.
-    pub fn mails_to(&self, recipient: &str) -> Vec<String> {
+    /// The raw emails to this address, in no particular order. `""` matches every address.
+    pub fn emails_to(&self, recipient: &str) -> Vec<String> {
         let folder: PathBuf = self.folder.path().join("box/new");
         let Ok(entries) = std::fs::read_dir(folder) else {
             return Vec::new();
         };
-        let texts = entries.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
-        texts
-            .filter(|text| text.contains(&format!("X-RcptTo: {recipient}")))
+        let emails = entries.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
+        emails
+            .filter(|email| email.contains(&format!("X-RcptTo: {recipient}")))
             .collect()
     }
 
-    /// Waits for so many mails to this address.
+    /// Waits until this number of emails to the address has arrived.
     pub async fn wait_for(&self, recipient: &str, count: usize) -> Vec<String> {
-        until(&format!("{count} mails to {recipient}"), || async {
-            self.mails_to(recipient).len() >= count
+        wait_until(&format!("{count} emails to {recipient}"), || async {
+            self.emails_to(recipient).len() >= count
         })
         .await;
-        self.mails_to(recipient)
+        self.emails_to(recipient)
     }
 
-    /// Waits for a mail with a code.
+    /// Waits for an email with a code.
     pub async fn code_for(&self, recipient: &str) -> String {
-        let mails = self.wait_for(recipient, 1).await;
-        mails.iter().find_map(|mail| code(mail)).expect("a code")
+        let emails = self.wait_for(recipient, 1).await;
+        emails.iter().find_map(|email| code(email)).expect("a code")
     }
 
-    /// Requests a code for a new password, and waits for the mail with it.
+    /// Requests a password reset code, and waits for the email.
     pub async fn reset_code(&self, server: &TestServer, email: &str) -> String {
         server.forgot_password(email).await.is(202, "");
         self.code_for(email).await
@@ -90,7 +92,7 @@ impl Drop for MailServer {
     }
 }
 
-fn run(address: SocketAddr, folder: &TempDir) -> Child {
+fn start_process(address: SocketAddr, folder: &TempDir) -> Child {
     let child = Command::new("/usr/bin/python3")
         .args([
             "-m",
@@ -113,8 +115,8 @@ fn run(address: SocketAddr, folder: &TempDir) -> Child {
     child
 }
 
-/// The code in a mail: five characters, a hyphen, five characters, on a line of its own.
-pub fn code(mail: &str) -> Option<String> {
+/// The code in an email: five characters, a hyphen, and five characters on a separate line.
+pub fn code(email: &str) -> Option<String> {
     let is_code = |line: &&str| {
         line.len() == 11
             && line.as_bytes()[5] == b'-'
@@ -122,5 +124,9 @@ pub fn code(mail: &str) -> Option<String> {
                 .bytes()
                 .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-')
     };
-    mail.lines().map(str::trim).find(is_code).map(str::to_owned)
+    email
+        .lines()
+        .map(str::trim)
+        .find(is_code)
+        .map(str::to_owned)
 }

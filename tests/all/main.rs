@@ -1,86 +1,85 @@
-//! One binary with all black-box tests: real gateways over real sockets, with real PostgreSQL and
+//! One binary with all black-box tests: real servers over real sockets, with real PostgreSQL and
 //! Redis.
 //!
-//! Each test has a database and a key prefix of its own, so all run in parallel. Those that break a
-//! store bring one of their own. Every answer that any test sees is compared with the document
-//! (`server.rs`).
+//! Each test has its own database and key prefix, so that all tests run in parallel. Tests that
+//! break a store start their own. Every response is compared with the OpenAPI document
+//! (`contract.rs`).
 
-// What the tests stand on.
-mod contract; // every answer is documented
+// Fixtures.
+mod contract; // every response matches the OpenAPI document
 mod deployed; // proxies as `deploy/` configures them
-mod leaks; // where a secret could have been left
-mod loopback; // where programs listen that are started later
+mod leaks; // places where a secret could leak
+mod loopback; // addresses for programs that start later
 mod mail; // a real SMTP server
-mod program; // commands of the binary, each run until it ends
-mod proxy; // a socket that can be cut
-mod raw_http;
-mod test_server; // a running gateway, one verb per method
-mod test_stores; // the stores, and a fresh database for each test
-mod token_signer; // tokens that the gateway never issued
-mod tools; // programs from PyPI and npm // bytes that no client would send
+mod program; // commands of the binary, run to completion
+mod proxy; // a TCP proxy that can interrupt connections
+mod raw_http; // requests that HTTP client libraries don't send
+mod test_server; // a running server, with one method per operation
+mod test_stores; // the stores, and a new database for each test
+mod token_signer; // tokens that the server never issued
+mod tools; // programs from PyPI and npm
 
-// What people do.
-mod browser; // the cookie: in, out, sliding, other sites, and a real browser
-mod current_user; // GET, PATCH and DELETE /user, password, dashboard
-mod email_addresses; // verifying and changing the e-mail address
-mod generated; // clients that public generators make of the document
-mod items; // create, read, update, delete, pages, lost updates
-mod oauth; // tokens issued, looked at and given back, by us and by clients that nobody here wrote
-mod oauth_clients; // OAuth clients, for administrators
-mod operator; // `latchkey user …`
-mod password_reset; // forgot and reset, by mail
-mod personal_access_tokens; // what programs of a user's sign in with
-mod refresh; // rotation and reuse
-mod sessions; // my sessions, and ending one
-mod sign_in; // sign-up, sign-in, what is refused
-mod sign_out; // logout means logout, on a second replica too
-mod users; // administrators and whom they administer
+// Use cases.
+mod browser; // session cookies: sign-in, sign-out, renewal, CSRF, and a real browser
+mod current_user; // GET, PATCH, and DELETE /user, password, dashboard
+mod email_addresses; // verification and change of email addresses
+mod generated; // clients that public generators create from the OpenAPI document
+mod items; // create, read, update, delete, pagination, lost updates
+mod oauth; // issuing, introspection, and revocation, also with third-party clients
+mod oauth_clients; // administration of OAuth clients
+mod operator; // `latchkey user …` and `latchkey client …`
+mod password_reset; // password reset by email
+mod personal_access_tokens; // personal access tokens of a user
+mod refresh; // rotation and reuse detection
+mod sessions; // list and revoke the sessions of the current user
+mod sign_in; // sign-up and sign-in
+mod sign_out; // sign-out, with immediate revocation on a second replica
+mod users; // user administration
 
-// What they bring along: the five systems that this one replaces.
+// Migrations from five existing systems.
 mod migrating_from_fastapi_jwt_crud;
 mod migrating_from_fastapi_oauth2;
 mod migrating_from_fastapi_scratch;
 mod migrating_from_fastapi_task;
 mod migrating_from_flask_cookie;
 
-// What must hold.
-mod audit; // every security event is recorded, with its change, and shown to nobody else
-mod bad_input; // every bad body is a 4xx that names the member, never the value
-// Replicas have loopback addresses of their own, which other systems do not have.
-mod architecture; // the invariants of lib.rs, read from the source
+// Cross-cutting properties.
+mod architecture; // the invariants of lib.rs, checked on the source text
+mod audit; // every security event is stored, and visible only to its user and administrators
+mod bad_input; // every malformed body gets a 4xx that names the field, never the value
+// Replicas bind their own loopback addresses, which only Linux configures by default.
 #[cfg(target_os = "linux")]
-mod balancer; // three replicas behind the real nginx and the real HAProxy
-mod batching; // many callers, one statement, and each its own answer
-mod caller_check; // every protected operation × every bad token
-mod cleanup; // what is over goes
-mod crash; // kill -9 loses nothing that was answered
-mod document_linters; // the document, as tools see it
+mod balancer; // three replicas behind real nginx and real HAProxy
+mod batching; // concurrent callers share a statement, and each gets its own result
+mod caller_check; // every protected operation × every invalid credential
+mod cleanup; // expired rows are deleted
+mod crash; // SIGKILL loses no acknowledged write
+mod document_linters; // linters of the OpenAPI document
 mod encodings; // chunks, charsets, forms, parameters
 mod error_table; // every error code, with its exact texts
-mod explain; // why was this token refused?
+mod explain; // `latchkey explain`: the reason for which a token is rejected
 mod forgery; // forged tokens at every protected operation
-mod forward_auth; // what proxies ask, and real proxies in front of an application
-mod fuzz; // what nobody thought of, against the document
-mod guarantee; // logout means logout, whatever breaks
-mod http_basics; // request ids, headers, CORS, methods, media types
-mod keys; // the life of signing keys, and of the secret that seals them
+mod forward_auth; // forward authentication, and real proxies in front of an application
+mod fuzz; // generated requests, checked against the OpenAPI document
+mod guarantee; // immediate revocation under faults
+mod http_basics; // request IDs, headers, CORS, methods, media types
+mod keys; // signing keys, and the secret that seals them
 mod listener; // broken and slow clients, SIGTERM
-mod log; // which request it was, never a credential
-mod matrix; // every operation × everybody who may ask
-mod metrics; // what operators see
-mod outage; // a store that is down, stopped or slow
-mod pages; // what the binary shows to people
-mod prose;
-mod revocation_stream; // what was taken back, for those who check tokens themselves
-mod shutdown_writes; // what a replica that stops has still to write // the words of the public texts
-// the document, the collection for Postman, README, .env.example: checked in and true
-mod published;
-mod rate_limits; // guessers are slowed, owners get in
-mod revocation; // leases, the log, and who answers checks
+mod log; // requests in the log, without credentials
+mod matrix; // every operation × every role
+mod metrics; // metrics for operators
+mod outage; // stores that are down, paused, or slow
+mod pages; // HTML pages of the binary
+mod prose; // the words of the public texts
+mod published; // generated files: OpenAPI document, Postman collection, README, .env.example
+mod rate_limits; // attackers are limited, and users can still sign in
+mod revocation; // leases, the revocation log, and check sources
 mod revocation_matrix; // every revocation × every credential × a second replica
+mod revocation_stream; // the stream for services that validate tokens locally
 mod session_restore; // Redis loses sessions, and users stay signed in
+mod shutdown_writes; // pending writes of a replica that stops
 mod start; // settings, migrations, agreement of replicas
-mod storm; // a thousand sign-ins at once
-mod timing; // no answer tells by its time who has an account
-mod token_cache; // what is known of a token saves its signature check, and nothing else
-mod tour; // the README's tour, as printed
+mod storm; // a thousand concurrent sign-ins
+mod timing; // response times don't reveal whether a user exists
+mod token_cache; // the cache of verified signatures
+mod tour; // the tour of the README, executed as printed

@@ -1,6 +1,7 @@
-//! Every operation × everybody who may ask. The operations and the scopes that they want come from
-//! the document, and what each caller is answered follows from those by a few rules: a new
-//! operation is in here before anybody thinks of it.
+//! The authorization matrix: every operation × every kind of caller.
+//!
+//! The operations and their required scopes come from the OpenAPI document. A few rules derive the
+//! expected results, so that new operations are covered without changes here.
 
 use std::fmt::Write;
 
@@ -15,12 +16,11 @@ use crate::{
     test_server::{PASSWORD, Session, TestServer},
 };
 
-/// Stands for the id of whatever an operation is about.
+/// A placeholder for the ID of a resource.
 const ID: &str = "018f0000-0000-7000-8000-000000000000";
 
-/// All who ask.
 const CALLERS: [&str; 8] = [
-    "nobody",
+    "anonymous",
     "revoked",
     "client",
     "without scope",
@@ -30,8 +30,8 @@ const CALLERS: [&str; 8] = [
     "owner",
 ];
 
-/// What no program is to do, though its token has the scope.
-const FOR_PEOPLE: [&str; 5] = [
+/// Operations that require a user session, although a personal access token has the scope.
+const SESSION_OPERATIONS: [&str; 5] = [
     "deleteCurrentUser",
     "changePassword",
     "requestEmailChange",
@@ -39,126 +39,133 @@ const FOR_PEOPLE: [&str; 5] = [
     "createPersonalAccessToken",
 ];
 
-/// What an answer says of whether the caller may.
+/// The authorization decision in a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expected {
-    /// 401: say who you are.
-    Unknown,
-    /// 401: you were taken back.
+enum Access {
+    /// 401: authentication is required.
+    Unauthenticated,
+    /// 401: the credential is revoked.
     Revoked,
-    /// 403: not you.
+    /// 403: the caller lacks permission.
     Forbidden,
-    /// 403: not with this token.
-    Scope,
-    /// 404: nothing of yours.
-    Hidden,
-    /// Whatever else: it was looked at.
-    Passes,
+    /// 403: the token lacks the scope.
+    InsufficientScope,
+    /// 404: the caller has no access to the resource.
+    NotFound,
+    /// Any other status: the request is authorized.
+    Allowed,
 }
 
-impl Expected {
-    fn of(status: u16, code: &str) -> Expected {
+impl Access {
+    fn from_response(status: u16, code: &str) -> Access {
         match (status, code) {
-            (401, "unauthenticated" | "invalid_client") => Expected::Unknown,
-            (401, "token_revoked") => Expected::Revoked,
-            (403, "forbidden") => Expected::Forbidden,
-            (403, "insufficient_scope") => Expected::Scope,
-            (404, _) => Expected::Hidden,
+            (401, "unauthenticated" | "invalid_client") => Access::Unauthenticated,
+            (401, "token_revoked") => Access::Revoked,
+            (403, "forbidden") => Access::Forbidden,
+            (403, "insufficient_scope") => Access::InsufficientScope,
+            (404, _) => Access::NotFound,
             (status, code) => {
-                // Mail is off here.
+                // The server of this test sends no email.
                 assert!(
                     status < 500 || code == "email_disabled",
-                    "it says nothing of the caller: {status}"
+                    "status {status} contains no authorization decision"
                 );
-                Expected::Passes
+                Access::Allowed
             }
         }
     }
 
-    const fn told(self) -> &'static str {
+    const fn label(self) -> &'static str {
         match self {
-            Expected::Unknown => "401",
-            Expected::Revoked => "401 revoked",
-            Expected::Forbidden => "403",
-            Expected::Scope => "403 scope",
-            Expected::Hidden => "404",
-            Expected::Passes => "passes",
+            Access::Unauthenticated => "401",
+            Access::Revoked => "401 revoked",
+            Access::Forbidden => "403",
+            Access::InsufficientScope => "403 scope",
+            Access::NotFound => "404",
+            Access::Allowed => "allowed",
         }
     }
 }
 
-/// What the document says of who may call an operation.
-enum Wants {
-    /// Anybody, or somebody who proves it otherwise.
-    Nothing,
-    /// A cookie, or the proof of a client beside the form, which nobody here has: no token does for
-    /// it.
-    Another,
-    /// The same from whoever sends anything at all.
-    AnotherIfAny,
-    /// A good token, with this scope if there is one.
+/// The credential that an operation requires according to the document.
+enum Requirement {
+    /// No token.
+    Public,
+    /// A cookie or client authentication. No caller of this test has one, and no token replaces it.
+    OtherCredential,
+    /// Like `OtherCredential`, but requests without credentials are allowed.
+    OptionalOtherCredential,
+    /// A valid token, with this scope if the operation requires one.
     Token(Option<&'static str>),
 }
 
-impl Wants {
-    fn of(operation: &'static Value) -> Wants {
-        let ways = operation["security"]
+impl Requirement {
+    fn of(operation: &'static Value) -> Requirement {
+        let alternatives = operation["security"]
             .as_array()
             .map(Vec::as_slice)
             .unwrap_or_default();
-        match (
-            ways.iter().any(|way| way.get("clientBasic").is_some()),
-            is_open(operation),
-        ) {
-            (true, true) => return Wants::AnotherIfAny,
-            (true, false) => return Wants::Another,
-            (false, true) => return Wants::Nothing,
+        let has_client_authentication = alternatives
+            .iter()
+            .any(|alternative| alternative.get("clientBasic").is_some());
+        match (has_client_authentication, is_open(operation)) {
+            (true, true) => return Requirement::OptionalOtherCredential,
+            (true, false) => return Requirement::OtherCredential,
+            (false, true) => return Requirement::Public,
             (false, false) => {}
         }
-        let scopes: Vec<_> = ways
+        let scopes: Vec<_> = alternatives
             .iter()
-            .filter_map(|way| way["password"].as_array())
+            .filter_map(|alternative| alternative["password"].as_array())
             .map(|scopes| scopes.first())
             .collect();
         match scopes.as_slice() {
-            [] => Wants::Another,
-            [Some(scope)] => Wants::Token(scope.as_str()),
-            _none => Wants::Token(None),
+            [] => Requirement::OtherCredential,
+            [Some(scope)] => Requirement::Token(scope.as_str()),
+            _none => Requirement::Token(None),
         }
     }
 
-    /// What this caller must be answered.
-    fn verdict(&self, caller: &str, id: &str, is_of_one: bool) -> Expected {
+    /// Returns the expected decision for a caller.
+    fn expected_access(&self, caller: &str, operation: &str, has_resource: bool) -> Access {
         let scope = match self {
-            // Whoever sends neither token has no session that could end.
-            Wants::Nothing if (caller, id) == ("nobody", "signOut") => return Expected::Unknown,
-            Wants::Nothing => return Expected::Passes,
-            Wants::AnotherIfAny if caller == "nobody" => return Expected::Passes,
-            Wants::Another | Wants::AnotherIfAny => return Expected::Unknown,
-            Wants::Token(scope) => *scope,
+            // Without a token, there is no session to sign out.
+            Requirement::Public if (caller, operation) == ("anonymous", "signOut") => {
+                return Access::Unauthenticated;
+            }
+            Requirement::Public => return Access::Allowed,
+            Requirement::OptionalOtherCredential if caller == "anonymous" => {
+                return Access::Allowed;
+            }
+            Requirement::OtherCredential | Requirement::OptionalOtherCredential => {
+                return Access::Unauthenticated;
+            }
+            Requirement::Token(scope) => *scope,
         };
-        let for_admins = scope == Some("admin") || id == "streamRevocations";
+        let is_for_admins = scope == Some("admin") || operation == "streamRevocations";
         match (caller, scope) {
-            ("nobody", _) => Expected::Unknown,
-            ("revoked", _) => Expected::Revoked,
-            // A proxy has to say what for.
-            ("client", None) => Expected::Forbidden,
-            (_, None) => Expected::Passes,
-            ("client", Some(_)) if id == "streamRevocations" => Expected::Passes,
-            ("client", Some(_)) => Expected::Forbidden,
-            // Whose token may not be used to administer is no administrator.
-            ("without scope", Some(_)) if for_admins => Expected::Forbidden,
-            ("without scope", Some(_)) => Expected::Scope,
-            ("other user" | "owner", Some(_)) if for_admins => Expected::Forbidden,
-            ("admin" | "personal token", Some(_)) if for_admins => Expected::Passes,
-            ("other user" | "admin", Some(_)) if is_of_one => Expected::Hidden,
-            ("personal token", Some(_)) if FOR_PEOPLE.contains(&id) => Expected::Forbidden,
-            _owner => Expected::Passes,
+            ("anonymous", _) => Access::Unauthenticated,
+            ("revoked", _) => Access::Revoked,
+            // Client tokens are only accepted if a scope is required.
+            ("client", None) => Access::Forbidden,
+            (_, None) => Access::Allowed,
+            ("client", Some(_)) if operation == "streamRevocations" => Access::Allowed,
+            ("client", Some(_)) => Access::Forbidden,
+            // A token without the scope `admin` does not have the role of an administrator.
+            ("without scope", Some(_)) if is_for_admins => Access::Forbidden,
+            ("without scope", Some(_)) => Access::InsufficientScope,
+            ("other user" | "owner", Some(_)) if is_for_admins => Access::Forbidden,
+            ("admin" | "personal token", Some(_)) if is_for_admins => Access::Allowed,
+            ("other user" | "admin", Some(_)) if has_resource => Access::NotFound,
+            ("personal token", Some(_)) if SESSION_OPERATIONS.contains(&operation) => {
+                Access::Forbidden
+            }
+            _owner => Access::Allowed,
         }
     }
 }
 
-/// Everybody, made anew for each operation.
+/// All callers, created separately for each operation.
 struct Fixture<'a> {
     server: &'a TestServer,
     owner: String,
@@ -172,23 +179,23 @@ impl<'a> Fixture<'a> {
         let [owner, other, root] = ["owner", "other", "root"].map(|name| format!("{name}{number}"));
         let (owner_session, other) = (server.sign_up(&owner).await, server.sign_up(&other).await);
         let admin = server.admin(&root).await;
-        // Whoever may, but for what the column is about.
-        let may = if scope == Some("admin") {
+        // The user with permission. The tokens of this user differ in one property per caller.
+        let allowed_user = if scope == Some("admin") {
             &root
         } else {
             &owner
         };
-        let revoked = server.sign_in(may).await;
-        server.log_out(&revoked.access_token).await.is(204, "");
-        let (all, of_owner) = (all_but(None), server.sign_in(may).await);
+        let revoked = server.sign_in(allowed_user).await;
+        server.sign_out(&revoked.access_token).await.is(204, "");
+        let allowed = server.sign_in(allowed_user).await;
         let (_, personal) =
-            personal_access_tokens::make(server, &of_owner, &of_owner.claim("scope")).await;
-        let client = Client::register(server, &admin, &all).await;
-        let of_client = client.token(server).await;
+            personal_access_tokens::make(server, &allowed, &allowed.claim("scope")).await;
+        let client = Client::register(server, &admin, &scopes_without(None)).await;
+        let client_token = client.token(server).await;
         let form = [
-            ("username", may.as_str()),
+            ("username", allowed_user.as_str()),
             ("password", PASSWORD),
-            ("scope", &all_but(scope)),
+            ("scope", &scopes_without(scope)),
         ];
         let narrow = server
             .form("/login", &form)
@@ -196,9 +203,9 @@ impl<'a> Fixture<'a> {
             .is(200, "")
             .text("access_token");
         let tokens = vec![
-            ("nobody", None),
+            ("anonymous", None),
             ("revoked", Some(revoked.access_token)),
-            ("client", Some(of_client)),
+            ("client", Some(client_token)),
             ("without scope", Some(narrow)),
             ("other user", Some(other.access_token)),
             ("admin", Some(admin.access_token)),
@@ -214,9 +221,9 @@ impl<'a> Fixture<'a> {
         }
     }
 
-    /// What the path means, of the owner's: something new each time, because whoever may deletes
-    /// it.
-    async fn its_id(&self, path: &str) -> String {
+    /// Creates a resource of the owner for a path and returns its ID. Callers with permission can
+    /// delete it, so each request gets a new one.
+    async fn create_resource(&self, path: &str) -> String {
         let (server, session) = (self.server, &self.session);
         match path.split('/').nth(1) {
             Some("items") => server
@@ -236,15 +243,15 @@ impl<'a> Fixture<'a> {
         }
     }
 
-    async fn ask(
+    async fn send(
         &self,
         method: &Method,
         path: &str,
         operation: &Value,
         token: Option<&str>,
-    ) -> Expected {
+    ) -> Access {
         let path = if path.contains(ID) {
-            path.replace(ID, &self.its_id(path).await)
+            path.replace(ID, &self.create_resource(path).await)
         } else {
             path.to_owned()
         };
@@ -255,13 +262,13 @@ impl<'a> Fixture<'a> {
             .fold(request, |request, token| request.bearer_auth(token));
         let response = request.send().await.expect("the server responds");
         let status = response.status().as_u16();
-        // A stream of events has no end.
+        // A stream of events does not end.
         let body: Value = if status < 400 {
             Value::Null
         } else {
             response.json().await.unwrap_or_default()
         };
-        Expected::of(
+        Access::from_response(
             status,
             body["code"]
                 .as_str()
@@ -271,55 +278,55 @@ impl<'a> Fixture<'a> {
     }
 }
 
-fn all_but(scope: Option<&str>) -> String {
+fn scopes_without(excluded: Option<&str>) -> String {
     let all = Scope::ALL.iter().map(|scope| scope.as_str());
-    all.filter(|word| Some(*word) != scope)
+    all.filter(|scope| Some(*scope) != excluded)
         .collect::<Vec<_>>()
         .join(" ")
 }
 
 #[tokio::test]
-async fn everybody_may_what_the_document_says_and_nothing_else() {
+async fn access_matches_the_document() {
     let server = TestServer::start().await;
     let mut table = format!("| {:30} | {:22} |", "operation", "scope");
     CALLERS
         .iter()
         .for_each(|caller| write!(table, " {caller:14} |").expect("text"));
-    let mut wrong = Vec::new();
+    let mut mismatches = Vec::new();
     for (number, (method, path, operation)) in operations(ID).into_iter().enumerate() {
-        let (id, wants) = (
-            operation["operationId"].as_str().expect("each has one"),
-            Wants::of(operation),
+        let (id, requirement) = (
+            operation["operationId"].as_str().expect("an operation ID"),
+            Requirement::of(operation),
         );
-        let scope = if let Wants::Token(scope) = wants {
+        let scope = if let Requirement::Token(scope) = requirement {
             scope
         } else {
             None
         };
         let fixture = Fixture::new(&server, number, scope).await;
         write!(table, "\n| {id:30} | {:22} |", scope.unwrap_or_default()).expect("text");
-        let expected = |caller: &str| wants.verdict(caller, id, path.contains(ID));
-        // Those who may come last: they may take everything along.
+        let expected = |caller: &str| requirement.expected_access(caller, id, path.contains(ID));
+        // Callers with permission come last, because they can delete the owner.
         let mut order: Vec<_> = (0..CALLERS.len()).collect();
-        order.sort_by_key(|at| expected(CALLERS[*at]) == Expected::Passes);
-        let mut verdicts = [Expected::Passes; CALLERS.len()];
-        for at in order {
-            let (caller, token) = &fixture.tokens[at];
-            verdicts[at] = fixture
-                .ask(&method, &path, operation, token.as_deref())
+        order.sort_by_key(|index| expected(CALLERS[*index]) == Access::Allowed);
+        let mut results = [Access::Allowed; CALLERS.len()];
+        for index in order {
+            let (caller, token) = &fixture.tokens[index];
+            results[index] = fixture
+                .send(&method, &path, operation, token.as_deref())
                 .await;
-            if verdicts[at] != expected(caller) {
-                wrong.push(format!(
-                    "{id} by {caller}: {:?}, and not {:?}",
-                    verdicts[at],
+            if results[index] != expected(caller) {
+                mismatches.push(format!(
+                    "{id} by {caller}: {:?} instead of {:?}",
+                    results[index],
                     expected(caller)
                 ));
             }
         }
-        verdicts
+        results
             .iter()
-            .for_each(|verdict| write!(table, " {:14} |", verdict.told()).expect("text"));
+            .for_each(|access| write!(table, " {:14} |", access.label()).expect("text"));
     }
     println!("{table}");
-    assert!(wrong.is_empty(), "{table}\n{}", wrong.join("\n"));
+    assert!(mismatches.is_empty(), "{table}\n{}", mismatches.join("\n"));
 }

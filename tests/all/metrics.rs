@@ -1,18 +1,18 @@
-//! What operators see: `/metrics`, on a listener of its own.
+//! `/metrics` on its separate listener.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
     proxy::{Line, Proxy},
-    test_server::{Session, TestServer, until},
+    test_server::{Session, TestServer, wait_until},
 };
 
-/// The page of this replica.
+/// Returns the metrics of a replica.
 pub async fn page(server: &TestServer) -> String {
     let response = reqwest::get(format!("http://{}/metrics", server.metrics))
         .await
-        .expect("it listens");
+        .expect("the server listens");
     assert_eq!(
         (
             response.status().as_u16(),
@@ -23,7 +23,7 @@ pub async fn page(server: &TestServer) -> String {
     response.text().await.expect("text")
 }
 
-/// The value of a series, 0 where it is not there yet.
+/// Returns the value of a series, or 0 if the series does not exist.
 pub async fn value(server: &TestServer, series: &str) -> f64 {
     let page = page(server).await;
     let line = page
@@ -33,7 +33,7 @@ pub async fn value(server: &TestServer, series: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn metrics_are_away_from_the_public() {
+async fn metrics_are_not_on_the_public_listener() {
     let server = TestServer::start().await;
     for path in ["/metrics", "/metrics/"] {
         server.get(path).await.is(404, "not_found");
@@ -41,7 +41,7 @@ async fn metrics_are_away_from_the_public() {
     for path in ["/", "/login", "/health/live", "/metrics/x"] {
         let response = reqwest::get(format!("http://{}{path}", server.metrics))
             .await
-            .expect("it listens");
+            .expect("the server listens");
         assert_eq!(response.status(), 404, "{path}");
     }
     assert!(
@@ -56,7 +56,7 @@ async fn requests_are_counted_by_operation_and_status() {
     let server = TestServer::start().await;
     let session = server.sign_up("john").await;
     server
-        .log_in("john", "wrong-password")
+        .try_sign_in("john", "wrong-password")
         .await
         .is(401, "invalid_credentials");
     server
@@ -87,21 +87,21 @@ async fn requests_are_counted_by_operation_and_status() {
     ));
     assert!(
         !page.contains("/items") && !page.contains("nope"),
-        "no path becomes a label"
+        "paths are not labels"
     );
 }
 
 #[tokio::test]
-async fn what_happens_to_sessions_is_counted() {
+async fn session_events_are_counted() {
     let server = TestServer::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "0s")]).await;
     let first = server.sign_up("john").await;
     let second = server.sign_in("john").await;
     server
-        .log_in("john", "wrong-password")
+        .try_sign_in("john", "wrong-password")
         .await
         .is(401, "invalid_credentials");
     server
-        .log_in("nobody", "wrong-password")
+        .try_sign_in("unknown", "wrong-password")
         .await
         .is(401, "invalid_credentials");
     server.refresh(&first.refresh_token).await.is(200, "");
@@ -114,10 +114,15 @@ async fn what_happens_to_sessions_is_counted() {
         .await
         .is(401, "invalid_refresh_token");
     let third = Session::of(&server.refresh(&second.refresh_token).await);
-    server.log_out(&third.access_token).await.is(204, "");
-    let jane = server.sign_up("jane").await;
+    server.sign_out(&third.access_token).await.is(204, "");
+    let deleted_user = server.sign_up("jane").await;
     server
-        .with_token(Method::DELETE, "/user", &jane.access_token, Value::Null)
+        .with_token(
+            Method::DELETE,
+            "/user",
+            &deleted_user.access_token,
+            Value::Null,
+        )
         .await
         .is(204, "");
     for (series, count) in [
@@ -166,7 +171,7 @@ async fn build_and_process_are_described() {
     }
     server.sign_up("john").await;
     let page = page(&server).await;
-    let names = |kind: &'static str| {
+    let names_of = |kind: &'static str| {
         page.lines().filter_map(move |line| {
             line.strip_prefix("# ")?
                 .strip_prefix(kind)?
@@ -174,9 +179,9 @@ async fn build_and_process_are_described() {
                 .nth(1)
         })
     };
-    for name in names("TYPE") {
+    for name in names_of("TYPE") {
         assert_eq!(
-            names("HELP").filter(|help| *help == name).count(),
+            names_of("HELP").filter(|help| *help == name).count(),
             1,
             "{name}"
         );
@@ -185,18 +190,18 @@ async fn build_and_process_are_described() {
 
 #[tokio::test]
 async fn stores_and_connections_are_measured() {
-    let line = Proxy::to_redis().await;
-    let server = TestServer::with(&[("REDIS_URL", &line.redis_url())]).await;
+    let proxy = Proxy::to_redis().await;
+    let server = TestServer::with(&[("REDIS_URL", &proxy.redis_url())]).await;
     let (postgres, redis) = (
         "latchkey_store_up{store=\"postgres\"}",
         "latchkey_store_up{store=\"redis\"}",
     );
-    until("both are up", || async {
+    wait_until("both stores are up", || async {
         value(&server, postgres).await == 1.0 && value(&server, redis).await == 1.0
     })
     .await;
-    // They are measured one after the other; this is the last.
-    until("all are measured", || async {
+    // The gauges are updated one after another, and this is the last one.
+    wait_until("all gauges are updated", || async {
         page(&server).await.contains("\nlatchkey_hash_queue 0")
     })
     .await;
@@ -206,14 +211,14 @@ async fn stores_and_connections_are_measured() {
             .await
             .contains("latchkey_postgres_connections{state=\"used\"}")
     );
-    line.set(Line::Cut);
-    until("one is down", || async {
+    proxy.set(Line::Cut);
+    wait_until("Redis is down", || async {
         value(&server, redis).await == 0.0
     })
     .await;
     assert_eq!(value(&server, postgres).await, 1.0);
-    line.set(Line::Open);
-    until("it is up again", || async {
+    proxy.set(Line::Open);
+    wait_until("Redis is up again", || async {
         value(&server, redis).await == 1.0
     })
     .await;

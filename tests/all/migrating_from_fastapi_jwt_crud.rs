@@ -1,4 +1,4 @@
-//! D: a FastAPI JWT + CRUD example. Its requests work as they were.
+//! Migration from a FastAPI example with JWT and CRUD: its requests work unchanged.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::test_server::{Session, TestServer};
 
 #[tokio::test]
-async fn its_requests_in_order() {
+async fn original_requests_work_in_order() {
     let server = TestServer::shared().await;
     server
         .post(
@@ -16,7 +16,7 @@ async fn its_requests_in_order() {
         .await
         .is(201, "");
 
-    // The form, and what it gives: 15 minutes and 7 days.
+    // Sign-in with a form returns tokens for 15 minutes and 7 days.
     let login = server
         .form("/login", &[("username", "john"), ("password", "secret123")])
         .await;
@@ -31,20 +31,20 @@ async fn its_requests_in_order() {
         refresh_token,
     } = Session::of(&login);
 
-    // The items.
+    // Items.
     let call = |method, path: String, body| {
         let (server, token) = (&server, &access_token);
         async move { server.with_token(method, &path, token, body).await }
     };
     let book = json!({"name": "Book", "description": "A nice book"});
-    let made = call(Method::POST, "/items/".to_owned(), book).await;
-    let path = format!("/items/{}", made.is(201, "").text("id"));
+    let created = call(Method::POST, "/items/".to_owned(), book).await;
+    let path = format!("/items/{}", created.is(201, "").text("id"));
     assert_eq!(
-        (made.text("name"), made.text("description")),
+        (created.text("name"), created.text("description")),
         ("Book".into(), "A nice book".into())
     );
     let list = call(Method::GET, "/items/".to_owned(), Value::Null).await;
-    assert_eq!(list.is(200, "").body["data"], json!([made.body]));
+    assert_eq!(list.is(200, "").body["data"], json!([created.body]));
     call(Method::GET, path.clone(), Value::Null)
         .await
         .is(200, "");
@@ -53,7 +53,7 @@ async fn its_requests_in_order() {
     assert_eq!(updated.is(200, "").text("name"), "Updated book");
     call(Method::DELETE, path, Value::Null).await.is(204, "");
 
-    // A new pair.
+    // Refresh.
     let pair = server
         .post("/refresh", json!({"refresh_token": refresh_token}))
         .await;

@@ -1,4 +1,4 @@
-//! A: a FastAPI service on PostgreSQL, where everything but signing in needs a token.
+//! Migration from a FastAPI service on PostgreSQL that requires a token for all other operations.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -16,9 +16,9 @@ const SETTINGS: [(&str, &str); 3] = [
 ];
 
 #[tokio::test]
-async fn its_requests_in_order() {
+async fn original_requests_work_in_order() {
     let server = TestServer::with(&SETTINGS).await;
-    // The first account is the operator's gift; nobody signs up.
+    // The operator creates the first user, because registration is disabled.
     let root = [
         "create",
         "--username",
@@ -29,14 +29,14 @@ async fn its_requests_in_order() {
         "admin",
         "--password-stdin",
     ];
-    operator::told_with(&server, &root, PASSWORD).await;
+    operator::run_user_command(&server, &root, PASSWORD).await;
     let body = json!({"username": "john", "email": "john@example.com", "password": PASSWORD});
     server
         .post("/signup", body.clone())
         .await
         .is(403, "signup_closed");
 
-    // Signing in by the OAuth2 form: 30 minutes and 7 days.
+    // Sign-in with the OAuth 2.0 password form returns tokens for 30 minutes and 7 days.
     let form = [
         ("grant_type", "password"),
         ("username", "root"),
@@ -51,24 +51,27 @@ async fn its_requests_in_order() {
     assert_eq!(login.text("token_type"), "bearer");
     let session = Session::of(&login);
 
-    // Users: create, list, read, replace, change, delete.
+    // Users: create, list, get, replace, update, delete.
     let call = |method, path: &str, body| {
         let (server, token, path) = (&server, &session.access_token, path.to_owned());
         async move { server.with_token(method, &path, token, body).await }
     };
-    let made = call(Method::POST, "/users", body).await;
-    let john = made.is(201, "").header("location").to_owned();
+    let created = call(Method::POST, "/users", body).await;
+    let user_path = created.is(201, "").header("location").to_owned();
     assert_eq!(
-        (made.text("username"), made.text("email")),
+        (created.text("username"), created.text("email")),
         ("john".into(), "john@example.com".into())
     );
     let list = call(Method::GET, "/users", Value::Null).await;
-    assert_eq!(list.is(200, "").body["data"][1], made.body);
+    assert_eq!(list.is(200, "").body["data"][1], created.body);
     assert_eq!(
-        call(Method::GET, &john, Value::Null).await.is(200, "").body,
-        made.body
+        call(Method::GET, &user_path, Value::Null)
+            .await
+            .is(200, "")
+            .body,
+        created.body
     );
-    let whole = json!({
+    let replacement = json!({
         "username": "jon",
         "email": "jon@example.com",
         "name": null,
@@ -77,29 +80,31 @@ async fn its_requests_in_order() {
         "password": "another 12345",
     });
     assert_eq!(
-        call(Method::PUT, &john, whole)
+        call(Method::PUT, &user_path, replacement)
             .await
             .is(200, "")
             .text("username"),
         "jon"
     );
     server
-        .log_in("jon@example.com", "another 12345")
+        .try_sign_in("jon@example.com", "another 12345")
         .await
         .is(200, "");
     let changed = call(
         Method::PATCH,
-        &john,
+        &user_path,
         json!({"email": "jonathan@example.com"}),
     )
     .await;
     assert_eq!(changed.is(200, "").text("email"), "jonathan@example.com");
-    call(Method::DELETE, &john, Value::Null).await.is(204, "");
-    call(Method::GET, &john, Value::Null)
+    call(Method::DELETE, &user_path, Value::Null)
+        .await
+        .is(204, "");
+    call(Method::GET, &user_path, Value::Null)
         .await
         .is(404, "not_found");
 
-    // Its own name for refreshing gives a new pair.
+    // The legacy path for refreshing still works.
     let pair = server
         .post(
             "/refresh-token",
@@ -108,24 +113,24 @@ async fn its_requests_in_order() {
         .await;
     let next = Session::of(pair.is(200, ""));
     assert_eq!(server.verify(&next.access_token).await.0, 204);
-    let again = server
+    let repeated = server
         .post(
             "/refresh-token",
             json!({"refresh_token": session.refresh_token}),
         )
         .await;
     assert_eq!(
-        Session::of(again.is(200, "")).refresh_token,
+        Session::of(repeated.is(200, "")).refresh_token,
         next.refresh_token,
-        "a response that was lost comes again"
+        "a repeated request gets the same refresh token"
     );
 }
 
-/// What helps people to sign in, and what balancers ask, is all that is open.
+/// Only sign-in, recovery, token, key, and health operations are public.
 #[tokio::test]
-async fn everything_but_signing_in_needs_a_token() {
+async fn all_other_operations_require_authentication() {
     let server = TestServer::with(&SETTINGS).await;
-    let open = [
+    let public_operations = [
         "signUp",
         "signIn",
         "createBrowserSession",
@@ -140,17 +145,17 @@ async fn everything_but_signing_in_needs_a_token() {
         "getLiveness",
         "getReadiness",
     ];
-    let mut refused = 0;
+    let mut rejected = 0;
     for (method, path, operation) in operations("018f0000-0000-7000-8000-000000000000") {
-        let id = operation["operationId"].as_str().expect("each has one");
+        let id = operation["operationId"].as_str().expect("an operation ID");
         let request = with_example(server.request(method, &path), operation);
         let response = server.send(request).await;
-        if open.contains(&id) {
+        if public_operations.contains(&id) {
             assert_ne!(response.code(), "unauthenticated", "{id}");
         } else {
             assert_eq!(response.status, 401, "{id}: {}", response.string());
-            refused += 1;
+            rejected += 1;
         }
     }
-    assert!(refused >= 20, "{refused}");
+    assert!(rejected >= 20, "{rejected}");
 }

@@ -1,4 +1,4 @@
-//! B: a Flask service on PostgreSQL, for browsers.
+//! Migration from a Flask service on PostgreSQL for browsers: its requests work unchanged.
 
 use reqwest::{Method, header};
 use serde_json::{Value, json};
@@ -10,8 +10,8 @@ use crate::{
 
 const NEW_PASSWORD: &str = "of my own choice 7";
 
-/// The only field that keeps a browser signed in, of an answer that sets it.
-fn cookie(response: &TestResponse) -> &str {
+/// Returns the name and the value of the cookie that a response sets.
+fn set_cookie(response: &TestResponse) -> &str {
     response
         .header("set-cookie")
         .split(';')
@@ -20,22 +20,22 @@ fn cookie(response: &TestResponse) -> &str {
 }
 
 #[tokio::test]
-async fn its_requests_in_order() {
-    let (server, mails) = TestServer::with_mail(&[]).await;
+async fn original_requests_work_in_order() {
+    let (server, mail_server) = TestServer::with_mail(&[]).await;
 
-    // Signing up means being signed in.
-    let up = json!({"username": "john", "email": "john@example.com", "password": PASSWORD});
-    let first = Session::of(server.post("/signup", up).await.is(201, ""));
+    // Sign-up also signs the user in.
+    let new_user = json!({"username": "john", "email": "john@example.com", "password": PASSWORD});
+    let first = Session::of(server.post("/signup", new_user).await.is(201, ""));
     assert_eq!(server.verify(&first.access_token).await.0, 204);
 
-    // Signing in by e-mail, and the dashboard.
-    let login = server
+    // Sign-in with the email address, and the dashboard.
+    let sign_in = server
         .post(
             "/login",
             json!({"email": "john@example.com", "password": PASSWORD}),
         )
         .await;
-    let second = Session::of(login.is(200, ""));
+    let second = Session::of(sign_in.is(200, ""));
     let dashboard = server
         .with_token(Method::GET, "/dashboard", &second.access_token, Value::Null)
         .await;
@@ -44,52 +44,53 @@ async fn its_requests_in_order() {
         "john@example.com"
     );
 
-    // Logging out.
-    server.log_out(&second.access_token).await.is(204, "");
+    // Sign-out.
+    server.sign_out(&second.access_token).await.is(204, "");
 
-    // The password is lost: a code by mail, and a password of one's own choice.
+    // Password reset with a one-time code from an email.
     server
         .post("/send-mail", json!({"email": "john@example.com"}))
         .await
         .is(202, "");
-    let code = mails.code_for("john@example.com").await;
+    let code = mail_server.code_for("john@example.com").await;
     server
         .reset_password("john@example.com", &code, NEW_PASSWORD)
         .await
         .is(204, "");
     server
-        .log_in("john@example.com", PASSWORD)
+        .try_sign_in("john@example.com", PASSWORD)
         .await
         .is(401, "invalid_credentials");
     let third = Session::of(
         server
-            .log_in("john@example.com", NEW_PASSWORD)
+            .try_sign_in("john@example.com", NEW_PASSWORD)
             .await
             .is(200, ""),
     );
 
-    // Deleting the account.
+    // Deletion by the user.
     server
         .with_token(Method::DELETE, "/user", &third.access_token, Value::Null)
         .await
         .is(204, "");
     server
-        .log_in("john@example.com", NEW_PASSWORD)
+        .try_sign_in("john@example.com", NEW_PASSWORD)
         .await
         .is(401, "invalid_credentials");
 
-    // Deleting somebody by address.
+    // Deletion by the operator.
     server.sign_up_with_email("mary", "mary@example.com").await;
-    operator::told_with(&server, &["delete", "mary@example.com", "--yes"], "").await;
+    operator::run_user_command(&server, &["delete", "mary@example.com", "--yes"], "").await;
     server
-        .log_in("mary@example.com", PASSWORD)
+        .try_sign_in("mary@example.com", PASSWORD)
         .await
         .is(401, "invalid_credentials");
 }
 
-/// The same in its browser: a JWT in a cookie, ten sliding minutes, and a logout that clears it.
+/// The Flask service stored a JWT in a cookie with a sliding expiration of ten minutes, and removed
+/// the cookie on sign-out.
 #[tokio::test]
-async fn its_requests_in_order_with_a_cookie() {
+async fn original_requests_work_in_order_with_cookie() {
     let server = TestServer::shared().await;
     let send = |method, path, cookie: &str, body: Value| {
         let request = server
@@ -103,23 +104,23 @@ async fn its_requests_in_order_with_a_cookie() {
         })
     };
 
-    // Signing up means being signed in.
-    let up = json!({"username": "john", "email": "john@example.com", "password": PASSWORD});
-    let response = send(Method::POST, "/signup", "", up).await;
+    // Sign-up also signs the user in.
+    let new_user = json!({"username": "john", "email": "john@example.com", "password": PASSWORD});
+    let response = send(Method::POST, "/signup", "", new_user).await;
     send(
         Method::GET,
         "/dashboard",
-        cookie(response.is(201, "")),
+        set_cookie(response.is(201, "")),
         Value::Null,
     )
     .await
     .is(200, "");
 
-    // Signing in by e-mail, for ten minutes; the dashboard is for valid cookies only.
-    let login = json!({"email": "john@example.com", "password": PASSWORD});
-    let response = send(Method::POST, "/session", "", login).await;
-    let john = cookie(response.is(200, "")).to_owned();
-    let dashboard = send(Method::GET, "/dashboard", &john, Value::Null).await;
+    // Sign-in with the email address. The dashboard requires a valid cookie.
+    let credentials = json!({"email": "john@example.com", "password": PASSWORD});
+    let response = send(Method::POST, "/session", "", credentials).await;
+    let cookie = set_cookie(response.is(200, "")).to_owned();
+    let dashboard = send(Method::GET, "/dashboard", &cookie, Value::Null).await;
     assert_eq!(
         dashboard.is(200, "").body["user"]["email"],
         "john@example.com"
@@ -133,27 +134,27 @@ async fn its_requests_in_order_with_a_cookie() {
     .await
     .is(401, "invalid_token");
 
-    // After logging out, a copy of the cookie is rejected.
-    send(Method::DELETE, "/session", &john, Value::Null)
+    // After the sign-out, a copy of the cookie is rejected.
+    send(Method::DELETE, "/session", &cookie, Value::Null)
         .await
         .is(204, "");
-    send(Method::GET, "/dashboard", &john, Value::Null)
+    send(Method::GET, "/dashboard", &cookie, Value::Null)
         .await
         .is(401, "token_revoked");
 
-    // Deleting the account.
-    let login = json!({"email": "john@example.com", "password": PASSWORD});
-    let response = send(Method::POST, "/session", "", login).await;
-    let gone = send(
+    // Deletion by the user.
+    let credentials = json!({"email": "john@example.com", "password": PASSWORD});
+    let response = send(Method::POST, "/session", "", credentials).await;
+    let deletion = send(
         Method::DELETE,
         "/user",
-        cookie(response.is(200, "")),
+        set_cookie(response.is(200, "")),
         Value::Null,
     )
     .await;
-    assert_eq!(cookie(gone.is(204, "")), "__Host-latchkey=");
+    assert_eq!(set_cookie(deletion.is(204, "")), "__Host-latchkey=");
     server
-        .log_in("john@example.com", PASSWORD)
+        .try_sign_in("john@example.com", PASSWORD)
         .await
         .is(401, "invalid_credentials");
 }

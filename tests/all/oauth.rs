@@ -1,10 +1,10 @@
-//! The OAuth face: what is issued, looked at and taken back, by us and by clients that nobody here
-//! wrote.
+//! The OAuth endpoints: tokens are issued, introspected, and revoked, directly and by third-party
+//! client libraries.
 
-mod introspection; // anything that is not good is exactly that
-mod issue; // every refusal of RFC 6749, and what is granted
-mod outage; // a store that is down never makes a token good
-mod revoke; // each kind, by whoever has it, and by nobody else
+mod introspection; // active and inactive tokens
+mod issue; // errors of RFC 6749, and issued tokens
+mod outage; // unavailable stores
+mod revoke; // revocation by the holder or the client
 mod standard; // Authlib and oauth4webapi
 
 use latchkey_domain::opaque_token::{OpaqueToken, OpaqueTokenKind};
@@ -19,52 +19,58 @@ use crate::{
 
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
-/// A registered client.
+/// A registered OAuth client.
 pub struct Client {
     pub id: String,
     pub secret: String,
 }
 
 impl Client {
-    /// A client with these scopes, for whom tokens of people are for.
+    /// Registers a client with these scopes and the default audience.
     pub async fn register(server: &TestServer, admin: &Session, scope: &str) -> Client {
-        Client::register_as(server, admin, json!({"name": "billing", "scope": scope})).await
+        Client::register_with(server, admin, json!({"name": "billing", "scope": scope})).await
     }
 
-    pub async fn register_as(server: &TestServer, admin: &Session, body: Value) -> Client {
-        let made = server
+    pub async fn register_with(server: &TestServer, admin: &Session, body: Value) -> Client {
+        let created = server
             .with_token(Method::POST, "/clients", &admin.access_token, body)
             .await;
         Client {
-            id: made.is(201, "").text("client_id"),
-            secret: made.text("client_secret"),
+            id: created.is(201, "").text("client_id"),
+            secret: created.text("client_secret"),
         }
     }
 
-    /// A request that proves by its form who sends it.
-    pub fn form<'a>(&'a self, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    /// Returns a form with client authentication and these parameters.
+    pub fn form<'a>(&'a self, parameters: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         [
             &[
                 ("client_id", self.id.as_str()),
                 ("client_secret", self.secret.as_str()),
             ],
-            more,
+            parameters,
         ]
         .concat()
     }
 
-    /// What is answered when it asks for a token.
-    pub async fn ask(&self, server: &TestServer, more: &[(&str, &str)]) -> TestResponse {
-        let form = self.form(&[&[("grant_type", "client_credentials")], more].concat());
+    /// Requests a token with these further parameters.
+    pub async fn request_token(
+        &self,
+        server: &TestServer,
+        parameters: &[(&str, &str)],
+    ) -> TestResponse {
+        let form = self.form(&[&[("grant_type", "client_credentials")], parameters].concat());
         server.form("/oauth/token", &form).await
     }
 
-    /// A token of it.
+    /// Requests a token and returns it.
     pub async fn token(&self, server: &TestServer) -> String {
-        self.ask(server, &[]).await.is(200, "").text("access_token")
+        self.request_token(server, &[])
+            .await
+            .is(200, "")
+            .text("access_token")
     }
 
-    /// What it is told of a token.
     pub async fn introspect(&self, server: &TestServer, token: &str) -> Value {
         let response = server
             .form("/oauth/introspect", &self.form(&[("token", token)]))
@@ -74,11 +80,11 @@ impl Client {
     }
 }
 
-/// John, an administrator and a client.
+/// A user, an administrator, and an OAuth client.
 pub struct Fixture {
     pub server: TestServer,
     pub admin: Session,
-    pub john: Session,
+    pub session: Session,
     pub client: Client,
 }
 
@@ -88,86 +94,86 @@ impl Fixture {
     }
 
     pub async fn of(server: TestServer) -> Fixture {
-        let (admin, john) = (server.admin("root").await, server.sign_up("john").await);
+        let (admin, user) = (server.admin("root").await, server.sign_up("john").await);
         let client = Client::register(&server, &admin, "items:read user:read").await;
         Fixture {
             server,
             admin,
-            john,
+            session: user,
             client,
         }
     }
 
-    /// Whether a token is told to be good.
+    /// Returns whether a token is active. For an inactive token, there are no other fields.
     pub async fn is_active(&self, token: &str) -> bool {
-        let told = self.client.introspect(&self.server, token).await;
-        let active = told["active"].as_bool().expect("it is told");
-        assert!(active || told == json!({"active": false}), "{told}");
-        active
+        let body = self.client.introspect(&self.server, token).await;
+        let is_active = body["active"].as_bool().expect("a boolean");
+        assert!(is_active || body == json!({"active": false}), "{body}");
+        is_active
     }
 
-    /// A request with a form as it is.
-    pub fn raw(&self, path: &str, form: &str) -> RequestBuilder {
+    /// Creates a request with this form, without encoding it.
+    pub fn form_request(&self, path: &str, form: &str) -> RequestBuilder {
         self.server
             .request(Method::POST, path)
             .header("content-type", FORM)
             .body(form.to_owned())
     }
 
-    /// A personal access token of John's: its id and its text.
-    pub async fn personal(&self, scope: &str) -> (String, String) {
-        personal_access_tokens::make(&self.server, &self.john, scope).await
+    /// Creates a personal access token of the user. Returns its ID and its text.
+    pub async fn create_personal_token(&self, scope: &str) -> (String, String) {
+        personal_access_tokens::make(&self.server, &self.session, scope).await
     }
 }
 
-/// A token with this id that is right in form, and that nobody was given.
+/// Creates a well-formed token with this ID that was never issued.
 pub fn forged(purpose: OpaqueTokenKind, id: &str) -> String {
     let mut secret = [0; 32];
-    aws_lc_rs::rand::fill(&mut secret).expect("there is randomness");
-    let id = id.parse().expect("an id");
+    aws_lc_rs::rand::fill(&mut secret).expect("random bytes");
+    let id = id.parse().expect("an ID");
     OpaqueToken::new(purpose, id, Zeroizing::new(secret))
         .text()
         .to_string()
 }
 
-/// What the check says of a token, where `items:read` is demanded: without a demand no client
-/// passes.
+/// Checks a token with the required scope `items:read`. Without a required scope, client tokens are
+/// rejected.
 pub async fn check(server: &TestServer, token: &str) -> (u16, String) {
     server
         .verify_at("/auth/verify?scope=items:read", token)
         .await
 }
 
-/// Asserts a refusal as RFC 6749 section 5.2 has it.
+/// Asserts an error response of RFC 6749 section 5.2.
 #[track_caller]
-pub fn is_refusal(response: &TestResponse, status: u16, error: &str, what: &str) {
-    let what = format!("{what}: {}", response.string());
+pub fn assert_oauth_error(response: &TestResponse, status: u16, error: &str, context: &str) {
+    let context = format!("{context}: {}", response.string());
     assert_eq!(
         (response.status, response.body["error"].as_str()),
         (status, Some(error)),
-        "{what}"
+        "{context}"
     );
-    let members = response.body.as_object().expect("an object");
+    let fields = response.body.as_object().expect("an object");
     assert!(
-        members.len() == 2 && members["error_description"].is_string(),
-        "{what}"
+        fields.len() == 2 && fields["error_description"].is_string(),
+        "{context}"
     );
     assert!(
         response
             .header("content-type")
             .starts_with("application/json"),
-        "{what}"
+        "{context}"
     );
-    assert_eq!(response.header("cache-control"), "no-store", "{what}");
+    assert_eq!(response.header("cache-control"), "no-store", "{context}");
     let challenge = if status == 401 {
         "Basic realm=\"latchkey\""
     } else {
         ""
     };
-    assert_eq!(response.header("www-authenticate"), challenge, "{what}");
+    assert_eq!(response.header("www-authenticate"), challenge, "{context}");
     assert_eq!(
         !response.header("retry-after").is_empty(),
         [429, 503].contains(&status),
-        "{what}"
+        "{context}"
     );
 }

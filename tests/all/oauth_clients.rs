@@ -1,40 +1,39 @@
-//! OAuth clients: registered by administrators, known by a secret that is shown once, and taken
-//! back at once.
+//! Tests of the management of OAuth clients: registration, secret rotation, and deletion.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
     leaks,
-    oauth::{Client, Fixture, check, is_refusal},
+    oauth::{Client, Fixture, assert_oauth_error, check},
     test_server::{Session, TestServer},
-    test_stores::ask,
+    test_stores::query_value,
 };
 
 #[tokio::test]
-async fn only_administrators_manage_clients() {
+async fn client_management_requires_administrator() {
     let fixture = Fixture::new().await;
     let client = format!("/clients/{}", fixture.client.id);
     let rotate = format!("{client}/rotate");
-    let calls = [
+    let operations = [
         (Method::POST, "/clients", json!({"name": "x", "scope": ""})),
         (Method::GET, "/clients", Value::Null),
         (Method::GET, &client, Value::Null),
         (Method::POST, &rotate, Value::Null),
         (Method::DELETE, &client, Value::Null),
     ];
-    // Not even with a token that says admin, which a client may have.
-    let greedy = Client::register(&fixture.server, &fixture.admin, "admin user:write").await;
-    let before = ask(
+    // A client token with the scope `admin` doesn't suffice either.
+    let admin_client = Client::register(&fixture.server, &fixture.admin, "admin user:write").await;
+    let before = query_value(
         &fixture.server,
         "select string_agg(oauth_clients::text, ' ' order by id) from oauth_clients",
     )
     .await;
     let tokens = [
-        fixture.john.access_token.clone(),
-        greedy.token(&fixture.server).await,
+        fixture.session.access_token.clone(),
+        admin_client.token(&fixture.server).await,
     ];
-    for (method, path, body) in calls {
+    for (method, path, body) in operations {
         for token in &tokens {
             let response = fixture
                 .server
@@ -49,7 +48,7 @@ async fn only_administrators_manage_clients() {
             .is(401, "unauthenticated");
     }
     assert_eq!(
-        ask(
+        query_value(
             &fixture.server,
             "select string_agg(oauth_clients::text, ' ' order by id) from oauth_clients"
         )
@@ -59,35 +58,38 @@ async fn only_administrators_manage_clients() {
 }
 
 #[tokio::test]
-async fn a_client_is_shown_without_its_secret() {
+async fn client_secret_is_returned_only_at_registration() {
     let fixture = Fixture::new().await;
     let admin = &fixture.admin.access_token;
-    let wanted = json!({
+    let registration = json!({
         "name": "billing",
         "scope": "items:read",
         "audience": "https://a.example https://b.example",
     });
-    let made = fixture
+    let registered = fixture
         .server
-        .with_token(Method::POST, "/clients", admin, wanted)
+        .with_token(Method::POST, "/clients", admin, registration)
         .await;
     let (id, secret) = (
-        made.is(201, "").text("client_id"),
-        made.text("client_secret"),
+        registered.is(201, "").text("client_id"),
+        registered.text("client_secret"),
     );
     let path = format!("/clients/{id}");
     assert_eq!(
-        (made.header("location"), made.header("cache-control")),
+        (
+            registered.header("location"),
+            registered.header("cache-control")
+        ),
         (path.as_str(), "no-store")
     );
     assert!(secret.starts_with("lks_") && secret.len() == 74);
-    let shown = fixture
+    let fetched = fixture
         .server
         .with_token(Method::GET, &path, admin, Value::Null)
         .await;
-    assert_eq!(shown.is(200, "").body, made.body["client"]);
+    assert_eq!(fetched.is(200, "").body, registered.body["client"]);
     assert_eq!(
-        shown.body["audiences"],
+        fetched.body["audiences"],
         json!(["https://a.example", "https://b.example"])
     );
     let listed = fixture
@@ -96,14 +98,14 @@ async fn a_client_is_shown_without_its_secret() {
         .await;
     assert_eq!(
         listed.is(200, "").body["data"][1],
-        shown.body,
-        "the newest last"
+        fetched.body,
+        "the newest client is last"
     );
-    for response in [shown, listed] {
+    for response in [fetched, listed] {
         assert!(!response.string().contains("lks_") && !response.string().contains("hash"));
     }
     assert_eq!(
-        ask(
+        query_value(
             &fixture.server,
             "select count(*) from audit_events where event = 'oauth_client_created'"
         )
@@ -123,10 +125,10 @@ async fn a_client_is_shown_without_its_secret() {
 }
 
 #[tokio::test]
-async fn wrong_clients_are_not_registered() {
+async fn invalid_registration_is_rejected() {
     let fixture = Fixture::new().await;
-    let eleven = "a ".repeat(11);
-    let wrong = [
+    let eleven_audiences = "a ".repeat(11);
+    let invalid = [
         (json!({"scope": "items:read"}), "name"),
         (json!({"name": "x"}), "scope"),
         (json!({"name": "x", "scope": "items:delete"}), "scope"),
@@ -136,7 +138,7 @@ async fn wrong_clients_are_not_registered() {
             "audience",
         ),
         (
-            json!({"name": "x", "scope": "", "audience": eleven}),
+            json!({"name": "x", "scope": "", "audience": eleven_audiences}),
             "audience",
         ),
         (
@@ -148,39 +150,39 @@ async fn wrong_clients_are_not_registered() {
             "id",
         ),
     ];
-    for (body, member) in wrong {
+    for (body, field) in invalid {
         let response = fixture
             .server
             .with_token(Method::POST, "/clients", &fixture.admin.access_token, body)
             .await;
         assert_eq!(
             response.is(400, "invalid_request").body["errors"][0]["field"],
-            member
+            field
         );
     }
     assert_eq!(
-        ask(&fixture.server, "select count(*) from oauth_clients").await,
+        query_value(&fixture.server, "select count(*) from oauth_clients").await,
         "1"
     );
 }
 
-/// Asserts that nothing of it is good any more, on this replica.
-async fn is_over(replica: &TestServer, client: &Client, token: &str) {
+/// Asserts that a replica rejects the token and the secret of a client.
+async fn assert_revoked(replica: &TestServer, client: &Client, token: &str) {
     assert_eq!(check(replica, token).await, (401, "token_revoked".into()));
-    let requested = client.ask(replica, &[]).await;
-    is_refusal(&requested, 401, "invalid_client", "another token");
-    let looked = replica
+    let response = client.request_token(replica, &[]).await;
+    assert_oauth_error(&response, 401, "invalid_client", "token request");
+    let response = replica
         .form("/oauth/introspect", &client.form(&[("token", token)]))
         .await;
-    is_refusal(&looked, 401, "invalid_client", "introspection");
-    let given_back = replica
+    assert_oauth_error(&response, 401, "invalid_client", "introspection");
+    let response = replica
         .form("/oauth/revoke", &client.form(&[("token", token)]))
         .await;
-    is_refusal(&given_back, 401, "invalid_client", "revocation");
+    assert_oauth_error(&response, 401, "invalid_client", "revocation");
 }
 
 #[tokio::test]
-async fn another_secret_ends_the_one_before_and_its_tokens_on_every_replica() {
+async fn secret_rotation_revokes_old_secret_and_tokens() {
     let fixture = Fixture::new().await;
     let replica = fixture.server.replica().await;
     let token = fixture.client.token(&replica).await;
@@ -188,7 +190,7 @@ async fn another_secret_ends_the_one_before_and_its_tokens_on_every_replica() {
         assert_eq!(check(server, &token).await.0, 204);
     }
     let path = format!("/clients/{}/rotate", fixture.client.id);
-    let made = fixture
+    let response = fixture
         .server
         .with_token(
             Method::POST,
@@ -197,23 +199,26 @@ async fn another_secret_ends_the_one_before_and_its_tokens_on_every_replica() {
             Value::Null,
         )
         .await;
-    let next = Client {
-        id: made.is(200, "").text("client_id"),
-        secret: made.text("client_secret"),
+    let rotated_client = Client {
+        id: response.is(200, "").text("client_id"),
+        secret: response.text("client_secret"),
     };
-    assert_eq!(next.id, fixture.client.id);
+    assert_eq!(rotated_client.id, fixture.client.id);
     for server in [&fixture.server, &replica] {
-        is_over(server, &fixture.client, &token).await;
-        assert_eq!(check(server, &next.token(server).await).await.0, 204);
+        assert_revoked(server, &fixture.client, &token).await;
         assert_eq!(
-            next.introspect(server, &token).await,
+            check(server, &rotated_client.token(server).await).await.0,
+            204
+        );
+        assert_eq!(
+            rotated_client.introspect(server, &token).await,
             json!({"active": false})
         );
     }
 }
 
 #[tokio::test]
-async fn a_deleted_client_is_gone_on_every_replica() {
+async fn client_deletion_revokes_tokens_on_every_replica() {
     let fixture = Fixture::new().await;
     let replica = fixture.server.replica().await;
     let token = fixture.client.token(&fixture.server).await;
@@ -230,19 +235,19 @@ async fn a_deleted_client_is_gone_on_every_replica() {
             )
             .await
     };
-    // Repeating it is fine.
+    // The deletion is idempotent.
     for _ in 0..2 {
         delete().await.is(204, "");
         for server in [&fixture.server, &replica] {
-            is_over(server, &fixture.client, &token).await;
+            assert_revoked(server, &fixture.client, &token).await;
         }
     }
-    let shown = replica
+    let response = replica
         .with_token(Method::GET, &path, &fixture.admin.access_token, Value::Null)
         .await;
-    shown.is(404, "not_found");
+    response.is(404, "not_found");
     assert_eq!(
-        ask(
+        query_value(
             &fixture.server,
             "select count(*) from audit_events where event = 'oauth_client_deleted'"
         )
@@ -250,7 +255,7 @@ async fn a_deleted_client_is_gone_on_every_replica() {
         "1"
     );
     let unknown = "/clients/018f0000-0000-7000-8000-000000000000";
-    let unknown = fixture
+    let response = fixture
         .server
         .with_token(
             Method::DELETE,
@@ -259,15 +264,16 @@ async fn a_deleted_client_is_gone_on_every_replica() {
             Value::Null,
         )
         .await;
-    unknown.is(404, "not_found");
+    response.is(404, "not_found");
 }
 
-/// It has no account and no items; upstreams are told who it is.
+/// A client isn't a user, so operations on user data reject its token. Forward authentication
+/// returns the client ID.
 #[tokio::test]
-async fn a_clients_token_passes_and_is_nobodys() {
+async fn client_token_has_no_user_and_no_session() {
     let fixture = Fixture::new().await;
-    let all = "user:read user:write items:read items:write admin revocations:read";
-    let client = Client::register(&fixture.server, &fixture.admin, all).await;
+    let all_scopes = "user:read user:write items:read items:write admin revocations:read";
+    let client = Client::register(&fixture.server, &fixture.admin, all_scopes).await;
     let token = client.token(&fixture.server).await;
     let verified = fixture
         .server
@@ -279,7 +285,7 @@ async fn a_clients_token_passes_and_is_nobodys() {
         )
         .await;
     assert_eq!(verified.is(204, "").header("x-auth-user"), client.id);
-    // Where nothing is demanded, people are meant.
+    // Without a required scope, forward authentication accepts only users.
     assert_eq!(
         fixture.server.verify(&token).await,
         (403, "forbidden".into())
@@ -296,8 +302,8 @@ async fn a_clients_token_passes_and_is_nobodys() {
         refresh_token: String::new(),
     }
     .claims();
-    for of_people in ["sid", "auth_time", "session_exp", "username", "email"] {
-        assert_eq!(claims.get(of_people), None, "{of_people}");
+    for user_claim in ["sid", "auth_time", "session_exp", "username", "email"] {
+        assert_eq!(claims.get(user_claim), None, "{user_claim}");
     }
     assert_eq!(
         (&claims["roles"], &claims["client_id"]),
@@ -318,29 +324,33 @@ async fn a_clients_token_passes_and_is_nobodys() {
             .await
             .is(403, "forbidden");
     }
-    // It is no session's, and no browser's.
+    // The token doesn't belong to a session, so it can't sign out or serve as a cookie.
     fixture
         .server
-        .log_out(&token)
+        .sign_out(&token)
         .await
         .is(401, "invalid_token");
     let cookie = format!("__Host-latchkey={token}");
-    let browser = fixture
+    let cookie_request = fixture
         .server
         .request(Method::GET, "/user")
         .header("cookie", cookie);
-    fixture.server.send(browser).await.is(401, "invalid_token");
+    fixture
+        .server
+        .send(cookie_request)
+        .await
+        .is(401, "invalid_token");
 }
 
 #[tokio::test]
-async fn no_byte_of_a_secret_is_kept() {
+async fn only_hash_of_client_secret_is_stored() {
     let fixture = Fixture::new().await;
     let token = fixture.client.token(&fixture.server).await;
     fixture.client.introspect(&fixture.server, &token).await;
-    let wrong = Client {
+    let wrong_secret = Client {
         id: fixture.client.id.clone(),
         secret: format!("{}A", fixture.client.secret),
     };
-    wrong.ask(&fixture.server, &[]).await;
-    leaks::only_its_hash_is_kept(&fixture.server, &fixture.client.secret).await;
+    wrong_secret.request_token(&fixture.server, &[]).await;
+    leaks::assert_only_hash_is_stored(&fixture.server, &fixture.client.secret).await;
 }

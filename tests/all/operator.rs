@@ -11,10 +11,10 @@ use crate::{
     program,
     proxy::Proxy,
     test_server::{PASSWORD, Session, TestServer},
-    test_stores::ask,
+    test_stores::query_value,
 };
 
-const NEW: &str = "correct horse 9";
+const NEW_PASSWORD: &str = "correct horse 9";
 
 /// The exit code and the output of a command.
 pub struct CommandOutput {
@@ -33,6 +33,7 @@ impl CommandOutput {
         }
     }
 
+    /// Asserts success, and returns standard output.
     #[track_caller]
     pub fn well(self) -> String {
         assert_eq!(
@@ -44,41 +45,47 @@ impl CommandOutput {
         self.out
     }
 
-    /// An error on standard error, and how to fix it.
+    /// Asserts the exit code and the error message, which must contain this text.
     #[track_caller]
-    pub fn refused(self, code: i32, part: &str) {
+    pub fn expect_error(self, code: i32, part: &str) {
         assert_eq!(
             (self.code, self.out.as_str()),
             (Some(code), ""),
             "{}",
             self.err
         );
-        // Warnings of the log can come first.
+        // Log warnings can precede the error.
         let is_error = self.err.lines().any(|line| line.starts_with("error: "));
         assert!(is_error && self.err.contains(part), "{}", self.err);
     }
 }
 
-/// A command of the program, with the settings of this gateway.
+/// Runs a command of the binary with the settings of this server.
 pub async fn command(server: &TestServer, arguments: &[&str]) -> CommandOutput {
     let (settings, arguments) = (
         server.settings(),
         arguments
             .iter()
-            .map(|&word| word.to_owned())
+            .map(|&argument| argument.to_owned())
             .collect::<Vec<_>>(),
     );
-    let story = move || {
+    let run_blocking = move || {
         run_program(
             settings,
             &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
             "",
         )
     };
-    tokio::task::spawn_blocking(story).await.expect("it ends")
+    tokio::task::spawn_blocking(run_blocking)
+        .await
+        .expect("the task runs")
 }
 
-fn run(settings: Vec<(String, String)>, arguments: &[&str], input: &str) -> CommandOutput {
+fn run_user_with_settings(
+    settings: Vec<(String, String)>,
+    arguments: &[&str],
+    input: &str,
+) -> CommandOutput {
     run_program(settings, &[&["user"], arguments].concat(), input)
 }
 
@@ -86,40 +93,46 @@ fn run_program(settings: Vec<(String, String)>, arguments: &[&str], input: &str)
     CommandOutput::of(program::run(arguments, settings, input))
 }
 
-/// With the settings of this gateway, and with this on standard input.
-async fn user_with(server: &TestServer, arguments: &[&str], input: &str) -> CommandOutput {
+/// Runs `latchkey user …` with the settings of this server and this standard input.
+async fn run_user_with_input(
+    server: &TestServer,
+    arguments: &[&str],
+    input: &str,
+) -> CommandOutput {
     let (settings, input) = (server.settings(), input.to_owned());
     let arguments: Vec<String> = arguments
         .iter()
         .map(|&argument| argument.to_owned())
         .collect();
-    let story = move || {
-        run(
+    let run_blocking = move || {
+        run_user_with_settings(
             settings,
             &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
             &input,
         )
     };
-    tokio::task::spawn_blocking(story).await.expect("it runs")
+    tokio::task::spawn_blocking(run_blocking)
+        .await
+        .expect("the task runs")
 }
 
-async fn user(server: &TestServer, arguments: &[&str]) -> CommandOutput {
-    user_with(server, arguments, "").await
+async fn run_user(server: &TestServer, arguments: &[&str]) -> CommandOutput {
+    run_user_with_input(server, arguments, "").await
 }
 
-async fn told(server: &TestServer, arguments: &[&str]) -> String {
-    user(server, arguments).await.well()
+async fn run_user_ok(server: &TestServer, arguments: &[&str]) -> String {
+    run_user(server, arguments).await.well()
 }
 
-/// Runs a command that must succeed, with this on standard input; what it printed.
-pub async fn told_with(server: &TestServer, arguments: &[&str], input: &str) -> String {
-    user_with(server, arguments, input).await.well()
+/// Runs `latchkey user …`, asserts success, and returns standard output.
+pub async fn run_user_command(server: &TestServer, arguments: &[&str], input: &str) -> String {
+    run_user_with_input(server, arguments, input).await.well()
 }
 
 #[tokio::test]
-async fn the_first_administrator_comes_from_here() {
+async fn operator_creates_first_administrator() {
     let server = TestServer::with(&[("LATCHKEY_SIGNUP", "admin")]).await;
-    let out = told(
+    let out = run_user_ok(
         &server,
         &["create", "--username", "root", "--role", "admin"],
     )
@@ -132,7 +145,7 @@ async fn the_first_administrator_comes_from_here() {
         password.len() >= 26 && out.contains("Created user root with the role admin."),
         "{out}"
     );
-    let root = Session::of(server.log_in("root", password).await.is(200, ""));
+    let root = Session::of(server.try_sign_in("root", password).await.is(200, ""));
     server
         .with_token(Method::GET, "/users", &root.access_token, Value::Null)
         .await
@@ -140,7 +153,7 @@ async fn the_first_administrator_comes_from_here() {
 }
 
 #[tokio::test]
-async fn a_password_from_standard_input_is_not_printed() {
+async fn password_from_stdin_is_not_printed() {
     let server = TestServer::start().await;
     let create = [
         "create",
@@ -155,9 +168,11 @@ async fn a_password_from_standard_input_is_not_printed() {
         ("", "must not be empty"),
         ("password\n", "most common"),
     ] {
-        user_with(&server, &create, input).await.refused(1, part);
+        run_user_with_input(&server, &create, input)
+            .await
+            .expect_error(1, part);
     }
-    let out = user_with(&server, &create, &format!("{PASSWORD}\n"))
+    let out = run_user_with_input(&server, &create, &format!("{PASSWORD}\n"))
         .await
         .well();
     assert_eq!(out.lines().count(), 1, "{out}");
@@ -166,18 +181,18 @@ async fn a_password_from_standard_input_is_not_printed() {
             && !out.contains(PASSWORD)
     );
     server
-        .log_in("john@example.com", PASSWORD)
+        .try_sign_in("john@example.com", PASSWORD)
         .await
         .is(200, "");
-    user_with(&server, &create, PASSWORD)
+    run_user_with_input(&server, &create, PASSWORD)
         .await
-        .refused(1, "the email address is already in use");
+        .expect_error(1, "the email address is already in use");
 }
 
 #[tokio::test]
-async fn what_is_typed_wrong_is_told_with_the_usage() {
+async fn invalid_arguments_exit_with_code_2() {
     let server = TestServer::start().await;
-    let wrong: [&[&str]; 12] = [
+    let invalid_arguments: [&[&str]; 12] = [
         &[],
         &["nonsense"],
         &["create"],
@@ -192,130 +207,133 @@ async fn what_is_typed_wrong_is_told_with_the_usage() {
         &["role", "john", "admin"],
         &["reset", "john"],
     ];
-    for arguments in wrong {
-        let told = user(&server, arguments).await;
-        assert_eq!(told.code, Some(2), "{arguments:?}: {}", told.err);
+    for arguments in invalid_arguments {
+        let output = run_user(&server, arguments).await;
+        assert_eq!(output.code, Some(2), "{arguments:?}: {}", output.err);
     }
-    assert_eq!(ask(&server, "select count(*) from users").await, "0");
+    assert_eq!(
+        query_value(&server, "select count(*) from users").await,
+        "0"
+    );
 }
 
 #[tokio::test]
-async fn wrong_settings_are_told_and_a_store_that_is_down_as_well() {
+async fn invalid_settings_and_store_outage_are_reported() {
     let server = TestServer::start().await;
-    let told = run(Vec::new(), &["list"], "");
+    let output = run_user_with_settings(Vec::new(), &["list"], "");
     assert!(
-        told.err.contains("DATABASE_URL") && told.err.contains("LATCHKEY_SECRET"),
+        output.err.contains("DATABASE_URL") && output.err.contains("LATCHKEY_SECRET"),
         "{}",
-        told.err
+        output.err
     );
-    told.refused(2, "error: invalid configuration\n  DATABASE_URL: required");
-    let but = |name: &str, value: &str| server.settings_with(&[(name, value)]);
-    run(
-        but("LATCHKEY_ISSUER", "https://other.example.com"),
+    output.expect_error(2, "error: invalid configuration\n  DATABASE_URL: required");
+    let changed_settings = |name: &str, value: &str| server.settings_with(&[(name, value)]);
+    run_user_with_settings(
+        changed_settings("LATCHKEY_ISSUER", "https://other.example.com"),
         &["list"],
         "",
     )
-    .refused(2, "LATCHKEY_ISSUER");
-    run(
-        but(
+    .expect_error(2, "LATCHKEY_ISSUER");
+    run_user_with_settings(
+        changed_settings(
             "LATCHKEY_SECRET",
             "tKzMlbZ5Jm0dBCq2WcPzqDVYxJYkzQb1rA8m3vHn0sE=",
         ),
         &["list"],
         "",
     )
-    .refused(2, "LATCHKEY_SECRET");
-    run(
-        but("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none"),
+    .expect_error(2, "LATCHKEY_SECRET");
+    run_user_with_settings(
+        changed_settings("DATABASE_URL", "postgres://unknown@127.0.0.1:1/none"),
         &["list"],
         "",
     )
-    .refused(3, "store unavailable: ");
+    .expect_error(3, "store unavailable: ");
 }
 
 #[tokio::test]
-async fn accounts_are_listed_and_shown() {
+async fn users_are_listed_searched_and_shown() {
     let server = TestServer::start().await;
-    let john = server.sign_up_with_email("john", "john@example.com").await;
+    let session = server.sign_up_with_email("john", "john@example.com").await;
     server.sign_up("johnny").await;
     server.sign_up("mary").await;
-    let lines = async |arguments: &[&str]| {
-        let out = told(&server, arguments).await;
-        let names = out
+    let list_usernames = async |arguments: &[&str]| {
+        let out = run_user_ok(&server, arguments).await;
+        let usernames = out
             .lines()
             .map(|line| line.split_whitespace().nth(1).expect("a name").to_owned());
-        names.collect::<Vec<_>>()
+        usernames.collect::<Vec<_>>()
     };
     assert_eq!(
-        lines(&["list"]).await,
+        list_usernames(&["list"]).await,
         ["USERNAME", "john", "johnny", "mary"]
     );
     assert_eq!(
-        lines(&["list", "--search", "JOHN"]).await,
+        list_usernames(&["list", "--search", "JOHN"]).await,
         ["USERNAME", "john", "johnny"]
     );
-    let some = user(&server, &["list", "--limit", "2"]).await;
+    let limited = run_user(&server, &["list", "--limit", "2"]).await;
     assert!(
-        some.code == Some(0)
-            && some.out.lines().count() == 3
-            && some.err.contains("hint: more users match"),
+        limited.code == Some(0)
+            && limited.out.lines().count() == 3
+            && limited.err.contains("hint: more users match"),
         "{}",
-        some.err
+        limited.err
     );
-    let shown = told(&server, &["show", "John@example.com"]).await;
+    let details = run_user_ok(&server, &["show", "John@example.com"]).await;
     for part in [
         "username  john\n",
         "email     john@example.com (not verified)\n",
         "role      user\n",
         "status    enabled\n",
     ] {
-        assert!(shown.contains(part), "{part}: {shown}");
+        assert!(details.contains(part), "{part}: {details}");
     }
-    assert!(shown.contains(&john.claim("sid")), "{shown}");
-    server.log_out(&john.access_token).await.is(204, "");
+    assert!(details.contains(&session.claim("sid")), "{details}");
+    server.sign_out(&session.access_token).await.is(204, "");
     assert!(
-        told(&server, &["show", "john"])
+        run_user_ok(&server, &["show", "john"])
             .await
             .contains("No sessions.")
     );
-    user(&server, &["show", "nobody"])
+    run_user(&server, &["show", "unknown"])
         .await
-        .refused(1, "user not found");
+        .expect_error(1, "user not found");
 }
 
-/// More than one page of the gateway's.
+/// The list exceeds the page size of the server.
 #[tokio::test]
-async fn a_long_list_is_printed_whole() {
+async fn long_list_is_printed_completely() {
     let server = TestServer::start().await;
-    let many = "insert into users (id, username, password_hash) \
+    let insert_users = "insert into users (id, username, password_hash) \
                 select gen_random_uuid(), 'u' || n, 'x' from generate_series(1, 250) n";
-    crate::test_stores::execute(&server, many).await;
+    crate::test_stores::execute(&server, insert_users).await;
     assert_eq!(
-        told(&server, &["list", "--limit", "1000"])
+        run_user_ok(&server, &["list", "--limit", "1000"])
             .await
             .lines()
             .count(),
         251
     );
     assert_eq!(
-        told(&server, &["list", "--limit", "250"])
+        run_user_ok(&server, &["list", "--limit", "250"])
             .await
             .lines()
             .count(),
         251
     );
-    let some = user(&server, &["list", "--limit", "201"]).await;
+    let limited = run_user(&server, &["list", "--limit", "201"]).await;
     assert_eq!(
-        (some.out.lines().count(), some.err.is_empty()),
+        (limited.out.lines().count(), limited.err.is_empty()),
         (202, false)
     );
 }
 
 #[tokio::test]
-async fn what_it_takes_back_is_refused_at_once() {
+async fn revoking_commands_take_effect_immediately() {
     let server = TestServer::start().await;
     server.sign_up_with_email("john", "john@example.com").await;
-    told(
+    run_user_ok(
         &server,
         &["create", "--username", "root", "--role", "admin"],
     )
@@ -326,7 +344,7 @@ async fn what_it_takes_back_is_refused_at_once() {
         (&["disable", "john@example.com", "--yes"], false),
     ] {
         let session = server.sign_in("john").await;
-        told(&server, arguments).await;
+        run_user_ok(&server, arguments).await;
         assert_eq!(
             server.verify(&session.access_token).await,
             (401, "token_revoked".into()),
@@ -337,18 +355,18 @@ async fn what_it_takes_back_is_refused_at_once() {
             .await
             .is(401, "invalid_refresh_token");
         assert_eq!(
-            server.log_in("john", PASSWORD).await.status == 200,
+            server.try_sign_in("john", PASSWORD).await.status == 200,
             signs_in,
             "{arguments:?}"
         );
     }
     assert!(
-        told(&server, &["show", "john"])
+        run_user_ok(&server, &["show", "john"])
             .await
             .contains("status    disabled")
     );
     assert!(
-        told(&server, &["enable", "john"])
+        run_user_ok(&server, &["enable", "john"])
             .await
             .contains("Enabled john.")
     );
@@ -357,9 +375,9 @@ async fn what_it_takes_back_is_refused_at_once() {
         .with_token(Method::GET, "/users", &admin.access_token, Value::Null)
         .await
         .is(200, "");
-    told(&server, &["set-role", "root", "user", "--yes"]).await;
+    run_user_ok(&server, &["set-role", "root", "user", "--yes"]).await;
     assert_eq!(
-        told(&server, &["set-role", "root", "user", "--yes"]).await,
+        run_user_ok(&server, &["set-role", "root", "user", "--yes"]).await,
         "root already has the role user.\n"
     );
     for arguments in [
@@ -367,9 +385,9 @@ async fn what_it_takes_back_is_refused_at_once() {
         &["disable", "john", "--yes"],
         &["delete", "john", "--yes"],
     ] {
-        user(&server, arguments)
+        run_user(&server, arguments)
             .await
-            .refused(1, "at least one enabled administrator must remain");
+            .expect_error(1, "at least one enabled administrator must remain");
     }
     assert_eq!(server.verify(&admin.access_token).await.0, 204);
 }
@@ -377,7 +395,7 @@ async fn what_it_takes_back_is_refused_at_once() {
 #[tokio::test]
 async fn commands_that_revoke_require_confirmation() {
     let server = TestServer::start().await;
-    let john = server.sign_up_with_email("john", "john@example.com").await;
+    let session = server.sign_up_with_email("john", "john@example.com").await;
     for (arguments, action) in [
         (&["delete", "john"][..], "delete"),
         (&["disable", "john"], "disable the user"),
@@ -385,30 +403,30 @@ async fn commands_that_revoke_require_confirmation() {
         (&["set-role", "john", "admin"], "change the role"),
     ] {
         let hint = format!("hint: pass --yes to {action} without confirmation\n");
-        user_with(&server, arguments, "y\n")
+        run_user_with_input(&server, arguments, "y\n")
             .await
-            .refused(2, &format!("stdin is not a terminal\n{hint}"));
+            .expect_error(2, &format!("stdin is not a terminal\n{hint}"));
     }
-    assert_eq!(server.verify(&john.access_token).await.0, 204);
+    assert_eq!(server.verify(&session.access_token).await.0, 204);
     assert_eq!(
-        told(&server, &["delete", "john@example.com", "--yes"]).await,
+        run_user_ok(&server, &["delete", "john@example.com", "--yes"]).await,
         "Deleted john.\n"
     );
     assert_eq!(
-        server.verify(&john.access_token).await,
+        server.verify(&session.access_token).await,
         (401, "token_revoked".into())
     );
-    user(&server, &["delete", "john", "--yes"])
+    run_user(&server, &["delete", "john", "--yes"])
         .await
-        .refused(1, "user not found");
+        .expect_error(1, "user not found");
 }
 
 #[tokio::test]
-async fn a_code_that_is_handed_over_works_once_where_mail_is_off_and_proves_no_address() {
+async fn printed_reset_code_works_once_and_verifies_no_email() {
     let server = TestServer::start().await;
-    let john = server.sign_up_with_email("john", "john@example.com").await;
-    let code = async || {
-        let out = told(&server, &["reset-password", "john"]).await;
+    let old_session = server.sign_up_with_email("john", "john@example.com").await;
+    let create_code = async || {
+        let out = run_user_ok(&server, &["reset-password", "john"]).await;
         out.lines()
             .find_map(|line| line.strip_prefix("Password reset code: "))
             .expect("a code")
@@ -419,25 +437,25 @@ async fn a_code_that_is_handed_over_works_once_where_mail_is_off_and_proves_no_a
             .reset_password("john@example.com", code, password)
             .await
     };
-    let (older, newer) = (code().await, code().await);
-    reset(&older, NEW).await.is(400, "invalid_code");
-    reset(&newer, NEW).await.is(204, "");
+    let (older, newer) = (create_code().await, create_code().await);
+    reset(&older, NEW_PASSWORD).await.is(400, "invalid_code");
+    reset(&newer, NEW_PASSWORD).await.is(204, "");
     reset(&newer, "another one 77")
         .await
         .is(400, "invalid_code");
     assert_eq!(
-        server.verify(&john.access_token).await,
+        server.verify(&old_session.access_token).await,
         (401, "token_revoked".into())
     );
-    let session = Session::of(server.log_in("john", NEW).await.is(200, ""));
+    let session = Session::of(server.try_sign_in("john", NEW_PASSWORD).await.is(200, ""));
     assert_eq!(
         session.claims()["email_verified"],
         false,
-        "nobody has read a mail"
+        "no email proved access to the mailbox"
     );
-    // A change of password voids it like any other.
-    let code = code().await;
-    let change = json!({"current_password": NEW, "new_password": PASSWORD});
+    // A password change voids the code.
+    let code = create_code().await;
+    let change = json!({"current_password": NEW_PASSWORD, "new_password": PASSWORD});
     server
         .with_token(
             Method::POST,
@@ -447,86 +465,89 @@ async fn a_code_that_is_handed_over_works_once_where_mail_is_off_and_proves_no_a
         )
         .await
         .is(204, "");
-    reset(&code, NEW).await.is(400, "invalid_code");
+    reset(&code, NEW_PASSWORD).await.is(400, "invalid_code");
 }
 
 #[tokio::test]
-async fn who_has_no_address_or_is_disabled_is_told_what_helps() {
+async fn reset_error_names_the_alternative() {
     let server = TestServer::start().await;
-    let john = server.sign_up("john").await;
-    user(&server, &["reset-password", "john"])
+    let session = server.sign_up("john").await;
+    run_user(&server, &["reset-password", "john"])
         .await
-        .refused(1, "--password-stdin");
-    user_with(
+        .expect_error(1, "--password-stdin");
+    run_user_with_input(
         &server,
         &["reset-password", "john", "--password-stdin"],
         "short\n",
     )
     .await
-    .refused(1, "at least 8");
-    assert_eq!(server.verify(&john.access_token).await.0, 204);
-    user_with(
+    .expect_error(1, "at least 8");
+    assert_eq!(server.verify(&session.access_token).await.0, 204);
+    run_user_with_input(
         &server,
         &["reset-password", "john", "--password-stdin"],
-        &format!("{NEW}\r\n"),
+        &format!("{NEW_PASSWORD}\r\n"),
     )
     .await
     .well();
     assert_eq!(
-        server.verify(&john.access_token).await,
+        server.verify(&session.access_token).await,
         (401, "token_revoked".into())
     );
-    server.log_in("john", NEW).await.is(200, "");
+    server.try_sign_in("john", NEW_PASSWORD).await.is(200, "");
     server.sign_up_with_email("mary", "mary@example.com").await;
-    told(&server, &["disable", "mary", "--yes"]).await;
-    user(&server, &["reset-password", "mary"])
+    run_user_ok(&server, &["disable", "mary", "--yes"]).await;
+    run_user(&server, &["reset-password", "mary"])
         .await
-        .refused(1, "enable");
+        .expect_error(1, "enable");
 }
 
 #[tokio::test]
-async fn what_could_not_be_published_says_so() {
+async fn unpublished_revocation_is_reported() {
     let server = TestServer::start().await;
-    let john = server.sign_up("john").await;
+    let session = server.sign_up("john").await;
     let proxy = Proxy::to_redis().await;
     proxy.set(crate::proxy::Line::Cut);
     let settings = server.settings_with(&[("REDIS_URL", &proxy.redis_url())]);
-    let cut = tokio::task::spawn_blocking(move || run(settings, &["revoke", "john", "--yes"], ""))
-        .await
-        .expect("it runs");
+    let output = tokio::task::spawn_blocking(move || {
+        run_user_with_settings(settings, &["revoke", "john", "--yes"], "")
+    })
+    .await
+    .expect("the task runs");
     // The change is committed, and Redis is unavailable.
-    assert_eq!(cut.code, Some(3));
+    assert_eq!(output.code, Some(3));
     assert!(
-        cut.err.contains("error: The change is saved") && !cut.err.contains("store unavailable"),
+        output.err.contains("error: The change is saved")
+            && !output.err.contains("store unavailable"),
         "{}",
-        cut.err
+        output.err
     );
-    crate::test_server::until("a server has published it", || async {
-        server.verify(&john.access_token).await.0 == 401
+    crate::test_server::wait_until("a server has published the revocation", || async {
+        server.verify(&session.access_token).await.0 == 401
     })
     .await;
 }
 
 #[tokio::test]
-async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
+async fn operator_creates_rotates_and_deletes_clients() {
     let server = TestServer::start().await;
-    let told =
+    let client_command =
         async |arguments: &[&str]| command(&server, &[&["client"], arguments].concat()).await;
-    let listed = async || {
-        let table = told(&["list"]).await.well();
+    let list_clients = async || {
+        let table = client_command(&["list"]).await.well();
         let mut lines = table.lines().map(|line| {
             line.split_whitespace()
                 .map(str::to_owned)
                 .collect::<Vec<_>>()
         });
         assert_eq!(
-            lines.next().expect("a head").join(" "),
+            lines.next().expect("a header line").join(" "),
             "CLIENT ID SCOPE AUDIENCE SECRET CREATED NAME"
         );
         lines.collect::<Vec<_>>()
     };
-    assert!(listed().await.is_empty());
-    let made = told(&[
+    assert!(list_clients().await.is_empty());
+    let created = client_command(&[
         "create",
         "billing",
         "--scope",
@@ -538,12 +559,12 @@ async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
         let line = text
             .lines()
             .find_map(|line| line.strip_prefix(name))
-            .expect("it is told");
+            .expect("the field is printed");
         line.trim().to_owned()
     };
     let (id, secret) = (
-        field(&made, "client_id:"),
-        field(&made, "client_secret (shown once):"),
+        field(&created, "client_id:"),
+        field(&created, "client_secret (shown once):"),
     );
     let token = async |secret: &str| {
         let form = [
@@ -561,9 +582,9 @@ async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
             .0,
         204
     );
-    let one = &listed().await[..];
-    let [words] = one else {
-        panic!("one client: {one:?}")
+    let clients = &list_clients().await[..];
+    let [words] = clients else {
+        panic!("one client: {clients:?}")
     };
     assert_eq!(
         words[..4],
@@ -575,26 +596,32 @@ async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
         ]
     );
     assert_eq!(words[words.len() - 1], "billing");
-    told(&["rotate-secret", &id]).await.refused(2, "--yes");
+    client_command(&["rotate-secret", &id])
+        .await
+        .expect_error(2, "--yes");
     assert_eq!(token(&secret).await.status, 200);
-    let rotated = told(&["rotate-secret", &id, "--yes"]).await.well();
+    let rotated = client_command(&["rotate-secret", &id, "--yes"])
+        .await
+        .well();
     assert_eq!(
         server
             .verify_at("/auth/verify?scope=items:read", &first)
             .await,
         (401, "token_revoked".into()),
-        "at once"
+        "revoked immediately"
     );
     token(&secret).await.is(401, "");
     let secret = field(&rotated, "client_secret (shown once):");
     let second = token(&secret).await.is(200, "").text("access_token");
-    told(&["delete", &id]).await.refused(2, "--yes");
+    client_command(&["delete", &id])
+        .await
+        .expect_error(2, "--yes");
     assert_eq!(
-        told(&["delete", &id, "--yes"]).await.well(),
+        client_command(&["delete", &id, "--yes"]).await.well(),
         format!("Deleted {id} and revoked its tokens.\n")
     );
     assert_eq!(
-        told(&["delete", &id, "--yes"]).await.well(),
+        client_command(&["delete", &id, "--yes"]).await.well(),
         format!("{id} is already deleted.\n")
     );
     assert_eq!(
@@ -602,22 +629,22 @@ async fn clients_are_registered_rotated_and_deleted_at_the_machine() {
             .verify_at("/auth/verify?scope=items:read", &second)
             .await,
         (401, "token_revoked".into()),
-        "at once"
+        "revoked immediately"
     );
     token(&secret).await.is(401, "");
-    told(&["rotate-secret", &id, "--yes"])
+    client_command(&["rotate-secret", &id, "--yes"])
         .await
-        .refused(1, "client not found");
-    told(&["delete", "1", "--yes"])
+        .expect_error(1, "client not found");
+    client_command(&["delete", "1", "--yes"])
         .await
-        .refused(2, "not a client ID (UUID)");
-    told(&["create", "x", "--scope", "items:delete"])
+        .expect_error(2, "not a client ID (UUID)");
+    client_command(&["create", "x", "--scope", "items:delete"])
         .await
-        .refused(2, "items:read");
+        .expect_error(2, "items:read");
     let events = "select string_agg(event || ' ' || actor, ', ' order by id) from audit_events \
         where event like '%client%' and actor = 'operator'";
     assert_eq!(
-        ask(&server, events).await,
+        query_value(&server, events).await,
         "oauth_client_created operator, client_secret_rotated operator, \
          oauth_client_deleted operator"
     );

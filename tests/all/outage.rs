@@ -1,11 +1,13 @@
-//! A store that is down, stands still or refuses. What needs it is 503, quickly: never "valid",
-//! never 401; and when it is back, nobody restarts a gateway.
+//! A store is down, paused, or rejects writes.
+//!
+//! Operations that need the store quickly return 503, never 401, and never accept a token. They
+//! work again as soon as the store does, without a restart of the server.
 
-mod both; // neither store, and starting without
-mod postgres; // the record
-mod publishing; // the speed, between a commit and its publication
-mod redis; // the speed
-mod writes_rejected; // a Redis that answers, with no
+mod both; // both stores, and startup without a store
+mod postgres; // PostgreSQL
+mod publishing; // Redis, between a commit and its publication
+mod redis; // Redis
+mod writes_rejected; // a Redis that returns errors
 
 use std::{
     fs::Permissions,
@@ -21,23 +23,23 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
     test_stores::{connect_redis, execute},
 };
 
-/// What the other tests relax: here they are the defaults.
-const DEFAULTS: [(&str, &str); 2] = [
+/// The default timeouts, which the other tests extend.
+const DEFAULT_TIMEOUTS: [(&str, &str); 2] = [
     ("LATCHKEY_REDIS_TIMEOUT", "100ms"),
     ("LATCHKEY_DATABASE_TIMEOUT", "2s"),
 ];
 
-/// What Redis gets by default.
-const REDIS_LIMIT: Duration = Duration::from_millis(100);
+/// The default timeout of Redis.
+const REDIS_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// The promise: PostgreSQL gets 2 s, and the rest is ours.
-const POSTGRES_LIMIT: Duration = Duration::from_millis(2300);
+/// The default timeout of PostgreSQL, plus the time that the server itself needs.
+const POSTGRES_RESPONSE_LIMIT: Duration = Duration::from_millis(2300);
 
-/// A Redis of one test, to be broken.
+/// A Redis of one test, which can be broken.
 pub struct OwnRedis {
     pub redis: Redis,
     _folder: TempDir,
@@ -45,9 +47,10 @@ pub struct OwnRedis {
 
 impl OwnRedis {
     pub fn start() -> OwnRedis {
-        let folder = tempfile::tempdir().expect("there is room");
-        // Started by root it runs as somebody else.
-        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("it is ours");
+        let folder = tempfile::tempdir().expect("a new folder");
+        // If the tests run as root, Redis runs as another user.
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o777))
+            .expect("new permissions");
         let path = |name| folder.path().join(name);
         let options = RedisOptions {
             data: path("data"),
@@ -56,7 +59,7 @@ impl OwnRedis {
             persist: false,
         };
         OwnRedis {
-            redis: Redis::start(&options).expect("Redis can be started"),
+            redis: Redis::start(&options).expect("Redis starts"),
             _folder: folder,
         }
     }
@@ -65,33 +68,41 @@ impl OwnRedis {
         connect_redis(&self.redis.url()).await
     }
 
-    pub async fn tell<T: FromRedisValue>(&self, command: &[&str]) -> T {
-        call(command)
+    /// Sends a command and returns the reply.
+    pub async fn command<T: FromRedisValue>(&self, command: &[&str]) -> T {
+        redis_command(command)
             .query_async(&mut self.connection().await)
             .await
-            .expect("it obeys")
+            .expect("a reply without an error")
     }
 
-    async fn server(&self) -> TestServer {
-        TestServer::with(&[DEFAULTS.as_slice(), &[("REDIS_URL", &self.redis.url())]].concat()).await
+    async fn start_server(&self) -> TestServer {
+        TestServer::with(
+            &[
+                DEFAULT_TIMEOUTS.as_slice(),
+                &[("REDIS_URL", &self.redis.url())],
+            ]
+            .concat(),
+        )
+        .await
     }
 }
 
-fn call(command: &[&str]) -> Cmd {
-    let mut call = cmd(command[0]);
-    call.arg(&command[1..]);
-    call
+fn redis_command(words: &[&str]) -> Cmd {
+    let mut command = cmd(words[0]);
+    command.arg(&words[1..]);
+    command
 }
 
-/// An administrator, to whom every operation is open, once the busy machine lets Redis answer in
-/// time.
-async fn signed_in(server: &TestServer) -> Session {
+/// Signs up an administrator, who can call every operation. On a busy machine, Redis might not
+/// respond in time, so the sign-up is repeated.
+async fn sign_up_admin(server: &TestServer) -> Session {
     for number in 0..20 {
         let body = json!({"username": format!("john{number}"), "password": PASSWORD});
         let response = server.post("/signup", body.clone()).await;
         if response.status == 201 {
             execute(server, "update users set role = 'admin'").await;
-            until("it signs in", || async {
+            wait_until("the sign-in succeeds", || async {
                 server.post("/login", body.clone()).await.status == 200
             })
             .await;
@@ -99,12 +110,14 @@ async fn signed_in(server: &TestServer) -> Session {
         }
         response.is(503, "unavailable");
     }
-    panic!("nobody could sign up");
+    panic!("no sign-up succeeded");
 }
 
-/// Every operation that wants a token, but those that end it, and making a user, which takes a hash
-/// before it fails.
-fn protected() -> Vec<(Method, &'static str, Value)> {
+type Call = (Method, &'static str, Value);
+
+/// Returns all operations that require a token, except sign-out and the creation of a user, which
+/// computes a password hash before it fails.
+fn protected_calls() -> Vec<Call> {
     let item = "/items/018f0000-0000-7000-8000-000000000000";
     let user = "/users/018f0000-0000-7000-8000-000000000000";
     vec![
@@ -173,16 +186,14 @@ fn protected() -> Vec<(Method, &'static str, Value)> {
     ]
 }
 
-type Call = (Method, &'static str, Value);
-
-/// Asserts that all of them answer 503 `unavailable`; the time of the slowest.
-async fn slowest_refusal(server: &TestServer, session: &Session, calls: &[Call]) -> Duration {
-    let refused = calls.iter().map(async |(method, path, body)| {
-        let began = Instant::now();
+/// Asserts that all calls return 503 `unavailable`. Returns the longest response time.
+async fn assert_unavailable(server: &TestServer, session: &Session, calls: &[Call]) -> Duration {
+    let times = calls.iter().map(async |(method, path, body)| {
+        let started_at = Instant::now();
         let response = server
             .with_token(method.clone(), path, &session.access_token, body.clone())
             .await;
-        let elapsed = began.elapsed();
+        let elapsed = started_at.elapsed();
         assert_eq!(
             (response.status, response.code().as_str()),
             (503, "unavailable"),
@@ -197,28 +208,29 @@ async fn slowest_refusal(server: &TestServer, session: &Session, calls: &[Call])
         );
         elapsed
     });
-    join_all(refused)
-        .await
-        .into_iter()
-        .max()
-        .unwrap_or_default()
+    join_all(times).await.into_iter().max().unwrap_or_default()
 }
 
-/// The same within a limit; with further chances, because the machine may be busy with something
-/// else.
-async fn refused_within(limit: Duration, server: &TestServer, session: &Session, calls: &[Call]) {
+/// Asserts that all calls return 503 within a limit. Repeats them, because the machine might be
+/// busy.
+async fn assert_unavailable_within(
+    limit: Duration,
+    server: &TestServer,
+    session: &Session,
+    calls: &[Call],
+) {
     for _ in 0..5 {
-        let slowest = slowest_refusal(server, session, calls).await;
-        println!("slowest refusal: {slowest:?}");
+        let slowest = assert_unavailable(server, session, calls).await;
+        println!("slowest 503 response: {slowest:?}");
         if slowest <= limit {
             return;
         }
     }
-    panic!("never within {limit:?}");
+    panic!("the responses exceed {limit:?}");
 }
 
-/// Nothing that was refused was done.
-async fn nothing_changed(server: &TestServer, session: &Session) {
+/// Asserts that the rejected calls changed nothing.
+async fn assert_unchanged(server: &TestServer, session: &Session) {
     let user = server
         .with_token(Method::GET, "/user", &session.access_token, Value::Null)
         .await;
@@ -239,77 +251,77 @@ async fn nothing_changed(server: &TestServer, session: &Session) {
     );
 }
 
-/// Waits until everything is answered again, by the same process, and checks by memory.
-async fn works_again(server: &TestServer, session: &Session) {
+/// Waits until the same process serves requests again, and serves checks from memory.
+async fn wait_until_recovered(server: &TestServer, session: &Session) {
     let get = async |path| {
         server
             .with_token(Method::GET, path, &session.access_token, Value::Null)
             .await
             .status
     };
-    let all = || async {
-        checks_by(server, "memory").await
+    let is_recovered = || async {
+        is_check_source(server, "memory").await
             && (
                 get("/auth/verify").await,
                 get("/user").await,
                 get("/items").await,
             ) == (204, 200, 200)
     };
-    until("it works again", all).await;
+    wait_until("the server recovers", is_recovered).await;
 }
 
-/// Whether this is who answers checks.
-async fn checks_by(server: &TestServer, who: &str) -> bool {
-    server.get("/health/ready").await.text("check_source") == who
+async fn is_check_source(server: &TestServer, source: &str) -> bool {
+    server.get("/health/ready").await.text("check_source") == source
 }
 
-/// What is answered once the busy machine lets Redis answer in time. Who is refused sooner was not
-/// refused for that.
-async fn in_time<F: Future<Output = TestResponse>>(mut ask: impl FnMut() -> F) -> TestResponse {
+/// Repeats a request while Redis does not respond in time, because the machine might be busy. A 503
+/// before the timeout has another cause and is returned.
+async fn retry_timeouts<F: Future<Output = TestResponse>>(
+    mut send: impl FnMut() -> F,
+) -> TestResponse {
     for _ in 0..20 {
-        let began = Instant::now();
-        let response = ask().await;
-        if response.status != 503 || began.elapsed() < REDIS_LIMIT {
+        let started_at = Instant::now();
+        let response = send().await;
+        if response.status != 503 || started_at.elapsed() < REDIS_TIMEOUT {
             return response;
         }
     }
-    ask().await
+    send().await
 }
 
-/// A session that has just ended.
-async fn signed_out(server: &TestServer) -> Session {
-    let mary = server.sign_up("mary").await;
-    in_time(|| server.log_out(&mary.access_token))
+/// Signs up a user and signs out. Returns the revoked session.
+async fn create_revoked_session(server: &TestServer) -> Session {
+    let session = server.sign_up("mary").await;
+    retry_timeouts(|| server.sign_out(&session.access_token))
         .await
         .is(204, "");
-    mary
+    session
 }
 
-/// While Redis is away and PostgreSQL is not: callers go on, without waiting for Redis; whoever is
-/// signed out stays so, while the lease lasts and when it is over.
-async fn checked_without_redis(server: &TestServer, john: &Session, out: &Session) {
-    let refused = (401, "token_revoked".to_owned());
-    let over = || async {
+/// Asserts that checks work while only Redis is unavailable, before and after the lease expires.
+async fn assert_checks_without_redis(server: &TestServer, valid: &Session, revoked: &Session) {
+    let rejection = (401, "token_revoked".to_owned());
+    let is_lease_expired = || async {
         assert_eq!(
-            server.verify(&out.access_token).await,
-            refused,
-            "not for a moment"
+            server.verify(&revoked.access_token).await,
+            rejection,
+            "a revoked session is always rejected"
         );
         assert_eq!(
-            server.verify(&john.access_token).await,
+            server.verify(&valid.access_token).await,
             (204, String::new()),
-            "not for a moment"
+            "a valid session is always accepted"
         );
-        checks_by(server, "postgres").await
+        is_check_source(server, "postgres").await
     };
-    until("the lease is over", over).await;
-    for (method, path, body) in protected() {
+    wait_until("the lease is expired", is_lease_expired).await;
+    for (method, path, body) in protected_calls() {
         let response = server
-            .with_token(method.clone(), path, &out.access_token, body)
+            .with_token(method.clone(), path, &revoked.access_token, body)
             .await;
         assert_eq!(
             (response.status, response.code()),
-            refused,
+            rejection,
             "{method} {path}"
         );
     }
@@ -321,11 +333,11 @@ async fn checked_without_redis(server: &TestServer, john: &Session, out: &Sessio
         "/users",
         "/user/audit",
     ] {
-        let began = Instant::now();
+        let started_at = Instant::now();
         server
-            .with_token(Method::GET, path, &john.access_token, Value::Null)
+            .with_token(Method::GET, path, &valid.access_token, Value::Null)
             .await
             .is(200, "");
-        println!("{path} without Redis: {:?}", began.elapsed());
+        println!("{path} without Redis: {:?}", started_at.elapsed());
     }
 }

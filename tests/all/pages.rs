@@ -1,4 +1,4 @@
-//! What the binary shows to people: everything comes from it, and nothing is loaded from elsewhere.
+//! Tests of the HTML pages and the OpenAPI document. The binary contains all their resources.
 
 use std::io::Read;
 
@@ -13,13 +13,13 @@ use crate::{
     test_server::{TestResponse, TestServer},
 };
 
-async fn get(server: &TestServer, path: &str, name: &str, value: &str) -> TestResponse {
+async fn get_with_header(server: &TestServer, path: &str, name: &str, value: &str) -> TestResponse {
     server
         .send(server.request(Method::GET, path).header(name, value))
         .await
 }
 
-/// The targets of `src` and `href` in a page, scripts left out.
+/// Returns the values of `src` and `href` in a page, without the contents of scripts and styles.
 fn references(page: &str) -> Vec<String> {
     let markup: String = page
         .split("<script")
@@ -29,7 +29,7 @@ fn references(page: &str) -> Vec<String> {
         .split("<style")
         .map(|part| part.split_once("</style>").map_or(part, |(_, rest)| rest))
         .collect();
-    let after = |name: &'static str| {
+    let values_of = |name: &'static str| {
         markup
             .split(name)
             .skip(1)
@@ -41,16 +41,17 @@ fn references(page: &str) -> Vec<String> {
             })
             .collect::<Vec<_>>()
     };
-    [after("src="), after("href=")].concat()
+    [values_of("src="), values_of("href=")].concat()
 }
 
-/// The hashes, as policies name them, of a page's elements of a name, as a browser finds them: up
-/// to the first closing tag.
-fn hashes(page: &str, name: &str) -> Vec<String> {
+/// Returns the Content-Security-Policy hashes of all elements with this name.
+///
+/// As in a browser, an element extends to the first closing tag.
+fn hash_elements(page: &str, name: &str) -> Vec<String> {
     let mut rest = page;
     let texts = std::iter::from_fn(|| {
-        let (_, opened) = rest.split_once(&format!("<{name}"))?.1.split_once('>')?;
-        let (text, after) = opened.split_once(&format!("</{name}"))?;
+        let (_, content) = rest.split_once(&format!("<{name}"))?.1.split_once('>')?;
+        let (text, after) = content.split_once(&format!("</{name}"))?;
         rest = after;
         Some(text)
     });
@@ -65,7 +66,7 @@ fn hashes(page: &str, name: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn pages_refer_to_nothing_elsewhere() {
+async fn pages_load_nothing_from_other_hosts() {
     let server = TestServer::shared().await;
     for path in [
         "/",
@@ -89,10 +90,7 @@ async fn pages_refer_to_nothing_elsewhere() {
         );
         for reference in references(&text) {
             assert!(!reference.contains("//"), "{path} refers to {reference}");
-            assert!(
-                !text.contains("<script src"),
-                "{path}: scripts stand in the page"
-            );
+            assert!(!text.contains("<script src"), "{path}: scripts are inline");
         }
         let policy = page.header("content-security-policy");
         assert!(
@@ -102,10 +100,10 @@ async fn pages_refer_to_nothing_elsewhere() {
     }
 }
 
-/// What stands in a page is named by its hash; nothing else is a style or a script. (The real
-/// browser says whether it is enough.)
+/// The policy contains the hash of each inline style and script and allows no others. The browser
+/// tests verify that the pages work with this policy.
 #[tokio::test]
-async fn pages_allow_what_stands_in_them() {
+async fn content_security_policy_allows_inline_elements_by_hash() {
     let server = TestServer::shared().await;
     for (path, has_scripts) in [
         ("/", false),
@@ -117,8 +115,11 @@ async fn pages_allow_what_stands_in_them() {
         let policy = page.header("content-security-policy");
         assert!(!policy.contains("unsafe"), "{path}: {policy}");
         let text = page.string();
-        // A script may speak of styles.
-        let (style, scripts) = (&hashes(&text, "style")[..1], hashes(&text, "script"));
+        // Only the first `<style` is an element. Scripts can contain further occurrences as text.
+        let (style, scripts) = (
+            &hash_elements(&text, "style")[..1],
+            hash_elements(&text, "script"),
+        );
         assert_eq!(!scripts.is_empty(), has_scripts, "{path}");
         assert!(
             style
@@ -139,13 +140,13 @@ async fn pages_allow_what_stands_in_them() {
     let page = server.get("/docs").await;
     assert!(
         page.string().contains("\"tokenUrl\": \"/login\""),
-        "Authorize uses this server"
+        "*Authorize* uses this server"
     );
 }
 
-/// Stored credentials are for a developer's machine.
+/// Swagger UI stores credentials in the browser only on a developer's machine.
 #[tokio::test]
-async fn swagger_ui_stores_credentials_with_a_loopback_issuer_only() {
+async fn swagger_ui_stores_credentials_only_with_loopback_issuer() {
     for (issuer, persists) in [
         ("http://127.0.0.1:8000", true),
         ("http://localhost", true),
@@ -153,7 +154,7 @@ async fn swagger_ui_stores_credentials_with_a_loopback_issuer_only() {
     ] {
         let server = TestServer::with(&[("LATCHKEY_ISSUER", issuer)]).await;
         let page = server.get("/docs").await.string();
-        // The bundle contains the name of the setting, too.
+        // The bundled script also contains the name of the setting, but not with this value.
         assert_eq!(
             page.contains("persistAuthorization: true"),
             persists,
@@ -167,7 +168,7 @@ async fn swagger_ui_stores_credentials_with_a_loopback_issuer_only() {
 }
 
 #[tokio::test]
-async fn every_link_of_ours_leads_somewhere() {
+async fn every_link_of_pages_returns_200() {
     let server = TestServer::shared().await;
     for path in ["/", "/forgot", "/problems", "/problems/busy"] {
         let links = references(&server.get(path).await.string());
@@ -179,11 +180,11 @@ async fn every_link_of_ours_leads_somewhere() {
 }
 
 #[tokio::test]
-async fn unknown_path_returns_a_page_to_browsers_only() {
+async fn unknown_path_returns_html_only_to_browsers() {
     let server = TestServer::shared().await;
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     for path in ["/nope", "/items/a/b", "/docs/x"] {
-        let page = get(&server, path, "accept", browser).await;
+        let page = get_with_header(&server, path, "accept", browser).await;
         assert_eq!(
             (page.status, page.header("content-type")),
             (404, "text/html; charset=utf-8"),
@@ -199,12 +200,12 @@ async fn unknown_path_returns_a_page_to_browsers_only() {
             assert_eq!(server.get(&link).await.status, 200, "{path} → {link}");
         }
         for accept in ["*/*", "application/json", "text/html;q=0, */*"] {
-            get(&server, path, "accept", accept)
+            get_with_header(&server, path, "accept", accept)
                 .await
                 .is(404, "not_found");
         }
     }
-    // A resource that does not exist is an error of the API, whatever the client accepts.
+    // For a known path with an unknown resource, the response is an API error for every `Accept`.
     let missing = server
         .request(Method::GET, "/problems/nope")
         .header("accept", browser);
@@ -216,18 +217,18 @@ async fn unknown_path_returns_a_page_to_browsers_only() {
 }
 
 #[tokio::test]
-async fn forgot_page_states_the_password_rule() {
+async fn forgot_page_contains_password_rule() {
     let server = TestServer::shared().await;
     let page = server.get("/forgot").await.string();
     assert!(page.contains("At least 8 characters") && page.contains("minlength=\"8\""));
 }
 
 #[tokio::test]
-async fn every_problem_has_its_page() {
+async fn every_error_code_has_a_page() {
     let server = TestServer::shared().await;
     let codes = DOCUMENT["components"]["schemas"]["ErrorCode"]["enum"]
         .as_array()
-        .expect("a closed list");
+        .expect("a list");
     let list = server.get("/problems").await.string();
     assert!(codes.len() > 20);
     for code in codes.iter().filter_map(Value::as_str) {
@@ -239,14 +240,14 @@ async fn every_problem_has_its_page() {
     }
     for code in Code::ALL {
         let page = server.get(&format!("/problems/{}", code.slug())).await;
-        let (page, plain) = (page.string(), |text: &str| text.replace('\'', "&#39;"));
+        let (page, escape) = (page.string(), |text: &str| text.replace('\'', "&#39;"));
         let parts = [code.title(), code.cause(), code.fix()];
         for part in parts.iter().flat_map(|text| text.split('`')) {
-            assert!(page.contains(&plain(part)), "{part} is not in {page}");
+            assert!(page.contains(&escape(part)), "{part} is not in {page}");
         }
-        assert!(page.contains("request_id"), "an example");
+        assert!(page.contains("request_id"), "the page has an example");
         let fix = code.fix().split('`').next().unwrap_or_default();
-        assert!(list.contains(&plain(fix)), "{fix}");
+        assert!(list.contains(&escape(fix)), "{fix}");
     }
     server
         .get("/problems/%3Cscript%3E")
@@ -255,7 +256,7 @@ async fn every_problem_has_its_page() {
 }
 
 #[tokio::test]
-async fn the_document_is_the_one_that_the_binary_prints() {
+async fn served_openapi_document_equals_printed_document() {
     let server = TestServer::shared().await;
     let served = server.get("/openapi.json").await;
     assert_eq!(
@@ -265,48 +266,57 @@ async fn the_document_is_the_one_that_the_binary_prints() {
 }
 
 #[tokio::test]
-async fn large_pages_are_compressed_and_known_by_their_tags() {
+async fn large_pages_are_compressed_and_revalidated_by_etag() {
     let server = TestServer::shared().await;
     for path in ["/docs", "/openapi.json"] {
         let plain = server.get(path).await;
         assert_eq!(plain.header("content-encoding"), "");
-        let packed = get(&server, path, "accept-encoding", "br, gzip").await;
+        let compressed = get_with_header(&server, path, "accept-encoding", "br, gzip").await;
         assert_eq!(
-            (packed.header("content-encoding"), packed.header("vary")),
+            (
+                compressed.header("content-encoding"),
+                compressed.header("vary")
+            ),
             ("gzip", "Accept-Encoding")
         );
-        let mut unpacked = Vec::new();
-        flate2::read::GzDecoder::new(packed.bytes.as_slice())
-            .read_to_end(&mut unpacked)
+        let mut decompressed = Vec::new();
+        flate2::read::GzDecoder::new(compressed.bytes.as_slice())
+            .read_to_end(&mut decompressed)
             .expect("gzip");
         assert!(
-            unpacked == plain.bytes && packed.bytes.len() * 2 < plain.bytes.len(),
+            decompressed == plain.bytes && compressed.bytes.len() * 2 < plain.bytes.len(),
             "{path}"
         );
-        let refused = get(&server, path, "accept-encoding", "gzip;q=0, identity").await;
+        let identity =
+            get_with_header(&server, path, "accept-encoding", "gzip;q=0, identity").await;
         assert_eq!(
-            (refused.header("content-encoding"), refused.bytes.len()),
+            (identity.header("content-encoding"), identity.bytes.len()),
             ("", plain.bytes.len()),
             "{path}"
         );
         let etag = plain.header("etag").to_owned();
         assert!(
             etag.starts_with("W/\""),
-            "it names two encodings of one thing: {etag}"
+            "a weak ETag, because it identifies two encodings: {etag}"
         );
         assert_eq!(
             plain.header("cache-control"),
             "no-cache",
-            "kept, and requested each time"
+            "browsers revalidate the cached page"
         );
-        let known = get(&server, path, header::IF_NONE_MATCH.as_str(), &etag).await;
+        let revalidated =
+            get_with_header(&server, path, header::IF_NONE_MATCH.as_str(), &etag).await;
         assert_eq!(
-            (known.status, known.bytes.len(), known.header("etag")),
+            (
+                revalidated.status,
+                revalidated.bytes.len(),
+                revalidated.header("etag")
+            ),
             (304, 0, etag.as_str()),
             "{path}"
         );
         assert_eq!(
-            get(&server, path, "if-none-match", "\"another\"")
+            get_with_header(&server, path, "if-none-match", "\"another\"")
                 .await
                 .status,
             200,

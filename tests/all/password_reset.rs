@@ -1,7 +1,7 @@
-//! Forgotten passwords: a code by mail, used once, and afterwards nothing older is good.
+//! Tests of the password reset with a one-time code, which revokes all older credentials.
 
-mod delivery; // mail servers and gateways that fail
-mod guessing; // codes of others, old codes, and the bound on tries
+mod delivery; // delivery of emails in spite of failures
+mod guessing; // codes of other users, invalidated codes, and rate limits
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,93 +13,98 @@ use serde_json::{Value, json};
 use crate::{
     mail::{MailServer, code},
     proxy::{Line, Proxy},
-    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
-    test_stores::{Held, connect, connect_redis},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
+    test_stores::{RowLock, connect, connect_redis},
 };
 
 const EMAIL: &str = "john@example.com";
-const NEW: &str = "correct horse 9";
+const NEW_PASSWORD: &str = "correct horse 9";
 
-/// A gateway that sends to a mail server of its own, with John, who is signed in.
-async fn john_with(changes: &[(&str, &str)]) -> (TestServer, MailServer, Session) {
-    let (server, mails) = TestServer::with_mail(changes).await;
-    let john = server.sign_up_with_email("john", EMAIL).await;
-    (server, mails, john)
+/// Starts a server with its own SMTP server and a signed-in user.
+async fn start_with_user_and(changes: &[(&str, &str)]) -> (TestServer, MailServer, Session) {
+    let (server, mail_server) = TestServer::with_mail(changes).await;
+    let session = server.sign_up_with_email("john", EMAIL).await;
+    (server, mail_server, session)
 }
 
-async fn john() -> (TestServer, MailServer, Session) {
-    john_with(&[]).await
+async fn start_with_user() -> (TestServer, MailServer, Session) {
+    start_with_user_and(&[]).await
 }
 
-/// Headers without those that differ from answer to answer.
-fn steady_headers(response: &TestResponse) -> Vec<(String, String)> {
+/// Returns the headers without those that differ between equal responses.
+fn comparable_headers(response: &TestResponse) -> Vec<(String, String)> {
     let text = |value: &reqwest::header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
-    let all = response
+    let headers = response
         .headers
         .iter()
         .map(|(name, value)| (name.to_string(), text(value)));
-    all.filter(|(name, _)| !["date", "x-request-id", "retry-after"].contains(&name.as_str()))
+    headers
+        .filter(|(name, _)| !["date", "x-request-id", "retry-after"].contains(&name.as_str()))
         .collect()
 }
 
 #[tokio::test]
-async fn an_unknown_address_is_answered_like_a_known_one() {
-    let (server, mails, _) = john().await;
+async fn unknown_email_address_gets_same_response() {
+    let (server, mail_server, _) = start_with_user().await;
     let (known, unknown) = (
         server.forgot_password(EMAIL).await,
-        server.forgot_password("nobody@example.com").await,
+        server.forgot_password("unknown@example.com").await,
     );
     known.is(202, "");
     unknown.is(202, "");
     assert_eq!(known.bytes, unknown.bytes);
-    assert_eq!(steady_headers(&known), steady_headers(&unknown));
-    mails.wait_for(EMAIL, 1).await;
-    assert!(mails.mails_to("nobody@example.com").is_empty());
+    assert_eq!(comparable_headers(&known), comparable_headers(&unknown));
+    mail_server.wait_for(EMAIL, 1).await;
+    assert!(mail_server.emails_to("unknown@example.com").is_empty());
 }
 
 #[tokio::test]
-async fn the_mail_goes_to_the_stored_address_and_nowhere_else() {
-    let (server, mails, _) = john().await;
+async fn email_is_sent_only_to_stored_address() {
+    let (server, mail_server, _) = start_with_user().await;
     server.sign_up_with_email("mary", "Mary@Example.com").await;
     server.forgot_password("mARY@eXAMPLE.com").await.is(202, "");
-    assert_eq!(mails.wait_for("Mary@Example.com", 1).await.len(), 1);
-    assert_eq!(mails.mails_to("").len(), 1, "every mail there is");
+    assert_eq!(mail_server.wait_for("Mary@Example.com", 1).await.len(), 1);
+    assert_eq!(
+        mail_server.emails_to("").len(),
+        1,
+        "no other email was sent"
+    );
 }
 
 #[tokio::test]
-async fn the_mail_can_be_read_anywhere_and_its_subject_tells_no_code() {
-    let (server, mails, _) = john().await;
-    let code = mails.reset_code(&server, EMAIL).await;
-    let mail = mails.mails_to(EMAIL).remove(0);
+async fn email_has_text_and_html_and_no_code_in_subject() {
+    let (server, mail_server, _) = start_with_user().await;
+    let code = mail_server.reset_code(&server, EMAIL).await;
+    let email = mail_server.emails_to(EMAIL).remove(0);
     for part in [
         "Content-Type: text/plain",
         "Content-Type: text/html",
         "Message-ID: <",
         "Date: ",
     ] {
-        assert!(mail.contains(part), "{part}: {mail}");
+        assert!(email.contains(part), "{part}: {email}");
     }
-    let subject = mail
+    let subject = email
         .lines()
         .find(|line| line.starts_with("Subject:"))
         .expect("a subject");
     assert!(
-        unfolded(&mail).contains("It expires in 10 minutes"),
-        "{mail}"
+        remove_soft_line_breaks(&email).contains("It expires in 10 minutes"),
+        "{email}"
     );
     assert!(
         !subject.contains(&code) && !subject.contains(&code.replace('-', "")),
         "{subject}"
     );
     assert!(
-        unfolded(&mail).contains("your auth.example.com account"),
-        "the configured host: {mail}"
+        remove_soft_line_breaks(&email).contains("your auth.example.com account"),
+        "the host of the issuer: {email}"
     );
 }
 
 #[tokio::test]
-async fn a_host_header_does_not_reach_the_mail() {
-    let (server, mails, _) = john().await;
+async fn host_header_is_not_used_in_email() {
+    let (server, mail_server, _) = start_with_user().await;
     let request = server
         .request(Method::POST, "/password/forgot")
         .json(&json!({"email": EMAIL}));
@@ -107,46 +112,49 @@ async fn a_host_header_does_not_reach_the_mail() {
         .header("host", "evil.example")
         .header("x-forwarded-host", "evil.example");
     server.send(request).await.is(202, "");
-    let mail = unfolded(&mails.wait_for(EMAIL, 1).await[0]);
-    assert!(!mail.contains("evil.example"), "{mail}");
+    let email = remove_soft_line_breaks(&mail_server.wait_for(EMAIL, 1).await[0]);
+    assert!(!email.contains("evil.example"), "{email}");
 }
 
 #[tokio::test]
-async fn reset_email_names_browser_ip_address_and_time() {
-    let (server, mails, _) = john().await;
+async fn reset_email_contains_browser_ip_address_and_time() {
+    let (server, mail_server, _) = start_with_user().await;
     let request = server
         .request(Method::POST, "/password/forgot")
         .header("user-agent", "curl/8.5.0")
         .json(&json!({"email": EMAIL}));
     server.send(request).await.is(202, "");
-    let mail = unfolded(&mails.wait_for(EMAIL, 1).await[0]);
+    let email = remove_soft_line_breaks(&mail_server.wait_for(EMAIL, 1).await[0]);
     let year = time::OffsetDateTime::now_utc().year();
     assert!(
-        mail.contains("Request from curl, IP address 127.0.0.1, on ")
-            && mail.contains(&format!(", {year} at ")),
-        "{mail}"
+        email.contains("Request from curl, IP address 127.0.0.1, on ")
+            && email.contains(&format!(", {year} at ")),
+        "{email}"
     );
 }
 
-/// Without the line breaks that quoted-printable adds.
-fn unfolded(mail: &str) -> String {
-    mail.replace("=\r\n", "").replace("=\n", "")
+/// Removes the soft line breaks of the quoted-printable encoding.
+fn remove_soft_line_breaks(email: &str) -> String {
+    email.replace("=\r\n", "").replace("=\n", "")
 }
 
 #[tokio::test]
-async fn afterwards_nothing_older_is_good_on_any_replica() {
-    let (server, mails, old) = john().await;
+async fn reset_revokes_sessions_and_old_password_on_all_replicas() {
+    let (server, mail_server, old_session) = start_with_user().await;
     let second = server.replica().await;
-    let code = mails.reset_code(&server, EMAIL).await;
-    second.reset_password(EMAIL, &code, NEW).await.is(204, "");
+    let code = mail_server.reset_code(&server, EMAIL).await;
+    second
+        .reset_password(EMAIL, &code, NEW_PASSWORD)
+        .await
+        .is(204, "");
     for replica in [&server, &second] {
-        replica.rejects(&old).await;
+        replica.rejects(&old_session).await;
         replica
-            .log_in("john", PASSWORD)
+            .try_sign_in("john", PASSWORD)
             .await
             .is(401, "invalid_credentials");
     }
-    let new = Session::of(server.log_in("john", NEW).await.is(200, ""));
+    let new = Session::of(server.try_sign_in("john", NEW_PASSWORD).await.is(200, ""));
     let user = second
         .with_token(Method::GET, "/user", &new.access_token, Value::Null)
         .await;
@@ -157,50 +165,57 @@ async fn afterwards_nothing_older_is_good_on_any_replica() {
 }
 
 #[tokio::test]
-async fn a_reset_signs_nobody_in_and_tells_the_owner() {
-    let (server, mails, _) = john().await;
-    let code = mails.reset_code(&server, EMAIL).await;
-    let response = server.reset_password(EMAIL, &code, NEW).await;
+async fn reset_creates_no_session_and_notifies_user() {
+    let (server, mail_server, _) = start_with_user().await;
+    let code = mail_server.reset_code(&server, EMAIL).await;
+    let response = server.reset_password(EMAIL, &code, NEW_PASSWORD).await;
     assert!(response.is(204, "").bytes.is_empty() && !response.headers.contains_key("set-cookie"));
-    let sessions = connect(server.setting("DATABASE_URL")).await;
-    let live = sessions
+    let database = connect(server.setting("DATABASE_URL")).await;
+    let active_sessions = database
         .query_one(
             "select count(*) from sessions where revoked_at is null",
             &[],
         )
         .await
         .expect("a count");
-    assert_eq!(live.get::<_, i64>(0), 0);
-    let told = mails.wait_for(EMAIL, 2).await;
+    assert_eq!(active_sessions.get::<_, i64>(0), 0);
+    let emails = mail_server.wait_for(EMAIL, 2).await;
     assert_eq!(
-        told.iter()
-            .filter(|mail| mail.contains("Subject: Your password was changed"))
+        emails
+            .iter()
+            .filter(|email| email.contains("Subject: Your password was changed"))
             .count(),
         1
     );
 }
 
-/// The commit of whoever is first is held up until the others have been answered or wait as well.
+/// A row lock blocks the first commit until each other request has a response or waits for the
+/// lock, so that the requests overlap.
 #[tokio::test]
-async fn of_eight_at_once_with_one_code_one_succeeds() {
-    let (server, mails, _) = john().await;
+async fn concurrent_resets_with_one_code_succeed_once() {
+    let (server, mail_server, _) = start_with_user().await;
     let second = server.replica().await;
-    let code = mails.reset_code(&server, EMAIL).await;
+    let code = mail_server.reset_code(&server, EMAIL).await;
     let passwords: Vec<String> = (0..8)
-        .map(|number| format!("{NEW} number {number}"))
+        .map(|number| format!("{NEW_PASSWORD} number {number}"))
         .collect();
-    let (replicas, answered) = ([&server, &second], AtomicUsize::new(0));
-    let tries = passwords.iter().enumerate().map(async |(n, password)| {
-        let response = replicas[n % 2].reset_password(EMAIL, &code, password).await;
-        answered.fetch_add(1, Ordering::SeqCst);
-        (response.status, response.code())
-    });
-    let held = hold_the_users(
+    let (replicas, completed) = ([&server, &second], AtomicUsize::new(0));
+    let attempts = passwords
+        .iter()
+        .enumerate()
+        .map(async |(number, password)| {
+            let response = replicas[number % 2]
+                .reset_password(EMAIL, &code, password)
+                .await;
+            completed.fetch_add(1, Ordering::SeqCst);
+            (response.status, response.code())
+        });
+    let lock = lock_users(
         &server,
-        |waiting| waiting + answered.load(Ordering::SeqCst) == 8,
+        |waiting| waiting + completed.load(Ordering::SeqCst) == 8,
         || (),
     );
-    let (responses, ()) = tokio::join!(join_all(tries), held);
+    let (responses, ()) = tokio::join!(join_all(attempts), lock);
     assert_eq!(
         responses
             .iter()
@@ -209,142 +224,155 @@ async fn of_eight_at_once_with_one_code_one_succeeds() {
         1,
         "{responses:?}"
     );
-    let refusals = ["", "busy", "invalid_code", "too_many_requests"];
+    let expected_codes = ["", "busy", "invalid_code", "too_many_requests"];
     assert!(
         responses
             .iter()
-            .all(|(_, code)| refusals.contains(&code.as_str())),
+            .all(|(_, code)| expected_codes.contains(&code.as_str())),
         "{responses:?}"
     );
-    let signed_in = join_all(
+    let sign_ins = join_all(
         passwords
             .iter()
-            .map(|password| server.log_in("john", password)),
+            .map(|password| server.try_sign_in("john", password)),
     )
     .await;
-    let welcome: Vec<_> = signed_in
+    let accepted: Vec<_> = sign_ins
         .iter()
         .map(|response| response.status == 200)
         .collect();
     assert_eq!(
-        welcome,
+        accepted,
         responses
             .iter()
             .map(|(status, _)| *status == 204)
             .collect::<Vec<_>>(),
-        "no other password"
+        "only the password of the successful reset is valid"
     );
 }
 
-/// Locks all users until enough statements wait for that, does something, and lets go.
-async fn hold_the_users(server: &TestServer, enough: impl Fn(usize) -> bool, then: impl FnOnce()) {
-    let held = Held::rows(server, "select from users").await;
-    until("enough wait for the users", || async {
-        enough(held.waiting().await)
+/// Locks all users until the number of waiting statements suffices, runs an action, and unlocks.
+async fn lock_users(
+    server: &TestServer,
+    is_sufficient: impl Fn(usize) -> bool,
+    action: impl FnOnce(),
+) {
+    let lock = RowLock::rows(server, "select from users").await;
+    wait_until("statements wait for the lock", || async {
+        is_sufficient(lock.waiting().await)
     })
     .await;
-    then();
-    held.release().await;
+    action();
+    lock.release().await;
 }
 
-/// Redis forgets what it was told a moment ago, as it may after a failover.
+/// Simulates a failover in which Redis loses its latest writes.
 #[tokio::test]
-async fn the_record_decides_that_a_code_was_used() {
-    let (server, mails, john) = john().await;
-    let code = mails.reset_code(&server, EMAIL).await;
+async fn code_restored_in_redis_cannot_be_used_again() {
+    let (server, mail_server, session) = start_with_user().await;
+    let code = mail_server.reset_code(&server, EMAIL).await;
     let (mut redis, key) = (
         connect_redis(server.setting("REDIS_URL")).await,
-        code_key(&server, &john),
+        code_key(&server, &session),
     );
     let dump: Vec<u8> = cmd("DUMP")
         .arg(&key)
         .query_async(&mut redis)
         .await
-        .expect("it is there");
-    server.reset_password(EMAIL, &code, NEW).await.is(204, "");
+        .expect("a code in Redis");
+    server
+        .reset_password(EMAIL, &code, NEW_PASSWORD)
+        .await
+        .is(204, "");
     let restored = cmd("RESTORE")
         .arg(&key)
         .arg(0)
         .arg(dump)
         .query_async::<String>(&mut redis)
         .await;
-    assert_eq!(restored.expect("it was gone"), "OK");
+    assert_eq!(restored.expect("a key that was deleted before"), "OK");
     server
         .reset_password(EMAIL, &code, "another password 7")
         .await
         .is(400, "invalid_code");
     server
-        .log_in("john", "another password 7")
+        .try_sign_in("john", "another password 7")
         .await
         .is(401, "invalid_credentials");
-    server.log_in("john", NEW).await.is(200, "");
+    server.try_sign_in("john", NEW_PASSWORD).await.is(200, "");
 }
 
 fn code_key(server: &TestServer, session: &Session) -> String {
     let (prefix, claims) = (server.setting("LATCHKEY_REDIS_PREFIX"), session.claims());
     format!(
         "{prefix}:{{{}}}:code:password_reset",
-        claims["sub"].as_str().expect("a user")
+        claims["sub"].as_str().expect("a user ID")
     )
 }
 
 #[tokio::test]
-async fn a_code_works_once() {
-    let (server, mails, _) = john().await;
-    let code = mails.reset_code(&server, EMAIL).await;
-    server.reset_password(EMAIL, &code, NEW).await.is(204, "");
+async fn code_works_once() {
+    let (server, mail_server, _) = start_with_user().await;
+    let code = mail_server.reset_code(&server, EMAIL).await;
+    server
+        .reset_password(EMAIL, &code, NEW_PASSWORD)
+        .await
+        .is(204, "");
     server
         .reset_password(EMAIL, &code, "another password 7")
         .await
         .is(400, "invalid_code");
     server
-        .reset_password(EMAIL, &code, NEW)
+        .reset_password(EMAIL, &code, NEW_PASSWORD)
         .await
         .is(400, "invalid_code");
-    server.log_in("john", NEW).await.is(200, "");
+    server.try_sign_in("john", NEW_PASSWORD).await.is(200, "");
     server
-        .log_in("john", "another password 7")
+        .try_sign_in("john", "another password 7")
         .await
         .is(401, "invalid_credentials");
 }
 
 #[tokio::test]
-async fn a_code_may_be_typed_as_people_type() {
-    let (server, mails, _) = john().await;
-    let mut known: Vec<String> = Vec::new();
-    let ways: [fn(&str) -> String; 3] = [
+async fn code_accepts_lower_case_spaces_and_similar_characters() {
+    let (server, mail_server, _) = start_with_user().await;
+    let mut used_codes: Vec<String> = Vec::new();
+    let spellings: [fn(&str) -> String; 3] = [
         |code| format!(" {} ", code.to_lowercase().replace('-', " ")),
         |code| code.replace('-', "").replace('0', "O").replace('1', "l"),
         |code| code.chars().map(|c| format!("{c} ")).collect(),
     ];
-    for (round, way) in ways.into_iter().enumerate() {
+    for (round, spell) in spellings.into_iter().enumerate() {
         server.forgot_password(EMAIL).await.is(202, "");
-        let fresh = newest_code(&mails, &known).await;
+        let new_code = wait_for_new_code(&mail_server, &used_codes).await;
         server
-            .reset_password(EMAIL, &way(&fresh), &format!("{NEW} {round}"))
+            .reset_password(EMAIL, &spell(&new_code), &format!("{NEW_PASSWORD} {round}"))
             .await
             .is(204, "");
-        known.push(fresh);
+        used_codes.push(new_code);
     }
 }
 
-/// The code of a mail that is none of these.
-async fn newest_code(mails: &MailServer, known: &[String]) -> String {
-    let fresh = || {
-        mails
-            .mails_to(EMAIL)
+/// Waits for an email with a code that isn't in the list.
+async fn wait_for_new_code(mail_server: &MailServer, used_codes: &[String]) -> String {
+    let find_code = || {
+        mail_server
+            .emails_to(EMAIL)
             .iter()
-            .filter_map(|mail| code(mail))
-            .find(|code| !known.contains(code))
+            .filter_map(|email| code(email))
+            .find(|code| !used_codes.contains(code))
     };
-    until("a fresh code", || async { fresh().is_some() }).await;
-    fresh().expect("it came")
+    wait_until("an email with a new code", || async {
+        find_code().is_some()
+    })
+    .await;
+    find_code().expect("a new code")
 }
 
 #[tokio::test]
-async fn a_weak_password_does_not_cost_the_code() {
-    let (server, mails, old) = john().await;
-    let code = mails.reset_code(&server, EMAIL).await;
+async fn weak_password_does_not_consume_code() {
+    let (server, mail_server, old_session) = start_with_user().await;
+    let code = mail_server.reset_code(&server, EMAIL).await;
     for weak in ["short", "password123"] {
         server
             .reset_password(EMAIL, &code, weak)
@@ -352,18 +380,21 @@ async fn a_weak_password_does_not_cost_the_code() {
             .is(400, "weak_password");
     }
     assert_eq!(
-        server.verify(&old.access_token).await.0,
+        server.verify(&old_session.access_token).await.0,
         204,
-        "nothing happened"
+        "no session was revoked"
     );
-    server.reset_password(EMAIL, &code, NEW).await.is(204, "");
+    server
+        .reset_password(EMAIL, &code, NEW_PASSWORD)
+        .await
+        .is(204, "");
 }
 
 #[tokio::test]
-async fn without_mail_there_is_no_recovery_by_mail() {
+async fn disabled_email_returns_501_and_queues_nothing() {
     let server = TestServer::shared().await;
     server.sign_up_with_email("john", EMAIL).await;
-    for email in [EMAIL, "nobody@example.com"] {
+    for email in [EMAIL, "unknown@example.com"] {
         server
             .forgot_password(email)
             .await
@@ -380,9 +411,9 @@ async fn without_mail_there_is_no_recovery_by_mail() {
 }
 
 #[tokio::test]
-async fn an_address_is_one_address() {
-    let (server, mails, _) = john().await;
-    let lists = [
+async fn invalid_email_address_is_rejected() {
+    let (server, mail_server, _) = start_with_user().await;
+    let invalid = [
         json!("john@example.com,evil@example.com"),
         json!("john@example.com;evil@example.com"),
         json!("john@example.com evil@example.com"),
@@ -394,13 +425,16 @@ async fn an_address_is_one_address() {
         json!(["john@example.com", "evil@example.com"]),
         json!({"0": "john@example.com"}),
     ];
-    for email in lists {
+    for email in invalid {
         let response = server
             .post("/password/forgot", json!({"email": email}))
             .await;
         response.is(400, "invalid_request");
         assert_eq!(response.body["errors"][0]["field"], "email", "{email}");
-        assert!(!response.string().contains("evil"), "never the value");
+        assert!(
+            !response.string().contains("evil"),
+            "the error omits the value"
+        );
     }
     let database = connect(server.setting("DATABASE_URL")).await;
     assert!(
@@ -410,17 +444,19 @@ async fn an_address_is_one_address() {
             .expect("rows")
             .is_empty()
     );
-    assert!(mails.mails_to("").is_empty());
+    assert!(mail_server.emails_to("").is_empty());
 }
 
-/// The commit is held up by a lock until Redis is cut off: so it stands, and its publication fails.
+/// A lock delays the commit until Redis is unreachable, so the commit succeeds and its publication
+/// fails.
 #[tokio::test]
-async fn a_reset_that_could_not_be_published_is_made_up_for_by_a_repeat() {
+async fn repeated_reset_publishes_unpublished_revocation() {
     let proxy = Proxy::to_redis().await;
-    let (server, mails, old) = john_with(&[("REDIS_URL", &proxy.redis_url())]).await;
-    let code = mails.reset_code(&server, EMAIL).await;
-    let cut = hold_the_users(&server, |waiting| waiting > 0, || proxy.set(Line::Cut));
-    let (response, ()) = tokio::join!(server.reset_password(EMAIL, &code, NEW), cut);
+    let (server, mail_server, old_session) =
+        start_with_user_and(&[("REDIS_URL", &proxy.redis_url())]).await;
+    let code = mail_server.reset_code(&server, EMAIL).await;
+    let lock = lock_users(&server, |waiting| waiting > 0, || proxy.set(Line::Cut));
+    let (response, ()) = tokio::join!(server.reset_password(EMAIL, &code, NEW_PASSWORD), lock);
     response.is(503, "unavailable");
     assert!(
         response.text("detail").contains("The change is saved"),
@@ -428,11 +464,14 @@ async fn a_reset_that_could_not_be_published_is_made_up_for_by_a_repeat() {
         response.body
     );
     proxy.set(Line::Open);
-    server.reset_password(EMAIL, &code, NEW).await.is(204, "");
-    server.rejects(&old).await;
-    server.log_in("john", NEW).await.is(200, "");
     server
-        .reset_password(EMAIL, &code, NEW)
+        .reset_password(EMAIL, &code, NEW_PASSWORD)
+        .await
+        .is(204, "");
+    server.rejects(&old_session).await;
+    server.try_sign_in("john", NEW_PASSWORD).await.is(200, "");
+    server
+        .reset_password(EMAIL, &code, NEW_PASSWORD)
         .await
         .is(400, "invalid_code");
 }

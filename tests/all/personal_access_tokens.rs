@@ -1,35 +1,35 @@
-//! Personal access tokens: what programs of a user's sign in with.
+//! Tests of personal access tokens.
 
-mod caching; // what is on record of them, and what is known while it cannot be asked
-mod limits; // how many, how long, by whom
+mod caching; // stored data, and the token cache during outages
+mod limits; // number, lifetime, and permission to create
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
-    test_stores::{ask, execute},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
+    test_stores::{execute, query_value},
 };
 
-/// What is answered when somebody wants a token.
-pub async fn want(server: &TestServer, token: &str, wanted: Value) -> TestResponse {
+/// Sends the request to create a token.
+pub async fn request_token(server: &TestServer, token: &str, body: Value) -> TestResponse {
     server
-        .with_token(Method::POST, "/user/tokens", token, wanted)
+        .with_token(Method::POST, "/user/tokens", token, body)
         .await
 }
 
-/// A token with these scopes: its id and its text.
+/// Creates a token with these scopes and returns its ID and the token.
 pub async fn make(server: &TestServer, owner: &Session, scope: &str) -> (String, String) {
-    let made = want(
+    let response = request_token(
         server,
         &owner.access_token,
         json!({"name": "job", "scope": scope}),
     )
     .await;
-    (made.is(201, "").text("id"), made.text("token"))
+    (response.is(201, "").text("id"), response.text("token"))
 }
 
-pub async fn delete(server: &TestServer, token: &str, id: &str) -> TestResponse {
+pub async fn revoke_token(server: &TestServer, token: &str, id: &str) -> TestResponse {
     server
         .with_token(
             Method::DELETE,
@@ -40,72 +40,74 @@ pub async fn delete(server: &TestServer, token: &str, id: &str) -> TestResponse 
         .await
 }
 
-pub async fn get(server: &TestServer, token: &str, path: &str) -> TestResponse {
+pub async fn get_with_token(server: &TestServer, token: &str, path: &str) -> TestResponse {
     server
         .with_token(Method::GET, path, token, Value::Null)
         .await
 }
 
 #[tokio::test]
-async fn it_is_shown_once_and_opens_what_it_says() {
+async fn token_is_returned_once_and_limited_to_its_scopes() {
     let server = TestServer::shared().await;
-    let john = server.sign_up("john").await;
-    let wanted = json!({"name": "backup job", "scope": "items:read user:read"});
-    let made = want(&server, &john.access_token, wanted).await;
-    let token = made.is(201, "").text("token");
+    let user = server.sign_up("john").await;
+    let body = json!({"name": "backup job", "scope": "items:read user:read"});
+    let created = request_token(&server, &user.access_token, body).await;
+    let token = created.is(201, "").text("token");
     assert_eq!(
-        (made.header("cache-control"), made.text("scope")),
+        (created.header("cache-control"), created.text("scope")),
         ("no-store", "user:read items:read".into())
     );
-    get(&server, &token, "/items").await.is(200, "");
-    let listed = async || get(&server, &token, "/user/tokens").await;
-    until("its use is told", || async {
-        listed().await.body["data"][0]["last_used_at"].is_string()
+    get_with_token(&server, &token, "/items").await.is(200, "");
+    let list = async || get_with_token(&server, &token, "/user/tokens").await;
+    wait_until("the list contains the last use", || async {
+        list().await.body["data"][0]["last_used_at"].is_string()
     })
     .await;
-    let listed = listed().await;
-    let mut shown = made.body.clone();
-    shown.as_object_mut().expect("an object").remove("token");
-    shown["last_used_at"] = listed.is(200, "").body["data"][0]["last_used_at"].clone();
+    let listed = list().await;
+    let mut expected = created.body.clone();
+    expected.as_object_mut().expect("an object").remove("token");
+    expected["last_used_at"] = listed.is(200, "").body["data"][0]["last_used_at"].clone();
     assert_eq!(
         listed.body["data"],
-        json!([shown]),
-        "the same, without what is known once"
+        json!([expected]),
+        "the list omits the token itself"
     );
-    // Whoever it is asked of is told the same as by an access token.
-    let verified = get(&server, &token, "/auth/verify").await;
+    // Forward authentication returns the same identity as for an access token.
+    let verified = get_with_token(&server, &token, "/auth/verify").await;
     assert_eq!(
         verified.is(204, "").header("x-auth-user"),
-        john.claim("sub")
+        user.claim("sub")
     );
     for (path, body) in [
         ("/items", json!({"name": "Book"})),
         ("/logout?scope=all", Value::Null),
     ] {
-        let refused = server.with_token(Method::POST, path, &token, body).await;
-        assert_eq!(refused.status, 403, "{path}: {}", refused.string());
+        let response = server.with_token(Method::POST, path, &token, body).await;
+        assert_eq!(response.status, 403, "{path}: {}", response.string());
     }
-    let rename = server
+    let response = server
         .with_token(Method::PATCH, "/user", &token, json!({"name": "Changed"}))
         .await;
     assert!(
-        rename
+        response
             .is(403, "insufficient_scope")
             .header("www-authenticate")
             .contains("scope=\"user:write\"")
     );
-    assert_eq!(ask(&server, "select count(*) from items").await, "0");
-    assert_eq!(server.verify(&john.access_token).await.0, 204);
+    assert_eq!(
+        query_value(&server, "select count(*) from items").await,
+        "0"
+    );
+    assert_eq!(server.verify(&user.access_token).await.0, 204);
 }
 
-/// A prefix that scanners know, and a checksum by which a typing mistake shows; nothing but the
-/// very text opens anything.
+/// A token has a prefix for secret scanners and a checksum. The server accepts only the exact text.
 #[tokio::test]
-async fn nothing_but_the_very_text_is_accepted() {
+async fn modified_token_is_rejected() {
     let server = TestServer::shared().await;
-    let john = server.sign_up("john").await;
-    let (_, token) = make(&server, &john, "user:read").await;
-    let (_, other) = make(&server, &john, "user:read").await;
+    let user = server.sign_up("john").await;
+    let (_, token) = make(&server, &user, "user:read").await;
+    let (_, other) = make(&server, &user, "user:read").await;
     assert!(
         token.starts_with("lkp_") && token.len() == 74,
         "{}",
@@ -116,9 +118,9 @@ async fn nothing_but_the_very_text_is_accepted() {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
     );
-    // Read before, so that what is remembered of it is asked as well.
+    // The token is in the token cache, so that the cache is tested as well.
     assert_eq!(server.verify(&token).await.0, 204);
-    let wrong = [
+    let modified_tokens = [
         token[4..].to_owned(),
         token.replace("lkp_", "lks_"),
         token.replace("lkp_", "LKP_"),
@@ -131,22 +133,22 @@ async fn nothing_but_the_very_text_is_accepted() {
         "lkp_".to_owned(),
         format!("lkp_{}", "A".repeat(8000)),
     ];
-    for wrong in wrong {
+    for modified in modified_tokens {
         assert_eq!(
-            server.verify(&wrong).await,
+            server.verify(&modified).await,
             (401, "invalid_token".into()),
-            "{wrong}"
+            "{modified}"
         );
     }
     assert_eq!(server.verify(&token).await.0, 204);
 }
 
-/// A cookie that no browser was given would be slid for ever.
+/// A token that the server accepted as a cookie would be renewed without limit.
 #[tokio::test]
-async fn it_is_no_cookie_and_no_refresh_token() {
+async fn token_is_rejected_as_cookie_and_as_refresh_token() {
     let server = TestServer::shared().await;
-    let john = server.sign_up("john").await;
-    let (_, token) = make(&server, &john, "user:read user:write items:read").await;
+    let user = server.sign_up("john").await;
+    let (_, token) = make(&server, &user, "user:read user:write items:read").await;
     for (path, status, code) in [
         ("/user", 401, "invalid_token"),
         ("/items", 401, "invalid_token"),
@@ -162,56 +164,59 @@ async fn it_is_no_cookie_and_no_refresh_token() {
         .refresh(&token)
         .await
         .is(401, "invalid_refresh_token");
-    server.log_out(&token).await.is(401, "invalid_token");
-    assert_eq!(
-        server.verify(&token).await.0,
-        204,
-        "none of it did anything"
-    );
+    server.sign_out(&token).await.is(401, "invalid_token");
+    assert_eq!(server.verify(&token).await.0, 204, "the token stays valid");
 }
 
 #[tokio::test]
-async fn it_is_deleted_by_its_owner_at_once_and_for_good() {
+async fn revoked_token_is_rejected_on_every_replica() {
     let server = TestServer::start().await;
     let replica = server.replica().await;
-    let (john, mary) = (server.sign_up("john").await, server.sign_up("mary").await);
-    let (id, token) = make(&server, &john, "user:read").await;
-    let (kept, stays) = make(&server, &john, "user:read user:write").await;
-    // What the replica knows of it is from before.
+    let (user, other_user) = (server.sign_up("john").await, server.sign_up("mary").await);
+    let (id, token) = make(&server, &user, "user:read").await;
+    let (own_id, self_revoking) = make(&server, &user, "user:read user:write").await;
+    // The token is in the token cache of the replica before the revocation.
     assert_eq!(replica.verify(&token).await.0, 204);
-    delete(&server, &mary.access_token, &id)
+    revoke_token(&server, &other_user.access_token, &id)
         .await
         .is(404, "not_found");
-    delete(&server, &token, &id)
+    revoke_token(&server, &token, &id)
         .await
         .is(403, "insufficient_scope");
     assert_eq!(replica.verify(&token).await.0, 204);
-    // Repeating it is fine.
+    // The revocation is idempotent.
     for _ in 0..2 {
-        delete(&server, &john.access_token, &id).await.is(204, "");
+        revoke_token(&server, &user.access_token, &id)
+            .await
+            .is(204, "");
         for server in [&server, &replica] {
             assert_eq!(server.verify(&token).await, (401, "token_revoked".into()));
         }
     }
-    // Nobody learns that it was John's.
-    delete(&server, &mary.access_token, &id)
+    // Another user can't find out that the token existed.
+    revoke_token(&server, &other_user.access_token, &id)
         .await
         .is(404, "not_found");
     for unknown in ["018f0000-0000-7000-8000-000000000000", "x"] {
-        delete(&server, &john.access_token, unknown)
+        revoke_token(&server, &user.access_token, unknown)
             .await
             .is(404, "not_found");
     }
-    // A program may give up its own.
-    delete(&server, &stays, &kept).await.is(204, "");
-    // Which has never read it.
-    assert_eq!(replica.verify(&stays).await, (401, "invalid_token".into()));
+    // A token can revoke itself.
+    revoke_token(&server, &self_revoking, &own_id)
+        .await
+        .is(204, "");
+    // The replica has never cached this token.
     assert_eq!(
-        ask(&server, "select count(*) from personal_access_tokens").await,
+        replica.verify(&self_revoking).await,
+        (401, "invalid_token".into())
+    );
+    assert_eq!(
+        query_value(&server, "select count(*) from personal_access_tokens").await,
         "0"
     );
     assert_eq!(
-        ask(
+        query_value(
             &server,
             "select count(*) from audit_events where event = 'personal_access_token_revoked'"
         )
@@ -220,18 +225,21 @@ async fn it_is_deleted_by_its_owner_at_once_and_for_good() {
     );
 }
 
-/// An administrator's program administers only if it was made for that, and only while its owner
-/// may.
+/// A token has administrator permissions only with the scope `admin` and while its owner is an
+/// administrator.
 #[tokio::test]
-async fn it_administers_while_its_owner_may() {
+async fn token_administers_only_while_owner_is_administrator() {
     let server = TestServer::shared().await;
     let (root, second) = (server.admin("root").await, server.admin("second").await);
     let (_, token) = make(&server, &root, "admin").await;
-    let (_, weak) = make(&server, &root, "user:read").await;
-    get(&server, &token, "/users").await.is(200, "");
-    get(&server, &weak, "/users").await.is(403, "forbidden");
+    let (_, without_admin) = make(&server, &root, "user:read").await;
+    get_with_token(&server, &token, "/users").await.is(200, "");
+    get_with_token(&server, &without_admin, "/users")
+        .await
+        .is(403, "forbidden");
     let path = root.user_path();
-    // What only its owner may do, it does not do as an administrator either.
+    // Operations that require a session of the owner also reject the token in the API for
+    // administrators.
     for (method, body) in [
         (Method::PATCH, json!({"password": "correct horse 9"})),
         (
@@ -252,7 +260,7 @@ async fn it_administers_while_its_owner_may() {
             .is(403, "forbidden");
     }
     server.sign_in("root").await;
-    let demoted = server
+    let demotion = server
         .with_token(
             Method::PATCH,
             &path,
@@ -260,44 +268,48 @@ async fn it_administers_while_its_owner_may() {
             json!({"role": "user"}),
         )
         .await;
-    demoted.is(200, "");
-    for token in [token, weak] {
-        get(&server, &token, "/users")
+    demotion.is(200, "");
+    for token in [token, without_admin] {
+        get_with_token(&server, &token, "/users")
             .await
             .is(401, "token_revoked");
     }
-    // Behind the gateway's back, too: what says admin is worth nothing to somebody who is none.
-    let john = server.sign_up("john").await;
-    let (id, forged) = make(&server, &john, "user:read").await;
+    // Even if the database contains the scope `admin`, the token of another user has no effect.
+    let user = server.sign_up("john").await;
+    let (id, manipulated) = make(&server, &user, "user:read").await;
     execute(
         &server,
         &format!("update personal_access_tokens set scope = 'admin user:read' where id = '{id}'"),
     )
     .await;
-    get(&server, &forged, "/users").await.is(403, "forbidden");
+    get_with_token(&server, &manipulated, "/users")
+        .await
+        .is(403, "forbidden");
 }
 
-/// Who changes a password because it was told around keeps the programs running; who resets it has
-/// lost everything.
+/// A password change keeps personal access tokens valid, so that programs continue to work. Signing
+/// out everywhere revokes them.
 #[tokio::test]
-async fn a_password_change_leaves_it_alone() {
+async fn password_change_keeps_token_valid() {
     let server = TestServer::shared().await;
-    let john = server.sign_up("john").await;
-    let (_, token) = make(&server, &john, "user:read").await;
+    let user = server.sign_up("john").await;
+    let (_, token) = make(&server, &user, "user:read").await;
     let change = json!({"current_password": PASSWORD, "new_password": "another one 7"});
     server
-        .with_token(Method::POST, "/user/password", &john.access_token, change)
+        .with_token(Method::POST, "/user/password", &user.access_token, change)
         .await
         .is(204, "");
-    get(&server, &token, "/user").await.is(200, "");
+    get_with_token(&server, &token, "/user").await.is(200, "");
     server
         .with_token(
             Method::POST,
             "/logout?scope=all",
-            &john.access_token,
+            &user.access_token,
             Value::Null,
         )
         .await
         .is(204, "");
-    get(&server, &token, "/user").await.is(401, "token_revoked");
+    get_with_token(&server, &token, "/user")
+        .await
+        .is(401, "token_revoked");
 }

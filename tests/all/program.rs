@@ -1,4 +1,4 @@
-//! The commands of the binary, each run until it ends.
+//! Runs commands of the binary to completion.
 
 use std::{
     ffi::OsStr,
@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Runs a command in a folder, with these settings alone and this standard input.
+/// Runs a command in a folder with only these environment variables and this standard input.
 pub fn run_in<S: AsRef<OsStr>>(
     folder: &Path,
     arguments: &[&str],
@@ -27,27 +27,27 @@ pub fn run_in<S: AsRef<OsStr>>(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("the binary runs");
-    // A command that reads no input might have ended already.
+        .expect("the binary starts");
+    // A command that reads no input might have exited already.
     let _ = child
         .stdin
         .take()
-        .expect("piped")
+        .expect("a piped standard input")
         .write_all(input.as_bytes());
     let pid = Pid::from_child(&child);
-    let (done, ended) = mpsc::channel();
-    std::thread::spawn(move || done.send(child.wait_with_output()));
-    match ended.recv_timeout(Duration::from_secs(60)) {
-        Ok(output) => output.expect("it can be waited for"),
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output()));
+    match receiver.recv_timeout(Duration::from_secs(60)) {
+        Ok(output) => output.expect("the output of the command"),
         Err(_) => {
-            // Not waited for yet, so the number is still its own.
+            // The child isn't reaped yet, so the process ID still belongs to it.
             let _ = kill_process(pid, Signal::KILL);
-            panic!("it should have ended by itself: {arguments:?}")
+            panic!("the command didn't exit in time: {arguments:?}")
         }
     }
 }
 
-/// The same in a folder without files of settings.
+/// Like [`run_in`], in a folder without an `.env` file.
 pub fn run<S: AsRef<OsStr>>(
     arguments: &[&str],
     settings: impl IntoIterator<Item = (S, S)>,

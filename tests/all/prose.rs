@@ -1,11 +1,8 @@
-//! The words of the public texts: `docs/contributing/style.md` explains the lists.
-//!
-//! Public texts are the documents, the OpenAPI document, `--help`, and the string literals of the
-//! packages: error details, log messages, emails, and descriptions of metrics.
+//! The words of all texts: code, comments, documents, the OpenAPI document, and `--help`.
+//! `docs/contributing/style.md` explains the lists.
 
-use std::{collections::BTreeMap, fs, path::Path, str::FromStr};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use regex::Regex;
 
 use crate::program::run;
@@ -15,13 +12,12 @@ use crate::program::run;
 const FILES: &[&str] = &[
     "README.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "SECURITY.md",
+    ".github",
     "deploy",
     "docs",
-    "crates/bench/README.md",
     "sql",
-    "src/mail/templates",
-    "src/http/pages",
     ".env.example",
     ".ci/run",
     "dev",
@@ -32,32 +28,26 @@ const FILES: &[&str] = &[
     "docker-compose.yml",
 ];
 
-/// Packages whose string literals are public.
-const SOURCES: &[&str] = &["src", "crates/bench/src", "crates/dev/src"];
+/// Folders whose sources, scripts, and templates are checked, with comments and identifiers.
+const CODE: &[&str] = &["src", "crates", "tests/all"];
 
-/// The glossary lists the words that are not to be used.
-const EXEMPT: &[&str] = &["docs/reference/glossary.md", "docs/contributing/style.md"];
+/// The types of files in these folders.
+const CODE_TYPES: &[&str] = &["rs", "lua", "sql", "html", "md", "txt"];
 
-/// Macros and functions whose text only a developer reads, after a defect.
-const FOR_DEVELOPERS: &[&str] = &[
-    "expect",
-    "expect_err",
-    "panic",
-    "unreachable",
-    "assert",
-    "assert_eq",
-    "assert_ne",
-    "debug_assert",
-    "debug_assert_eq",
-    "doc",
+/// These files contain the banned words as examples or data.
+const EXEMPT: &[&str] = &[
+    "docs/reference/glossary.md",
+    "docs/contributing/style.md",
+    "tests/all/prose.rs",
+    "crates/domain/src/common_passwords.txt",
 ];
 
-/// A character count that one line stands for, whatever the wrapping of the file.
-const LINE: usize = 100;
+/// The number of characters that count as one line, independent of the wrapping in the file.
+const LINE_LENGTH: usize = 100;
 
-/// A line of public text and its place.
+/// A line of public text and its location.
 struct Line {
-    place: String,
+    location: String,
     text: String,
 }
 
@@ -65,7 +55,7 @@ struct List {
     name: String,
     per_thousand: f64,
     expression: Regex,
-    instead: String,
+    replacement: String,
     exempt: Option<Regex>,
     is_raw: bool,
 }
@@ -80,7 +70,7 @@ impl List {
             name: name.to_owned(),
             per_thousand: budget.parse().expect("a number"),
             expression: Regex::new(expression).expect(name),
-            instead: next().expect("words to use instead").to_owned(),
+            replacement: next().expect("words to use instead").to_owned(),
             exempt: next().map(|exempt| Regex::new(exempt).expect(name)),
             is_raw: expression.starts_with("(?-i)"),
         }
@@ -90,7 +80,7 @@ impl List {
         let mut text = if self.is_raw {
             text.to_owned()
         } else {
-            normalized(text)
+            normalize(text)
         };
         if let Some(exempt) = &self.exempt {
             text = exempt.replace_all(&text, "").into_owned();
@@ -107,8 +97,8 @@ fn lists() -> Vec<List> {
         .collect()
 }
 
-/// The text in lower case, with the words of identifiers apart.
-fn normalized(text: &str) -> String {
+/// Returns the text in lower case, with identifiers split into words.
+fn normalize(text: &str) -> String {
     let mut words = String::with_capacity(text.len() + 16);
     let mut after_lower = false;
     for c in text.chars() {
@@ -128,143 +118,76 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The files of a path below the root, with their texts.
-fn texts(path: &str) -> Vec<(String, String)> {
-    let whole = root().join(path);
-    if whole.is_dir() {
-        let entries = fs::read_dir(&whole).expect("a folder");
+/// Reads a file, or all files of a folder, below the root. Returns names and texts.
+fn read_texts(path: &str) -> Vec<(String, String)> {
+    let absolute_path = root().join(path);
+    if absolute_path.is_dir() {
+        let entries = fs::read_dir(&absolute_path).expect("a folder");
         let mut names: Vec<String> = entries
             .map(|entry| entry.expect("an entry").file_name())
             .map(|name| format!("{path}/{}", name.to_string_lossy()))
             .collect();
         names.sort();
-        return names.iter().flat_map(|name| texts(name)).collect();
+        return names.iter().flat_map(|name| read_texts(name)).collect();
     }
-    let text = fs::read_to_string(&whole).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let text = fs::read_to_string(&absolute_path).unwrap_or_else(|error| panic!("{path}: {error}"));
     vec![(path.to_owned(), text)]
 }
 
-fn lines_of(name: &str, text: &str) -> Vec<Line> {
+fn split_lines(name: &str, text: &str) -> Vec<Line> {
     let numbered = text.lines().zip(1..);
     numbered
         .filter(|(line, _)| !line.trim().is_empty())
         .map(|(line, number)| Line {
-            place: format!("{name}:{number}"),
+            location: format!("{name}:{number}"),
             text: line.trim().to_owned(),
         })
         .collect()
 }
 
-/// String literals of at least three words, except those that only a developer reads.
-fn literals(name: &str, stream: TokenStream, found: &mut Vec<Line>) {
-    let mut is_for_developers = false;
-    for token in stream {
-        match token {
-            TokenTree::Group(group) => {
-                let is_skipped = is_for_developers && group.delimiter() != Delimiter::Brace;
-                if !is_skipped {
-                    literals(name, group.stream(), found);
-                }
-                is_for_developers = false;
-            }
-            TokenTree::Ident(ident) => {
-                is_for_developers = FOR_DEVELOPERS.iter().any(|word| ident == word);
-            }
-            // `assert!(…)`, and `doc = "…"`, which is a comment of the source.
-            TokenTree::Punct(mark) if matches!(mark.as_char(), '!' | '=') => {}
-            TokenTree::Punct(_) => is_for_developers = false,
-            TokenTree::Literal(literal) => {
-                let text = literal.to_string();
-                let is_text = text.starts_with(['"', 'r', 'b']) && text.split(' ').count() > 2;
-                if is_text && !is_for_developers {
-                    let line = literal.span().start().line;
-                    found.push(Line {
-                        place: format!("{name}:{line}"),
-                        text: text.replace("\\\n", " "),
-                    });
-                }
-                is_for_developers = false;
-            }
-        }
-    }
-}
-
-fn source_lines() -> Vec<Line> {
-    let mut found = Vec::new();
-    let files = SOURCES.iter().flat_map(|folder| texts_of_sources(folder));
-    for (name, text) in files {
-        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
-        let stream = TokenStream::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));
-        literals(&name, stream, &mut found);
-    }
-    found
-}
-
-fn texts_of_sources(folder: &str) -> Vec<(String, String)> {
-    let whole = root().join(folder);
-    let mut sources = Vec::new();
-    let mut entries: Vec<_> = fs::read_dir(&whole)
-        .expect("a folder of sources")
-        .map(|entry| entry.expect("an entry").path())
-        .collect();
-    entries.sort();
-    for path in entries {
-        let name = path
-            .file_name()
-            .expect("a name")
-            .to_string_lossy()
-            .into_owned();
-        let below = format!("{folder}/{name}");
-        if path.is_dir() {
-            sources.extend(texts_of_sources(&below));
-        } else if name.ends_with(".rs") && !name.ends_with("tests.rs") {
-            sources.extend(texts(&below));
-        }
-    }
-    sources
-}
-
-/// Summaries, descriptions, titles and details, one line for each paragraph.
-fn document_lines() -> Vec<Line> {
-    fn walk(place: &str, value: &serde_json::Value, found: &mut Vec<Line>) {
+/// Returns the texts of the OpenAPI document, one line per paragraph.
+fn read_document_lines() -> Vec<Line> {
+    fn collect(location: &str, value: &serde_json::Value, found: &mut Vec<Line>) {
         match value {
             serde_json::Value::String(text) if text.split(' ').count() > 1 => {
-                found.extend(lines_of(place, text));
+                found.extend(split_lines(location, text));
             }
             serde_json::Value::Array(values) => {
-                values.iter().for_each(|value| walk(place, value, found));
+                values
+                    .iter()
+                    .for_each(|value| collect(location, value, found));
             }
             serde_json::Value::Object(fields) => {
                 for (name, value) in fields {
-                    walk(&format!("{place}/{name}"), value, found);
+                    collect(&format!("{location}/{name}"), value, found);
                 }
             }
             _ => {}
         }
     }
     let mut found = Vec::new();
-    walk("openapi", &crate::contract::DOCUMENT, &mut found);
-    // Names of operations, schemas and fields, as identifiers of generated clients.
+    collect("openapi", &crate::contract::DOCUMENT, &mut found);
+    // Operation IDs become identifiers of generated clients.
     for (_, operations) in crate::contract::DOCUMENT["paths"]
         .as_object()
         .expect("paths")
     {
         for operation in operations.as_object().expect("operations").values() {
             let name = operation["operationId"].as_str().unwrap_or_default();
-            found.extend(lines_of("openapi/operationId", name));
+            found.extend(split_lines("openapi/operationId", name));
         }
     }
     found
 }
 
-/// The help of a command and of all commands below it.
-fn help_lines(command: &[&str], found: &mut Vec<Line>) {
+/// Collects the help of a command and of its subcommands.
+fn collect_help_lines(command: &[&str], found: &mut Vec<Line>) {
     let arguments: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
     let output = run(&arguments, [("NO_COLOR", "1")], "");
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(output.status.success(), "{arguments:?}: {text}");
-    let place = format!("latchkey {}", arguments.join(" "));
-    found.extend(lines_of(&place, &text));
+    let location = format!("latchkey {}", arguments.join(" "));
+    found.extend(split_lines(&location, &text));
     let commands = text.lines().skip_while(|line| *line != "Commands:").skip(1);
     let names = commands
         .take_while(|line| !line.trim().is_empty())
@@ -272,30 +195,34 @@ fn help_lines(command: &[&str], found: &mut Vec<Line>) {
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| *name != "help");
     for name in names {
-        let below: Vec<&str> = command.iter().copied().chain([name]).collect();
-        help_lines(&below, found);
+        let subcommand: Vec<&str> = command.iter().copied().chain([name]).collect();
+        collect_help_lines(&subcommand, found);
     }
 }
 
-fn public_lines() -> Vec<Line> {
+fn all_lines() -> Vec<Line> {
     let mut lines = Vec::new();
-    for (name, text) in FILES.iter().flat_map(|path| texts(path)) {
+    let code = CODE.iter().flat_map(|path| read_texts(path));
+    let code = code.filter(|(name, _)| {
+        let (_, file_type) = name.rsplit_once('.').unwrap_or_default();
+        CODE_TYPES.contains(&file_type)
+    });
+    for (name, text) in FILES.iter().flat_map(|path| read_texts(path)).chain(code) {
         if !EXEMPT.contains(&name.as_str()) {
-            lines.extend(lines_of(&name, &text));
+            lines.extend(split_lines(&name, &text));
         }
     }
-    lines.extend(source_lines());
-    lines.extend(document_lines());
-    help_lines(&[], &mut lines);
+    lines.extend(read_document_lines());
+    collect_help_lines(&[], &mut lines);
     lines
 }
 
 #[test]
-fn public_texts_use_standard_words() {
-    let lines = public_lines();
+fn all_texts_use_standard_words() {
+    let lines = all_lines();
     let size: usize = lines
         .iter()
-        .map(|line| line.text.len().div_ceil(LINE))
+        .map(|line| line.text.len().div_ceil(LINE_LENGTH))
         .sum();
     let (mut report, mut summary) = (String::new(), BTreeMap::new());
     for list in lists() {
@@ -306,11 +233,11 @@ fn public_texts_use_standard_words() {
         summary.insert(list.name.clone(), (count, allowed));
         if count > allowed {
             report += &format!(
-                "\n{}: {count} hits, {allowed} allowed; use instead: {}\n",
-                list.name, list.instead
+                "\n{}: {count} hits, {allowed} allowed; use: {}\n",
+                list.name, list.replacement
             );
             for (line, _) in hits {
-                report += &format!("  {}: {}\n", line.place, line.text);
+                report += &format!("  {}: {}\n", line.location, line.text);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A TCP socket in front of a store, which can be cut, held, slowed and mended.
+//! A TCP proxy in front of a store, which can cut, stall, and delay connections.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -10,25 +10,24 @@ use tokio::{
 
 use crate::test_stores::{STACK, postgres_socket, redis_socket};
 
-/// What happens to bytes.
+/// The state of all connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
-    /// They pass.
+    /// Bytes are forwarded.
     Open,
-    /// They pass, each piece so much later, in both directions.
+    /// Bytes are forwarded after a delay, in both directions.
     Late(Duration),
-    /// What the gateway says waits.
+    /// Bytes from the server wait.
     Held,
-    /// What the store says waits.
+    /// Bytes from the store wait.
     Silent,
-    /// Connections stay open, but nothing passes, and never will: not those that are made
-    /// meanwhile, either.
+    /// Existing and new connections stay open, but forward nothing until they are cut.
     Lost,
-    /// Connections are closed, new ones too.
+    /// Existing and new connections are closed.
     Cut,
 }
 
-/// A proxy to a Unix socket. It ends with this value.
+/// A proxy to a Unix socket.
 pub struct Proxy {
     pub address: SocketAddr,
     line: watch::Sender<Line>,
@@ -36,22 +35,22 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy to the Redis of all tests.
+    /// Starts a proxy to the shared Redis.
     pub async fn to_redis() -> Proxy {
         Proxy::to(redis_socket(&STACK.redis_url())).await
     }
 
-    /// A proxy to the PostgreSQL of all tests.
+    /// Starts a proxy to the shared PostgreSQL.
     pub async fn to_postgres() -> Proxy {
         Proxy::to(postgres_socket(&STACK.redis_url())).await
     }
 
-    /// The URL of Redis through this proxy.
+    /// Returns the URL of Redis through this proxy.
     pub fn redis_url(&self) -> String {
         format!("redis://{}", self.address)
     }
 
-    /// The URL of a database through this proxy.
+    /// Returns the URL of a database through this proxy.
     pub fn postgres_url(&self, database: &str) -> String {
         let (_, name) = database.rsplit_once('/').expect("a URL with a database");
         format!("postgres://latchkey@{}/{name}", self.address)
@@ -69,7 +68,7 @@ impl Proxy {
         }
     }
 
-    /// Where new connections lead from now on; those that are there stay where they are.
+    /// Sets the target of new connections. Existing connections keep their target.
     pub fn lead_to(&self, socket: PathBuf) {
         self.store.send_replace(socket);
     }
@@ -102,42 +101,43 @@ async fn serve(mut client: TcpStream, socket: PathBuf, state: watch::Receiver<Li
         line = broken.wait_for(|line| matches!(line, Line::Cut | Line::Lost)) => {
             line.is_ok_and(|line| *line == Line::Lost)
         }
-        () = pass(&mut client, &mut store, &state) => false,
+        () = forward(&mut client, &mut store, &state) => false,
     };
     if lost {
-        // Both sides believe in it until it is cut, or the test is over.
+        // The connection stays open on both sides until it is cut or the test ends.
         let _ = cut.wait_for(|line| *line == Line::Cut).await;
     }
 }
 
-/// Until either side has nothing more to say.
-async fn pass(client: &mut TcpStream, store: &mut UnixStream, state: &watch::Receiver<Line>) {
-    let ((asks, hears), (responses, listens)) = (client.split(), store.split());
+/// Forwards bytes until either side closes the connection.
+async fn forward(client: &mut TcpStream, store: &mut UnixStream, state: &watch::Receiver<Line>) {
+    let ((client_reader, client_writer), (store_reader, store_writer)) =
+        (client.split(), store.split());
     tokio::select! {
-        () = carry(asks, listens, Line::Held, state.clone()) => {}
-        () = carry(responses, hears, Line::Silent, state.clone()) => {}
+        () = copy(client_reader, store_writer, Line::Held, state.clone()) => {}
+        () = copy(store_reader, client_writer, Line::Silent, state.clone()) => {}
     }
 }
 
-/// One direction, which stands still while the line is in that state.
-async fn carry(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    still: Line,
+/// Forwards bytes in one direction, and stalls while the line is in this state.
+async fn copy(
+    mut reader: impl AsyncRead + Unpin,
+    mut writer: impl AsyncWrite + Unpin,
+    stalled: Line,
     mut state: watch::Receiver<Line>,
 ) {
     let mut bytes = vec![0; 16 * 1024];
-    while let Ok(count @ 1..) = from.read(&mut bytes).await {
-        let late = if let Line::Late(time) = *state.borrow() {
-            time
+    while let Ok(count @ 1..) = reader.read(&mut bytes).await {
+        let delay = if let Line::Late(delay) = *state.borrow() {
+            delay
         } else {
             Duration::ZERO
         };
-        if !late.is_zero() {
-            tokio::time::sleep(late).await;
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
         }
-        let _ = state.wait_for(|line| *line != still).await;
-        if to.write_all(&bytes[..count]).await.is_err() {
+        let _ = state.wait_for(|line| *line != stalled).await;
+        if writer.write_all(&bytes[..count]).await.is_err() {
             break;
         }
     }

@@ -1,11 +1,11 @@
 //! Generated files that are checked in must match the code: the OpenAPI document, the Postman
-//! collection, `.env.example`, `sql/schema.sql`, the tables of the README. `LATCHKEY_BLESS=1`
+//! collection, `.env.example`, `sql/schema.sql`, and the tables of the README. `LATCHKEY_BLESS=1`
 //! rewrites them.
 
-mod postman; // the collection, and a whole life by it
-mod promises; // what clients rely on, and that it stays
-mod schema; // the schema of the database
-mod supply_chain; // third-party crates: their notices, rules and paths
+mod postman; // the Postman collection, and a run of its walkthrough
+mod promises; // the contract with API clients
+mod schema; // the database schema
+mod supply_chain; // third-party crates: license notices, rules, and paths in binaries
 
 use std::{fs, path::PathBuf};
 
@@ -18,40 +18,40 @@ fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
-/// Whether what is generated is to be written anew.
+/// Whether the test run rewrites the generated files.
 fn is_blessed() -> bool {
     std::env::var_os("LATCHKEY_BLESS").is_some()
 }
 
-/// Compares a file with what it should be, byte for byte, or rewrites it where that is wanted.
-fn same(name: &str, expected: &str) {
+/// Asserts that a file has this content. If the test run blesses files, rewrites it first.
+fn assert_generated(name: &str, expected: &str) {
     if is_blessed() {
-        fs::write(path(name), expected).expect("it can be written");
+        fs::write(path(name), expected).expect("a writable file");
     }
     let found = fs::read_to_string(path(name)).unwrap_or_default();
     assert!(
         found == expected,
-        "{name} is not what the code says; run: LATCHKEY_BLESS=1 ./dev test published::"
+        "{name} doesn't match the code; run: LATCHKEY_BLESS=1 ./dev test published::"
     );
 }
 
-/// The README with the text between two marks replaced.
+/// The README with the text between each pair of markers replaced.
 fn readme_with(tables: &[(&str, String)]) -> String {
-    let readme = fs::read_to_string(path("README.md")).expect("there is a README");
+    let readme = fs::read_to_string(path("README.md")).expect("a README");
     tables.iter().fold(readme, |readme, (name, table)| {
         let (before, rest) = readme
             .split_once(&format!("<!-- {name} -->\n"))
-            .expect("a mark");
+            .expect("a marker");
         let (_, after) = rest
             .split_once(&format!("<!-- /{name} -->"))
-            .expect("a closing mark");
+            .expect("a closing marker");
         format!("{before}<!-- {name} -->\n{table}<!-- /{name} -->{after}")
     })
 }
 
-/// Who may call it, and with which scope.
-fn who(operation: &Value) -> String {
-    let ways: Vec<&Value> = operation["security"]
+/// The callers that can use the operation, and the required scope.
+fn access(operation: &Value) -> String {
+    let requirements: Vec<&Value> = operation["security"]
         .as_array()
         .into_iter()
         .flatten()
@@ -59,15 +59,18 @@ fn who(operation: &Value) -> String {
     if is_open(operation) {
         return "public".to_owned();
     }
-    if ways.iter().any(|way| way.get("clientBasic").is_some()) {
+    if requirements
+        .iter()
+        .any(|requirement| requirement.get("clientBasic").is_some())
+    {
         return "OAuth clients".to_owned();
     }
-    let scopes = ways
+    let scopes = requirements
         .iter()
-        .filter_map(|way| {
-            way["password"]
+        .filter_map(|requirement| {
+            requirement["password"]
                 .as_array()
-                .or(way["clientCredentials"].as_array())
+                .or(requirement["clientCredentials"].as_array())
         })
         .flatten();
     let scopes: Vec<&str> = scopes.filter_map(Value::as_str).collect();
@@ -79,13 +82,13 @@ fn who(operation: &Value) -> String {
     }
 }
 
-fn operations() -> String {
+fn operations_table() -> String {
     let mut rows = String::from("| Operation | Description | Access |\n|---|---|---|\n");
     for (path, operations) in DOCUMENT["paths"].as_object().expect("paths") {
         for (method, operation) in operations.as_object().expect("operations") {
-            let who = who(operation);
+            let access = access(operation);
             rows += &format!(
-                "| `{} {path}` | {} | {who} |\n",
+                "| `{} {path}` | {} | {access} |\n",
                 method.to_uppercase(),
                 operation["summary"].as_str().unwrap_or_default()
             );
@@ -94,7 +97,7 @@ fn operations() -> String {
     rows
 }
 
-fn problems() -> String {
+fn problems_table() -> String {
     let row = |code: &Code| {
         format!(
             "| {} | `{}` | {} | {} |\n",
@@ -111,28 +114,25 @@ fn problems() -> String {
 }
 
 #[test]
-fn the_document_is_the_one_that_is_checked_in() {
-    same(
-        "openapi/latchkey.json",
-        &latchkey::http::openapi::document::json(),
-    );
+fn openapi_document_is_current() {
+    assert_generated("openapi/latchkey.json", &latchkey::http::document::json());
 }
 
 #[test]
-fn the_tables_of_the_readme_are_true() {
-    same(
+fn readme_tables_are_current() {
+    assert_generated(
         "README.md",
         &readme_with(&[
-            ("operations", operations()),
-            ("problems", problems()),
+            ("operations", operations_table()),
+            ("problems", problems_table()),
             ("settings", config::readme_table()),
         ]),
     );
 }
 
 #[test]
-fn every_limit_is_argued_for() {
-    let readme = fs::read_to_string(path("README.md")).expect("there is a README");
+fn readme_explains_every_rate_limit() {
+    let readme = fs::read_to_string(path("README.md")).expect("a README");
     let (_, limits) = readme.split_once("\n## Limits\n").expect("a section");
     let limits = limits.split("\n## ").next().unwrap_or_default();
     for setting in config::SETTINGS
@@ -149,13 +149,13 @@ fn every_limit_is_argued_for() {
 }
 
 #[test]
-fn the_example_of_the_settings_is_true() {
-    same(".env.example", &config::env_example());
+fn env_example_is_current() {
+    assert_generated(".env.example", &config::env_example());
 }
 
 #[test]
-fn the_document_has_no_member_twice() {
-    /// Refuses what JSON allows and parsers silently drop.
+fn openapi_document_has_no_duplicate_names() {
+    /// Rejects duplicate names, which JSON allows and parsers silently drop.
     struct Unique;
 
     impl<'de> serde::Deserialize<'de> for Unique {
@@ -174,7 +174,7 @@ fn the_document_has_no_member_twice() {
             let mut seen = std::collections::HashSet::new();
             while let Some((name, Unique)) = map.next_entry::<String, Unique>()? {
                 if !seen.insert(name.clone()) {
-                    return Err(serde::de::Error::custom(format!("{name} is there twice")));
+                    return Err(serde::de::Error::custom(format!("{name} is duplicated")));
                 }
             }
             Ok(Unique)
@@ -203,25 +203,28 @@ fn the_document_has_no_member_twice() {
         }
     }
 
-    let read: Result<Unique, _> = serde_json::from_str(&latchkey::http::openapi::document::json());
-    if let Err(error) = read {
+    let parsed: Result<Unique, _> = serde_json::from_str(&latchkey::http::document::json());
+    if let Err(error) = parsed {
         panic!("{error}");
     }
 }
 
-/// Descriptions in the code that several operations share.
-const UNSPECIFIC: [&str; 2] = ["The request succeeded.", "The request was accepted."];
+/// Generic response descriptions, which are too unspecific for the OpenAPI document.
+const GENERIC_DESCRIPTIONS: [&str; 2] = ["The request succeeded.", "The request was accepted."];
 
 #[test]
-fn every_operation_says_what_it_is() {
+fn every_operation_is_described() {
     for (path, operations) in DOCUMENT["paths"].as_object().expect("paths") {
         for (method, operation) in operations.as_object().expect("operations") {
-            let said = |member: &str| {
-                operation[member]
+            let is_present = |field: &str| {
+                operation[field]
                     .as_str()
                     .is_some_and(|text| !text.is_empty())
             };
-            assert!(said("operationId") && said("summary"), "{method} {path}");
+            assert!(
+                is_present("operationId") && is_present("summary"),
+                "{method} {path}"
+            );
             assert!(
                 operation["tags"]
                     .as_array()
@@ -230,9 +233,9 @@ fn every_operation_says_what_it_is() {
             );
             for (status, response) in operation["responses"].as_object().expect("responses") {
                 assert!(
-                    response["description"]
-                        .as_str()
-                        .is_some_and(|text| !text.is_empty() && !UNSPECIFIC.contains(&text)),
+                    response["description"].as_str().is_some_and(
+                        |text| !text.is_empty() && !GENERIC_DESCRIPTIONS.contains(&text)
+                    ),
                     "{method} {path} {status}"
                 );
             }
@@ -243,7 +246,7 @@ fn every_operation_says_what_it_is() {
         .expect("schemas");
     let bodies = schemas.iter().filter(|(name, _)| name.ends_with("Request"));
     for (name, schema) in bodies {
-        // Of the forms of OAuth a standard wants the rest ignored.
+        // RFC 6749 requires that unknown parameters of OAuth requests are ignored.
         let is_open = [
             "IssueTokenRequest",
             "RevokeTokenRequest",
@@ -256,14 +259,12 @@ fn every_operation_says_what_it_is() {
 }
 
 #[test]
-fn compose_brings_up_three_replicas_behind_a_balancer() {
-    let compose = fs::read_to_string(path("docker-compose.yml")).expect("it is there");
-    let mut compose: serde_yaml::Value = serde_yaml::from_str(&compose).expect("it is YAML");
-    compose.apply_merge().expect("its anchors fit");
-    let services = compose["services"]
-        .as_mapping()
-        .expect("there are services");
-    let nginx = fs::read_to_string(path("deploy/nginx.conf")).expect("it is there");
+fn compose_file_starts_three_replicas_behind_nginx() {
+    let compose = fs::read_to_string(path("docker-compose.yml")).expect("the file exists");
+    let mut compose: serde_yaml::Value = serde_yaml::from_str(&compose).expect("YAML");
+    compose.apply_merge().expect("valid merge keys");
+    let services = compose["services"].as_mapping().expect("services");
+    let nginx = fs::read_to_string(path("deploy/nginx.conf")).expect("the file exists");
     for replica in ["latchkey-1", "latchkey-2", "latchkey-3"] {
         assert_eq!(services[replica]["build"], ".", "{replica}");
         let secret = services[replica]["environment"]["LATCHKEY_SECRET"]
@@ -271,7 +272,7 @@ fn compose_brings_up_three_replicas_behind_a_balancer() {
             .expect("a secret");
         assert!(
             secret.starts_with("${LATCHKEY_SECRET:?"),
-            "{replica}: a secret must come from outside"
+            "{replica}: the secret must come from the environment"
         );
         assert!(
             nginx.contains(&format!("server {replica}:8000")),
@@ -288,25 +289,29 @@ fn compose_brings_up_three_replicas_behind_a_balancer() {
     let balancer = services["balancer"]["networks"]["front"]["ipv4_address"]
         .as_str()
         .expect("a fixed address");
-    let believed = services["latchkey-1"]["environment"]["LATCHKEY_TRUSTED_PROXIES"]
+    let trusted_proxies = services["latchkey-1"]["environment"]["LATCHKEY_TRUSTED_PROXIES"]
         .as_str()
-        .expect("whom it believes");
-    assert_eq!(believed, format!("{balancer}/32"), "and nobody else");
+        .expect("trusted proxies");
+    assert_eq!(
+        trusted_proxies,
+        format!("{balancer}/32"),
+        "only the balancer"
+    );
     let mounted = services["balancer"]["volumes"][0]
         .as_str()
-        .expect("its configuration");
+        .expect("a configuration file");
     assert!(mounted.starts_with("./deploy/nginx.conf:"), "{mounted}");
 }
 
 #[test]
-fn the_image_is_small_not_root_and_without_the_local_stack() {
-    let dockerfile = fs::read_to_string(path("Dockerfile")).expect("it is there");
+fn image_is_slim_unprivileged_and_complete() {
+    let dockerfile = fs::read_to_string(path("Dockerfile")).expect("the file exists");
     let last_stage = dockerfile.rsplit("\nFROM ").next().expect("stages");
     assert!(last_stage.starts_with("debian:bookworm-slim"));
     assert!(last_stage.contains("\nUSER 65532:65532") && last_stage.contains("\nHEALTHCHECK "));
     let builds = dockerfile.matches("release/cargo build ").count();
-    let of_server = "release/cargo build --locked --release -p latchkey";
-    assert_eq!((builds, dockerfile.matches(of_server).count()), (2, 2));
+    let server_build = "release/cargo build --locked --release -p latchkey";
+    assert_eq!((builds, dockerfile.matches(server_build).count()), (2, 2));
     assert!(last_stage.contains("\nCOPY --from=build /build/target/release/latchkey /usr/"));
     assert!(dockerfile.contains("release/check target/release/latchkey "));
     assert!(dockerfile.contains("release/licenses target/THIRD-PARTY-LICENSES\n"));
@@ -317,8 +322,8 @@ fn the_image_is_small_not_root_and_without_the_local_stack() {
     for file in ["LICENSE-APACHE", "LICENSE-MIT", "THIRD-PARTY-LICENSES"] {
         assert!(documents.contains(&format!("/{file} ")), "{file}");
     }
-    let ignored = fs::read_to_string(path(".dockerignore")).expect("it is there");
-    let needs = [
+    let dockerignore = fs::read_to_string(path(".dockerignore")).expect("the file exists");
+    let build_files = [
         "Cargo.toml",
         "Cargo.lock",
         "crates/*/Cargo.toml",
@@ -329,14 +334,14 @@ fn the_image_is_small_not_root_and_without_the_local_stack() {
         "LICENSE-APACHE",
         "LICENSE-MIT",
     ];
-    for needed in needs {
+    for file in build_files {
         assert!(
-            ignored.lines().any(|line| line == format!("!{needed}")),
-            "{needed} does not get into the build"
+            dockerignore.lines().any(|line| line == format!("!{file}")),
+            "{file} is missing in the build context"
         );
     }
-    // Cargo builds no package without the manifests of all, and one source file of each.
-    let members = fs::read_dir(path("crates")).expect("it is there");
+    // Cargo requires the manifest and one source file of every workspace member.
+    let members = fs::read_dir(path("crates")).expect("the folder exists");
     for member in members {
         let name = member.expect("an entry").file_name();
         let copy = format!(
@@ -354,8 +359,8 @@ fn the_image_is_small_not_root_and_without_the_local_stack() {
 }
 
 #[test]
-fn compose_and_nginx_name_the_settings_that_there_are() {
-    let compose = fs::read_to_string(path("docker-compose.yml")).expect("it is there");
+fn compose_file_uses_existing_settings() {
+    let compose = fs::read_to_string(path("docker-compose.yml")).expect("the file exists");
     let names = compose
         .split(|c: char| !(c.is_ascii_uppercase() || c == '_'))
         .filter(|word| word.starts_with("LATCHKEY_") && *word != "LATCHKEY_");
@@ -364,33 +369,33 @@ fn compose_and_nginx_name_the_settings_that_there_are() {
             config::SETTINGS
                 .iter()
                 .any(|setting| setting.variable == name),
-            "{name} is no setting"
+            "{name} isn't a setting"
         );
     }
 }
 
 #[test]
-fn what_the_pages_tell_to_set_and_to_watch_is_there() {
-    let metrics = fs::read_to_string(path("src/http/metrics.rs")).expect("it is there");
-    let stack = fs::read_to_string(path("crates/dev/src/cli.rs")).expect("it is there");
+fn documents_name_existing_settings_and_metrics() {
+    let metrics = fs::read_to_string(path("src/http/metrics.rs")).expect("the file exists");
+    let stack = fs::read_to_string(path("crates/dev/src/cli.rs")).expect("the file exists");
     for page in ["README.md", "deploy/README.md", "deploy/SCALING.md"] {
-        let text = fs::read_to_string(path(page)).expect("it is there");
+        let text = fs::read_to_string(path(page)).expect("the file exists");
         for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
-            // A histogram has no value of its own, but that of how often.
+            // A histogram is exported as `_count`, `_sum`, and `_bucket`.
             let metric = word.strip_suffix("_count").unwrap_or(word);
             let is_metric = metrics.contains(&format!("\"{metric}\""));
             assert!(
                 !word.starts_with("latchkey_") || is_metric,
-                "{page}: {word} is no metric"
+                "{page}: {word} isn't a metric"
             );
             let is_setting = config::SETTINGS
                 .iter()
                 .any(|setting| setting.variable == word);
-            let is_mark = word == "LATCHKEY_BLESS";
-            let is_of_stack = word.starts_with("LATCHKEY_DEV_") && stack.contains(word);
+            let is_bless = word == "LATCHKEY_BLESS";
+            let is_stack_setting = word.starts_with("LATCHKEY_DEV_") && stack.contains(word);
             assert!(
-                !word.starts_with("LATCHKEY_") || is_setting || is_mark || is_of_stack,
-                "{page}: {word} is no setting"
+                !word.starts_with("LATCHKEY_") || is_setting || is_bless || is_stack_setting,
+                "{page}: {word} isn't a setting"
             );
         }
     }

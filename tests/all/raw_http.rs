@@ -1,4 +1,4 @@
-//! Bytes on a socket, for what no client would send.
+//! Exchanges raw bytes over a socket, for requests that HTTP client libraries don't send.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -7,10 +7,12 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Sends the bytes, and reads until the gateway closes.
+/// Sends the bytes and reads until the server closes the connection.
 pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(address).await.expect("it listens");
-    // It may refuse before it has read everything.
+    let mut stream = TcpStream::connect(address)
+        .await
+        .expect("the server listens");
+    // The server can reject the request and close before it has read everything.
     let _ = stream.write_all(bytes).await;
     let mut response = Vec::new();
     let read =
@@ -19,7 +21,7 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&response).into_owned()
 }
 
-/// The status of an answer, 0 where there is none.
+/// Returns the status code of a response, or 0 for an empty response.
 pub fn status(response: &str) -> u16 {
     response
         .split(' ')
@@ -28,7 +30,7 @@ pub fn status(response: &str) -> u16 {
         .unwrap_or_default()
 }
 
-/// A request with a chunked body: its length is not told beforehand.
+/// Builds a request with a chunked body, which has no `Content-Length`.
 pub fn chunked(line: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "{line} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\

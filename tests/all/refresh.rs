@@ -1,4 +1,4 @@
-//! Refreshing: rotation, reuse, and the two ends of a session.
+//! Refresh tokens: rotation, reuse detection, idle timeout, and maximum lifetime.
 
 use std::sync::Mutex;
 
@@ -7,19 +7,19 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    test_server::{Session, TestServer, until},
-    test_stores::ask,
+    test_server::{Session, TestServer, wait_until},
+    test_stores::query_value,
 };
 
-async fn refreshed(server: &TestServer, session: &Session) -> Session {
+async fn rotate(server: &TestServer, session: &Session) -> Session {
     let response = server.refresh(&session.refresh_token).await;
     response.is(200, "");
     assert_eq!(response.header("cache-control"), "no-store");
     Session::of(&response)
 }
 
-/// No token of the session works on any of these replicas.
-async fn is_dead(replicas: [&TestServer; 2], sessions: &[&Session]) {
+/// Asserts that both replicas reject all tokens of these sessions.
+async fn assert_revoked(replicas: [&TestServer; 2], sessions: &[&Session]) {
     for replica in replicas {
         for session in sessions {
             assert_eq!(
@@ -33,12 +33,12 @@ async fn is_dead(replicas: [&TestServer; 2], sessions: &[&Session]) {
 }
 
 #[tokio::test]
-async fn a_refresh_gives_a_new_pair_of_the_same_session() {
+async fn refresh_returns_new_pair_of_the_same_session() {
     let server = TestServer::shared().await;
-    let old = server.sign_up("john").await;
-    let new = refreshed(&server, &old).await;
-    let (before, after) = (old.claims(), new.claims());
-    for same in [
+    let previous = server.sign_up("john").await;
+    let current = rotate(&server, &previous).await;
+    let (before, after) = (previous.claims(), current.claims());
+    for claim in [
         "sub",
         "sid",
         "session_exp",
@@ -47,25 +47,25 @@ async fn a_refresh_gives_a_new_pair_of_the_same_session() {
         "generation",
         "client_id",
     ] {
-        assert_eq!(before[same], after[same], "{same}");
+        assert_eq!(before[claim], after[claim], "{claim}");
     }
     assert_ne!(before["jti"], after["jti"]);
-    assert_ne!(old.refresh_token, new.refresh_token);
-    assert_eq!(server.verify(&new.access_token).await.0, 204);
+    assert_ne!(previous.refresh_token, current.refresh_token);
+    assert_eq!(server.verify(&current.access_token).await.0, 204);
     assert_eq!(
-        server.verify(&old.access_token).await.0,
+        server.verify(&previous.access_token).await.0,
         204,
-        "a refresh takes nothing back"
+        "a refresh doesn't revoke the previous access token"
     );
 }
 
 #[tokio::test]
-async fn a_used_refresh_token_ends_its_session_everywhere() {
+async fn reused_refresh_token_revokes_session() {
     let server = TestServer::start().await;
     let (replica, first) = (server.replica().await, server.sign_up("john").await);
     let other = server.sign_in("john").await;
-    let second = refreshed(&server, &first).await;
-    let third = refreshed(&replica, &second).await;
+    let second = rotate(&server, &first).await;
+    let third = rotate(&replica, &second).await;
     replica
         .refresh(&first.refresh_token)
         .await
@@ -74,9 +74,9 @@ async fn a_used_refresh_token_ends_its_session_everywhere() {
         .refresh(&third.refresh_token)
         .await
         .is(401, "invalid_refresh_token");
-    is_dead([&replica, &server], &[&first, &second, &third]).await;
+    assert_revoked([&replica, &server], &[&first, &second, &third]).await;
     assert_eq!(
-        ask(
+        query_value(
             &server,
             "select revoked_reason from sessions where revoked_at is not null"
         )
@@ -86,122 +86,122 @@ async fn a_used_refresh_token_ends_its_session_everywhere() {
     assert_eq!(
         replica.verify(&other.access_token).await.0,
         204,
-        "other sessions live"
+        "other sessions stay valid"
     );
-    refreshed(&replica, &other).await;
+    rotate(&replica, &other).await;
 }
 
 #[tokio::test]
-async fn what_is_no_refresh_token_is_refused_and_ends_nothing() {
+async fn invalid_refresh_token_is_rejected_and_revokes_nothing() {
     let server = TestServer::shared().await;
-    let (session, strange) = (
+    let (session, foreign) = (
         server.sign_up("john").await,
         TestServer::shared().await.sign_up("john").await,
     );
-    let good = &session.refresh_token;
-    let flip = |at: usize| {
-        let with = if &good[at..=at] == "A" { "B" } else { "A" };
-        format!("{}{with}{}", &good[..at], &good[at + 1..])
+    let token = &session.refresh_token;
+    let with_changed_character = |at: usize| {
+        let character = if &token[at..=at] == "A" { "B" } else { "A" };
+        format!("{}{character}{}", &token[..at], &token[at + 1..])
     };
-    let mut bad = vec![
+    let mut invalid_tokens = vec![
         "x".to_owned(),
         "lkr_".to_owned(),
-        good[4..].to_owned(),
-        good.to_uppercase(),
-        format!("{good}A"),
-        format!("{good}="),
-        format!(" {good}"),
-        format!("{good}\n"),
-        good[..good.len() - 1].to_owned(),
+        token[4..].to_owned(),
+        token.to_uppercase(),
+        format!("{token}A"),
+        format!("{token}="),
+        format!(" {token}"),
+        format!("{token}\n"),
+        token[..token.len() - 1].to_owned(),
         session.access_token.clone(),
-        strange.refresh_token,
+        foreign.refresh_token,
     ];
-    bad.extend([5, 24, 30, 50, 56, 60, 80, good.len() - 2].map(flip));
-    for token in bad {
+    invalid_tokens.extend([5, 24, 30, 50, 56, 60, 80, token.len() - 2].map(with_changed_character));
+    for invalid_token in invalid_tokens {
         server
-            .refresh(&token)
+            .refresh(&invalid_token)
             .await
             .is(401, "invalid_refresh_token");
     }
-    refreshed(&server, &session).await;
+    rotate(&server, &session).await;
 }
 
 #[tokio::test]
-async fn a_session_that_is_not_refreshed_ends_and_one_that_is_goes_on() {
+async fn only_idle_session_expires_after_idle_timeout() {
     let server = TestServer::with(&[("LATCHKEY_SESSION_IDLE_TIMEOUT", "8s")]).await;
-    let (idle, busy) = (
+    let (idle_session, active_session) = (
         server.sign_up("john").await,
         Mutex::new(server.sign_in("john").await),
     );
-    let began = idle.claims()["iat"].as_u64().expect("seconds");
-    until("the idle one is over", || async {
-        let current = busy.lock().expect("one task").clone();
-        let next = refreshed(&server, &current).await;
+    let started_at = idle_session.claims()["iat"].as_u64().expect("seconds");
+    wait_until("the idle session is expired", || async {
+        let current = active_session.lock().expect("one task").clone();
+        let next = rotate(&server, &current).await;
         let now = next.claims()["iat"].as_u64().expect("seconds");
-        *busy.lock().expect("one task") = next;
-        now > began + 9
+        *active_session.lock().expect("one task") = next;
+        now > started_at + 9
     })
     .await;
     server
-        .refresh(&idle.refresh_token)
+        .refresh(&idle_session.refresh_token)
         .await
         .is(401, "invalid_refresh_token");
     assert_eq!(
-        server.verify(&idle.access_token).await.0,
+        server.verify(&idle_session.access_token).await.0,
         204,
-        "until its own end"
+        "the access token is valid until it expires"
     );
 }
 
 #[tokio::test]
-async fn the_absolute_end_never_moves() {
+async fn refresh_never_extends_maximum_lifetime() {
     let server = TestServer::with(&[
         ("LATCHKEY_SESSION_MAX_LIFETIME", "4s"),
         ("LATCHKEY_SESSION_IDLE_TIMEOUT", "4s"),
     ])
     .await;
     let session = server.sign_up("john").await;
-    let end = session.claims()["session_exp"].as_u64().expect("seconds");
+    let expires_at = session.claims()["session_exp"].as_u64().expect("seconds");
     assert_eq!(
         session.claims()["exp"],
-        end,
+        expires_at,
         "an access token does not outlive its session"
     );
-    let newest = Mutex::new(session);
-    until("the session is over", || async {
-        let current = newest.lock().expect("one task").clone();
+    let latest = Mutex::new(session);
+    wait_until("the session is expired", || async {
+        let current = latest.lock().expect("one task").clone();
         let response = server.refresh(&current.refresh_token).await;
         if response.status == 200 {
             let next = Session::of(&response);
             assert_eq!(
                 (&next.claims()["session_exp"], &next.claims()["exp"]),
-                (&json!(end), &json!(end))
+                (&json!(expires_at), &json!(expires_at))
             );
             assert!(response.body["refresh_expires_in"].as_u64() <= Some(4));
-            *newest.lock().expect("one task") = next;
+            *latest.lock().expect("one task") = next;
             return false;
         }
         response.is(401, "invalid_refresh_token");
         true
     })
     .await;
-    let last = newest.lock().expect("one task").clone();
+    let last = latest.lock().expect("one task").clone();
     assert_eq!(
         server.verify(&last.access_token).await,
         (401, "token_expired".into())
     );
-    assert!(last.claims()["iat"].as_u64() < Some(end));
+    assert!(last.claims()["iat"].as_u64() < Some(expires_at));
 }
 
-/// Tabs that wake up together, or an answer that was lost: nobody is signed out by them.
+/// Concurrent refreshes of browser tabs and lost responses must not revoke the session.
 #[tokio::test]
-async fn of_64_at_once_with_one_token_all_get_the_same_child() {
+async fn concurrent_refreshes_return_same_pair() {
     let first = TestServer::start().await;
     let replicas = [&first, &first.replica().await, &first.replica().await];
     for name in ["john", "jane", "joe"] {
         let session = first.sign_up(name).await;
-        let tries = (0..64).map(|number| replicas[number % 3].refresh(&session.refresh_token));
-        let pairs: Vec<_> = join_all(tries)
+        let requests = (0..64).map(|number| replicas[number % 3].refresh(&session.refresh_token));
+        let pairs: Vec<_> = join_all(requests)
             .await
             .iter()
             .map(|response| Session::of(response.is(200, "")))
@@ -210,7 +210,7 @@ async fn of_64_at_once_with_one_token_all_get_the_same_child() {
             pairs
                 .iter()
                 .all(|pair| pair.refresh_token == pairs[0].refresh_token),
-            "one child"
+            "one refresh token"
         );
         for (number, pair) in pairs.iter().enumerate() {
             assert_eq!(
@@ -221,78 +221,80 @@ async fn of_64_at_once_with_one_token_all_get_the_same_child() {
                 204
             );
         }
-        refreshed(replicas[2], &pairs[63]).await;
+        rotate(replicas[2], &pairs[63]).await;
     }
 }
 
 #[tokio::test]
-async fn of_64_at_once_without_a_grace_one_gets_a_pair_and_the_session_ends() {
+async fn concurrent_refreshes_without_reuse_interval_revoke() {
     let server = TestServer::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "0s")]).await;
     let replica = server.replica().await;
     let session = server.sign_up("john").await;
-    let tries = (0..64).map(|number| {
+    let requests = (0..64).map(|number| {
         if number % 2 == 0 { &server } else { &replica }.refresh(&session.refresh_token)
     });
-    let responses = join_all(tries).await;
+    let responses = join_all(requests).await;
     let pairs: Vec<_> = responses
         .iter()
         .filter(|response| response.status == 200)
         .map(Session::of)
         .collect();
     assert_eq!(pairs.len(), 1);
-    let refused = responses.iter().filter(|response| response.status != 200);
-    refused.for_each(|response| {
+    let rejected = responses.iter().filter(|response| response.status != 200);
+    rejected.for_each(|response| {
         assert!(
             ["refresh_token_reused", "invalid_refresh_token"].contains(&response.code().as_str()),
             "{response:?}"
         )
     });
-    is_dead([&server, &replica], &[&session, &pairs[0]]).await;
+    assert_revoked([&server, &replica], &[&session, &pairs[0]]).await;
 }
 
 #[tokio::test]
-async fn the_grandparent_ends_the_session_inside_the_window_too() {
+async fn older_token_within_reuse_interval_revokes_session() {
     let server = TestServer::start().await;
     let (replica, first) = (server.replica().await, server.sign_up("john").await);
-    let second = refreshed(&server, &first).await;
-    let third = refreshed(&replica, &second).await;
+    let second = rotate(&server, &first).await;
+    let third = rotate(&replica, &second).await;
     server
         .refresh(&first.refresh_token)
         .await
         .is(401, "refresh_token_reused");
-    is_dead([&server, &replica], &[&first, &second, &third]).await;
+    assert_revoked([&server, &replica], &[&first, &second, &third]).await;
 }
 
 #[tokio::test]
-async fn the_parent_ends_the_session_after_the_window() {
+async fn previous_token_after_reuse_interval_revokes_session() {
     let server = TestServer::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "5s")]).await;
     let first = server.sign_up("john").await;
-    let second = refreshed(&server, &first).await;
-    refreshed(&server, &first).await;
-    let reused =
+    let second = rotate(&server, &first).await;
+    rotate(&server, &first).await;
+    let is_reuse =
         || async { server.refresh(&first.refresh_token).await.code() == "refresh_token_reused" };
-    until("the window is over", reused).await;
-    is_dead([&server, &server], &[&first, &second]).await;
+    wait_until("the reuse interval has passed", is_reuse).await;
+    assert_revoked([&server, &server], &[&first, &second]).await;
 }
 
-/// Two tabs that woke up with the same token: each refreshes when it expires, at the same moment,
-/// and keeps its own answer.
+/// Two tabs with the same token refresh concurrently, and each continues with its own response.
 #[tokio::test]
-async fn two_tabs_with_240_refreshes_never_sign_each_other_out() {
+async fn concurrent_tabs_keep_their_session() {
     let server = TestServer::start().await;
     let (replica, session) = (server.replica().await, server.sign_up("john").await);
-    let (mut left, mut right) = (session.clone(), session);
+    let (mut first_tab, mut second_tab) = (session.clone(), session);
     for round in 0..120 {
-        let homes = if round % 3 == 0 {
+        let servers = if round % 3 == 0 {
             (&server, &server)
         } else {
             (&server, &replica)
         };
-        (left, right) = tokio::join!(refreshed(homes.0, &left), refreshed(homes.1, &right));
-        assert_eq!(left.refresh_token, right.refresh_token);
+        (first_tab, second_tab) = tokio::join!(
+            rotate(servers.0, &first_tab),
+            rotate(servers.1, &second_tab)
+        );
+        assert_eq!(first_tab.refresh_token, second_tab.refresh_token);
     }
     assert_eq!(
-        ask(
+        query_value(
             &server,
             "select count(*)::text from sessions where revoked_at is not null"
         )
@@ -302,22 +304,22 @@ async fn two_tabs_with_240_refreshes_never_sign_each_other_out() {
 }
 
 #[tokio::test]
-async fn twenty_refreshes_in_a_row_over_two_replicas_work() {
+async fn sequential_refreshes_over_two_replicas_succeed() {
     let server = TestServer::start().await;
     let (replica, mut session) = (server.replica().await, server.sign_up("john").await);
-    let mut seen = vec![session.refresh_token.clone()];
+    let mut tokens = vec![session.refresh_token.clone()];
     for round in 0..20 {
-        session = refreshed(if round % 2 == 0 { &server } else { &replica }, &session).await;
-        assert!(!seen.contains(&session.refresh_token));
-        seen.push(session.refresh_token.clone());
+        session = rotate(if round % 2 == 0 { &server } else { &replica }, &session).await;
+        assert!(!tokens.contains(&session.refresh_token));
+        tokens.push(session.refresh_token.clone());
     }
     let user = replica
         .with_token(Method::GET, "/user", &session.access_token, Value::Null)
         .await;
     user.is(200, "");
     server
-        .refresh(&seen[10])
+        .refresh(&tokens[10])
         .await
         .is(401, "refresh_token_reused");
-    is_dead([&server, &replica], &[&session]).await;
+    assert_revoked([&server, &replica], &[&session]).await;
 }

@@ -1,10 +1,9 @@
-//! Logout means logout, at the speed of memory: leases, the log that they follow, and what happens
-//! when it is lost, cannot be trusted, or holds something that nobody knows.
+//! Tests of immediate revocation: the lease, the revocation log, and the rebuild of a lost log.
 
-mod enforcement;
-mod lease; // the lease and the log
-mod losing_log; // a Redis that cannot be relied on
-mod scripts; // what each script does alone, and refuses // what a revocation waits for
+mod enforcement; // wait until all replicas enforce a revocation
+mod lease; // the lease and the revocation log
+mod losing_log; // lost, unreliable, or incompatible logs
+mod scripts; // the Lua scripts of the log
 
 use std::{collections::HashMap, time::Duration};
 
@@ -12,83 +11,87 @@ use deadpool_redis::redis::{FromRedisValue, aio::MultiplexedConnection, cmd};
 
 use crate::{
     metrics::value,
-    test_server::{TestServer, until},
+    test_server::{TestServer, wait_until},
     test_stores::connect_redis,
 };
 
-/// On a busy machine no lease is over before anybody looks.
+/// A lease that doesn't expire on a busy machine before the test has checked it.
 pub const LONG: (&str, &str) = ("LATCHKEY_LEASE", "3s");
 const LONG_LEASE: Duration = Duration::from_secs(3);
 
-/// Who answered this replica's checks so far: memory, Redis, PostgreSQL, nobody.
-async fn answered_by(server: &TestServer) -> [f64; 4] {
+/// Returns the number of checks by source: memory, Redis, PostgreSQL, and unavailable.
+async fn count_checks(server: &TestServer) -> [f64; 4] {
     let mut counts = [0.0; 4];
-    for (count, by) in counts
+    for (count, source) in counts
         .iter_mut()
         .zip(["memory", "redis", "postgres", "unavailable"])
     {
-        *count = value(server, &format!("latchkey_checks_total{{source=\"{by}\"}}")).await;
+        *count = value(
+            server,
+            &format!("latchkey_checks_total{{source=\"{source}\"}}"),
+        )
+        .await;
     }
     counts
 }
 
-/// How many revocations had taken effect in this way.
-async fn effects(server: &TestServer, by: &str) -> f64 {
+/// Returns the number of enforced revocations with this completion.
+async fn count_enforced(server: &TestServer, completion: &str) -> f64 {
     value(
         server,
-        &format!("latchkey_revocation_enforcement_seconds_count{{completion=\"{by}\"}}"),
+        &format!("latchkey_revocation_enforcement_seconds_count{{completion=\"{completion}\"}}"),
     )
     .await
 }
 
-/// What `/health/ready` says of who answers checks.
-async fn checks(server: &TestServer) -> String {
+/// Returns the check source that `/health/ready` reports.
+async fn check_source(server: &TestServer) -> String {
     server.get("/health/ready").await.text("check_source")
 }
 
-async fn until_checks_are_by(server: &TestServer, who: &str) {
-    until(who, || async { checks(server).await == who }).await;
+async fn wait_for_check_source(server: &TestServer, source: &str) {
+    wait_until(source, || async { check_source(server).await == source }).await;
 }
 
-/// The Redis of a gateway, for whoever looks behind its back.
-struct Behind {
+/// Direct access to the revocation log of a server in Redis.
+struct LogAccess {
     connection: MultiplexedConnection,
     prefix: String,
 }
 
-impl Behind {
-    async fn of(server: &TestServer) -> Behind {
-        Behind {
+impl LogAccess {
+    async fn of(server: &TestServer) -> LogAccess {
+        LogAccess {
             connection: connect_redis(server.setting("REDIS_URL")).await,
             prefix: server.setting("LATCHKEY_REDIS_PREFIX").to_owned(),
         }
     }
 
-    /// A command; `{}` in its words stands for what the keys of the log begin with.
-    async fn tell<T: FromRedisValue>(&self, words: &[&str]) -> T {
-        let rev = format!("{}:{{rev}}", self.prefix);
-        let mut command = cmd(words[0]);
-        for word in &words[1..] {
-            command.arg(word.replace("{}", &rev));
+    /// Runs a command, in whose arguments `{}` stands for the key prefix of the log.
+    async fn run<T: FromRedisValue>(&self, arguments: &[&str]) -> T {
+        let key_prefix = format!("{}:{{rev}}", self.prefix);
+        let mut command = cmd(arguments[0]);
+        for argument in &arguments[1..] {
+            command.arg(argument.replace("{}", &key_prefix));
         }
         command
             .query_async(&mut self.connection.clone())
             .await
-            .expect("it obeys")
+            .expect("Redis accepts the command")
     }
 
-    /// The members, as they stand in the state.
+    /// Returns the fields of the members in the state of the log.
     async fn members(&self) -> Vec<String> {
-        let fields: Vec<String> = self.tell(&["HKEYS", "{}:state"]).await;
+        let fields: Vec<String> = self.run(&["HKEYS", "{}:state"]).await;
         fields
             .into_iter()
             .filter(|field| field.starts_with("member:"))
             .collect()
     }
 
-    /// What stands there of each of them, which changes whenever it renews its lease.
-    async fn states(&self) -> Vec<String> {
-        let fields: HashMap<String, String> = self.tell(&["HGETALL", "{}:state"]).await;
+    /// Returns the fields of the members with their values, which change with each lease renewal.
+    async fn member_states(&self) -> Vec<String> {
+        let fields: HashMap<String, String> = self.run(&["HGETALL", "{}:state"]).await;
         fields
             .into_iter()
             .filter(|(field, _)| field.starts_with("member:"))
@@ -97,6 +100,6 @@ impl Behind {
     }
 
     async fn epoch(&self) -> Option<String> {
-        self.tell(&["HGET", "{}:state", "epoch_id"]).await
+        self.run(&["HGET", "{}:state", "epoch_id"]).await
     }
 }

@@ -1,5 +1,5 @@
-//! Everything that ends something × every kind of credential, asked on a second replica: what ends,
-//! and what stays.
+//! Every revocation × every kind of credential, checked on a second replica. Each revocation must
+//! revoke exactly the expected credentials.
 
 use std::fmt::Write;
 
@@ -12,76 +12,83 @@ use crate::{
     oauth::Client,
     personal_access_tokens,
     test_server::{PASSWORD, Session, TestServer},
-    test_stores::{ask, execute},
+    test_stores::{execute, query_value},
 };
 
 const EMAIL: &str = "john@example.com";
 const OTHER_EMAIL: &str = "doe@example.com";
 
-/// John with every kind of credential, an administrator, and two replicas: one where things end,
-/// one where it is asked.
+/// A user with every kind of credential, an administrator, and two replicas. One replica revokes,
+/// and the other one checks.
 struct Fixture {
     server: TestServer,
     replica: TestServer,
-    mails: MailServer,
+    mail_server: MailServer,
     admin: Session,
-    /// The session that does things.
-    own: Session,
-    /// Another one of John's.
-    other: Session,
+    /// The session that sends the requests.
+    session: Session,
+    /// Another session of the user.
+    other_session: Session,
     cookie: String,
     code: String,
-    /// A personal access token of John's, its id and its text.
-    personal: (String, String),
-    /// A registered client, and a token of it.
+    /// A personal access token of the user: ID and token.
+    personal_token: (String, String),
+    /// An OAuth client, and its access token.
     client: Client,
-    of_client: String,
-    /// Somebody whom nothing of this concerns.
-    mary: Session,
+    client_token: String,
+    /// A session of another user.
+    unrelated: Session,
 }
 
 impl Fixture {
     async fn new() -> Fixture {
-        let (server, mails) = TestServer::with_mail(&[]).await;
+        let (server, mail_server) = TestServer::with_mail(&[]).await;
         let replica = server.replica().await;
         server.sign_up("root").await;
         execute(&server, "update users set role = 'admin'").await;
         let admin = server.sign_in("root").await;
-        let own = server.sign_up_with_email("john", EMAIL).await;
-        let (other, cookie) = (
+        let session = server.sign_up_with_email("john", EMAIL).await;
+        let (other_session, cookie) = (
             server.sign_in("john").await,
             format!("{NAME}={}", open(&server, "john").await),
         );
         server.forgot_password(EMAIL).await.is(202, "");
-        let (code, mary) = (mails.code_for(EMAIL).await, server.sign_up("mary").await);
-        let personal = personal_access_tokens::make(&server, &own, "user:read items:read").await;
+        let (code, unrelated) = (
+            mail_server.code_for(EMAIL).await,
+            server.sign_up("mary").await,
+        );
+        let personal_token =
+            personal_access_tokens::make(&server, &session, "user:read items:read").await;
         let client = Client::register(&server, &admin, "items:read").await;
-        let of_client = client.token(&server).await;
+        let client_token = client.token(&server).await;
         let fixture = Fixture {
             server,
             replica,
-            mails,
+            mail_server,
             admin,
-            own,
-            other,
+            session,
+            other_session,
             cookie,
             code,
-            personal,
+            personal_token,
             client,
-            of_client,
-            mary,
+            client_token,
+            unrelated,
         };
-        // The other replica has read it before, so that what it knows is old.
-        assert_eq!(fixture.replica.verify(&fixture.personal.1).await.0, 204);
+        // The second replica caches the token, so that the matrix also tests outdated caches.
+        assert_eq!(
+            fixture.replica.verify(&fixture.personal_token.1).await.0,
+            204
+        );
         fixture
     }
 
-    fn id(&self) -> String {
-        self.own.claim("sub")
+    fn user_id(&self) -> String {
+        self.session.claim("sub")
     }
 
-    fn other_sid(&self) -> String {
-        self.other.claim("sid")
+    fn other_session_id(&self) -> String {
+        self.other_session.claim("sid")
     }
 
     async fn call(&self, session: &Session, method: Method, path: &str, body: Value) {
@@ -92,7 +99,7 @@ impl Fixture {
         assert!(response.status < 300, "{path}: {}", response.string());
     }
 
-    async fn give_back(&self, token: &str, client: Option<&Client>) {
+    async fn revoke_token(&self, token: &str, client: Option<&Client>) {
         let form = client.map_or_else(
             || vec![("token", token)],
             |client| client.form(&[("token", token)]),
@@ -100,44 +107,44 @@ impl Fixture {
         self.server.form("/oauth/revoke", &form).await.is(200, "");
     }
 
-    /// What still works, on the other replica, in the order of [`CREDENTIALS`].
-    async fn alive(&self) -> Vec<bool> {
+    /// Whether the second replica accepts each credential, in the order of [`CREDENTIALS`].
+    async fn check_credentials(&self) -> Vec<bool> {
         let accepts_at =
             async |path: &str, token: &str| match self.replica.verify_at(path, token).await {
                 (204, _) => true,
-                refused => {
-                    assert_eq!(refused, (401, "token_revoked".into()));
+                rejection => {
+                    assert_eq!(rejection, (401, "token_revoked".into()));
                     false
                 }
             };
         let accepts = async |token: &str| accepts_at("/auth/verify", token).await;
-        let mut alive = vec![
-            accepts(&self.own.access_token).await,
-            accepts(&self.other.access_token).await,
+        let mut valid = vec![
+            accepts(&self.session.access_token).await,
+            accepts(&self.other_session.access_token).await,
         ];
-        for session in [&self.own, &self.other] {
+        for session in [&self.session, &self.other_session] {
             let response = self.replica.refresh(&session.refresh_token).await;
             assert!(
                 [200, 401].contains(&response.status),
                 "{}",
                 response.string()
             );
-            alive.push(response.status == 200);
+            valid.push(response.status == 200);
         }
-        let shown = self
+        let request = self
             .replica
             .request(Method::GET, "/session")
             .header(header::COOKIE, &self.cookie);
-        alive.push(self.replica.send(shown).await.status == 200);
-        alive.extend([
-            accepts(&self.personal.1).await,
-            accepts_at("/auth/verify?scope=items:read", &self.of_client).await,
+        valid.push(self.replica.send(request).await.status == 200);
+        valid.extend([
+            accepts(&self.personal_token.1).await,
+            accepts_at("/auth/verify?scope=items:read", &self.client_token).await,
         ]);
         assert!(
-            accepts(&self.mary.access_token).await,
-            "nobody else is concerned"
+            accepts(&self.unrelated.access_token).await,
+            "other users are not affected"
         );
-        // Last, because a good one ends everything.
+        // Last, because a password reset revokes all sessions.
         let response = self
             .replica
             .reset_password(EMAIL, &self.code, "correct horse 9")
@@ -147,8 +154,8 @@ impl Fixture {
             "{}",
             response.string()
         );
-        alive.push(response.status == 204);
-        alive
+        valid.push(response.status == 204);
+        valid
     }
 }
 
@@ -159,12 +166,12 @@ const CREDENTIALS: [&str; 8] = [
     "other refresh",
     "cookie",
     "personal",
-    "client's",
+    "client",
     "code",
 ];
 
-/// What a trigger leaves alive: one letter for each credential, in the order of [`CREDENTIALS`];
-/// `.` has ended. And the reason that is on record.
+/// Trigger, remaining credentials, and stored reason. The second column has one letter for each
+/// credential, in the order of [`CREDENTIALS`], and `.` for a revoked credential.
 const TRIGGERS: &[(&str, &str, &str)] = &[
     ("sign-out", ".a.acptk", "sign_out"),
     ("sign-out of all others", "a.a..ptk", "sign_out_others"),
@@ -173,50 +180,46 @@ const TRIGGERS: &[(&str, &str, &str)] = &[
     ("DELETE /sessions/{other}", "a.a.cptk", "session_revoked"),
     ("password change", "a.a..pt.", "password_change"),
     ("password reset", "......t.", "password_reset"),
-    ("e-mail change", "a.a..pt.", "email_change"),
-    (
-        "reuse of a refresh token",
-        ".a.acptk",
-        "refresh_token_reused",
-    ),
+    ("email change", "a.a..pt.", "email_change"),
+    ("refresh token reuse", ".a.acptk", "refresh_token_reused"),
     ("disabled", "......t.", "disabled"),
     ("role change", "......t.", "role_change"),
     ("revoked by an administrator", "......tk", "revoked"),
     ("deleted by an administrator", "......t.", "user_deleted"),
-    ("deleted by its owner", "......t.", "user_deleted"),
+    ("deleted by the user", "......t.", "user_deleted"),
     (
         "DELETE /user/tokens/{id}",
         "aaaac.tk",
         "personal_access_token_revoked",
     ),
-    ("access token given back", ".aaacptk", "token_revoked"),
-    ("refresh token given back", ".a.acptk", "sign_out"),
-    ("personal token given back", "aaaac.tk", "token_revoked"),
-    ("client's token given back", "aaaacp.k", "token_revoked"),
-    ("client rotated", "aaaacp.k", "secret_rotated"),
+    ("access token revoked", ".aaacptk", "token_revoked"),
+    ("refresh token revoked", ".a.acptk", "sign_out"),
+    ("personal token revoked", "aaaac.tk", "token_revoked"),
+    ("client token revoked", "aaaacp.k", "token_revoked"),
+    ("client secret rotated", "aaaacp.k", "secret_rotated"),
     ("client deleted", "aaaacp.k", "client_deleted"),
 ];
 
-async fn pull(fixture: &Fixture, trigger: &str) {
+async fn trigger_revocation(fixture: &Fixture, trigger: &str) {
     let (user, client) = (
-        format!("/users/{}", fixture.id()),
+        format!("/users/{}", fixture.user_id()),
         format!("/clients/{}", fixture.client.id),
     );
-    let (own, admin) = (&fixture.own, &fixture.admin);
+    let (session, admin) = (&fixture.session, &fixture.admin);
     match trigger {
         "sign-out" => {
             fixture
-                .call(own, Method::POST, "/logout", Value::Null)
+                .call(session, Method::POST, "/logout", Value::Null)
                 .await
         }
         "sign-out of all others" => {
             fixture
-                .call(own, Method::POST, "/logout?scope=others", Value::Null)
+                .call(session, Method::POST, "/logout?scope=others", Value::Null)
                 .await
         }
         "sign-out everywhere" => {
             fixture
-                .call(own, Method::POST, "/logout?scope=all", Value::Null)
+                .call(session, Method::POST, "/logout?scope=all", Value::Null)
                 .await
         }
         "sign-out by cookie" => {
@@ -233,9 +236,9 @@ async fn pull(fixture: &Fixture, trigger: &str) {
         "DELETE /sessions/{other}" => {
             fixture
                 .call(
-                    own,
+                    session,
                     Method::DELETE,
-                    &format!("/sessions/{}", fixture.other_sid()),
+                    &format!("/sessions/{}", fixture.other_session_id()),
                     Value::Null,
                 )
                 .await
@@ -243,7 +246,7 @@ async fn pull(fixture: &Fixture, trigger: &str) {
         "password change" => {
             let body = json!({"current_password": PASSWORD, "new_password": "correct horse 8"});
             fixture
-                .call(own, Method::POST, "/user/password", body)
+                .call(session, Method::POST, "/user/password", body)
                 .await
         }
         "password reset" => {
@@ -253,27 +256,27 @@ async fn pull(fixture: &Fixture, trigger: &str) {
                 .await
                 .is(204, "");
         }
-        "e-mail change" => {
+        "email change" => {
             fixture
                 .call(
-                    own,
+                    session,
                     Method::POST,
                     "/user/email",
                     json!({"email": OTHER_EMAIL, "password": PASSWORD}),
                 )
                 .await;
-            let code = fixture.mails.code_for(OTHER_EMAIL).await;
+            let code = fixture.mail_server.code_for(OTHER_EMAIL).await;
             fixture
                 .call(
-                    own,
+                    session,
                     Method::POST,
                     "/user/email/confirm",
                     json!({"code": code}),
                 )
                 .await
         }
-        "reuse of a refresh token" => {
-            let second = Session::of(&fixture.server.refresh(&own.refresh_token).await);
+        "refresh token reuse" => {
+            let second = Session::of(&fixture.server.refresh(&session.refresh_token).await);
             fixture
                 .server
                 .refresh(&second.refresh_token)
@@ -281,7 +284,7 @@ async fn pull(fixture: &Fixture, trigger: &str) {
                 .is(200, "");
             fixture
                 .server
-                .refresh(&own.refresh_token)
+                .refresh(&session.refresh_token)
                 .await
                 .is(401, "refresh_token_reused");
         }
@@ -305,30 +308,30 @@ async fn pull(fixture: &Fixture, trigger: &str) {
                 .call(admin, Method::DELETE, &user, Value::Null)
                 .await
         }
-        "deleted by its owner" => {
+        "deleted by the user" => {
             fixture
-                .call(own, Method::DELETE, "/user", Value::Null)
+                .call(session, Method::DELETE, "/user", Value::Null)
                 .await
         }
         "DELETE /user/tokens/{id}" => {
             fixture
                 .call(
-                    own,
+                    session,
                     Method::DELETE,
-                    &format!("/user/tokens/{}", fixture.personal.0),
+                    &format!("/user/tokens/{}", fixture.personal_token.0),
                     Value::Null,
                 )
                 .await
         }
-        "access token given back" => fixture.give_back(&own.access_token, None).await,
-        "refresh token given back" => fixture.give_back(&own.refresh_token, None).await,
-        "personal token given back" => fixture.give_back(&fixture.personal.1, None).await,
-        "client's token given back" => {
+        "access token revoked" => fixture.revoke_token(&session.access_token, None).await,
+        "refresh token revoked" => fixture.revoke_token(&session.refresh_token, None).await,
+        "personal token revoked" => fixture.revoke_token(&fixture.personal_token.1, None).await,
+        "client token revoked" => {
             fixture
-                .give_back(&fixture.of_client, Some(&fixture.client))
+                .revoke_token(&fixture.client_token, Some(&fixture.client))
                 .await
         }
-        "client rotated" => {
+        "client secret rotated" => {
             fixture
                 .call(
                     admin,
@@ -343,27 +346,27 @@ async fn pull(fixture: &Fixture, trigger: &str) {
                 .call(admin, Method::DELETE, &client, Value::Null)
                 .await
         }
-        other => panic!("{other} is no trigger"),
+        unknown => panic!("unknown trigger: {unknown}"),
     }
 }
 
-/// What ends things without being a trigger of its own here: see `adoption.rs`.
-const ELSEWHERE: [&str; 1] = ["too_many_sessions"];
+/// Reasons that other tests cover: `session_restore.rs`.
+const COVERED_ELSEWHERE: [&str; 1] = ["too_many_sessions"];
 
 #[test]
-fn every_reason_has_its_trigger() {
-    let known: Vec<&str> = TRIGGERS
+fn every_revocation_reason_is_covered() {
+    let covered: Vec<&str> = TRIGGERS
         .iter()
         .map(|(_, _, reason)| *reason)
-        .chain(ELSEWHERE)
+        .chain(COVERED_ELSEWHERE)
         .collect();
-    for reason in latchkey_domain::revocation::Reason::ALL {
-        assert!(known.contains(&reason.as_str()), "{reason:?}");
+    for reason in latchkey_domain::revocation::RevocationReason::ALL {
+        assert!(covered.contains(&reason.as_str()), "{reason:?}");
     }
 }
 
 #[tokio::test]
-async fn everything_ends_what_it_says_and_nothing_else() {
+async fn revocation_revokes_only_expected_credentials() {
     let mut table = format!("{:30}", "");
     CREDENTIALS
         .iter()
@@ -371,20 +374,20 @@ async fn everything_ends_what_it_says_and_nothing_else() {
     let mut wrong = Vec::new();
     for (trigger, expected, reason) in TRIGGERS {
         let fixture = Fixture::new().await;
-        pull(&fixture, trigger).await;
-        // What was taken back is on record, for whoever asks why.
-        let reasons = ask(
+        trigger_revocation(&fixture, trigger).await;
+        // `latchkey explain` reads the stored reason.
+        let reasons = query_value(
             &fixture.server,
             "select string_agg(distinct reason, ' ') from revocations",
         )
         .await;
         assert_eq!(reasons, *reason, "{trigger}");
-        let alive = fixture.alive().await;
+        let valid = fixture.check_credentials().await;
         write!(table, "\n{trigger:30}").expect("text");
-        for (alive, expected) in alive.iter().zip(expected.chars()) {
-            let told = if *alive { "stays" } else { "ends" };
-            write!(table, "{told:>14}").expect("text");
-            if *alive != (expected != '.') {
+        for (is_valid, expected) in valid.iter().zip(expected.chars()) {
+            let status = if *is_valid { "valid" } else { "revoked" };
+            write!(table, "{status:>14}").expect("text");
+            if *is_valid != (expected != '.') {
                 wrong.push(*trigger);
             }
         }

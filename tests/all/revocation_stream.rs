@@ -1,9 +1,10 @@
-//! What is taken back, told to those who check tokens themselves: nothing is missing, or they know
-//! that something may be.
+//! Tests of the revocation stream for services that validate tokens locally.
+//!
+//! The stream omits no revocation, or it reports that it is degraded.
 
-mod losing_stores; // stores that break, readers that are slow, replicas that stop
-pub mod reader; // a stream, event by event
-mod sample; // the README's reader, as printed
+mod losing_stores; // store outages, slow subscribers, and stopping replicas
+pub mod reader; // a subscriber that parses the events
+mod sample; // the sample subscriber of the README
 
 use futures_util::{StreamExt, stream};
 use reqwest::Method;
@@ -13,32 +14,32 @@ use crate::{
     browser::{NAME, open},
     metrics::value,
     revocation::LONG,
-    test_server::{Session, TestServer, until},
-    test_stores::{ask, execute},
+    test_server::{Session, TestServer, wait_until},
+    test_stores::{execute, query_value},
     token_signer::{TokenSigner, with},
 };
-use reader::{Event, Reader, request};
+use reader::{Event, Reader, stream_request};
 
-/// Two replicas, an administrator, and a session that has ended before.
+/// Two replicas, an administrator, and a revoked session.
 struct Fixture {
     server: TestServer,
     replica: TestServer,
     admin: Session,
-    out: Session,
+    revoked: Session,
 }
 
 impl Fixture {
     async fn with(changes: &[(&str, &str)]) -> Fixture {
-        // A lease that was over for a moment would be told as such.
+        // A long lease prevents `degraded` events on a busy machine.
         let server = TestServer::with(&[&[LONG], changes].concat()).await;
         let replica = server.replica().await;
-        let (admin, out) = (server.admin("root").await, server.sign_up("john").await);
-        server.log_out(&out.access_token).await.is(204, "");
+        let (admin, revoked) = (server.admin("root").await, server.sign_up("john").await);
+        server.sign_out(&revoked.access_token).await.is(204, "");
         Fixture {
             server,
             replica,
             admin,
-            out,
+            revoked,
         }
     }
 
@@ -46,134 +47,142 @@ impl Fixture {
         Fixture::with(&[]).await
     }
 
-    /// A reader that has come to the first beat.
-    async fn reader(&self, replica: &TestServer) -> Reader {
-        let mut reader = Reader::of(replica, &self.admin).await;
-        reader.until("heartbeat").await;
+    /// Subscribes and reads up to the first heartbeat.
+    async fn subscribe(&self, replica: &TestServer) -> Reader {
+        let mut reader = Reader::subscribe(replica, &self.admin).await;
+        reader.read_until("heartbeat").await;
         reader
     }
 
-    /// Another session of John's, which ends at once.
-    async fn logout(&self, replica: &TestServer) -> String {
+    /// Signs in and out again, and returns the ID of the revoked session.
+    async fn revoke_session(&self, replica: &TestServer) -> String {
         let session = self.server.sign_in("john").await;
-        replica.log_out(&session.access_token).await.is(204, "");
+        replica.sign_out(&session.access_token).await.is(204, "");
         session.claim("sid")
     }
 }
 
-fn names(events: &[Event]) -> Vec<&str> {
+fn event_names(events: &[Event]) -> Vec<&str> {
     events.iter().map(|event| event.name.as_str()).collect()
 }
 
-async fn streams(server: &TestServer) -> f64 {
+async fn count_streams(server: &TestServer) -> f64 {
     value(server, "latchkey_revocation_streams").await
 }
 
 #[tokio::test]
-async fn first_comes_what_was_and_then_what_happens() {
+async fn stream_sends_snapshot_and_then_new_revocations() {
     let fixture = Fixture::new().await;
-    let mut reader = Reader::of(&fixture.server, &fixture.admin).await;
-    let headers = [
+    let mut reader = Reader::subscribe(&fixture.server, &fixture.admin).await;
+    let header_names = [
         "cache-control",
         "x-accel-buffering",
         "content-encoding",
         "x-content-type-options",
     ];
     assert_eq!(
-        headers.map(|name| reader.header(name)),
+        header_names.map(|name| reader.header(name)),
         ["no-store", "no", "", "nosniff"]
     );
-    let begin = reader.until("heartbeat").await;
+    let events = reader.read_until("heartbeat").await;
     assert_eq!(
-        names(&begin),
+        event_names(&events),
         ["snapshot", "revoked", "synced", "heartbeat"]
     );
-    let [snapshot, known, current, beat] = &begin[..] else {
-        panic!("four")
+    let [snapshot, listed, synced, heartbeat] = &events[..] else {
+        panic!("four events")
     };
     assert!(
-        known.is_of("session", &fixture.out.claim("sid")),
-        "{known:?}"
+        listed.is_of("session", &fixture.revoked.claim("sid")),
+        "{listed:?}"
     );
     assert_eq!(
         (
-            &known.id,
-            &known.data["sequence"],
-            &known.data["min_generation"]
+            &listed.id,
+            &listed.data["sequence"],
+            &listed.data["min_generation"]
         ),
         (&String::new(), &Value::Null, &Value::Null)
     );
     assert_eq!(
-        current.id,
-        format!("{}:{}", snapshot.epoch(), snapshot.number())
+        synced.id,
+        format!("{}:{}", snapshot.epoch_id(), snapshot.sequence())
     );
     assert_eq!(
-        (current.epoch(), current.number()),
-        (snapshot.epoch(), snapshot.number())
+        (synced.epoch_id(), synced.sequence()),
+        (snapshot.epoch_id(), snapshot.sequence())
     );
     assert!(
-        beat.previous() <= current.number() && current.number() <= beat.number(),
-        "{beat:?}"
+        heartbeat.previous_sequence() <= synced.sequence()
+            && synced.sequence() <= heartbeat.sequence(),
+        "{heartbeat:?}"
     );
-    // On this replica and on the other, a session and a generation.
+    // Revokes a session on each replica, and then a generation of a user.
     for replica in [&fixture.server, &fixture.replica] {
-        let ended = fixture.logout(replica).await;
-        let told = reader.first("revoked").await;
-        assert!(told.is_of("session", &ended), "{told:?}");
-        assert_eq!(told.id, format!("{}:{}", snapshot.epoch(), told.number()));
-        assert!(told.previous() < told.number(), "{told:?}");
+        let session_id = fixture.revoke_session(replica).await;
+        let event = reader.first("revoked").await;
+        assert!(event.is_of("session", &session_id), "{event:?}");
+        assert_eq!(
+            event.id,
+            format!("{}:{}", snapshot.epoch_id(), event.sequence())
+        );
+        assert!(event.previous_sequence() < event.sequence(), "{event:?}");
     }
-    let jane = fixture.server.sign_up("jane").await;
+    let user = fixture.server.sign_up("jane").await;
     fixture
         .replica
         .with_token(
             Method::POST,
             "/logout?scope=all",
-            &jane.access_token,
+            &user.access_token,
             Value::Null,
         )
         .await
         .is(204, "");
-    let told = reader.first("revoked").await;
-    let (claims, until) = (
-        jane.claims(),
-        told.data["expires_at"].as_str().expect("a time").to_owned(),
+    let event = reader.first("revoked").await;
+    let (claims, expires_at) = (
+        user.claims(),
+        event.data["expires_at"]
+            .as_str()
+            .expect("a timestamp")
+            .to_owned(),
     );
     assert!(
-        told.is_of("user", claims["sub"].as_str().expect("a user")),
-        "{told:?}"
+        event.is_of("user", claims["sub"].as_str().expect("a user ID")),
+        "{event:?}"
     );
     assert_eq!(
-        told.data["min_generation"].as_i64(),
+        event.data["min_generation"].as_i64(),
         claims["generation"].as_i64().map(|before| before + 1)
     );
-    let until = time::OffsetDateTime::parse(&until, &time::format_description::well_known::Rfc3339)
-        .expect("RFC 3339");
+    let expires_at =
+        time::OffsetDateTime::parse(&expires_at, &time::format_description::well_known::Rfc3339)
+            .expect("RFC 3339");
     assert!(
-        until.unix_timestamp() > claims["exp"].as_i64().expect("seconds"),
-        "it outlives every token"
+        expires_at.unix_timestamp() > claims["exp"].as_i64().expect("a timestamp"),
+        "the revocation expires after all revoked tokens"
     );
-    let beat = reader.first("heartbeat").await;
-    assert_eq!(beat.previous(), told.number());
+    let heartbeat = reader.first("heartbeat").await;
+    assert_eq!(heartbeat.previous_sequence(), event.sequence());
 }
 
-/// A thousand in a short time, in two replicas at once: a reader of each is told each of them once,
-/// in a chain.
+/// Two replicas revoke the tokens of a thousand users concurrently. A subscriber of each replica
+/// receives every revocation once, in order and without a gap.
 #[tokio::test]
-async fn nothing_is_missing_among_a_thousand() {
+async fn thousand_concurrent_revocations_are_all_streamed() {
     let fixture = Fixture::new().await;
-    let somebody = "insert into users (id, username, password_hash) \
+    let users = "insert into users (id, username, password_hash) \
         select gen_random_uuid(), 'user' || n, 'none' from generate_series(1, 1000) n";
-    execute(&fixture.server, somebody).await;
-    let ids = ask(
+    execute(&fixture.server, users).await;
+    let ids = query_value(
         &fixture.server,
         "select string_agg(id::text, ' ') from users where username like 'user%'",
     )
     .await;
     let ids: Vec<String> = ids.split(' ').map(str::to_owned).collect();
     let mut readers = [
-        fixture.reader(&fixture.server).await,
-        fixture.reader(&fixture.replica).await,
+        fixture.subscribe(&fixture.server).await,
+        fixture.subscribe(&fixture.replica).await,
     ];
     let revoke = |(number, id): (usize, &String)| {
         let replica = if number % 2 == 0 {
@@ -190,37 +199,38 @@ async fn nothing_is_missing_among_a_thousand() {
                 .status
         }
     };
-    let calls: Vec<_> = ids.iter().enumerate().map(revoke).collect();
-    let statuses: Vec<u16> = stream::iter(calls).buffer_unordered(50).collect().await;
+    let requests: Vec<_> = ids.iter().enumerate().map(revoke).collect();
+    let statuses: Vec<u16> = stream::iter(requests).buffer_unordered(50).collect().await;
     assert!(statuses.iter().all(|status| *status == 204));
     let mut chains = Vec::new();
     for reader in &mut readers {
-        let mut told: Vec<Event> = Vec::new();
-        while told.len() < ids.len() {
-            match reader.next().await.expect("it goes on") {
-                event if event.name == "revoked" => told.push(event),
+        let mut events: Vec<Event> = Vec::new();
+        while events.len() < ids.len() {
+            match reader.next().await.expect("an event") {
+                event if event.name == "revoked" => events.push(event),
                 event => assert_eq!(event.name, "heartbeat"),
             }
         }
         assert!(
-            told.windows(2)
-                .all(|pair| pair[1].previous() == pair[0].number()),
-            "a chain"
+            events
+                .windows(2)
+                .all(|pair| pair[1].previous_sequence() == pair[0].sequence()),
+            "each event refers to the previous one"
         );
-        let mut known: Vec<&str> = told
+        let mut revoked_ids: Vec<&str> = events
             .iter()
-            .map(|event| event.data["id"].as_str().expect("an id"))
+            .map(|event| event.data["id"].as_str().expect("a user ID"))
             .collect();
-        known.sort_unstable();
-        known.dedup();
-        assert_eq!(known.len(), ids.len(), "each once");
+        revoked_ids.sort_unstable();
+        revoked_ids.dedup();
+        assert_eq!(revoked_ids.len(), ids.len(), "each user once");
         assert_eq!(
-            reader.first("heartbeat").await.previous(),
-            told.last().expect("a thousand").number()
+            reader.first("heartbeat").await.previous_sequence(),
+            events.last().expect("an event").sequence()
         );
-        chains.push(told);
+        chains.push(events);
     }
-    assert_eq!(chains[0], chains[1], "all replicas tell the same");
+    assert_eq!(chains[0], chains[1], "all replicas send the same events");
     assert!(
         value(
             &fixture.server,
@@ -232,73 +242,74 @@ async fn nothing_is_missing_among_a_thousand() {
 }
 
 #[tokio::test]
-async fn who_was_cut_off_goes_on_from_there_on_any_replica() {
+async fn interrupted_stream_resumes_on_any_replica() {
     let fixture = Fixture::new().await;
-    let mut reader = fixture.reader(&fixture.server).await;
-    let first = fixture.logout(&fixture.server).await;
+    let mut reader = fixture.subscribe(&fixture.server).await;
+    let first = fixture.revoke_session(&fixture.server).await;
     let last = reader.first("revoked").await;
     assert!(last.is_of("session", &first));
     drop(reader);
     let missed = [
-        fixture.logout(&fixture.server).await,
-        fixture.logout(&fixture.replica).await,
+        fixture.revoke_session(&fixture.server).await,
+        fixture.revoke_session(&fixture.replica).await,
     ];
     for replica in [&fixture.server, &fixture.replica] {
-        let mut again = Reader::from(replica, &fixture.admin, &last.id).await;
-        let told = again.until("heartbeat").await;
-        assert_eq!(names(&told), ["revoked", "revoked", "heartbeat"]);
+        let mut resumed = Reader::resume(replica, &fixture.admin, &last.id).await;
+        let events = resumed.read_until("heartbeat").await;
+        assert_eq!(event_names(&events), ["revoked", "revoked", "heartbeat"]);
         assert!(
-            told.iter()
+            events
+                .iter()
                 .zip(&missed)
-                .all(|(event, sid)| event.is_of("session", sid)),
-            "{told:?}"
+                .all(|(event, session_id)| event.is_of("session", session_id)),
+            "{events:?}"
         );
         assert_eq!(
-            (told[0].previous(), told[1].previous()),
-            (last.number(), told[0].number())
+            (events[0].previous_sequence(), events[1].previous_sequence()),
+            (last.sequence(), events[0].sequence())
         );
     }
 }
 
 #[tokio::test]
-async fn whoever_says_something_useless_is_told_everything() {
+async fn invalid_last_event_id_starts_with_snapshot() {
     let fixture = Fixture::new().await;
-    let id = Reader::of(&fixture.server, &fixture.admin)
+    let id = Reader::subscribe(&fixture.server, &fixture.admin)
         .await
         .first("synced")
         .await
         .id;
-    let (epoch, number) = id.rsplit_once(':').expect("a position");
-    let ahead = format!("{epoch}:{}", u64::MAX);
-    let (other, long) = (
-        format!("{}:{number}", epoch.replace(':', "0:")),
+    let (epoch, sequence) = id.rsplit_once(':').expect("an event ID");
+    let future = format!("{epoch}:{}", u64::MAX);
+    let (other_epoch, long) = (
+        format!("{}:{sequence}", epoch.replace(':', "0:")),
         format!("{}:1", "x".repeat(250)),
     );
-    for useless in [
+    for invalid in [
         "",
         "garbage",
         ":",
         ":1",
         "1",
-        &ahead,
-        &other,
+        &future,
+        &other_epoch,
         &long,
         &format!("{epoch}:-1"),
         epoch,
         "a, b",
     ] {
-        let mut reader = Reader::from(&fixture.server, &fixture.admin, useless).await;
-        let told = reader.until("heartbeat").await;
+        let mut reader = Reader::resume(&fixture.server, &fixture.admin, invalid).await;
+        let events = reader.read_until("heartbeat").await;
         assert_eq!(
-            names(&told),
+            event_names(&events),
             ["snapshot", "revoked", "synced", "heartbeat"],
-            "{useless}"
+            "{invalid}"
         );
     }
 }
 
 #[tokio::test]
-async fn only_those_may_follow_who_are_meant_to() {
+async fn stream_requires_administrator_with_scopes() {
     let fixture = Fixture::new().await;
     let user = fixture.server.sign_up("jane").await;
     fixture
@@ -308,21 +319,21 @@ async fn only_those_may_follow_who_are_meant_to() {
         .is(401, "unauthenticated");
     fixture
         .server
-        .send(request(&fixture.server, &user))
+        .send(stream_request(&fixture.server, &user))
         .await
         .is(403, "forbidden");
     fixture
         .server
-        .send(request(&fixture.server, &fixture.out))
+        .send(stream_request(&fixture.server, &fixture.revoked))
         .await
         .is(401, "token_revoked");
-    let json = fixture
+    let json_request = fixture
         .server
         .request(Method::GET, "/revocations")
         .header("accept", "application/json");
     fixture
         .server
-        .send(json.bearer_auth(&fixture.admin.access_token))
+        .send(json_request.bearer_auth(&fixture.admin.access_token))
         .await
         .is(406, "not_acceptable");
     fixture
@@ -330,49 +341,52 @@ async fn only_those_may_follow_who_are_meant_to() {
         .post("/revocations", json!({}))
         .await
         .is(405, "method_not_allowed");
-    assert_eq!(streams(&fixture.server).await, 0.0, "nobody follows");
-    // Of a person's token the role counts, and the scope as well.
-    let forge = TokenSigner::of(&fixture.server).await;
-    let session = |of: &Session, scope: &str| Session {
-        access_token: forge.sign(&with(&of.claims(), "scope", json!(scope))),
-        ..of.clone()
+    assert_eq!(count_streams(&fixture.server).await, 0.0, "no open streams");
+    // A token of a user requires the role and the scopes.
+    let signer = TokenSigner::of(&fixture.server).await;
+    let with_scope = |session: &Session, scope: &str| Session {
+        access_token: signer.sign(&with(&session.claims(), "scope", json!(scope))),
+        ..session.clone()
     };
     for scope in ["", "admin", "revocations:read"] {
         fixture
             .server
-            .send(request(&fixture.server, &session(&user, scope)))
+            .send(stream_request(&fixture.server, &with_scope(&user, scope)))
             .await
             .is(403, "forbidden");
     }
     for scope in ["", "user:read", "revocations:read"] {
         let response = fixture
             .server
-            .send(request(&fixture.server, &session(&fixture.admin, scope)))
+            .send(stream_request(
+                &fixture.server,
+                &with_scope(&fixture.admin, scope),
+            ))
             .await;
         response.is(403, "insufficient_scope");
     }
-    assert_eq!(streams(&fixture.server).await, 0.0, "nobody follows");
+    assert_eq!(count_streams(&fixture.server).await, 0.0, "no open streams");
 }
 
-/// The token of a new client with these scopes.
-async fn client(fixture: &Fixture, scopes: &str) -> (String, Session) {
+/// Registers an OAuth client with these scopes and returns its ID and an access token.
+async fn register_client(fixture: &Fixture, scopes: &str) -> (String, Session) {
     let body = json!({"name": "a service", "scope": scopes});
-    let made = fixture
+    let response = fixture
         .server
         .with_token(Method::POST, "/clients", &fixture.admin.access_token, body)
         .await;
     let (id, secret) = (
-        made.is(201, "").text("client_id"),
-        made.text("client_secret"),
+        response.is(201, "").text("client_id"),
+        response.text("client_secret"),
     );
     let form = [("grant_type", "client_credentials")];
-    let granted = fixture
+    let request = fixture
         .server
         .request(Method::POST, "/oauth/token")
         .basic_auth(&id, Some(secret))
         .form(&form);
-    let granted = fixture.server.send(granted).await;
-    let access_token = granted.is(200, "").text("access_token");
+    let response = fixture.server.send(request).await;
+    let access_token = response.is(200, "").text("access_token");
     (
         id,
         Session {
@@ -383,25 +397,28 @@ async fn client(fixture: &Fixture, scopes: &str) -> (String, Session) {
 }
 
 #[tokio::test]
-async fn a_client_with_the_scope_follows_until_it_is_deleted() {
+async fn client_with_scope_receives_stream_until_deleted() {
     let fixture = Fixture::new().await;
-    let (_, other) = client(&fixture, "user:read").await;
-    let refused = fixture.server.send(request(&fixture.server, &other)).await;
+    let (_, without_scope) = register_client(&fixture, "user:read").await;
+    let response = fixture
+        .server
+        .send(stream_request(&fixture.server, &without_scope))
+        .await;
     assert!(
-        refused
+        response
             .is(403, "insufficient_scope")
             .header("www-authenticate")
             .contains("revocations:read")
     );
-    let (id, session) = client(&fixture, "revocations:read").await;
-    let (mut reader, mut admin) = (
-        Reader::of(&fixture.server, &session).await,
-        fixture.reader(&fixture.server).await,
+    let (id, session) = register_client(&fixture, "revocations:read").await;
+    let (mut client_reader, mut admin_reader) = (
+        Reader::subscribe(&fixture.server, &session).await,
+        fixture.subscribe(&fixture.server).await,
     );
-    reader.until("heartbeat").await;
-    let ended = fixture.logout(&fixture.replica).await;
-    for reader in [&mut reader, &mut admin] {
-        assert!(reader.first("revoked").await.is_of("session", &ended));
+    client_reader.read_until("heartbeat").await;
+    let session_id = fixture.revoke_session(&fixture.replica).await;
+    for reader in [&mut client_reader, &mut admin_reader] {
+        assert!(reader.first("revoked").await.is_of("session", &session_id));
     }
     let path = format!("/clients/{id}");
     fixture
@@ -414,17 +431,17 @@ async fn a_client_with_the_scope_follows_until_it_is_deleted() {
         )
         .await
         .is(204, "");
-    reader.rest().await;
-    let told = admin.first("revoked").await;
+    client_reader.read_to_end().await;
+    let event = admin_reader.first("revoked").await;
     assert!(
-        told.is_of("client", &id)
-            && told.data["min_generation"].as_i64() > session.claims()["generation"].as_i64(),
-        "{told:?}"
+        event.is_of("client", &id)
+            && event.data["min_generation"].as_i64() > session.claims()["generation"].as_i64(),
+        "{event:?}"
     );
 }
 
 #[tokio::test]
-async fn any_client_that_takes_streams_and_the_cookie_of_an_administrator_are_welcome() {
+async fn stream_accepts_media_ranges_and_session_cookie() {
     let fixture = Fixture::new().await;
     for accept in [
         "*/*",
@@ -448,24 +465,24 @@ async fn any_client_that_takes_streams_and_the_cookie_of_an_administrator_are_we
     )
     .await;
     reader.first("heartbeat").await;
-    let out = fixture
+    let sign_out = fixture
         .server
         .request(Method::DELETE, "/session")
         .header("x-latchkey-request", "1");
     fixture
         .server
-        .send(out.header("cookie", &cookie))
+        .send(sign_out.header("cookie", &cookie))
         .await
         .is(204, "");
-    reader.rest().await;
-    until("all of them are gone", || async {
-        streams(&fixture.server).await == 0.0
+    reader.read_to_end().await;
+    wait_until("all streams are closed", || async {
+        count_streams(&fixture.server).await == 0.0
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_look_at_the_headers_opens_no_stream() {
+async fn head_request_opens_no_stream() {
     let fixture = Fixture::new().await;
     let head = fixture
         .server
@@ -480,30 +497,34 @@ async fn a_look_at_the_headers_opens_no_stream() {
         ),
         (200, "text/event-stream", 0)
     );
-    until("nobody follows", || async {
-        streams(&fixture.server).await == 0.0
+    wait_until("no stream is open", || async {
+        count_streams(&fixture.server).await == 0.0
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_stream_ends_with_its_token() {
+async fn revoked_token_closes_its_stream() {
     let fixture = Fixture::new().await;
-    let ended = "latchkey_revocation_streams_closed_total{reason=\"token_invalid\"}";
-    // Signed out on the other replica; another administrator who is one no more; the reader itself.
-    let (demoted, out) = (
+    let closed_streams = "latchkey_revocation_streams_closed_total{reason=\"token_invalid\"}";
+    // One session is revoked on the other replica, one by a role change, and one on this replica.
+    let (demoted, signed_out) = (
         fixture.server.admin("demoted").await,
         fixture.server.sign_in("root").await,
     );
     let mut readers = [
-        Reader::of(&fixture.server, &out).await,
-        Reader::of(&fixture.server, &demoted).await,
-        Reader::of(&fixture.server, &fixture.admin).await,
+        Reader::subscribe(&fixture.server, &signed_out).await,
+        Reader::subscribe(&fixture.server, &demoted).await,
+        Reader::subscribe(&fixture.server, &fixture.admin).await,
     ];
     for reader in &mut readers {
-        reader.until("heartbeat").await;
+        reader.read_until("heartbeat").await;
     }
-    fixture.replica.log_out(&out.access_token).await.is(204, "");
+    fixture
+        .replica
+        .sign_out(&signed_out.access_token)
+        .await
+        .is(204, "");
     let path = demoted.user_path();
     let admin = &fixture.admin.access_token;
     fixture
@@ -511,53 +532,57 @@ async fn a_stream_ends_with_its_token() {
         .with_token(Method::PATCH, &path, admin, json!({"role": "user"}))
         .await
         .is(200, "");
-    fixture.server.log_out(admin).await.is(204, "");
-    let told = [readers[0].rest().await, readers[1].rest().await];
-    for (told, session) in told.iter().zip([&out, &demoted]) {
+    fixture.server.sign_out(admin).await.is(204, "");
+    let received = [
+        readers[0].read_to_end().await,
+        readers[1].read_to_end().await,
+    ];
+    for (events, session) in received.iter().zip([&signed_out, &demoted]) {
         assert!(
-            told.iter()
+            events
+                .iter()
                 .all(|event| !event.is_of("session", &session.claim("sid"))),
-            "nothing any more: {told:?}"
+            "no event after the revocation: {events:?}"
         );
     }
-    readers[2].rest().await;
-    assert_eq!(value(&fixture.server, ended).await, 3.0);
-    assert_eq!(streams(&fixture.server).await, 0.0);
+    readers[2].read_to_end().await;
+    assert_eq!(value(&fixture.server, closed_streams).await, 3.0);
+    assert_eq!(count_streams(&fixture.server).await, 0.0);
 }
 
 #[tokio::test]
-async fn a_stream_ends_when_its_token_expires() {
+async fn expired_token_closes_its_stream() {
     let fixture = Fixture::with(&[("LATCHKEY_ACCESS_LIFETIME", "10s")]).await;
     let admin = fixture.server.sign_in("root").await;
-    let mut reader = Reader::of(&fixture.server, &admin).await;
-    reader.until("heartbeat").await;
-    reader.rest().await;
+    let mut reader = Reader::subscribe(&fixture.server, &admin).await;
+    reader.read_until("heartbeat").await;
+    reader.read_to_end().await;
     fixture
         .server
-        .send(request(&fixture.server, &admin))
+        .send(stream_request(&fixture.server, &admin))
         .await
         .is(401, "token_expired");
 }
 
 #[tokio::test]
-async fn more_than_there_may_be_are_told_to_come_back() {
+async fn streams_beyond_limit_are_rejected() {
     let fixture = Fixture::with(&[("LATCHKEY_REVOCATION_STREAMS", "2")]).await;
     let (first, second) = (
-        fixture.reader(&fixture.server).await,
-        fixture.reader(&fixture.server).await,
+        fixture.subscribe(&fixture.server).await,
+        fixture.subscribe(&fixture.server).await,
     );
-    assert_eq!(streams(&fixture.server).await, 2.0);
-    let refused = fixture
+    assert_eq!(count_streams(&fixture.server).await, 2.0);
+    let response = fixture
         .server
-        .send(request(&fixture.server, &fixture.admin))
+        .send(stream_request(&fixture.server, &fixture.admin))
         .await;
-    assert!(!refused.is(503, "busy").header("retry-after").is_empty());
+    assert!(!response.is(503, "busy").header("retry-after").is_empty());
     drop(first);
-    until("there is room", || async {
-        streams(&fixture.server).await == 1.0
+    wait_until("one stream is closed", || async {
+        count_streams(&fixture.server).await == 1.0
     })
     .await;
-    fixture.reader(&fixture.server).await;
-    fixture.reader(&fixture.replica).await;
+    fixture.subscribe(&fixture.server).await;
+    fixture.subscribe(&fixture.replica).await;
     drop(second);
 }

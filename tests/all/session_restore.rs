@@ -1,5 +1,5 @@
-//! Redis loses sessions: a flush, a restart, a failover to older data. Nobody is signed out, no
-//! used token lives again.
+//! Redis loses sessions: by a flush, a restart, or a failover to older data. Users stay signed in,
+//! and rotated tokens stay invalid.
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -7,33 +7,33 @@ use serde_json::{Value, json};
 
 use crate::{
     outage::OwnRedis,
-    test_server::{PASSWORD, Session, TestServer, until},
-    test_stores::{Held, ask, execute, own_stack},
+    test_server::{PASSWORD, Session, TestServer, wait_until},
+    test_stores::{RowLock, execute, own_stack, query_value},
 };
 
-async fn refreshed(server: &TestServer, session: &Session) -> Session {
+async fn refresh(server: &TestServer, session: &Session) -> Session {
     Session::of(server.refresh(&session.refresh_token).await.is(200, ""))
 }
 
-/// A Redis of the test's own, and John on two replicas.
+/// Two replicas with a separate Redis, and a user.
 struct Fixture {
-    own: OwnRedis,
+    own_redis: OwnRedis,
     server: TestServer,
     replica: TestServer,
-    john: Session,
+    session: Session,
 }
 
 impl Fixture {
     async fn with(changes: &[(&str, &str)]) -> Fixture {
-        let own = OwnRedis::start();
+        let own_redis = OwnRedis::start();
         let server =
-            TestServer::with(&[changes, &[("REDIS_URL", &own.redis.url())]].concat()).await;
-        let (replica, john) = (server.replica().await, server.sign_up("john").await);
+            TestServer::with(&[changes, &[("REDIS_URL", &own_redis.redis.url())]].concat()).await;
+        let (replica, session) = (server.replica().await, server.sign_up("john").await);
         Fixture {
-            own,
+            own_redis,
             server,
             replica,
-            john,
+            session,
         }
     }
 
@@ -42,53 +42,54 @@ impl Fixture {
     }
 
     async fn flush(&self) {
-        self.own.tell::<String>(&["FLUSHALL"]).await;
+        self.own_redis.command::<String>(&["FLUSHALL"]).await;
     }
 
-    /// Until then nothing can be revoked.
-    async fn until_the_log_is_built(&self) {
+    /// Waits for the revocation log. Without it, nothing can be revoked.
+    async fn wait_for_log(&self) {
         let state = format!(
             "{}:{{rev}}:state",
             self.server.setting("LATCHKEY_REDIS_PREFIX")
         );
-        until("there is a log", || async {
-            self.own.tell::<u8>(&["EXISTS", &state]).await == 1
+        wait_until("the revocation log exists", || async {
+            self.own_redis.command::<u8>(&["EXISTS", &state]).await == 1
         })
         .await;
     }
 
-    /// Refreshes so often, as fast as it goes; all tokens, the newest last.
-    async fn rotate(&self, times: usize) -> Vec<Session> {
-        let mut tokens = vec![self.john.clone()];
-        for number in 0..times {
+    /// Rotates the refresh token this many times without pauses. Returns all tokens, the newest
+    /// last.
+    async fn rotate(&self, count: usize) -> Vec<Session> {
+        let mut tokens = vec![self.session.clone()];
+        for number in 0..count {
             let replica = if number % 2 == 0 {
                 &self.server
             } else {
                 &self.replica
             };
-            tokens.push(refreshed(replica, tokens.last().expect("one")).await);
+            tokens.push(refresh(replica, tokens.last().expect("a session")).await);
         }
         tokens
     }
 
-    /// Waits for the batched writer.
-    async fn until_recorded(&self, counter: usize) {
-        let recorded = || async {
-            ask(
+    /// Waits until the session activity writer has written this rotation counter.
+    async fn wait_for_counter(&self, counter: usize) {
+        let is_written = || async {
+            query_value(
                 &self.server,
                 "select max(rotation_counter) from sessions where revoked_at is null",
             )
             .await
                 == counter.to_string()
         };
-        until("it is recorded", recorded).await;
+        wait_until("the rotation counter is written", is_written).await;
     }
 
-    async fn is_dead(&self, session: &Session) {
-        let refused = || async {
+    async fn assert_revoked(&self, session: &Session) {
+        let is_rejected = || async {
             self.replica.verify(&session.access_token).await == (401, "token_revoked".into())
         };
-        until("access is refused", refused).await;
+        wait_until("the access token is rejected", is_rejected).await;
         assert_eq!(
             self.replica.refresh(&session.refresh_token).await.status,
             401
@@ -101,50 +102,50 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn a_flush_signs_nobody_out() {
+async fn redis_flush_keeps_sessions() {
     let fixture = Fixture::new().await;
     let newest = fixture.rotate(50).await.pop().expect("the newest");
-    fixture.until_recorded(50).await;
+    fixture.wait_for_counter(50).await;
     fixture.flush().await;
-    let next = refreshed(&fixture.replica, &newest).await;
-    let good = || async { fixture.server.verify(&next.access_token).await.0 == 204 };
-    until("it is good", good).await;
-    assert_eq!(next.claims()["sid"], fixture.john.claims()["sid"]);
+    let restored = refresh(&fixture.replica, &newest).await;
+    let is_accepted = || async { fixture.server.verify(&restored.access_token).await.0 == 204 };
+    wait_until("the access token is accepted", is_accepted).await;
+    assert_eq!(restored.claims()["sid"], fixture.session.claims()["sid"]);
     assert_eq!(
-        next.claims()["session_exp"],
-        fixture.john.claims()["session_exp"]
+        restored.claims()["session_exp"],
+        fixture.session.claims()["session_exp"]
     );
-    refreshed(&fixture.server, &next).await;
+    refresh(&fixture.server, &restored).await;
 }
 
 #[tokio::test]
-async fn after_a_flush_an_ancestor_presented_first_is_reuse() {
+async fn reuse_is_detected_after_a_redis_flush() {
     let fixture = Fixture::new().await;
     let tokens = fixture.rotate(50).await;
-    fixture.until_recorded(50).await;
+    fixture.wait_for_counter(50).await;
     fixture.flush().await;
-    fixture.until_the_log_is_built().await;
+    fixture.wait_for_log().await;
     fixture
         .server
         .refresh(&tokens[20].refresh_token)
         .await
         .is(401, "refresh_token_reused");
-    fixture.is_dead(&tokens[50]).await;
+    fixture.assert_revoked(&tokens[50]).await;
     assert_eq!(
-        ask(&fixture.server, "select revoked_reason from sessions").await,
+        query_value(&fixture.server, "select revoked_reason from sessions").await,
         "refresh_token_reused"
     );
 }
 
 #[tokio::test]
-async fn after_a_flush_the_parent_is_still_given_its_child() {
+async fn previous_token_returns_same_pair_after_a_redis_flush() {
     let fixture = Fixture::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "60s")]).await;
     let tokens = fixture.rotate(3).await;
-    fixture.until_recorded(3).await;
+    fixture.wait_for_counter(3).await;
     fixture.flush().await;
-    fixture.until_the_log_is_built().await;
+    fixture.wait_for_log().await;
     assert_eq!(
-        refreshed(&fixture.replica, &tokens[2]).await.refresh_token,
+        refresh(&fixture.replica, &tokens[2]).await.refresh_token,
         tokens[3].refresh_token
     );
     fixture
@@ -155,7 +156,7 @@ async fn after_a_flush_the_parent_is_still_given_its_child() {
 }
 
 #[tokio::test]
-async fn what_was_taken_back_stays_so_after_a_flush() {
+async fn redis_flush_keeps_revocations() {
     let fixture = Fixture::new().await;
     let (other, third) = (
         fixture.server.sign_in("john").await,
@@ -163,83 +164,88 @@ async fn what_was_taken_back_stays_so_after_a_flush() {
     );
     fixture
         .server
-        .log_out(&other.access_token)
+        .sign_out(&other.access_token)
         .await
         .is(204, "");
-    let jane = fixture.server.sign_up("jane").await;
+    let deleted_user = fixture.server.sign_up("jane").await;
     fixture
         .server
-        .with_token(Method::DELETE, "/user", &jane.access_token, Value::Null)
+        .with_token(
+            Method::DELETE,
+            "/user",
+            &deleted_user.access_token,
+            Value::Null,
+        )
         .await
         .is(204, "");
     fixture.flush().await;
-    // Until the log is built the record is asked.
-    for dead in [&other, &jane] {
-        let refused = || async {
-            let (status, code) = fixture.replica.verify(&dead.access_token).await;
-            assert_ne!(status, 204, "never accepted, not for a moment");
+    // PostgreSQL serves the checks until the log is rebuilt.
+    for revoked in [&other, &deleted_user] {
+        let is_rejected = || async {
+            let (status, code) = fixture.replica.verify(&revoked.access_token).await;
+            assert_ne!(status, 204, "a revoked token is never accepted");
             code == "token_revoked"
         };
-        until("it is refused", refused).await;
-        fixture.is_dead(dead).await;
+        wait_until("the access token is rejected", is_rejected).await;
+        fixture.assert_revoked(revoked).await;
     }
     assert_eq!(fixture.replica.verify(&third.access_token).await.0, 204);
 }
 
-/// Everything stops at once, and Redis comes back with the data of some time ago, as a restart
-/// without the last writes or a failover to a lagging replica leaves it.
+/// All processes are killed, and Redis restarts with older data, as after a failover to a lagging
+/// follower.
 #[tokio::test]
-async fn older_data_under_a_new_history_revive_no_token() {
+async fn older_redis_data_makes_no_rotated_token_valid() {
     let mut fixture = Fixture::new().await;
-    let first = fixture.rotate(1).await.pop().expect("one");
-    fixture.own.tell::<String>(&["SAVE"]).await;
-    fixture.john = first.clone();
+    let first = fixture.rotate(1).await.pop().expect("a session");
+    fixture.own_redis.command::<String>(&["SAVE"]).await;
+    fixture.session = first.clone();
     let tokens = fixture.rotate(49).await;
-    fixture.until_recorded(50).await;
+    fixture.wait_for_counter(50).await;
     fixture.server.kill();
     fixture.replica.kill();
-    fixture.own.redis.kill();
-    fixture.own.redis.start_again().expect("it can be started");
+    fixture.own_redis.redis.kill();
+    fixture.own_redis.redis.start_again().expect("Redis starts");
     assert!(
-        fixture.own.tell::<i64>(&["DBSIZE"]).await > 0,
-        "it has the old data"
+        fixture.own_redis.command::<i64>(&["DBSIZE"]).await > 0,
+        "Redis has the older data"
     );
     let settings = fixture.server.settings();
     (fixture.server, fixture.replica) = (
         TestServer::run(settings.clone()).await,
         TestServer::run(settings).await,
     );
-    // The old data say that this is the current one.
+    // In the older data, this token is the current one.
     fixture
         .server
         .refresh(&first.refresh_token)
         .await
         .is(401, "refresh_token_reused");
-    fixture.is_dead(&tokens[49]).await;
+    fixture.assert_revoked(&tokens[49]).await;
 }
 
 #[tokio::test]
-async fn a_restart_of_everything_signs_nobody_out() {
+async fn restart_of_all_processes_keeps_sessions() {
     let mut fixture = Fixture::new().await;
     let newest = fixture.rotate(50).await.pop().expect("the newest");
-    fixture.until_recorded(50).await;
+    fixture.wait_for_counter(50).await;
     assert_eq!(
         (fixture.server.stop(), fixture.replica.stop()),
         (Some(0), Some(0))
     );
-    fixture.own.redis.kill();
-    fixture.own.redis.start_again().expect("it can be started");
+    fixture.own_redis.redis.kill();
+    fixture.own_redis.redis.start_again().expect("Redis starts");
     let settings = fixture.server.settings();
     (fixture.server, fixture.replica) = (
         TestServer::run(settings.clone()).await,
         TestServer::run(settings).await,
     );
-    refreshed(&fixture.replica, &newest).await;
+    refresh(&fixture.replica, &newest).await;
 }
 
-/// A replica that stops writes what it still has to.
+/// A replica that stops writes the pending session activity.
 #[tokio::test]
-async fn a_clean_stop_records_the_last_refresh() {
+async fn graceful_stop_writes_the_last_refresh() {
     let mut fixture = Fixture::new().await;
     let tokens = fixture.rotate(7).await;
     assert_eq!(
@@ -247,7 +253,7 @@ async fn a_clean_stop_records_the_last_refresh() {
         (Some(0), Some(0))
     );
     assert_eq!(
-        ask(&fixture.server, "select rotation_counter from sessions").await,
+        query_value(&fixture.server, "select rotation_counter from sessions").await,
         "7"
     );
     fixture.flush().await;
@@ -259,32 +265,35 @@ async fn a_clean_stop_records_the_last_refresh() {
 }
 
 #[tokio::test]
-async fn an_account_without_its_key_is_not_at_home() {
+async fn missing_user_key_is_restored() {
     let fixture = Fixture::new().await;
-    let sub = fixture.john.claim("sub");
+    let user_id = fixture.session.claim("sub");
     let key = format!(
-        "{}:{{{sub}}}:user",
+        "{}:{{{user_id}}}:user",
         fixture.server.setting("LATCHKEY_REDIS_PREFIX")
     );
-    assert_eq!(fixture.own.tell::<i64>(&["DEL", &key]).await, 1);
-    let next = refreshed(&fixture.server, &fixture.john).await;
-    assert_eq!(
-        fixture.own.tell::<i64>(&["HDEL", &key, "identity"]).await,
-        1
-    );
-    refreshed(&fixture.replica, &next).await;
+    assert_eq!(fixture.own_redis.command::<i64>(&["DEL", &key]).await, 1);
+    let refreshed = refresh(&fixture.server, &fixture.session).await;
     assert_eq!(
         fixture
-            .own
-            .tell::<i64>(&["HEXISTS", &key, "identity"])
+            .own_redis
+            .command::<i64>(&["HDEL", &key, "identity"])
+            .await,
+        1
+    );
+    refresh(&fixture.replica, &refreshed).await;
+    assert_eq!(
+        fixture
+            .own_redis
+            .command::<i64>(&["HEXISTS", &key, "identity"])
             .await,
         1
     );
 }
 
-/// What the record says against a session counts when it is adopted.
+/// A restore reads the state of the session and of the user from PostgreSQL.
 #[tokio::test]
-async fn what_has_ended_is_not_adopted() {
+async fn invalid_sessions_are_not_restored() {
     let fixture = Fixture::with(&[("LATCHKEY_SESSION_IDLE_TIMEOUT", "1h")]).await;
     for (name, statement) in [
         (
@@ -308,10 +317,10 @@ async fn what_has_ended_is_not_adopted() {
     ] {
         let session = fixture.server.sign_up(name).await;
         fixture.flush().await;
-        let sub = session.claim("sub");
+        let user_id = session.claim("sub");
         execute(
             &fixture.server,
-            &statement.replace('$', &format!("'{sub}'")),
+            &statement.replace('$', &format!("'{user_id}'")),
         )
         .await;
         fixture
@@ -320,12 +329,12 @@ async fn what_has_ended_is_not_adopted() {
             .await
             .is(401, "invalid_refresh_token");
     }
-    refreshed(&fixture.server, &fixture.john).await;
+    refresh(&fixture.server, &fixture.session).await;
 }
 
-/// More rows than one page of them has, all of one moment.
+/// The rows exceed one page and have the same timestamp.
 #[tokio::test]
-async fn a_long_log_is_built_to_its_end() {
+async fn long_log_is_rebuilt_completely() {
     let fixture = Fixture::new().await;
     let rows = "insert into revocations (kind, subject_id, user_id, reason, expires_at) \
         select 'session', gen_random_uuid(), gen_random_uuid(), 'sign_out', \
@@ -333,85 +342,92 @@ async fn a_long_log_is_built_to_its_end() {
         from generate_series(1, 2500)";
     execute(&fixture.server, rows).await;
     fixture.flush().await;
-    fixture.until_the_log_is_built().await;
+    fixture.wait_for_log().await;
     let entries = format!(
         "{}:{{rev}}:sid:*",
         fixture.server.setting("LATCHKEY_REDIS_PREFIX")
     );
     assert_eq!(
         fixture
-            .own
-            .tell::<Vec<String>>(&["KEYS", &entries])
+            .own_redis
+            .command::<Vec<String>>(&["KEYS", &entries])
             .await
             .len(),
         2500
     );
 }
 
-/// Or somebody with an old token could hold the user's row for as long as an administrator wants to
-/// disable it.
+/// Otherwise, an attacker with an old token could lock the row of the user, so that an
+/// administrator could not disable the user.
 #[tokio::test]
-async fn a_dead_session_is_looked_up_once() {
+async fn revoked_session_is_queried_once() {
     let fixture = Fixture::new().await;
     fixture
         .server
-        .log_out(&fixture.john.access_token)
+        .sign_out(&fixture.session.access_token)
         .await
         .is(204, "");
     fixture.flush().await;
     fixture
         .server
-        .refresh(&fixture.john.refresh_token)
+        .refresh(&fixture.session.refresh_token)
         .await
         .is(401, "invalid_refresh_token");
-    // The second time nobody asks PostgreSQL: it would wait.
-    let held = Held::rows(&fixture.server, "select from users").await;
+    // The second request does not query PostgreSQL, where it would wait for the lock.
+    let lock = RowLock::rows(&fixture.server, "select from users").await;
     for replica in [&fixture.server, &fixture.replica] {
         replica
-            .refresh(&fixture.john.refresh_token)
+            .refresh(&fixture.session.refresh_token)
             .await
             .is(401, "invalid_refresh_token");
     }
-    assert_eq!(held.waiting().await, 0);
+    assert_eq!(lock.waiting().await, 0);
 }
 
-/// A history of its own, and PostgreSQL cannot be asked: what was taken back is not known to be
-/// good.
+/// The replication history changed and PostgreSQL is unavailable, so a missing revocation entry
+/// does not make a token valid.
 #[tokio::test]
-async fn after_a_failover_with_postgres_down_nothing_missing_counts() {
-    let (own, (stack, database)) = (OwnRedis::start(), own_stack());
-    let server =
-        TestServer::with(&[("REDIS_URL", &own.redis.url()), ("DATABASE_URL", &database)]).await;
-    let (john, other) = (server.sign_up("john").await, server.sign_in("john").await);
-    server.log_out(&john.access_token).await.is(204, "");
+async fn checks_return_503_after_failover_without_postgres() {
+    let (own_redis, (stack, database)) = (OwnRedis::start(), own_stack());
+    let server = TestServer::with(&[
+        ("REDIS_URL", &own_redis.redis.url()),
+        ("DATABASE_URL", &database),
+    ])
+    .await;
+    let (session, other) = (server.sign_up("john").await, server.sign_in("john").await);
+    server.sign_out(&session.access_token).await.is(204, "");
     stack.postgres.pause();
-    let sid = john.claim("sid");
+    let sid = session.claim("sid");
     let entry = format!(
         "{}:{{rev}}:sid:{sid}",
         server.setting("LATCHKEY_REDIS_PREFIX")
     );
-    assert_eq!(own.tell::<i64>(&["DEL", &entry]).await, 1);
-    own.tell::<String>(&["REPLICAOF", "127.0.0.1", "1"]).await;
-    own.tell::<String>(&["REPLICAOF", "NO", "ONE"]).await;
-    let refused = || async { server.verify(&john.access_token).await.0 == 503 };
-    until("nobody takes its silence for a response", refused).await;
+    assert_eq!(own_redis.command::<i64>(&["DEL", &entry]).await, 1);
+    own_redis
+        .command::<String>(&["REPLICAOF", "127.0.0.1", "1"])
+        .await;
+    own_redis
+        .command::<String>(&["REPLICAOF", "NO", "ONE"])
+        .await;
+    let is_unavailable = || async { server.verify(&session.access_token).await.0 == 503 };
+    wait_until("the check returns 503", is_unavailable).await;
     assert_eq!(server.verify(&other.access_token).await.0, 503);
     stack.postgres.resume();
-    until("it is filled", || async {
+    wait_until("the log is rebuilt", || async {
         server.verify(&other.access_token).await.0 == 204
     })
     .await;
     assert_eq!(
-        server.verify(&john.access_token).await,
+        server.verify(&session.access_token).await,
         (401, "token_revoked".into())
     );
 }
 
-/// Whatever would end the session waits until it was adopted, and then ends what was adopted.
+/// A sign-out waits for a concurrent restore, and then revokes the restored session.
 #[tokio::test]
 async fn restore_racing_sign_out_leaves_no_live_session() {
     let fixture = Fixture::with(&[("LATCHKEY_LEASE", "20ms")]).await;
-    let mut alive = Vec::new();
+    let mut newest_sessions = Vec::new();
     for round in 0..40 {
         let sessions = join_all((0..25).map(|number| {
             let server = &fixture.server;
@@ -419,35 +435,35 @@ async fn restore_racing_sign_out_leaves_no_live_session() {
         }));
         let sessions = sessions.await;
         fixture.flush().await;
-        let races = sessions.iter().map(|session| async {
-            let (refreshed, ended) = tokio::join!(
+        let attempts = sessions.iter().map(|session| async {
+            let (response, signed_out) = tokio::join!(
                 fixture.server.refresh(&session.refresh_token),
                 fixture
                     .replica
                     .post("/logout", json!({"refresh_token": session.refresh_token}))
             );
-            if ended.status != 204 {
-                ended.is(503, "unavailable");
+            if signed_out.status != 204 {
+                signed_out.is(503, "unavailable");
                 let repeat = json!({"refresh_token": session.refresh_token});
-                until("a repeat ends it", || async {
+                wait_until("a repeat succeeds", || async {
                     fixture.replica.post("/logout", repeat.clone()).await.status == 204
                 })
                 .await;
             }
-            if refreshed.status == 200 {
-                Session::of(&refreshed)
+            if response.status == 200 {
+                Session::of(&response)
             } else {
                 session.clone()
             }
         });
-        alive.extend(join_all(races).await);
+        newest_sessions.extend(join_all(attempts).await);
     }
-    assert_eq!(alive.len(), 1000);
-    for session in &alive {
+    assert_eq!(newest_sessions.len(), 1000);
+    for session in &newest_sessions {
         let response = fixture.server.refresh(&session.refresh_token).await;
         assert_eq!(response.status, 401, "{}", response.string());
     }
-    for session in &alive {
+    for session in &newest_sessions {
         assert_eq!(
             fixture.replica.verify(&session.access_token).await.1,
             "token_revoked"
@@ -455,46 +471,49 @@ async fn restore_racing_sign_out_leaves_no_live_session() {
     }
 }
 
-/// An adoption that was held up until the session had ended finds that out.
+/// A restore that waits for a lock detects that the session was revoked in the meantime.
 #[tokio::test]
-async fn an_adoption_waits_for_a_logout_that_was_first() {
+async fn restore_waits_for_an_earlier_sign_out() {
     let fixture = Fixture::new().await;
     fixture.flush().await;
-    let held = Held::rows(&fixture.server, "select from sessions").await;
-    let end = async {
-        held.until_somebody_waits().await;
-        held.change("update sessions set revoked_at = now(), revoked_reason = 'sign_out'")
+    let lock = RowLock::rows(&fixture.server, "select from sessions").await;
+    let sign_out = async {
+        lock.wait_until_blocked().await;
+        lock.change("update sessions set revoked_at = now(), revoked_reason = 'sign_out'")
             .await;
     };
-    let (response, ()) = tokio::join!(fixture.server.refresh(&fixture.john.refresh_token), end);
+    let (response, ()) = tokio::join!(
+        fixture.server.refresh(&fixture.session.refresh_token),
+        sign_out
+    );
     response.is(401, "invalid_refresh_token");
 }
 
-/// The record is told of each rotation; what it says of a session that ended meanwhile is published
-/// again.
+/// Each rotation is written to PostgreSQL. If the session is revoked there, the revocation is
+/// republished.
 #[tokio::test]
-async fn a_refresh_of_what_has_ended_in_the_record_alone_ends_it_everywhere() {
+async fn refresh_publishes_a_revocation_in_postgres() {
     let fixture = Fixture::new().await;
     execute(
         &fixture.server,
         "update sessions set revoked_at = now(), revoked_reason = 'sign_out'",
     )
     .await;
-    let next = refreshed(&fixture.server, &fixture.john).await;
-    fixture.is_dead(&next).await;
+    let refreshed = refresh(&fixture.server, &fixture.session).await;
+    fixture.assert_revoked(&refreshed).await;
 }
 
 #[tokio::test]
-async fn a_record_that_stands_still_catches_up() {
+async fn rotation_counter_is_written_after_a_lock() {
     let fixture = Fixture::new().await;
-    let held = Held::rows(&fixture.server, "select from sessions").await;
+    let lock = RowLock::rows(&fixture.server, "select from sessions").await;
     fixture.rotate(5).await;
-    held.release().await;
-    fixture.until_recorded(5).await;
+    lock.release().await;
+    fixture.wait_for_counter(5).await;
 }
 
 #[tokio::test]
-async fn the_101st_session_ends_the_oldest() {
+async fn session_101_revokes_the_oldest() {
     let server = TestServer::start().await;
     let first = server.sign_up("john").await;
     let second = server.sign_in("john").await;
@@ -503,7 +522,7 @@ async fn the_101st_session_ends_the_oldest() {
         select gen_random_uuid(), id, generation, 'latchkey', 's', now(), now() + interval '1 day' \
         from users, generate_series(1, 97)";
     execute(&server, insert).await;
-    // Later ids than the first two, whatever a random one says.
+    // The inserted sessions need higher IDs than the first two.
     execute(
         &server,
         "update sessions set id = ('ffff' || substr(id::text, 5))::uuid where scope = 's'",
@@ -512,9 +531,9 @@ async fn the_101st_session_ends_the_oldest() {
     let hundredth = server.sign_in("john").await;
     assert_eq!(server.verify(&first.access_token).await.0, 204);
     let newest = server.sign_in("john").await;
-    let ended =
+    let is_revoked =
         || async { server.verify(&first.access_token).await == (401, "token_revoked".into()) };
-    until("the oldest has ended", ended).await;
+    wait_until("the oldest session is revoked", is_revoked).await;
     server
         .refresh(&first.refresh_token)
         .await
@@ -523,12 +542,12 @@ async fn the_101st_session_ends_the_oldest() {
         assert_eq!(server.verify(&session.access_token).await.0, 204);
     }
     assert_eq!(
-        ask(
+        query_value(
             &server,
             "select revoked_reason from sessions where revoked_at is not null"
         )
         .await,
         "too_many_sessions"
     );
-    assert_eq!(server.log_in("john", PASSWORD).await.status, 200);
+    assert_eq!(server.try_sign_in("john", PASSWORD).await.status, 200);
 }

@@ -1,16 +1,17 @@
-//! My sessions: listed in words, and ended one by one.
+//! Tests of the list of the user's own sessions and of the revocation of single sessions.
 
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
 use crate::{
     test_server::{PASSWORD, Session, TestResponse, TestServer},
-    test_stores::{ask, execute},
+    test_stores::{execute, query_value},
 };
 
-const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
+const FIREFOX_USER_AGENT: &str =
+    "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
 
-async fn list(server: &TestServer, session: &Session, query: &str) -> TestResponse {
+async fn list_sessions(server: &TestServer, session: &Session, query: &str) -> TestResponse {
     server
         .with_token(
             Method::GET,
@@ -21,7 +22,7 @@ async fn list(server: &TestServer, session: &Session, query: &str) -> TestRespon
         .await
 }
 
-async fn end(server: &TestServer, session: &Session, id: &str) -> TestResponse {
+async fn revoke_session(server: &TestServer, session: &Session, id: &str) -> TestResponse {
     server
         .with_token(
             Method::DELETE,
@@ -33,17 +34,17 @@ async fn end(server: &TestServer, session: &Session, id: &str) -> TestResponse {
 }
 
 #[tokio::test]
-async fn sessions_are_listed_in_words() {
+async fn list_contains_readable_user_agent_and_ip_address() {
     let server = TestServer::shared().await;
     let first = server.sign_up("john").await;
     let request = server
         .request(Method::POST, "/login")
-        .header(header::USER_AGENT, FIREFOX);
+        .header(header::USER_AGENT, FIREFOX_USER_AGENT);
     let second = server
         .send(request.json(&json!({"username": "john", "password": PASSWORD})))
         .await;
     let second = Session::of(second.is(200, ""));
-    let response = list(&server, &second, "").await;
+    let response = list_sessions(&server, &second, "").await;
     let items = response.is(200, "").body["data"]
         .as_array()
         .expect("a list");
@@ -71,14 +72,14 @@ async fn sessions_are_listed_in_words() {
         )
     );
     let times = ["created_at", "last_seen_at", "expires_at"]
-        .map(|time| items[1][time].as_str().expect("a time").to_owned());
-    let whole = |time: &String| time[.."2026-11-20T08:00:00".len()].to_owned();
+        .map(|field| items[1][field].as_str().expect("a timestamp").to_owned());
+    let seconds = |time: &String| time[.."2026-11-20T08:00:00".len()].to_owned();
     assert!(
-        whole(&times[0]) <= whole(&times[1]) && whole(&times[1]) < whole(&times[2]),
+        seconds(&times[0]) <= seconds(&times[1]) && seconds(&times[1]) < seconds(&times[2]),
         "{times:?}"
     );
 
-    // The dashboard says the same.
+    // The dashboard contains the same list.
     let dashboard = server
         .with_token(Method::GET, "/dashboard", &second.access_token, Value::Null)
         .await;
@@ -89,84 +90,83 @@ async fn sessions_are_listed_in_words() {
 }
 
 #[tokio::test]
-async fn pages_lead_through_all_of_them() {
+async fn pages_contain_each_session_once() {
     let server = TestServer::shared().await;
     let mut sessions = vec![server.sign_up("john").await];
     for _ in 0..4 {
         sessions.push(server.sign_in("john").await);
     }
     server.sign_up("jane").await;
-    let (mut seen, mut after) = (Vec::new(), String::new());
+    let (mut listed, mut after) = (Vec::new(), String::new());
     loop {
-        let page = list(&server, &sessions[0], &format!("?limit=2{after}")).await;
+        let page = list_sessions(&server, &sessions[0], &format!("?limit=2{after}")).await;
         let items = page.is(200, "").body["data"]
             .as_array()
             .expect("a list")
             .clone();
         assert!(items.len() <= 2);
-        seen.extend(
+        listed.extend(
             items
                 .iter()
-                .map(|item| item["id"].as_str().expect("an id").to_owned()),
+                .map(|item| item["id"].as_str().expect("a session ID").to_owned()),
         );
         match page.body["next"].as_str() {
             Some(next) => after = format!("&after={next}"),
             None => break,
         }
     }
-    let mut all: Vec<String> = sessions
+    let mut expected: Vec<String> = sessions
         .iter()
         .map(|session| session.claim("sid"))
         .collect();
-    all.sort();
-    assert_eq!(seen, all);
-    for bad in [
+    expected.sort();
+    assert_eq!(listed, expected);
+    for query in [
         "?limit=0",
         "?limit=101",
         "?limit=x",
         "?after=x",
         "?limit=1&limit=2",
     ] {
-        list(&server, &sessions[0], bad)
+        list_sessions(&server, &sessions[0], query)
             .await
             .is(400, "invalid_request");
     }
 }
 
 #[tokio::test]
-async fn only_what_is_still_good_is_listed() {
+async fn revoked_and_expired_sessions_are_not_listed() {
     let server = TestServer::shared().await;
-    let john = server.sign_up("john").await;
-    let (out, idle) = (server.sign_in("john").await, server.sign_in("john").await);
-    server.log_out(&out.access_token).await.is(204, "");
-    let long_ago = "last_used_at = now() - interval '8 days'";
+    let active = server.sign_up("john").await;
+    let (revoked, idle) = (server.sign_in("john").await, server.sign_in("john").await);
+    server.sign_out(&revoked.access_token).await.is(204, "");
     execute(
         &server,
         &format!(
-            "update sessions set {long_ago} where id = '{}'",
+            "update sessions set last_used_at = now() - interval '8 days' where id = '{}'",
             idle.claim("sid")
         ),
     )
     .await;
-    let response = list(&server, &john, "").await;
+    let response = list_sessions(&server, &active, "").await;
     let items = response.is(200, "").body["data"]
         .as_array()
         .expect("a list");
     assert_eq!(
         (items.len(), &items[0]["id"]),
-        (1, &json!(john.claim("sid")))
+        (1, &json!(active.claim("sid")))
     );
 }
 
 #[tokio::test]
-async fn an_ended_session_is_refused_everywhere_and_ending_it_again_is_fine() {
+async fn revocation_is_enforced_everywhere_and_idempotent() {
     let server = TestServer::start().await;
-    let (replica, john) = (server.replica().await, server.sign_up("john").await);
-    let lost = server.sign_in("john").await;
-    assert_eq!(replica.verify(&lost.access_token).await.0, 204);
+    let (replica, own) = (server.replica().await, server.sign_up("john").await);
+    let revoked = server.sign_in("john").await;
+    assert_eq!(replica.verify(&revoked.access_token).await.0, 204);
     for replica in [&server, &server, &replica] {
         assert!(
-            end(replica, &john, &lost.claim("sid"))
+            revoke_session(replica, &own, &revoked.claim("sid"))
                 .await
                 .is(204, "")
                 .bytes
@@ -174,42 +174,44 @@ async fn an_ended_session_is_refused_everywhere_and_ending_it_again_is_fine() {
         );
     }
     for replica in [&replica, &server] {
-        replica.rejects(&lost).await;
-        assert_eq!(replica.verify(&john.access_token).await.0, 204);
+        replica.rejects(&revoked).await;
+        assert_eq!(replica.verify(&own.access_token).await.0, 204);
     }
     assert_eq!(
-        ask(
+        query_value(
             &server,
             "select revoked_reason from sessions where revoked_at is not null"
         )
         .await,
         "session_revoked"
     );
-    // One's own as well.
-    end(&server, &john, &john.claim("sid")).await.is(204, "");
+    // A user can also revoke the session of the request.
+    revoke_session(&server, &own, &own.claim("sid"))
+        .await
+        .is(204, "");
     assert_eq!(
-        replica.verify(&john.access_token).await,
+        replica.verify(&own.access_token).await,
         (401, "token_revoked".into())
     );
 }
 
 #[tokio::test]
-async fn what_is_nobodys_or_somebody_elses_is_not_found() {
+async fn unknown_or_foreign_session_returns_404() {
     let server = TestServer::shared().await;
-    let (john, jane) = (server.sign_up("john").await, server.sign_up("jane").await);
+    let (own, other_user) = (server.sign_up("john").await, server.sign_up("jane").await);
     for id in [
-        jane.claim("sid").as_str(),
+        other_user.claim("sid").as_str(),
         "018f0000-0000-7000-8000-000000000000",
         "nope",
         "current",
         "%00",
     ] {
-        end(&server, &john, id).await.is(404, "not_found");
+        revoke_session(&server, &own, id).await.is(404, "not_found");
     }
-    assert_eq!(server.verify(&jane.access_token).await.0, 204);
-    server.refresh(&jane.refresh_token).await.is(200, "");
+    assert_eq!(server.verify(&other_user.access_token).await.0, 204);
+    server.refresh(&other_user.refresh_token).await.is(200, "");
     assert_eq!(
-        ask(
+        query_value(
             &server,
             "select count(*) from sessions where revoked_at is not null"
         )

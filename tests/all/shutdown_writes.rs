@@ -1,49 +1,49 @@
-//! What a replica has seen and not yet written when it is stopped: it writes that first, also where
-//! a write was under way.
+//! Pending writes of a replica that stops: it completes them before it exits, even if a write in
+//! progress fails.
 
 use tokio::net::TcpStream;
 
 use crate::{
-    test_server::{TestServer, until},
-    test_stores::{Held, ask},
+    test_server::{TestServer, wait_until},
+    test_stores::{RowLock, query_value},
 };
 
-/// Stops it while this statement waits; the write fails, when nothing else is left to do.
-async fn stop_while_it_writes(server: &mut TestServer, held: Held, statement: &str) {
-    held.until_waits(statement).await;
+/// Stops the server while this statement waits for a lock, and then terminates the statement.
+async fn stop_during_write(server: &mut TestServer, lock: RowLock, statement: &str) {
+    lock.wait_until_statement_blocked(statement).await;
     server.terminate();
-    until("nobody new is let in", || async {
+    wait_until("the listener is closed", || async {
         TcpStream::connect(server.address).await.is_err()
     })
     .await;
-    held.cut_who_waits().await;
-    held.release().await;
+    lock.terminate_blocked().await;
+    lock.release().await;
     assert_eq!(server.wait(), Some(0));
 }
 
 #[tokio::test]
-async fn what_was_refused_is_recorded_though_the_write_failed_that_was_under_way() {
+async fn denied_events_survive_failed_write_at_shutdown() {
     let mut server = TestServer::start().await;
     server.sign_up("john").await;
-    let held = Held::table(&server, "audit_events").await;
+    let lock = RowLock::table(&server, "audit_events").await;
     server
-        .log_in("john", "wrong-password")
+        .try_sign_in("john", "wrong-password")
         .await
         .is(401, "invalid_credentials");
-    stop_while_it_writes(&mut server, held, "insert into audit_events").await;
-    let counted = "select sum(count) from audit_events where event = 'sign_in_failed'";
-    assert_eq!(ask(&server, counted).await, "1");
+    stop_during_write(&mut server, lock, "insert into audit_events").await;
+    let query = "select sum(count) from audit_events where event = 'sign_in_failed'";
+    assert_eq!(query_value(&server, query).await, "1");
 }
 
 #[tokio::test]
-async fn refreshes_are_recorded_though_the_write_failed_that_was_under_way() {
+async fn rotations_survive_failed_write_at_shutdown() {
     let mut server = TestServer::start().await;
     let session = server.sign_up("john").await;
-    let held = Held::table(&server, "sessions").await;
+    let lock = RowLock::table(&server, "sessions").await;
     server.refresh(&session.refresh_token).await.is(200, "");
-    stop_while_it_writes(&mut server, held, "update sessions").await;
+    stop_during_write(&mut server, lock, "update sessions").await;
     assert_eq!(
-        ask(&server, "select rotation_counter from sessions").await,
+        query_value(&server, "select rotation_counter from sessions").await,
         "1"
     );
 }

@@ -1,4 +1,4 @@
-//! Signing up and in.
+//! Sign-up and sign-in.
 
 use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use crate::{
     test_server::{PASSWORD, Session, TestResponse, TestServer},
-    test_stores::{ask, execute},
+    test_stores::{execute, query_value},
 };
 
-const USERS: &str = "select count(*) from users";
+const COUNT_USERS: &str = "select count(*) from users";
 
 #[tokio::test]
-async fn somebody_signs_up_and_is_signed_in() {
+async fn sign_up_returns_a_session() {
     let server = TestServer::shared().await;
     let body = json!({
         "username": "John",
@@ -48,25 +48,25 @@ async fn somebody_signs_up_and_is_signed_in() {
 }
 
 #[tokio::test]
-async fn a_user_name_or_an_address_or_both_will_do() {
+async fn sign_up_requires_username_or_email() {
     let server = TestServer::shared().await;
-    for who in [
+    for identifiers in [
         json!({"username": "john"}),
         json!({"email": "jane@example.com"}),
         json!({"username": null, "email": "joe@example.com"}),
     ] {
-        let mut body = who.clone();
+        let mut body = identifiers.clone();
         body["password"] = json!(PASSWORD);
         server.post("/signup", body).await.is(201, "");
     }
     let neither = server.post("/signup", json!({"password": PASSWORD})).await;
     neither.is(400, "invalid_request");
     assert_eq!(neither.body["errors"][0]["field"], "username");
-    assert_eq!(ask(&server, USERS).await, "3");
+    assert_eq!(query_value(&server, COUNT_USERS).await, "3");
 }
 
 #[tokio::test]
-async fn a_taken_name_or_address_is_refused_in_any_case() {
+async fn taken_username_or_email_is_rejected_in_any_case() {
     let server = TestServer::shared().await;
     server.sign_up_with_email("john", "john@example.com").await;
     let taken = [
@@ -86,26 +86,26 @@ async fn a_taken_name_or_address_is_refused_in_any_case() {
     for (body, code) in taken {
         server.post("/signup", body).await.is(409, code);
     }
-    assert_eq!(ask(&server, USERS).await, "1");
+    assert_eq!(query_value(&server, COUNT_USERS).await, "1");
     assert_eq!(
-        ask(&server, "select count(*) from sessions").await,
+        query_value(&server, "select count(*) from sessions").await,
         "1",
-        "a refused sign-up leaves no session"
+        "a rejected sign-up creates no session"
     );
 }
 
 #[tokio::test]
-async fn of_32_who_want_one_name_one_gets_it() {
+async fn one_of_32_concurrent_sign_ups_gets_the_username() {
     let server = TestServer::start().await;
-    let (other, spellings) = (server.replica().await, ["john", "John", "JOHN", "jOHN"]);
-    let wishes = (0..32).map(|number| {
-        let replica = if number % 2 == 0 { &server } else { &other };
+    let (second, spellings) = (server.replica().await, ["john", "John", "JOHN", "jOHN"]);
+    let sign_ups = (0..32).map(|number| {
+        let replica = if number % 2 == 0 { &server } else { &second };
         replica.post(
             "/signup",
             json!({"username": spellings[number % 4], "password": PASSWORD}),
         )
     });
-    let responses = join_all(wishes).await;
+    let responses = join_all(sign_ups).await;
     assert_eq!(
         responses
             .iter()
@@ -113,14 +113,14 @@ async fn of_32_who_want_one_name_one_gets_it() {
             .count(),
         1
     );
-    for refused in responses.iter().filter(|response| response.status != 201) {
-        refused.is(409, "username_taken");
+    for rejected in responses.iter().filter(|response| response.status != 201) {
+        rejected.is(409, "username_taken");
     }
-    assert_eq!(ask(&server, USERS).await, "1");
+    assert_eq!(query_value(&server, COUNT_USERS).await, "1");
 }
 
 #[tokio::test]
-async fn weak_passwords_are_refused() {
+async fn weak_passwords_are_rejected() {
     let server = TestServer::start().await;
     for weak in [
         "short",
@@ -141,21 +141,21 @@ async fn weak_passwords_are_refused() {
             response.string()
         );
     }
-    let short = server
+    let strict = server
         .replica_with(&[("LATCHKEY_PASSWORD_MIN", "15")])
         .await;
-    short
+    strict
         .post(
             "/signup",
             json!({"username": "john", "password": "fourteen chars"}),
         )
         .await
         .is(400, "weak_password");
-    assert_eq!(ask(&server, USERS).await, "0");
+    assert_eq!(query_value(&server, COUNT_USERS).await, "0");
 }
 
 #[tokio::test]
-async fn passwords_are_neither_trimmed_nor_folded_nor_cut() {
+async fn passwords_are_not_trimmed_folded_or_truncated() {
     let server = TestServer::shared().await;
     let password = format!(" Pässwörd\u{0}\t{} ", "x".repeat(200));
     server
@@ -170,17 +170,17 @@ async fn passwords_are_neither_trimmed_nor_folded_nor_cut() {
         &format!("{password}x"),
     ] {
         server
-            .log_in("john", wrong)
+            .try_sign_in("john", wrong)
             .await
             .is(401, "invalid_credentials");
     }
-    server.log_in("john", &password).await.is(200, "");
+    server.try_sign_in("john", &password).await.is(200, "");
 }
 
 #[tokio::test]
-async fn either_field_takes_a_user_name_or_an_address() {
+async fn sign_in_fields_accept_username_or_email() {
     let server = TestServer::shared().await;
-    let sub = server
+    let user_id = server
         .sign_up_with_email("john", "john@example.com")
         .await
         .claims()["sub"]
@@ -202,11 +202,11 @@ async fn either_field_takes_a_user_name_or_an_address() {
                     &Session::of(&response).claims()["sub"],
                     response.header("cache-control")
                 ),
-                (&sub, "no-store")
+                (&user_id, "no-store")
             );
         }
     }
-    for (body, member) in [
+    for (body, error_field) in [
         (json!({"password": PASSWORD}), "username"),
         (
             json!({"username": "john", "email": "john@example.com", "password": PASSWORD}),
@@ -216,13 +216,13 @@ async fn either_field_takes_a_user_name_or_an_address() {
         let response = server.post("/login", body).await;
         assert_eq!(
             response.is(400, "invalid_request").body["errors"][0]["field"],
-            member
+            error_field
         );
     }
 }
 
 #[tokio::test]
-async fn a_form_signs_in_as_swagger_ui_sends_it() {
+async fn sign_in_form_of_swagger_ui_is_accepted() {
     let server = TestServer::shared().await;
     server.sign_up_with_email("john", "john@example.com").await;
     server
@@ -257,19 +257,19 @@ async fn a_form_signs_in_as_swagger_ui_sends_it() {
         )
         .await;
     unknown.is(400, "invalid_request");
-    let twice = [
+    let duplicate = [
         ("username", "john"),
         ("username", "jane"),
         ("password", PASSWORD),
     ];
     server
-        .form("/login", &twice)
+        .form("/login", &duplicate)
         .await
         .is(400, "invalid_request");
 }
 
 #[tokio::test]
-async fn unknown_wrong_and_disabled_look_alike() {
+async fn failed_sign_ins_are_indistinguishable() {
     let server = TestServer::shared().await;
     for name in ["john", "jane", "joe"] {
         server.sign_up(name).await;
@@ -279,36 +279,40 @@ async fn unknown_wrong_and_disabled_look_alike() {
         "update users set disabled = true where username in ('jane', 'joe')",
     )
     .await;
-    let wrong = server.log_in("john", "wrong-password").await;
+    let wrong = server.try_sign_in("john", "wrong-password").await;
     wrong.is(401, "invalid_credentials");
-    let steady = |response: &TestResponse| response.without_request_id();
+    let stable_body = |response: &TestResponse| response.without_request_id();
     assert_eq!(
         wrong.header("www-authenticate"),
         "Bearer realm=\"latchkey\""
     );
-    let tries = [
-        ("nobody", PASSWORD),
-        ("nobody@example.com", PASSWORD),
+    let attempts = [
+        ("unknown", PASSWORD),
+        ("unknown@example.com", PASSWORD),
         ("jane", PASSWORD),
         ("joe", "wrong-password"),
     ];
-    for (name, password) in tries {
-        let response = server.log_in(name, password).await;
+    for (name, password) in attempts {
+        let response = server.try_sign_in(name, password).await;
         assert_eq!(
-            (response.status, steady(&response), headers(&response)),
-            (401, steady(&wrong), headers(&wrong)),
+            (
+                response.status,
+                stable_body(&response),
+                stable_headers(&response),
+            ),
+            (401, stable_body(&wrong), stable_headers(&wrong)),
             "{name}"
         );
     }
     assert_eq!(
-        ask(&server, "select count(*) from sessions").await,
+        query_value(&server, "select count(*) from sessions").await,
         "3",
-        "those of the sign-ups"
+        "only the sign-ups created sessions"
     );
 }
 
-/// All but what belongs to the one answer.
-fn headers(response: &TestResponse) -> Vec<(String, String)> {
+/// Returns all headers except those that differ in every response.
+fn stable_headers(response: &TestResponse) -> Vec<(String, String)> {
     let text = |value: &header::HeaderValue| value.to_str().expect("plain text").to_owned();
     let mut headers: Vec<_> = response
         .headers
@@ -321,7 +325,7 @@ fn headers(response: &TestResponse) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn every_sign_in_is_a_new_session() {
+async fn each_sign_in_creates_a_session() {
     let server = TestServer::shared().await;
     let first = server.sign_up("john").await;
     let (second, third) = (server.sign_in("john").await, server.sign_in("john").await);
@@ -332,7 +336,7 @@ async fn every_sign_in_is_a_new_session() {
         third.claims(),
         refreshed.claims(),
     ];
-    let distinct = |name: &str| {
+    let count_distinct = |name: &str| {
         let mut values: Vec<String> = sessions
             .iter()
             .map(|claims| claims[name].to_string())
@@ -342,13 +346,17 @@ async fn every_sign_in_is_a_new_session() {
         values.len()
     };
     assert_eq!(
-        (distinct("sub"), distinct("sid"), distinct("jti")),
+        (
+            count_distinct("sub"),
+            count_distinct("sid"),
+            count_distinct("jti")
+        ),
         (1, 3, 4)
     );
 }
 
 #[tokio::test]
-async fn the_claims_say_what_the_document_promises() {
+async fn access_token_contains_the_documented_claims() {
     let server = TestServer::with(&[("LATCHKEY_AUDIENCE", "https://api.example.com")]).await;
     let claims = server
         .sign_up_with_email("john", "john@example.com")
@@ -380,49 +388,53 @@ async fn the_claims_say_what_the_document_promises() {
 }
 
 #[tokio::test]
-async fn a_weak_hash_is_raised_at_the_next_sign_in() {
+async fn sign_in_upgrades_a_weak_password_hash() {
     let server = TestServer::shared().await;
     let session = server.sign_up("john").await;
     execute(
         &server,
         &format!(
             "update users set password_hash = '{}'",
-            phc(PASSWORD, 1024, 1)
+            hash_password(PASSWORD, 1024, 1)
         ),
     )
     .await;
     server
-        .log_in("john", "wrong-password")
+        .try_sign_in("john", "wrong-password")
         .await
         .is(401, "invalid_credentials");
     assert!(
-        stored_hash(&server).await.contains("m=1024,t=1,"),
-        "a wrong password raises nothing"
+        read_password_hash(&server).await.contains("m=1024,t=1,"),
+        "a wrong password upgrades nothing"
     );
-    server.log_in("john", PASSWORD).await.is(200, "");
-    let raised = stored_hash(&server).await;
+    server.try_sign_in("john", PASSWORD).await.is(200, "");
+    let upgraded = read_password_hash(&server).await;
     assert!(
-        raised.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
-        "{raised}"
+        upgraded.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+        "{upgraded}"
     );
-    server.log_in("john", PASSWORD).await.is(200, "");
-    assert_eq!(stored_hash(&server).await, raised, "once is enough");
+    server.try_sign_in("john", PASSWORD).await.is(200, "");
+    assert_eq!(
+        read_password_hash(&server).await,
+        upgraded,
+        "the hash is upgraded once"
+    );
     assert_eq!(server.verify(&session.access_token).await.0, 204);
 }
 
-async fn stored_hash(server: &TestServer) -> String {
-    ask(server, "select password_hash from users").await
+async fn read_password_hash(server: &TestServer) -> String {
+    query_value(server, "select password_hash from users").await
 }
 
-/// A hash with parameters of the test's choice.
-pub fn phc(password: &str, memory: u32, passes: u32) -> String {
+/// Returns an Argon2id hash with these parameters in the PHC format.
+pub fn hash_password(password: &str, memory: u32, passes: u32) -> String {
     let (mut salt, mut hash) = ([0; 16], [0; 32]);
-    rand::fill(&mut salt).expect("there is randomness");
-    let params = argon2::Params::new(memory, passes, 1, None).expect("sane parameters");
+    rand::fill(&mut salt).expect("random bytes");
+    let params = argon2::Params::new(memory, passes, 1, None).expect("valid parameters");
     let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
     argon2
         .hash_password_into(password.as_bytes(), &salt, &mut hash)
-        .expect("lengths are right");
+        .expect("a hash");
     let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
     format!("$argon2id$v=19$m={memory},t={passes},p=1${salt}${hash}")
 }

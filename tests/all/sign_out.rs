@@ -1,21 +1,21 @@
-//! Signing out: when the answer has come, no replica accepts the session again.
+//! Tests of sign-out: after the response, every replica rejects the session.
 
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
 use crate::{
-    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
-    test_stores::ask,
+    test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
+    test_stores::query_value,
 };
 
-async fn log_out_by_refresh_token(server: &TestServer, token: &str) -> TestResponse {
+async fn sign_out_with_refresh_token(server: &TestServer, token: &str) -> TestResponse {
     server
         .post("/logout", json!({"refresh_token": token}))
         .await
 }
 
-/// The very next request with each token is refused, on each replica.
-async fn is_over(replicas: [&TestServer; 2], session: &Session) {
+/// Asserts that each replica rejects each token of the session at the first use.
+async fn assert_revoked(replicas: [&TestServer; 2], session: &Session) {
     for replica in replicas {
         replica.rejects(session).await;
         let user = replica
@@ -26,12 +26,12 @@ async fn is_over(replicas: [&TestServer; 2], session: &Session) {
 }
 
 #[tokio::test]
-async fn after_signing_out_the_very_next_request_is_refused_everywhere() {
+async fn sign_out_is_enforced_on_every_replica() {
     let server = TestServer::start().await;
-    let (replica, other) = (server.replica().await, server.sign_up("john").await);
+    let (replica, other_session) = (server.replica().await, server.sign_up("john").await);
     for round in 0..50 {
         let session = server.sign_in("john").await;
-        // Both have seen it good, so that nothing they remember of it may count.
+        // Both replicas have cached the valid token, so the test also covers the cache.
         assert_eq!(
             (
                 server.verify(&session.access_token).await.0,
@@ -39,8 +39,8 @@ async fn after_signing_out_the_very_next_request_is_refused_everywhere() {
             ),
             (204, 204)
         );
-        server.log_out(&session.access_token).await.is(204, "");
-        is_over(
+        server.sign_out(&session.access_token).await.is(204, "");
+        assert_revoked(
             if round % 2 == 0 {
                 [&replica, &server]
             } else {
@@ -51,29 +51,32 @@ async fn after_signing_out_the_very_next_request_is_refused_everywhere() {
         .await;
     }
     assert_eq!(
-        replica.verify(&other.access_token).await.0,
+        replica.verify(&other_session.access_token).await.0,
         204,
-        "other sessions are untouched"
+        "other sessions stay valid"
     );
-    replica.refresh(&other.refresh_token).await.is(200, "");
+    replica
+        .refresh(&other_session.refresh_token)
+        .await
+        .is(200, "");
 }
 
 #[tokio::test]
-async fn a_refresh_token_signs_out_as_well() {
+async fn refresh_token_signs_out() {
     let server = TestServer::start().await;
     let (replica, session) = (server.replica().await, server.sign_up("john").await);
-    let response = log_out_by_refresh_token(&server, &session.refresh_token).await;
+    let response = sign_out_with_refresh_token(&server, &session.refresh_token).await;
     assert!(response.is(204, "").bytes.is_empty());
-    is_over([&replica, &server], &session).await;
+    assert_revoked([&replica, &server], &session).await;
     assert_eq!(
-        ask(&server, "select revoked_reason from sessions").await,
+        query_value(&server, "select revoked_reason from sessions").await,
         "sign_out"
     );
 }
 
-/// Some generated clients send it where there is nothing to send.
+/// Some generated clients send `null` instead of an empty body.
 #[tokio::test]
-async fn a_body_of_null_is_none() {
+async fn null_body_is_accepted_as_empty_body() {
     let server = TestServer::start().await;
     let (replica, session) = (server.replica().await, server.sign_up("john").await);
     let request = |path: &str| {
@@ -104,35 +107,35 @@ async fn a_body_of_null_is_none() {
     assert_eq!(
         server.verify(&session.access_token).await.0,
         204,
-        "nothing has ended"
+        "the session stays valid"
     );
     server
         .send(request("/logout").json(&Value::Null))
         .await
         .is(204, "");
-    is_over([&replica, &server], &session).await;
+    assert_revoked([&replica, &server], &session).await;
 }
 
 #[tokio::test]
-async fn a_refresh_token_that_was_used_before_signs_out_too() {
+async fn rotated_refresh_token_signs_out() {
     let server = TestServer::start().await;
-    let (replica, old) = (server.replica().await, server.sign_up("john").await);
-    let new = Session::of(&server.refresh(&old.refresh_token).await);
-    log_out_by_refresh_token(&replica, &old.refresh_token)
+    let (replica, previous) = (server.replica().await, server.sign_up("john").await);
+    let current = Session::of(&server.refresh(&previous.refresh_token).await);
+    sign_out_with_refresh_token(&replica, &previous.refresh_token)
         .await
         .is(204, "");
-    is_over([&server, &replica], &new).await;
+    assert_revoked([&server, &replica], &current).await;
 }
 
 #[tokio::test]
-async fn an_expired_access_token_signs_out() {
+async fn expired_access_token_signs_out() {
     let server = TestServer::with(&[("LATCHKEY_ACCESS_LIFETIME", "1s")]).await;
     let session = server.sign_up("john").await;
-    until("it expires", || async {
+    wait_until("the access token expires", || async {
         server.verify(&session.access_token).await == (401, "token_expired".into())
     })
     .await;
-    server.log_out(&session.access_token).await.is(204, "");
+    server.sign_out(&session.access_token).await.is(204, "");
     server
         .refresh(&session.refresh_token)
         .await
@@ -140,18 +143,18 @@ async fn an_expired_access_token_signs_out() {
 }
 
 #[tokio::test]
-async fn signing_out_again_is_fine() {
+async fn repeated_sign_out_succeeds() {
     let server = TestServer::start().await;
     let (replica, session) = (server.replica().await, server.sign_up("john").await);
     for replica in [&server, &server, &replica] {
-        replica.log_out(&session.access_token).await.is(204, "");
-        log_out_by_refresh_token(replica, &session.refresh_token)
+        replica.sign_out(&session.access_token).await.is(204, "");
+        sign_out_with_refresh_token(replica, &session.refresh_token)
             .await
             .is(204, "");
     }
-    is_over([&replica, &server], &session).await;
+    assert_revoked([&replica, &server], &session).await;
     assert_eq!(
-        ask(
+        query_value(
             &server,
             "select count(*) from sessions where revoked_reason = 'sign_out'"
         )
@@ -161,7 +164,7 @@ async fn signing_out_again_is_fine() {
 }
 
 #[tokio::test]
-async fn two_tokens_of_two_sessions_end_both() {
+async fn tokens_of_two_sessions_sign_out_both() {
     let server = TestServer::start().await;
     let (replica, first) = (server.replica().await, server.sign_up("john").await);
     let second = server.sign_in("john").await;
@@ -170,14 +173,14 @@ async fn two_tokens_of_two_sessions_end_both() {
         .with_token(Method::POST, "/logout", &first.access_token, body)
         .await
         .is(204, "");
-    is_over([&replica, &server], &first).await;
-    is_over([&replica, &server], &second).await;
+    assert_revoked([&replica, &server], &first).await;
+    assert_revoked([&replica, &server], &second).await;
 }
 
 #[tokio::test]
-async fn a_bad_request_signs_nobody_out() {
+async fn invalid_request_revokes_no_session() {
     let server = TestServer::shared().await;
-    let (session, stranger) = (
+    let (session, foreign_session) = (
         server.sign_up("john").await,
         TestServer::shared().await.sign_up("john").await,
     );
@@ -207,19 +210,22 @@ async fn a_bad_request_signs_nobody_out() {
     )
     .await
     .is(401, "invalid_token");
-    server.log_out(refresh_token).await.is(401, "invalid_token");
     server
-        .log_out(&stranger.access_token)
+        .sign_out(refresh_token)
+        .await
+        .is(401, "invalid_token");
+    server
+        .sign_out(&foreign_session.access_token)
         .await
         .is(401, "invalid_token");
     server
         .post("/logout", garbage)
         .await
         .is(401, "invalid_refresh_token");
-    log_out_by_refresh_token(&server, access_token)
+    sign_out_with_refresh_token(&server, access_token)
         .await
         .is(401, "invalid_refresh_token");
-    log_out_by_refresh_token(&server, &stranger.refresh_token)
+    sign_out_with_refresh_token(&server, &foreign_session.refresh_token)
         .await
         .is(401, "invalid_refresh_token");
     assert_eq!(server.verify(access_token).await.0, 204);
@@ -227,12 +233,12 @@ async fn a_bad_request_signs_nobody_out() {
 }
 
 #[tokio::test]
-async fn without_any_token_nobody_is_signed_out() {
+async fn sign_out_without_token_is_unauthenticated() {
     let server = TestServer::shared().await;
-    let nothing = server.send(server.request(Method::POST, "/logout")).await;
-    nothing.is(401, "unauthenticated");
+    let response = server.send(server.request(Method::POST, "/logout")).await;
+    response.is(401, "unauthenticated");
     assert_eq!(
-        nothing.header("www-authenticate"),
+        response.header("www-authenticate"),
         "Bearer realm=\"latchkey\""
     );
     server
@@ -250,7 +256,7 @@ async fn without_any_token_nobody_is_signed_out() {
 }
 
 #[tokio::test]
-async fn the_scope_may_be_named() {
+async fn scope_session_signs_out_own_session() {
     let server = TestServer::start().await;
     let (replica, session) = (server.replica().await, server.sign_up("john").await);
     let response = server
@@ -262,70 +268,70 @@ async fn the_scope_may_be_named() {
         )
         .await;
     response.is(204, "");
-    is_over([&replica, &server], &session).await;
+    assert_revoked([&replica, &server], &session).await;
 }
 
 #[tokio::test]
-async fn a_token_that_may_only_read_ends_its_own_session_alone() {
+async fn read_only_token_signs_out_only_its_own_session() {
     let server = TestServer::shared().await;
-    let john = server.sign_up("john").await;
+    let other_session = server.sign_up("john").await;
     let form = [
         ("username", "john"),
         ("password", PASSWORD),
         ("scope", "items:read"),
     ];
-    let narrow = Session::of(server.form("/login", &form).await.is(200, ""));
+    let read_only = Session::of(server.form("/login", &form).await.is(200, ""));
     for path in ["/logout?scope=others", "/logout?scope=all"] {
-        let refused = server
-            .with_token(Method::POST, path, &narrow.access_token, Value::Null)
+        let response = server
+            .with_token(Method::POST, path, &read_only.access_token, Value::Null)
             .await;
         assert!(
-            refused
+            response
                 .is(403, "insufficient_scope")
                 .header("www-authenticate")
                 .contains("scope=\"user:write\"")
         );
     }
-    server.log_out(&narrow.access_token).await.is(204, "");
+    server.sign_out(&read_only.access_token).await.is(204, "");
     assert_eq!(
-        server.verify(&john.access_token).await.0,
+        server.verify(&other_session.access_token).await.0,
         204,
-        "the other one goes on"
+        "the other session stays valid"
     );
 }
 
-/// Neither the tokens from before live, nor the pair that the refresh may have brought.
+/// The old tokens are revoked, and so is the token pair that the concurrent refresh returned.
 #[tokio::test]
-async fn a_sign_out_that_races_a_refresh_leaves_nothing_alive() {
+async fn sign_out_racing_refresh_revokes_all_tokens() {
     let server = TestServer::start().await;
     let replica = server.replica().await;
     server.sign_up("john").await;
     let mut refreshed = 0;
     for round in 0..100 {
         let session = server.sign_in("john").await;
-        let (out, refresh) = if round % 2 == 0 {
+        let (sign_out, refresh) = if round % 2 == 0 {
             tokio::join!(
-                server.log_out(&session.access_token),
+                server.sign_out(&session.access_token),
                 replica.refresh(&session.refresh_token)
             )
         } else {
-            let (refresh, out) = tokio::join!(
+            let (refresh, sign_out) = tokio::join!(
                 replica.refresh(&session.refresh_token),
-                log_out_by_refresh_token(&server, &session.refresh_token)
+                sign_out_with_refresh_token(&server, &session.refresh_token)
             );
-            (out, refresh)
+            (sign_out, refresh)
         };
-        out.is(204, "");
-        is_over([&replica, &server], &session).await;
+        sign_out.is(204, "");
+        assert_revoked([&replica, &server], &session).await;
         if refresh.status == 200 {
             refreshed += 1;
-            is_over([&server, &replica], &Session::of(&refresh)).await;
+            assert_revoked([&server, &replica], &Session::of(&refresh)).await;
         } else {
             refresh.is(401, "invalid_refresh_token");
         }
     }
     assert!(
         refreshed > 0,
-        "no refresh was ever in time: that was no race"
+        "no refresh succeeded, so the requests didn't overlap"
     );
 }

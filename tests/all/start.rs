@@ -1,5 +1,6 @@
-//! Starting: settings, migrations, and what replicas must agree on. A mistake is told in a sentence
-//! that names its variable and never repeats its value.
+//! Startup: settings, migrations, and the settings that replicas must share.
+//!
+//! A configuration error contains the variable and never its value.
 
 mod env_file; // `.env` and its example
 mod help; // the help of all commands
@@ -12,13 +13,13 @@ use uuid::Uuid;
 
 use crate::{
     program,
-    test_server::{TestServer, change, random_secret, settings, until},
+    test_server::{TestServer, change, random_secret, settings, wait_until},
     test_stores::{STACK, connect, execute, fresh_database},
 };
 
 static SECRET: LazyLock<String> = LazyLock::new(random_secret);
 
-fn borrowed(settings: &[(String, String)]) -> Vec<(&str, &str)> {
+fn as_str_pairs(settings: &[(String, String)]) -> Vec<(&str, &str)> {
     settings
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))
@@ -41,7 +42,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Enough to be valid; nothing is connected by `config`.
+/// A valid configuration. The command `config` does not connect to the stores.
 static VALID: LazyLock<[(&str, &str); 5]> = LazyLock::new(|| {
     [
         (
@@ -58,22 +59,22 @@ static VALID: LazyLock<[(&str, &str); 5]> = LazyLock::new(|| {
     ]
 });
 
-fn valid_but<'a>(changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    let kept = VALID
+fn valid_with<'a>(changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let unchanged = VALID
         .iter()
         .copied()
         .filter(|(name, _)| changes.iter().all(|(changed, _)| changed != name));
-    kept.chain(changes.iter().copied()).collect()
+    unchanged.chain(changes.iter().copied()).collect()
 }
 
-/// A fresh database that nobody migrated.
-async fn empty_database() -> String {
+/// Creates a database without a schema.
+async fn create_empty_database() -> String {
     let name = format!("test_{}", Uuid::new_v4().simple());
     let admin = connect(&STACK.postgres_url("postgres")).await;
     admin
         .batch_execute(&format!("create database {name}"))
         .await
-        .expect("a database can be made");
+        .expect("a new database");
     STACK.postgres_url(&name)
 }
 
@@ -81,21 +82,27 @@ async fn empty_database() -> String {
 fn missing_settings_are_listed() {
     for arguments in [&["serve"][..], &[], &["migrate"], &["config"]] {
         let output = latchkey(arguments, &[]);
-        let told = stderr(&output);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {told}");
+        let errors = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
         for (variable, _) in *VALID {
-            assert!(told.contains(variable), "{variable} is not named: {told}");
+            assert!(
+                errors.contains(variable),
+                "{variable} is not listed: {errors}"
+            );
         }
         assert!(
-            told.starts_with("error: invalid configuration\n  ") && told.contains("\nhint: "),
-            "{told}"
+            errors.starts_with("error: invalid configuration\n  ") && errors.contains("\nhint: "),
+            "{errors}"
         );
-        assert!(told.contains("./dev up"), "where to begin: {told}");
+        assert!(
+            errors.contains("./dev up"),
+            "the hint contains the first command: {errors}"
+        );
     }
 }
 
 #[test]
-fn all_mistakes_are_told_together_and_no_value_is_repeated() {
+fn all_configuration_errors_are_listed_without_values() {
     let wrong = [
         ("DATABASE_URL", "hunter2"),
         ("REDIS_URL", "hunter2"),
@@ -110,40 +117,42 @@ fn all_mistakes_are_told_together_and_no_value_is_repeated() {
         ("LATCHKEY_TRUSTED_PROXIES", "hunter2"),
         ("LATCHKEY_CORS_ORIGINS", "hunter2"),
         ("LATCHKEY_HASH_THREADS", "hunter2"),
-        // Read well, and out of bounds.
+        // Well-formed and out of bounds.
         ("LATCHKEY_CODE_LIFETIME", "11m"),
         ("LATCHKEY_DATABASE_CONNECTIONS", "9"),
         ("LATCHKEY_SESSION_IDLE_TIMEOUT", "31d"),
     ];
-    let told = stderr(&latchkey(&["serve"], &wrong));
-    // Those that are read as a whole come first; the addresses of stores are read once the rest is
-    // right.
+    let errors = stderr(&latchkey(&["serve"], &wrong));
+    // The URLs of the stores are parsed after all other settings are valid.
     for (variable, _) in wrong
         .iter()
         .filter(|(name, _)| name.starts_with("LATCHKEY_"))
     {
-        assert!(told.contains(variable), "{variable} is not named: {told}");
+        assert!(
+            errors.contains(variable),
+            "{variable} is not listed: {errors}"
+        );
     }
-    let stores = latchkey(
+    let output = latchkey(
         &["serve"],
-        &valid_but(&[wrong[0], wrong[1], ("LATCHKEY_EMAIL_FROM", "hunter2")]),
+        &valid_with(&[wrong[0], wrong[1], ("LATCHKEY_EMAIL_FROM", "hunter2")]),
     );
     for variable in ["DATABASE_URL", "REDIS_URL", "LATCHKEY_EMAIL_FROM"] {
         assert!(
-            stderr(&stores).contains(variable),
-            "{variable} is not named: {}",
-            stderr(&stores)
+            stderr(&output).contains(variable),
+            "{variable} is not listed: {}",
+            stderr(&output)
         );
     }
-    assert_eq!(stores.status.code(), Some(2));
+    assert_eq!(output.status.code(), Some(2));
     assert!(
-        !told.contains("hunter2") && !stderr(&stores).contains("hunter2"),
-        "{told}"
+        !errors.contains("hunter2") && !stderr(&output).contains("hunter2"),
+        "{errors}"
     );
 }
 
 #[test]
-fn what_is_unsafe_or_absurd_is_refused_by_name() {
+fn unsafe_and_invalid_values_are_rejected_by_variable() {
     let cases = [
         ("LATCHKEY_SECRET", "c2hvcnQ="),
         (
@@ -169,7 +178,7 @@ fn what_is_unsafe_or_absurd_is_refused_by_name() {
         ("LATCHKEY_LEASE", "19ms"),
         ("LATCHKEY_LEASE", "3001ms"),
         ("LATCHKEY_LOG", "latchkey=loud"),
-        ("LATCHKEY_EMAIL_FROM", "nobody"),
+        ("LATCHKEY_EMAIL_FROM", "no-one"),
         ("LATCHKEY_SMTP_URL", "http://mail.example"),
         ("LATCHKEY_SMTP_URL", "file:relative"),
         // The issuer of these settings is not a loopback address.
@@ -181,17 +190,21 @@ fn what_is_unsafe_or_absurd_is_refused_by_name() {
         for command in ["serve", "config"] {
             let output = latchkey(
                 &[command, "--listen", "127.0.0.1:0"],
-                &valid_but(&[(variable, value)]),
+                &valid_with(&[(variable, value)]),
             );
-            let told = stderr(&output);
-            assert_eq!(output.status.code(), Some(2), "{variable}={value}: {told}");
+            let errors = stderr(&output);
+            assert_eq!(
+                output.status.code(),
+                Some(2),
+                "{variable}={value}: {errors}"
+            );
             assert!(
-                told.contains(variable) && !told.contains(value),
-                "{variable}={value}: {told}"
+                errors.contains(variable) && !errors.contains(value),
+                "{variable}={value}: {errors}"
             );
         }
     }
-    let allowed = valid_but(&[
+    let allowed = valid_with(&[
         ("LATCHKEY_ISSUER", "http://auth.example.com"),
         ("LATCHKEY_INSECURE_HTTP", "yes"),
     ]);
@@ -199,68 +212,68 @@ fn what_is_unsafe_or_absurd_is_refused_by_name() {
 }
 
 #[test]
-fn a_misspelt_setting_is_no_default() {
+fn misspelled_setting_is_rejected() {
     let output = latchkey(
         &["serve"],
-        &valid_but(&[
+        &valid_with(&[
             ("LATCHKEY_SINGUP", "admin"),
             ("LATCHKEY_LIMIT_SIGNIN", "1/1m"),
         ]),
     );
-    let told = stderr(&output);
-    assert_eq!(output.status.code(), Some(2), "{told}");
+    let errors = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
     for part in [
         "LATCHKEY_SINGUP: unknown setting; did you mean LATCHKEY_SIGNUP?",
         "did you mean LATCHKEY_LIMIT_SIGN_IN?",
     ] {
-        assert!(told.contains(part), "{told}");
+        assert!(errors.contains(part), "{errors}");
     }
 }
 
 #[test]
-fn config_shows_every_setting_and_no_secret() {
+fn config_prints_every_setting_and_no_secret() {
     let output = latchkey(&["config"], &*VALID);
-    let shown = stdout(&output);
+    let printed = stdout(&output);
     assert!(output.status.success(), "{}", stderr(&output));
     for setting in SETTINGS {
         assert!(
-            shown.contains(setting.variable),
-            "{} is missing: {shown}",
+            printed.contains(setting.variable),
+            "{} is missing: {printed}",
             setting.variable
         );
     }
     assert!(
-        shown.contains("LATCHKEY_ISSUER=https://auth.example.com")
-            && shown.contains("LATCHKEY_ACCESS_LIFETIME=15m")
+        printed.contains("LATCHKEY_ISSUER=https://auth.example.com")
+            && printed.contains("LATCHKEY_ACCESS_LIFETIME=15m")
     );
     for secret in ["hunter2", SECRET.as_str(), "db.example", "mail.example"] {
-        assert!(!shown.contains(secret), "{shown}");
+        assert!(!printed.contains(secret), "{printed}");
     }
 }
 
 #[test]
-fn secrets_may_lie_in_files() {
+fn secrets_can_be_read_from_files() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str, text: &str| {
         let path = folder.path().join(name);
-        fs::write(&path, format!("{text}\n")).expect("it is ours");
+        fs::write(&path, format!("{text}\n")).expect("a written file");
         path.display().to_string()
     };
     let secrets = VALID
         .iter()
         .copied()
         .filter(|(name, _)| *name != "LATCHKEY_ISSUER");
-    let mut given: Vec<_> = secrets
+    let mut variables: Vec<_> = secrets
         .map(|(name, value)| (format!("{name}_FILE"), file(name, value)))
         .collect();
-    given.push(("LATCHKEY_ISSUER".into(), "https://auth.example.com".into()));
-    let mut given = borrowed(&given);
-    let output = latchkey(&["config"], &given);
+    variables.push(("LATCHKEY_ISSUER".into(), "https://auth.example.com".into()));
+    let mut variables = as_str_pairs(&variables);
+    let output = latchkey(&["config"], &variables);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(stdout(&output).matches("(set, not shown)").count(), 4);
-    given.retain(|(name, _)| *name != "LATCHKEY_SECRET_FILE");
-    given.push(("LATCHKEY_SECRET_FILE", "/nowhere/secret"));
-    let output = latchkey(&["config"], &given);
+    variables.retain(|(name, _)| *name != "LATCHKEY_SECRET_FILE");
+    variables.push(("LATCHKEY_SECRET_FILE", "/nowhere/secret"));
+    let output = latchkey(&["config"], &variables);
     assert_eq!(output.status.code(), Some(2));
     assert!(
         stderr(&output).contains("LATCHKEY_SECRET"),
@@ -270,32 +283,32 @@ fn secrets_may_lie_in_files() {
 }
 
 #[test]
-fn flags_win_over_the_environment_and_that_over_the_env_file() {
+fn flags_override_environment_and_env_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = "LATCHKEY_ACCESS_LIFETIME=1m\nLATCHKEY_CODE_LIFETIME=1m\nLATCHKEY_SESSION_MAX_LIFETIME=20d\n";
-    fs::write(folder.path().join(".env"), file).expect("it is ours");
-    let given = valid_but(&[
+    fs::write(folder.path().join(".env"), file).expect("a written file");
+    let variables = valid_with(&[
         ("LATCHKEY_ACCESS_LIFETIME", "2m"),
         ("LATCHKEY_CODE_LIFETIME", "2m"),
     ]);
     let output = latchkey_in(
         folder.path(),
         &["config", "--access-lifetime", "3m"],
-        &given,
+        &variables,
     );
-    let shown = stdout(&output);
+    let printed = stdout(&output);
     assert!(output.status.success(), "{}", stderr(&output));
     for expected in [
         "LATCHKEY_ACCESS_LIFETIME=3m",
         "LATCHKEY_CODE_LIFETIME=2m",
         "LATCHKEY_SESSION_MAX_LIFETIME=20d",
     ] {
-        assert!(shown.contains(expected), "{expected}: {shown}");
+        assert!(printed.contains(expected), "{expected}: {printed}");
     }
 }
 
 #[test]
-fn no_secret_can_be_given_as_a_flag() {
+fn secrets_are_not_accepted_as_flags() {
     for flag in [
         "--secret",
         "--latchkey-secret",
@@ -310,7 +323,7 @@ fn no_secret_can_be_given_as_a_flag() {
 }
 
 #[test]
-fn help_names_every_setting() {
+fn help_contains_every_setting() {
     for arguments in [&["help", "settings"], &["serve", "--help"]] {
         let output = latchkey(arguments, &[]);
         assert!(output.status.success());
@@ -325,9 +338,9 @@ fn help_names_every_setting() {
 }
 
 #[test]
-fn the_document_needs_nothing() {
+fn openapi_command_requires_no_settings() {
     let folder = tempfile::tempdir().expect("a folder");
-    fs::write(folder.path().join(".env"), "LATCHKEY_LISTEN=nonsense\n").expect("it is ours");
+    fs::write(folder.path().join(".env"), "LATCHKEY_LISTEN=nonsense\n").expect("a written file");
     let output = latchkey_in(folder.path(), &["openapi"], &[]);
     assert!(
         output.status.success() && output.stderr.is_empty(),
@@ -339,12 +352,16 @@ fn the_document_needs_nothing() {
 }
 
 #[tokio::test]
-async fn migrating_twice_is_migrating_once() {
-    let settings = settings(&empty_database().await, &STACK.redis_url(), "migrate");
-    let given = borrowed(&settings);
+async fn second_migration_changes_nothing() {
+    let settings = settings(
+        &create_empty_database().await,
+        &STACK.redis_url(),
+        "migrate",
+    );
+    let variables = as_str_pairs(&settings);
     let (first, second) = (
-        latchkey(&["migrate"], &given),
-        latchkey(&["migrate"], &given),
+        latchkey(&["migrate"], &variables),
+        latchkey(&["migrate"], &variables),
     );
     assert!(
         first.status.success() && second.status.success(),
@@ -361,14 +378,14 @@ async fn migrating_twice_is_migrating_once() {
 }
 
 #[tokio::test]
-async fn beside_a_newer_version_that_has_migrated_it_serves() {
+async fn replica_serves_with_a_newer_schema() {
     let server = TestServer::start().await;
-    let john = server.sign_up("john").await;
+    let session = server.sign_up("john").await;
     let newer = "insert into refinery_schema_history (version, name, applied_on, checksum) \
         select max(version) + 1, 'newer', max(applied_on), '1' from refinery_schema_history";
     execute(&server, newer).await;
     let replica = server.replica().await;
-    assert_eq!(replica.verify(&john.access_token).await.0, 204);
+    assert_eq!(replica.verify(&session.access_token).await.0, 204);
     replica.sign_up("jane").await;
 }
 
@@ -384,20 +401,20 @@ const OLDER_DATABASE: &str = "
 
 #[tokio::test]
 async fn older_development_database_is_rejected_unchanged() {
-    let database = empty_database().await;
+    let database = create_empty_database().await;
     let client = connect(&database).await;
     client
         .batch_execute(OLDER_DATABASE)
         .await
-        .expect("it is empty");
+        .expect("an older schema");
     let settings = settings(&database, &STACK.redis_url(), "older");
     for (arguments, code) in [(["serve"], 2), (["migrate"], 1)] {
-        let output = latchkey(&arguments, &borrowed(&settings));
-        let told = stderr(&output);
-        assert_eq!(output.status.code(), Some(code), "{told}");
-        assert!(told.contains("older development version"), "{told}");
-        assert!(told.contains("create an empty database"), "{told}");
-        assert_eq!(told.trim().lines().count(), 1, "{told}");
+        let output = latchkey(&arguments, &as_str_pairs(&settings));
+        let errors = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{errors}");
+        assert!(errors.contains("older development version"), "{errors}");
+        assert!(errors.contains("create an empty database"), "{errors}");
+        assert_eq!(errors.trim().lines().count(), 1, "{errors}");
     }
     let tables = "select string_agg(tablename, ' ' order by tablename) from pg_tables \
         where schemaname = 'public'";
@@ -406,14 +423,14 @@ async fn older_development_database_is_rejected_unchanged() {
 }
 
 #[tokio::test]
-async fn replicas_that_start_together_on_an_empty_database_do_not_race() {
+async fn concurrent_starts_on_an_empty_database_do_not_race() {
     for round in 0..5 {
         let prefix = format!("race{round}{}", Uuid::new_v4().simple());
-        let given = settings(&empty_database().await, &STACK.redis_url(), &prefix);
-        // Each in a thread, because starting a process and reading where it listens blocks.
+        let variables = settings(&create_empty_database().await, &STACK.redis_url(), &prefix);
+        // Starting a process and waiting for its address blocks the thread.
         let launch = || {
-            let given = given.clone();
-            tokio::task::spawn_blocking(|| TestServer::launch(given))
+            let variables = variables.clone();
+            tokio::task::spawn_blocking(|| TestServer::launch(variables))
         };
         let replicas: Vec<_> = join_all([launch(), launch(), launch()])
             .await
@@ -421,17 +438,17 @@ async fn replicas_that_start_together_on_an_empty_database_do_not_race() {
             .map(Result::unwrap)
             .collect();
         for replica in &replicas {
-            until("it is ready", || async {
+            wait_until("the replica is ready", || async {
                 replica.get("/health/ready").await.status == 200
             })
             .await;
         }
-        let john = replicas[0].sign_up("john").await;
+        let session = replicas[0].sign_up("john").await;
         for replica in &replicas {
             assert_eq!(
-                replica.verify(&john.access_token).await.0,
+                replica.verify(&session.access_token).await.0,
                 204,
-                "one set of keys"
+                "all replicas use the same keys"
             );
         }
         let database = connect(replicas[0].setting("DATABASE_URL")).await;
@@ -445,52 +462,55 @@ async fn replicas_that_start_together_on_an_empty_database_do_not_race() {
     }
 }
 
-/// Starts a replica with one other setting, and asserts that it refuses and harms nobody.
-async fn a_replica_that_differs(variable: &str, value: &str) {
+/// Asserts that a replica with another value of this setting exits, and that the others still work.
+async fn assert_mismatch_is_rejected(variable: &str, value: &str) {
     let server = TestServer::start().await;
-    let john = server.sign_up("john").await;
+    let session = server.sign_up("john").await;
     let output = latchkey(
         &["serve"],
-        &borrowed(&server.settings_with(&[(variable, value)])),
+        &as_str_pairs(&server.settings_with(&[(variable, value)])),
     );
-    let told = stderr(&output);
-    assert_eq!(output.status.code(), Some(2), "{told}");
+    let errors = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
     assert!(
-        told.contains(variable) && !told.contains(SECRET.as_str()),
-        "{told}"
+        errors.contains(variable) && !errors.contains(SECRET.as_str()),
+        "{errors}"
     );
-    assert_eq!(server.verify(&john.access_token).await.0, 204);
+    assert_eq!(server.verify(&session.access_token).await.0, 204);
     assert!(
-        server.replica().await.verify(&john.access_token).await.0 == 204,
-        "the right one still starts"
+        server.replica().await.verify(&session.access_token).await.0 == 204,
+        "a replica with the same settings starts"
     );
 }
 
 #[tokio::test]
-async fn a_replica_with_another_issuer_refuses_to_run() {
-    a_replica_that_differs("LATCHKEY_ISSUER", "https://other.example.com").await;
+async fn replica_with_another_issuer_is_rejected() {
+    assert_mismatch_is_rejected("LATCHKEY_ISSUER", "https://other.example.com").await;
 }
 
 #[tokio::test]
-async fn a_replica_with_another_secret_refuses_to_run() {
-    a_replica_that_differs("LATCHKEY_SECRET", SECRET.as_str()).await;
+async fn replica_with_another_secret_is_rejected() {
+    assert_mismatch_is_rejected("LATCHKEY_SECRET", SECRET.as_str()).await;
 }
 
 #[tokio::test]
 async fn used_port_is_one_error() {
-    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = taken.local_addr().expect("an address").to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
     for variable in ["LATCHKEY_LISTEN", "LATCHKEY_METRICS_LISTEN"] {
-        let given = settings(&fresh_database().await, &STACK.redis_url(), "taken");
-        let given = change(given, &[(variable, &address)]);
-        let output = latchkey(&["serve"], &borrowed(&given));
-        let told = stderr(&output);
-        assert_eq!(output.status.code(), Some(1), "{told}");
-        assert!(told.contains(&address) && told.contains(variable), "{told}");
-        let lines: Vec<_> = told.lines().collect();
+        let variables = settings(&fresh_database().await, &STACK.redis_url(), "taken");
+        let variables = change(variables, &[(variable, &address)]);
+        let output = latchkey(&["serve"], &as_str_pairs(&variables));
+        let errors = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert!(
+            errors.contains(&address) && errors.contains(variable),
+            "{errors}"
+        );
+        let lines: Vec<_> = errors.lines().collect();
         assert!(
             lines.len() == 2 && lines[0].starts_with("error: ") && lines[1].starts_with("hint: "),
-            "{told}"
+            "{errors}"
         );
     }
 }

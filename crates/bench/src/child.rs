@@ -1,4 +1,5 @@
-//! Processes that end with the value that started them, and with this process whatever ends it.
+//! Child processes that stop when their owner is dropped, and when this process terminates for any
+//! reason.
 
 use std::{
     fs,
@@ -12,45 +13,45 @@ use std::{
 
 use crate::{Outcome, interrupt};
 
-/// A start takes a second; a debug build on a busy machine takes more.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+/// A start takes about one second, and longer for a debug build on a busy machine.
+const STARTUP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Lines of a log that tell why.
-const LAST_LINES: usize = 8;
+/// Number of log lines in an error message.
+const LOG_TAIL_LINES: usize = 8;
 
-/// A server that says on its standard output where it listens.
+/// A server that prints its listening address to standard output.
 pub struct Server {
     child: Child,
     log: PathBuf,
-    /// Where it listens.
+    /// The listening address.
     pub address: SocketAddr,
 }
 
 impl Server {
-    /// Starts it; `address` finds it in what it has said so far.
+    /// Starts the server and waits until `find_address` finds its listening address in the output.
     pub fn start(
         mut command: Command,
         log: &Path,
-        address: impl Fn(&str) -> Option<SocketAddr>,
+        find_address: impl Fn(&str) -> Option<SocketAddr>,
     ) -> Outcome<Server> {
         let file = fs::File::create(log)?;
-        // A group of its own: Ctrl-C goes to the whole group in front, and the order of the ending
-        // is ours.
+        // A process group of its own: Ctrl-C reaches the whole foreground group, but this process
+        // stops its children in order.
         command
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
             .process_group(0);
         let child = spawn(&mut command)?;
-        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut server = Server {
             child,
             log: log.to_owned(),
-            address: nowhere,
+            address: unknown,
         };
-        let deadline = Instant::now() + READY_WITHIN;
+        let deadline = Instant::now() + STARTUP_TIMEOUT;
         loop {
-            if let Some(found) = address(&fs::read_to_string(log)?) {
+            if let Some(found) = find_address(&fs::read_to_string(log)?) {
                 server.address = found;
                 return Ok(server);
             }
@@ -58,7 +59,7 @@ impl Server {
                 return Err(format!(
                     "{:?} didn't start:\n{}",
                     command.get_program(),
-                    server.last_words()
+                    server.log_tail()
                 )
                 .into());
             }
@@ -67,58 +68,57 @@ impl Server {
         }
     }
 
-    /// Its number.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// The end of its log.
-    pub fn last_words(&self) -> String {
+    /// Returns the last lines of the log.
+    pub fn log_tail(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+        lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It keeps nothing that anybody needs.
+        // A forced stop is safe, because the data of a run is discarded.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A program that does its work and ends by itself.
-pub struct Run(Option<Child>);
+/// A program that terminates by itself.
+pub struct OneShotProcess(Option<Child>);
 
-impl Run {
-    /// Starts it; what it says is kept.
-    pub fn start(command: &mut Command) -> Outcome<Run> {
+impl OneShotProcess {
+    /// Starts the program and captures its output.
+    pub fn start(command: &mut Command) -> Outcome<OneShotProcess> {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        Ok(Run(Some(spawn(command)?)))
+        Ok(OneShotProcess(Some(spawn(command)?)))
     }
 
-    /// What it said, once it has ended well.
+    /// Waits for the program and returns its output, or an error if it failed.
     pub fn finish(mut self) -> Outcome<Output> {
-        let child = self.0.take().expect("it is finished once");
+        let child = self.0.take().expect("a running child");
         let output = child.wait_with_output()?;
         interrupt::check()?;
         if output.status.success() {
             return Ok(output);
         }
-        let said = [output.stdout, output.stderr].concat();
+        let output = [output.stdout, output.stderr].concat();
         Err(format!(
             "a load generator failed: {}",
-            String::from_utf8_lossy(&said).trim()
+            String::from_utf8_lossy(&output).trim()
         )
         .into())
     }
 }
 
-impl Drop for Run {
+impl Drop for OneShotProcess {
     fn drop(&mut self) {
         if let Some(child) = &mut self.0 {
             let _ = child.kill();
@@ -128,22 +128,23 @@ impl Drop for Run {
 }
 
 fn spawn(command: &mut Command) -> Outcome<Child> {
-    end_with_us(command);
+    kill_with_parent(command);
     let program = command.get_program().to_owned();
     command
         .spawn()
         .map_err(|error| format!("can't start {}: {error}", program.to_string_lossy()).into())
 }
 
-/// The kernel ends a child when the thread that started it ends; all are started by the first
-/// thread.
+/// Makes the kernel kill the child when the thread that started it terminates. The main thread
+/// starts all children.
 #[cfg(target_os = "linux")]
-fn end_with_us(command: &mut Command) {
+fn kill_with_parent(command: &mut Command) {
     use rustix::process::{Signal, set_parent_process_death_signal};
     let prepare = || Ok(set_parent_process_death_signal(Some(Signal::KILL))?);
-    // SAFETY: one system call and no allocation, which is what may be done between fork and exec.
+    // SAFETY: the closure makes one system call and does not allocate, so it can run between fork
+    // and exec.
     unsafe { command.pre_exec(prepare) };
 }
 
 #[cfg(not(target_os = "linux"))]
-fn end_with_us(_command: &mut Command) {}
+fn kill_with_parent(_command: &mut Command) {}

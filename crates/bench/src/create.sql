@@ -1,4 +1,4 @@
--- POST /items: the statement behind it, for one of the 5,000 users whose items nobody reads.
+-- The statement of POST /items, for one of the 5,000 users whose items are not read.
 \set owner random(100000005001, 100000010000)
 \set item random(1000000000000000, 9999999999999999)
 insert into items (user_id, id, name, description)

@@ -1,71 +1,75 @@
-//! What a live revocation takes: in the memory of a replica, in Redis, in PostgreSQL.
+//! The memory of a live revocation in a replica, in Redis, and in PostgreSQL.
 //!
-//! Each time a replica is looked at that has just read all of them, and nothing else has been asked
-//! of it.
+//! Each stage measures a replica that has just loaded all revocations and has served no other
+//! requests.
 
 use std::{thread, time::Duration};
 
 use crate::{
     Outcome,
-    bench::{Bench, say},
+    bench::{Bench, print_progress},
     footprint::Figure,
     interrupt, redis,
-    report::grouped,
+    report::group_digits,
     seed, usage,
 };
 
-/// So many are live, one after the other.
+/// Numbers of live revocations, in ascending order.
 const STAGES: [u64; 3] = [0, 100_000, 1_000_000];
 
-/// Until the allocator has given back what it needed for reading them, and whatever was compared
-/// with the record is compared.
-const SETTLE: Duration = Duration::from_secs(10);
+/// Time for the allocator to release the memory of the initial load, and for the replica to finish
+/// its comparison with PostgreSQL.
+const SETTLE_TIME: Duration = Duration::from_secs(10);
 
-/// What was found with so many.
-struct Found {
+/// Memory with a number of live revocations.
+struct RevocationFootprint {
     entries: u64,
-    /// Bytes of a replica, now and at most.
+    /// Resident bytes of a replica: current and peak.
     resident: u64,
     peak: u64,
     /// Bytes of all data in Redis.
     redis: f64,
 }
 
-/// Measures, in a record without any. There will be a million in the end.
+/// Measures all stages. The database must contain no revocations at first, and contains a million
+/// at the end.
 pub fn measure(bench: &Bench) -> Outcome<Vec<Figure>> {
-    let mut found: Vec<Found> = Vec::new();
+    let mut footprints: Vec<RevocationFootprint> = Vec::new();
     for entries in STAGES {
-        say(&format!("reading {} revocations", grouped(entries as f64)));
-        if let Some(before) = found.last() {
-            seed::revoke(&bench.database, before.entries, entries)?;
-            forget_log(bench)?;
+        print_progress(&format!(
+            "reading {} revocations",
+            group_digits(entries as f64)
+        ));
+        if let Some(before) = footprints.last() {
+            seed::insert_revocations(&bench.database, before.entries, entries)?;
+            delete_log_state(bench)?;
         }
-        bench.server.until_it_knows(entries)?;
-        found.push(look(bench, entries)?);
+        bench.server.wait_until_ready(entries)?;
+        footprints.push(measure_stage(bench, entries)?);
     }
     let bytes = "select pg_total_relation_size('revocations')::float8 / count(*) from revocations";
     let mut figures = vec![(
         "PostgreSQL, bytes per row of revocations, including indexes".to_owned(),
-        bench.database.row(bytes)?[0].parse()?,
+        bench.database.query_row(bytes)?[0].parse()?,
     )];
-    for one in &found[1..] {
-        figures.extend(figures_of(one, &found[0]));
+    for footprint in &footprints[1..] {
+        figures.extend(stage_figures(footprint, &footprints[0]));
     }
     Ok(figures)
 }
 
-/// Without its state there is no log: it is built anew, from the record.
-fn forget_log(bench: &Bench) -> Outcome<()> {
-    bench.stores.redis()?.ask(&["DEL", &redis::state_key()])
+/// Deletes the state of the revocation log, so that the server rebuilds the log from PostgreSQL.
+fn delete_log_state(bench: &Bench) -> Outcome<()> {
+    bench.stores.redis()?.query(&["DEL", &redis::state_key()])
 }
 
-fn look(bench: &Bench, entries: u64) -> Outcome<Found> {
-    let replica = bench.build.start(&bench.stores, "reader")?;
-    replica.until_it_knows(entries)?;
-    thread::sleep(SETTLE);
+fn measure_stage(bench: &Bench, entries: u64) -> Outcome<RevocationFootprint> {
+    let replica = bench.launcher.start(&bench.stores, "reader")?;
+    replica.wait_until_ready(entries)?;
+    thread::sleep(SETTLE_TIME);
     interrupt::check()?;
     let redis = bench.stores.redis()?.info("used_memory")?.parse()?;
-    Ok(Found {
+    Ok(RevocationFootprint {
         entries,
         resident: usage::resident(replica.pid())?,
         peak: usage::peak(replica.pid())?,
@@ -73,25 +77,25 @@ fn look(bench: &Bench, entries: u64) -> Outcome<Found> {
     })
 }
 
-fn figures_of(one: &Found, none: &Found) -> Vec<Figure> {
-    let count = grouped(one.entries as f64);
-    let each = |bytes: f64| bytes / one.entries as f64;
+fn stage_figures(footprint: &RevocationFootprint, empty: &RevocationFootprint) -> Vec<Figure> {
+    let count = group_digits(footprint.entries as f64);
+    let per_entry = |bytes: f64| bytes / footprint.entries as f64;
     vec![
         (
             format!("{count} revocations, resident MB of a replica"),
-            one.resident as f64 / 1e6,
+            footprint.resident as f64 / 1e6,
         ),
         (
             format!("{count} revocations, peak MB"),
-            one.peak as f64 / 1e6,
+            footprint.peak as f64 / 1e6,
         ),
         (
             format!("{count} revocations, bytes of a replica per revocation"),
-            each(one.resident as f64 - none.resident as f64),
+            per_entry(footprint.resident as f64 - empty.resident as f64),
         ),
         (
             format!("{count} revocations, bytes of Redis per revocation"),
-            each(one.redis - none.redis),
+            per_entry(footprint.redis - empty.redis),
         ),
     ]
 }

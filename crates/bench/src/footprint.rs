@@ -1,5 +1,4 @@
-//! `--footprint`: what a session, a row and a revocation take, and what a replica costs that nobody
-//! uses.
+//! `--footprint`: the size of a session, a row, and a revocation, and the cost of an idle replica.
 
 use std::{fs, thread, time::Duration};
 
@@ -7,36 +6,36 @@ use serde_json::{Value, json};
 
 use crate::{
     Outcome,
-    bench::{Bench, say},
+    bench::{Bench, print_progress},
     entries, idle, redis,
-    report::aligned,
+    report::align_columns,
     rounds, seed, usage,
 };
 
-/// Long enough for whatever happens every few seconds.
-const IDLE: Duration = Duration::from_secs(20);
+/// Covers several periods of each background task, which run every few seconds.
+const IDLE_WINDOW: Duration = Duration::from_secs(20);
 
-/// After the start, and after a change of PostgreSQL's settings.
-const SETTLE: Duration = Duration::from_secs(3);
+/// Delay after the start and after a change of PostgreSQL's settings.
+const SETTLE_TIME: Duration = Duration::from_secs(3);
 
-/// Sessions whose size is averaged.
-const SAMPLE: u64 = 100;
+/// Number of sessions whose size is averaged.
+const SAMPLED_SESSIONS: u64 = 100;
 
 /// A figure with its name and unit.
 pub type Figure = (String, f64);
 
-/// Measures, and tells.
+/// Measures and prints the figures, and returns them as JSON.
 pub fn run(bench: &Bench) -> Outcome<Value> {
-    let mut figures = rows(bench)?;
-    figures.extend(idle_replica(bench)?);
-    rounds::adopt_all(bench)?;
-    figures.extend(keys(bench)?);
+    let mut figures = measure_rows(bench)?;
+    figures.extend(measure_idle_replica(bench)?);
+    rounds::restore_sessions(bench)?;
+    figures.extend(measure_keys(bench)?);
     figures.extend(entries::measure(bench)?);
     let lines: Vec<Vec<String>> = figures
         .iter()
         .map(|(name, value)| vec![name.clone(), format!("{value:.2}")])
         .collect();
-    println!("{}\n\n{}", bench.machine.line(), aligned(&lines));
+    println!("{}\n\n{}", bench.machine.line(), align_columns(&lines));
     let figures: Value = figures
         .into_iter()
         .map(|(name, value)| (name, json!(value)))
@@ -44,14 +43,14 @@ pub fn run(bench: &Bench) -> Outcome<Value> {
     Ok(json!({ "machine": bench.machine.json(), "figures": figures }))
 }
 
-/// Bytes of a row with its share of all indexes, right after the seeding.
-fn rows(bench: &Bench) -> Outcome<Vec<Figure>> {
+/// Measures bytes per row, with its share of all indexes, directly after seeding.
+fn measure_rows(bench: &Bench) -> Outcome<Vec<Figure>> {
     let bytes = |table: &str| {
         let query =
             format!("select pg_total_relation_size('{table}')::float8 / count(*) from {table}");
         Ok((
             format!("PostgreSQL, bytes per row of {table}, including indexes"),
-            bench.database.row(&query)?[0].parse()?,
+            bench.database.query_row(&query)?[0].parse()?,
         ))
     };
     ["users", "sessions", "items"]
@@ -60,17 +59,18 @@ fn rows(bench: &Bench) -> Outcome<Vec<Figure>> {
         .collect()
 }
 
-/// What a replica does that nobody talks to: the statements are those that PostgreSQL writes down.
-fn idle_replica(bench: &Bench) -> Outcome<Vec<Figure>> {
-    say("measuring an idle replica");
+/// Measures a replica without requests. PostgreSQL logs each statement, so that its log contains
+/// their number.
+fn measure_idle_replica(bench: &Bench) -> Outcome<Vec<Figure>> {
+    print_progress("measuring an idle replica");
     bench
         .database
         .run("alter system set log_statement = 'all'")?;
     bench.database.run("select pg_reload_conf()")?;
-    thread::sleep(SETTLE);
-    let before = statements(bench)?;
-    let idle = idle::watch(bench, &[&bench.server], IDLE)?;
-    let statements = (statements(bench)? - before) / IDLE.as_secs_f64();
+    thread::sleep(SETTLE_TIME);
+    let before = count_statements(bench)?;
+    let idle = idle::measure(bench, &[&bench.server], IDLE_WINDOW)?;
+    let statements = (count_statements(bench)? - before) / IDLE_WINDOW.as_secs_f64();
     bench.database.run("alter system reset log_statement")?;
     bench.database.run("select pg_reload_conf()")?;
     let connections =
@@ -89,7 +89,7 @@ fn idle_replica(bench: &Bench) -> Outcome<Vec<Figure>> {
         ),
         (
             "idle replica, connections to PostgreSQL",
-            bench.database.row(connections)?[0].parse()?,
+            bench.database.query_row(connections)?[0].parse()?,
         ),
         (
             "idle replica, connections to Redis",
@@ -105,31 +105,32 @@ fn idle_replica(bench: &Bench) -> Outcome<Vec<Figure>> {
     .to_vec())
 }
 
-fn statements(bench: &Bench) -> Outcome<f64> {
+fn count_statements(bench: &Bench) -> Outcome<f64> {
     let log = fs::read_to_string(bench.stores.folder().join("postgres.log"))?;
     let is_statement =
         |line: &&str| line.contains("LOG:  statement: ") || line.contains("LOG:  execute ");
     Ok(log.lines().filter(is_statement).count() as f64)
 }
 
-/// Bytes of a session that was refreshed once, and of its account.
-fn keys(bench: &Bench) -> Outcome<Vec<Figure>> {
+/// Measures the Redis memory of a session after one refresh, and of its user.
+fn measure_keys(bench: &Bench) -> Outcome<Vec<Figure>> {
     let mut redis = bench.stores.redis()?;
-    let (mut session, mut account) = (0.0, 0.0);
-    for user in 1..=SAMPLE.min(seed::USERS) {
-        let keys = redis::keys(user);
-        let mut bytes = |key: &str| redis.ask::<f64>(&["MEMORY", "USAGE", key, "SAMPLES", "0"]);
-        session += bytes(&keys[0])?;
-        account += bytes(&keys[1])?;
+    let (mut session_bytes, mut user_bytes) = (0.0, 0.0);
+    for user in 1..=SAMPLED_SESSIONS.min(seed::USER_COUNT) {
+        let keys = redis::session_keys(user);
+        let mut memory_usage =
+            |key: &str| redis.query::<f64>(&["MEMORY", "USAGE", key, "SAMPLES", "0"]);
+        session_bytes += memory_usage(&keys[0])?;
+        user_bytes += memory_usage(&keys[1])?;
     }
     Ok(vec![
         (
             "Redis, bytes per session".to_owned(),
-            session / SAMPLE as f64,
+            session_bytes / SAMPLED_SESSIONS as f64,
         ),
         (
             "Redis, bytes per user with a session".to_owned(),
-            account / SAMPLE as f64,
+            user_bytes / SAMPLED_SESSIONS as f64,
         ),
     ])
 }

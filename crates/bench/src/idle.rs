@@ -1,43 +1,43 @@
-//! What replicas cost that nobody talks to: they renew their leases, look at the stores, and send
-//! canaries.
+//! The cost of replicas without requests: they renew leases, poll the stores, and run propagation
+//! probes.
 
 use std::{thread, time::Duration};
 
 use crate::{Outcome, bench::Bench, interrupt, replica::Replica, usage};
 
-/// By the second.
+/// Cost per second.
 #[derive(Debug, Clone, Copy)]
-pub struct Idle {
-    /// Milliseconds of CPU of all replicas together.
+pub struct IdleCost {
+    /// CPU milliseconds of all replicas together.
     pub replicas: f64,
-    /// Milliseconds of CPU of Redis.
+    /// CPU milliseconds of Redis.
     pub redis: f64,
-    /// Commands to Redis, those that its scripts run included.
+    /// Commands to Redis, including those of scripts.
     pub commands: f64,
 }
 
-/// Watches them for so long.
-pub fn watch(bench: &Bench, replicas: &[&Replica], length: Duration) -> Outcome<Idle> {
+/// Measures the replicas for the given time.
+pub fn measure(bench: &Bench, replicas: &[&Replica], length: Duration) -> Outcome<IdleCost> {
     let mut redis = bench.stores.redis()?;
-    let mut look = || -> Outcome<_> {
+    let mut snapshot = || -> Outcome<_> {
         let micros: f64 = replicas
             .iter()
-            .map(|replica| usage::exact(replica.pid()))
+            .map(|replica| usage::precise_cpu_micros(replica.pid()))
             .sum();
         Ok((
             micros,
-            usage::exact(bench.stores.redis.pid()),
-            redis.commands()?,
+            usage::precise_cpu_micros(bench.stores.redis.pid()),
+            redis.count_commands()?,
         ))
     };
-    let before = look()?;
+    let before = snapshot()?;
     thread::sleep(length);
     interrupt::check()?;
-    let (after, seconds) = (look()?, length.as_secs_f64());
-    Ok(Idle {
+    let (after, seconds) = (snapshot()?, length.as_secs_f64());
+    Ok(IdleCost {
         replicas: (after.0 - before.0) / 1000.0 / seconds,
         redis: (after.1 - before.1) / 1000.0 / seconds,
-        // One of them is our own.
+        // One command is the `INFO` of this measurement.
         commands: (after.2 - before.2).saturating_sub(1) as f64 / seconds,
     })
 }

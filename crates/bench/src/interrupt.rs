@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM: what runs is ended in order, because every child belongs to a value that
-//! ends it.
+//! Ctrl-C and SIGTERM: a signal makes the run fail, so that each owner stops its child processes in
+//! order.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,21 +7,22 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Outcome;
 
-static ASKED: AtomicBool = AtomicBool::new(false);
+static STOP_REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// From here on a signal is a request to end soon, and a second one to end at once.
+/// Installs the handler. The first signal requests a graceful stop, and the second one exits at
+/// once.
 pub fn install() {
     std::thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
         if let Ok(runtime) = runtime {
-            runtime.block_on(listen());
+            runtime.block_on(handle_signals());
         }
     });
 }
 
-async fn listen() {
+async fn handle_signals() {
     let (Ok(mut interrupt), Ok(mut terminate)) = (
         signal(SignalKind::interrupt()),
         signal(SignalKind::terminate()),
@@ -33,16 +34,16 @@ async fn listen() {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        if ASKED.swap(true, Ordering::Relaxed) {
-            // The kernel tells the children.
+        if STOP_REQUESTED.swap(true, Ordering::Relaxed) {
+            // The kernel kills the children, because their parent-death signal is set.
             std::process::exit(130);
         }
     }
 }
 
-/// Between two steps, none of which takes long.
+/// Returns an error if a signal has arrived. The work between two calls is short.
 pub fn check() -> Outcome<()> {
-    if ASKED.load(Ordering::Relaxed) {
+    if STOP_REQUESTED.load(Ordering::Relaxed) {
         Err("interrupted".into())
     } else {
         Ok(())

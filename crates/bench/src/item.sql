@@ -1,4 +1,4 @@
--- GET /items/{id}: the statement behind it, for the first item of one of the 10,000 users.
+-- The statement of GET /items/{id}, for the first item of one of the 10,000 users.
 \set user random(1, 10000)
 \set owner 100000000000 + :user
 \set item 100000000001 + :user * 100

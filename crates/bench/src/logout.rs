@@ -1,7 +1,8 @@
-//! `--logout`: how long `POST /logout` takes, at ten a second. Its answer comes when no replica
-//! accepts the session any more: as soon as each has said so, or, where one says nothing, when no
-//! lease can be left. And what it costs to be ready for that: replicas that renew their leases, and
-//! do nothing else.
+//! `--logout`: the duration of `POST /logout` at ten requests per second, and the cost of idle
+//! replicas.
+//!
+//! The server responds when no replica accepts the session any more. That is when all replicas have
+//! acknowledged the revocation, or when the drain period has passed.
 
 use std::{ops::RangeInclusive, time::Duration};
 
@@ -9,69 +10,72 @@ use serde_json::{Value, json};
 
 use crate::{
     Outcome,
-    bench::{Bench, say},
-    idle::{self, Idle},
-    pace::{self, KeyRotationPolicy, Plan},
+    bench::{Bench, print_progress},
+    idle::{self, IdleCost},
+    pace::{self, LatencyReport, Plan},
     replica::Replica,
-    report::aligned,
+    report::align_columns,
     seed,
-    silent::Silent,
+    silent::SilentMember,
 };
 
-/// So many a second, whatever the answers do.
-const RATE: usize = 10;
+/// The rate does not depend on the responses.
+const SIGN_OUTS_PER_SECOND: usize = 10;
 
-/// Sign-outs before that, for statements that are prepared and connections that are opened.
-const WARM_UP: usize = 60;
+/// Sign-outs before the measurement, so that connections are open and statements are prepared.
+const WARM_UP_SIGN_OUTS: usize = 60;
 
-/// More than can wait at a time, and the same number for each replica.
+/// Exceeds the number of concurrent requests, and is divisible by each number of replicas.
 const CONNECTIONS: usize = 30;
 
-/// Long enough for whatever happens every few seconds.
-const IDLE: Duration = Duration::from_secs(20);
+/// Covers several periods of each background task, which run every few seconds.
+const IDLE_WINDOW: Duration = Duration::from_secs(20);
 
-/// So many replicas; and whether they are measured with one that says nothing, too.
+/// Number of replicas, and whether a second run includes a member that never acknowledges.
 const STAGES: [(usize, bool); 3] = [(1, true), (3, true), (10, false)];
 
-/// Sign-outs of one kind.
-struct Run {
+/// The result of one run.
+struct SignOutRun {
     replicas: usize,
-    way: &'static str,
-    pace: KeyRotationPolicy,
-    /// The share of them that did not have to wait for leases to end.
-    early: f64,
+    completion: &'static str,
+    latencies: LatencyReport,
+    /// The share of revocations that all replicas acknowledged before the drain period had passed.
+    acknowledged_share: f64,
 }
 
-/// Measures, and tells. Each run lasts so many seconds.
+/// Measures and prints the figures. Each run takes the given number of seconds.
 pub fn run(bench: &Bench, seconds: u64) -> Outcome<Value> {
-    let count = RATE * usize::try_from(seconds)?;
-    let mut users = Users::for_runs(
+    let count = SIGN_OUTS_PER_SECOND * usize::try_from(seconds)?;
+    let mut users = UnusedUsers::for_runs(
         STAGES
             .iter()
-            .map(|(_, both)| if *both { 2 } else { 1 })
+            .map(|(_, with_silent_member)| if *with_silent_member { 2 } else { 1 })
             .sum(),
         count,
     )?;
-    let (mut others, mut runs, mut idle) = (Vec::new(), Vec::new(), Vec::new());
-    for (number, with_wait) in STAGES {
-        while others.len() + 1 < number {
-            let replica = bench
-                .build
-                .start(&bench.stores, &format!("server-{}", others.len() + 2))?;
-            replica.until_it_knows(seed::REVOCATIONS)?;
-            others.push(replica);
+    let (mut other_replicas, mut runs, mut idle) = (Vec::new(), Vec::new(), Vec::new());
+    for (number, with_silent_member) in STAGES {
+        while other_replicas.len() + 1 < number {
+            let replica = bench.launcher.start(
+                &bench.stores,
+                &format!("server-{}", other_replicas.len() + 2),
+            )?;
+            replica.wait_until_ready(seed::REVOCATION_COUNT)?;
+            other_replicas.push(replica);
         }
-        let replicas: Vec<&Replica> = std::iter::once(&bench.server).chain(&others).collect();
-        say(&format!("measuring {number} idle replicas"));
-        idle.push((number, idle::watch(bench, &replicas, IDLE)?));
+        let replicas: Vec<&Replica> = std::iter::once(&bench.server)
+            .chain(&other_replicas)
+            .collect();
+        print_progress(&format!("measuring {number} idle replicas"));
+        idle.push((number, idle::measure(bench, &replicas, IDLE_WINDOW)?));
         runs.push(measure(
             bench,
             &replicas,
             "acknowledged",
             users.take(count),
         )?);
-        if with_wait {
-            let _silent = Silent::join(&bench.stores)?;
+        if with_silent_member {
+            let _silent = SilentMember::register(&bench.stores)?;
             runs.push(measure(
                 bench,
                 &replicas,
@@ -88,27 +92,31 @@ pub fn run(bench: &Bench, seconds: u64) -> Outcome<Value> {
     );
     Ok(json!({
         "machine": bench.machine.json(),
-        "per_second": RATE,
+        "per_second": SIGN_OUTS_PER_SECOND,
         "runs": runs.iter().map(run_json).collect::<Vec<_>>(),
         "idle": idle.iter().map(idle_json).collect::<Vec<_>>(),
     }))
 }
 
-/// Whose sessions have not been ended yet.
-struct Users(u64);
+/// The first user whose session has not been signed out yet.
+struct UnusedUsers(u64);
 
-impl Users {
-    fn for_runs(runs: usize, count: usize) -> Outcome<Users> {
-        let most = usize::try_from(seed::USERS)? / runs - WARM_UP;
-        if count > most {
-            return Err(format!("the sessions suffice for at most {} seconds", most / RATE).into());
+impl UnusedUsers {
+    fn for_runs(runs: usize, count: usize) -> Outcome<UnusedUsers> {
+        let max_sign_outs = usize::try_from(seed::USER_COUNT)? / runs - WARM_UP_SIGN_OUTS;
+        if count > max_sign_outs {
+            return Err(format!(
+                "the sessions suffice for at most {} seconds",
+                max_sign_outs / SIGN_OUTS_PER_SECOND
+            )
+            .into());
         }
-        Ok(Users(1))
+        Ok(UnusedUsers(1))
     }
 
     fn take(&mut self, count: usize) -> RangeInclusive<u64> {
         let first = self.0;
-        self.0 += (WARM_UP + count) as u64;
+        self.0 += (WARM_UP_SIGN_OUTS + count) as u64;
         first..=self.0 - 1
     }
 }
@@ -116,53 +124,57 @@ impl Users {
 fn measure(
     bench: &Bench,
     replicas: &[&Replica],
-    way: &'static str,
+    completion: &'static str,
     users: RangeInclusive<u64>,
-) -> Outcome<Run> {
-    say(&format!(
-        "measuring {} replicas, sign-outs complete by: {way}",
+) -> Outcome<SignOutRun> {
+    print_progress(&format!(
+        "measuring {} replicas, sign-outs complete by: {completion}",
         replicas.len()
     ));
-    let to: Vec<_> = replicas.iter().map(|replica| replica.address).collect();
-    let requests: Vec<String> = users.map(|user| bench.composer.logout(user)).collect();
+    let addresses: Vec<_> = replicas.iter().map(|replica| replica.address).collect();
+    let requests: Vec<String> = users
+        .map(|user| bench.request_builder.logout(user))
+        .collect();
     let sign_out = |requests: &[String]| {
         let plan = Plan {
-            to: &to,
+            addresses: &addresses,
             requests,
             count: requests.len(),
             connections: CONNECTIONS,
-            rate: Some(RATE as f64),
+            rate: Some(SIGN_OUTS_PER_SECOND as f64),
         };
         pace::run(&plan, 204)
     };
-    sign_out(&requests[..WARM_UP])?;
-    let before = returned(replicas)?;
-    let pace = sign_out(&requests[WARM_UP..])?;
-    let after = returned(replicas)?;
-    let (early, all) = (after.0 - before.0, after.1 - before.1);
-    Ok(Run {
+    sign_out(&requests[..WARM_UP_SIGN_OUTS])?;
+    let before = count_revocations(replicas)?;
+    let latencies = sign_out(&requests[WARM_UP_SIGN_OUTS..])?;
+    let after = count_revocations(replicas)?;
+    let (acknowledged, total) = (after.0 - before.0, after.1 - before.1);
+    Ok(SignOutRun {
         replicas: replicas.len(),
-        way,
-        pace,
-        early: early / all,
+        completion,
+        latencies,
+        acknowledged_share: acknowledged / total,
     })
 }
 
-/// Revocations so far that returned early, and all; canaries among them.
-fn returned(replicas: &[&Replica]) -> Outcome<(f64, f64)> {
-    let counted = |by: &str| {
-        let name = format!("latchkey_revocation_enforcement_seconds_count{{completion=\"{by}\"}}");
+/// Returns the number of acknowledged revocations and of all revocations. Both include propagation
+/// probes.
+fn count_revocations(replicas: &[&Replica]) -> Outcome<(f64, f64)> {
+    let count = |completion: &str| {
+        let name =
+            format!("latchkey_revocation_enforcement_seconds_count{{completion=\"{completion}\"}}");
         replicas
             .iter()
             .map(|replica| replica.metric(&name))
             .sum::<Outcome<f64>>()
     };
-    let (early, waited) = (counted("acknowledged")?, counted("waited")?);
-    Ok((early, early + waited))
+    let (acknowledged, waited) = (count("acknowledged")?, count("waited")?);
+    Ok((acknowledged, acknowledged + waited))
 }
 
-fn table(runs: &[Run]) -> String {
-    let heads = [
+fn table(runs: &[SignOutRun]) -> String {
+    let headers = [
         "replicas",
         "complete by",
         "p50 ms",
@@ -170,28 +182,28 @@ fn table(runs: &[Run]) -> String {
         "max ms",
         "acknowledged",
     ];
-    let mut lines = vec![heads.map(str::to_owned).to_vec()];
+    let mut lines = vec![headers.map(str::to_owned).to_vec()];
     lines.extend(runs.iter().map(|run| {
-        let milliseconds = |percent| format!("{:.1}", run.pace.percentile(percent) / 1000.0);
+        let milliseconds = |percent| format!("{:.1}", run.latencies.percentile(percent) / 1000.0);
         let figures = [milliseconds(50.0), milliseconds(99.0), milliseconds(100.0)];
-        let early = format!("{:.1} %", run.early * 100.0);
-        [run.replicas.to_string(), run.way.to_owned()]
+        let acknowledged = format!("{:.1} %", run.acknowledged_share * 100.0);
+        [run.replicas.to_string(), run.completion.to_owned()]
             .into_iter()
             .chain(figures)
-            .chain([early])
+            .chain([acknowledged])
             .collect()
     }));
-    aligned(&lines)
+    align_columns(&lines)
 }
 
-fn idle_table(idle: &[(usize, Idle)]) -> String {
-    let heads = [
+fn idle_table(idle: &[(usize, IdleCost)]) -> String {
+    let headers = [
         "idle replicas",
         "CPU ms of all replicas per second",
         "CPU ms of Redis per second",
         "commands to Redis per second",
     ];
-    let mut lines = vec![heads.map(str::to_owned).to_vec()];
+    let mut lines = vec![headers.map(str::to_owned).to_vec()];
     lines.extend(idle.iter().map(|(number, idle)| {
         vec![
             number.to_string(),
@@ -200,22 +212,22 @@ fn idle_table(idle: &[(usize, Idle)]) -> String {
             format!("{:.0}", idle.commands),
         ]
     }));
-    aligned(&lines)
+    align_columns(&lines)
 }
 
-fn run_json(run: &Run) -> Value {
+fn run_json(run: &SignOutRun) -> Value {
     json!({
         "replicas": run.replicas,
-        "way": run.way,
-        "count": run.pace.micros.len(),
-        "p50_us": run.pace.percentile(50.0),
-        "p99_us": run.pace.percentile(99.0),
-        "longest_us": run.pace.percentile(100.0),
-        "acknowledged": run.early,
+        "way": run.completion,
+        "count": run.latencies.micros.len(),
+        "p50_us": run.latencies.percentile(50.0),
+        "p99_us": run.latencies.percentile(99.0),
+        "longest_us": run.latencies.percentile(100.0),
+        "acknowledged": run.acknowledged_share,
     })
 }
 
-fn idle_json((replicas, idle): &(usize, Idle)) -> Value {
+fn idle_json((replicas, idle): &(usize, IdleCost)) -> Value {
     json!({
         "replicas": replicas,
         "cpu_ms_per_second": idle.replicas,

@@ -1,4 +1,4 @@
-//! What the figures were measured on.
+//! The machine and the programs of a measurement.
 
 use std::{fs, path::Path, process::Command};
 
@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::{Outcome, database::Database, stores::Stores};
 
-/// The machine in words, by the thing that is told.
+/// Names and values of the properties of the machine.
 pub struct Machine(Vec<(&'static str, String)>);
 
 impl Machine {
-    /// Asks everything once.
-    pub fn look(stores: &Stores, database: &Database) -> Outcome<Machine> {
+    /// Collects the properties of the machine and the versions of the programs.
+    pub fn inspect(stores: &Stores, database: &Database) -> Outcome<Machine> {
         Ok(Machine(vec![
             ("processor", processor()),
             ("cores", cores().to_string()),
@@ -20,7 +20,7 @@ impl Machine {
             ("data on", file_system(stores.folder())),
             (
                 "PostgreSQL",
-                database.row("show server_version")?[0]
+                database.query_row("show server_version")?[0]
                     .split(' ')
                     .take(1)
                     .collect(),
@@ -46,7 +46,7 @@ impl Machine {
         ]))
     }
 
-    /// One line.
+    /// Formats the properties as one line.
     pub fn line(&self) -> String {
         self.0
             .iter()
@@ -55,7 +55,6 @@ impl Machine {
             .join(", ")
     }
 
-    /// The same for programs.
     pub fn json(&self) -> Value {
         self.0
             .iter()
@@ -64,7 +63,7 @@ impl Machine {
     }
 }
 
-/// How many processors there are.
+/// Returns the number of available processors, at least one.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -91,18 +90,18 @@ fn memory_gb() -> u64 {
         .div_ceil(1 << 20)
 }
 
-/// The kind of file system that holds a folder: on one in memory a commit costs nothing.
+/// Returns the type of a folder's file system. If it is in memory, a commit costs nothing.
 fn file_system(folder: &Path) -> String {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let mount = |line: &str| {
         let mut fields = line.split(' ').skip(1);
         Some((fields.next()?.to_owned(), fields.next()?.to_owned()))
     };
-    let around = mounts
+    let parents = mounts
         .lines()
         .filter_map(mount)
         .filter(|(point, _)| folder.starts_with(point));
-    around
+    parents
         .max_by_key(|(point, _)| point.len())
         .map_or_else(|| "?".to_owned(), |(_, kind)| kind)
 }
@@ -119,9 +118,9 @@ fn first_line(program: &str, arguments: &[&str]) -> String {
         .to_owned()
 }
 
-fn word_after(text: &str, mark: &str) -> String {
+fn word_after(text: &str, prefix: &str) -> String {
     let word = text
-        .split_once(mark)
+        .split_once(prefix)
         .and_then(|(_, rest)| rest.split_whitespace().next());
     word.unwrap_or("?").to_owned()
 }

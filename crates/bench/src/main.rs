@@ -53,13 +53,13 @@ use std::{fs, path::PathBuf, process::ExitCode, time::SystemTime};
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use serde_json::Value;
 
-use bench::{Bench, Programs, say};
+use bench::{Bench, Programs, print_progress};
 use rows::Row;
 
 /// A result with an error for the terminal.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Seconds since the epoch.
+/// Returns the seconds since the Unix epoch.
 pub fn now() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
@@ -188,17 +188,17 @@ fn setting(text: &str) -> Result<(String, String), &'static str> {
 }
 
 fn run(matches: &ArgMatches) -> Outcome<ExitCode> {
-    let given = |name: &str| matches.get_one::<PathBuf>(name);
+    let file_argument = |name: &str| matches.get_one::<PathBuf>(name);
     let names: Vec<String> = matches
         .get_many("only")
         .into_iter()
         .flatten()
         .cloned()
         .collect();
-    let rows = rows::chosen(&names)?;
+    let rows = rows::select_rows(&names)?;
     let programs = Programs {
-        server: programs::find("server", given("server"), "latchkey")?,
-        baseline: programs::find("baseline", given("baseline"), "baseline")?,
+        server: programs::find_program("server", file_argument("server"), "latchkey")?,
+        baseline: programs::find_program("baseline", file_argument("baseline"), "baseline")?,
         settings: matches
             .get_many("set")
             .into_iter()
@@ -206,7 +206,7 @@ fn run(matches: &ArgMatches) -> Outcome<ExitCode> {
             .cloned()
             .collect(),
     };
-    let rounds = usize::try_from(*matches.get_one::<u64>("rounds").expect("it has a default"))?;
+    let rounds = usize::try_from(*matches.get_one::<u64>("rounds").expect("a default value"))?;
     let seconds = |typical| {
         matches
             .get_one::<u64>("seconds")
@@ -217,10 +217,10 @@ fn run(matches: &ArgMatches) -> Outcome<ExitCode> {
     let revocations = if matches.get_flag("footprint") {
         0
     } else {
-        seed::REVOCATIONS
+        seed::REVOCATION_COUNT
     };
     let mut bench = Bench::start(programs, revocations)?;
-    let (figures, good) = match () {
+    let (figures, is_complete) = match () {
         () if matches.get_flag("storm") => (storm::run(&bench, rounds)?, true),
         () if matches.get_flag("memory") => (memory::run(&bench)?, true),
         () if matches.get_flag("footprint") => (footprint::run(&bench)?, true),
@@ -228,8 +228,8 @@ fn run(matches: &ArgMatches) -> Outcome<ExitCode> {
         () if matches.get_flag("outage") => (outage::run(&mut bench, seconds(60))?, true),
         () => table(&mut bench, &rows, rounds, seconds(1))?,
     };
-    write_json(given("json"), &figures)?;
-    Ok(if good {
+    write_json(file_argument("json"), &figures)?;
+    Ok(if is_complete {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -240,13 +240,16 @@ fn run(matches: &ArgMatches) -> Outcome<ExitCode> {
 fn table(bench: &mut Bench, rows: &[Row], rounds: usize, seconds: u64) -> Outcome<(Value, bool)> {
     let measured = rounds::measure(bench, rows, rounds, seconds)?;
     println!("{}\n\n{}", bench.machine.line(), report::table(&measured));
-    let good = measured.iter().all(|one| one.failure.is_none());
-    Ok((report::json(&bench.machine, &measured, seconds), good))
+    let is_complete = measured.iter().all(|result| result.failure.is_none());
+    Ok((
+        report::json(&bench.machine, &measured, seconds),
+        is_complete,
+    ))
 }
 
 fn write_json(file: Option<&PathBuf>, value: &Value) -> Outcome<()> {
     let Some(file) = file else { return Ok(()) };
     fs::write(file, format!("{value:#}\n"))?;
-    say(&format!("wrote {}", file.display()));
+    print_progress(&format!("wrote {}", file.display()));
     Ok(())
 }

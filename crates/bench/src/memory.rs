@@ -1,5 +1,5 @@
-//! `--memory`: does what is resident grow with what was seen? 100,000 distinct tokens, more than
-//! any cache holds.
+//! `--memory`: measures whether the resident memory grows with the number of requests. The 100,000
+//! distinct tokens exceed the capacity of every cache.
 
 use std::{thread, time::Duration};
 
@@ -7,85 +7,83 @@ use serde_json::{Value, json};
 
 use crate::{
     Outcome,
-    bench::{Bench, say},
+    bench::{Bench, print_progress},
     interrupt,
     pace::{self, Plan},
-    report::{aligned, grouped},
+    report::{align_columns, group_digits},
     seed, usage,
 };
 
-/// Distinct tokens.
-const TOKENS: usize = 100_000;
+const DISTINCT_TOKENS: usize = 100_000;
 
-/// Requests after which memory is looked at.
+/// Total number of requests at each reading of the resident memory.
 const STAGES: [usize; 2] = [200_000, 1_000_000];
 
-/// So many at a time.
-const CALLERS: usize = 64;
+const CONCURRENT_CALLERS: usize = 64;
 
-/// Samples of the metrics are folded every second, and the allocator gives back what is free.
-const SETTLE: Duration = Duration::from_secs(7);
+/// The server aggregates metric samples every second, and the allocator then releases free memory.
+const SETTLE_TIME: Duration = Duration::from_secs(7);
 
-/// Measures, and tells.
+/// Measures and prints the figures, and returns them as JSON.
 pub fn run(bench: &Bench) -> Outcome<Value> {
-    say("signing 100,000 tokens");
+    print_progress("signing 100,000 tokens");
     let now = crate::now();
-    let users = (0..TOKENS as u64).map(|turn| turn % seed::USERS + 1);
+    let users = (0..DISTINCT_TOKENS as u64).map(|index| index % seed::USER_COUNT + 1);
     let requests = users.map(|user| {
         Ok(bench
-            .composer
-            .verify_with(&bench.composer.keys().bearer(user, now)?))
+            .request_builder
+            .verify_with(&bench.request_builder.keys().sign_access_token(user, now)?))
     });
     let requests = requests.collect::<Outcome<Vec<_>>>()?;
-    let (pid, to, mut sent, mut found) =
+    let (pid, addresses, mut sent, mut readings) =
         (bench.server.pid(), &[bench.server.address], 0, Vec::new());
-    found.push((0, usage::resident(pid)?));
+    readings.push((0, usage::resident(pid)?));
     for stage in STAGES {
-        say(&format!("{} requests", grouped(stage as f64)));
+        print_progress(&format!("{} requests", group_digits(stage as f64)));
         let count = stage - sent;
         let plan = Plan {
-            to,
+            addresses,
             requests: &requests,
             count,
-            connections: CALLERS,
+            connections: CONCURRENT_CALLERS,
             rate: None,
         };
         let rate = pace::run(&plan, 204)?.rate;
         sent = stage;
-        say(&format!(
+        print_progress(&format!(
             "{} per second; waiting until the server is idle",
-            grouped(rate)
+            group_digits(rate)
         ));
-        thread::sleep(SETTLE);
+        thread::sleep(SETTLE_TIME);
         interrupt::check()?;
-        found.push((stage, usage::resident(pid)?));
+        readings.push((stage, usage::resident(pid)?));
     }
-    let ratio = found[2].1 as f64 / found[1].1 as f64;
+    let ratio = readings[2].1 as f64 / readings[1].1 as f64;
     println!(
         "{}\n\n{}\n\nratio of the last two: {ratio:.3}",
         bench.machine.line(),
-        table(&found)
+        table(&readings)
     );
     println!("peak: {:.1} MB", usage::peak(pid)? as f64 / 1e6);
-    let stages: Vec<Value> = found
+    let stages: Vec<Value> = readings
         .iter()
         .map(|(requests, bytes)| json!({ "requests": requests, "bytes": bytes }))
         .collect();
     Ok(json!({
         "machine": bench.machine.json(),
-        "tokens": TOKENS,
+        "tokens": DISTINCT_TOKENS,
         "resident": stages,
         "ratio": ratio,
     }))
 }
 
-fn table(found: &[(usize, u64)]) -> String {
+fn table(readings: &[(usize, u64)]) -> String {
     let mut lines = vec![vec!["requests".to_owned(), "resident MB".to_owned()]];
-    lines.extend(found.iter().map(|(requests, bytes)| {
+    lines.extend(readings.iter().map(|(requests, bytes)| {
         vec![
-            grouped(*requests as f64),
+            group_digits(*requests as f64),
             format!("{:.1}", *bytes as f64 / 1e6),
         ]
     }));
-    aligned(&lines)
+    align_columns(&lines)
 }

@@ -1,4 +1,5 @@
-//! The mixture of `--outage`, by kind of request: what is sent, and what came of it.
+//! The request mixture of `--outage`: builds the requests, and groups the responses by kind and
+//! phase.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,107 +7,108 @@ use serde_json::{Value, json};
 
 use crate::{
     Outcome,
-    pace::{Answer, percentile},
+    pace::{TimedResponse, percentile},
     seed,
-    traffic::Composer,
+    traffic::RequestBuilder,
 };
 
-/// One kind of requests.
-struct Kind {
+/// One kind of request.
+struct RequestKind {
     name: &'static str,
     per_second: u64,
-    /// The status of a good answer.
+    /// The status of the expected response.
     status: u16,
-    /// The request of a user; counters are those of all sessions.
-    request: fn(&Composer, u64, &[u64]) -> String,
-    /// Whose it is, for the first of them to the last.
+    /// Builds the request of a user. The slice contains the rotation counters of all sessions.
+    request: fn(&RequestBuilder, u64, &[u64]) -> String,
+    /// The first and the last user of this kind.
     users: (u64, u64),
 }
 
-/// They look and create all the time: nobody ends their sessions.
+/// These users read and create items during all runs and never sign out.
 const READERS: (u64, u64) = (1, 2_000);
 
-/// Each session is refreshed once, so that no token is a matter of what became of the one before.
+/// Each session is refreshed once, so that no request depends on the response to an earlier one.
 const REFRESHING: (u64, u64) = (2_001, 8_000);
 
-/// Each signs out once. The last user of all has signed out already.
-const LEAVING: (u64, u64) = (8_001, seed::USERS - 1);
+/// Each user signs out once. The last seeded user is excluded, because the recovery probe signs it
+/// out.
+const SIGNING_OUT: (u64, u64) = (8_001, seed::USER_COUNT - 1);
 
-const KINDS: [Kind; 7] = [
-    Kind {
+const KINDS: [RequestKind; 7] = [
+    RequestKind {
         name: "verify",
         per_second: 200,
         status: 204,
-        request: |make, user, _| make.verify(user),
+        request: |builder, user, _| builder.verify(user),
         users: READERS,
     },
-    Kind {
+    RequestKind {
         name: "user",
         per_second: 60,
         status: 200,
-        request: |make, user, _| make.user(user),
+        request: |builder, user, _| builder.user(user),
         users: READERS,
     },
-    Kind {
+    RequestKind {
         name: "item",
         per_second: 60,
         status: 200,
-        request: |make, user, _| make.item(user),
+        request: |builder, user, _| builder.item(user),
         users: READERS,
     },
-    Kind {
+    RequestKind {
         name: "create",
         per_second: 40,
         status: 201,
-        request: |make, user, _| make.create(user),
+        request: |builder, user, _| builder.create(user),
         users: READERS,
     },
-    Kind {
+    RequestKind {
         name: "login",
         per_second: 7,
         status: 200,
-        request: |make, user, _| make.login(user),
+        request: |builder, user, _| builder.login(user),
         users: READERS,
     },
-    Kind {
+    RequestKind {
         name: "refresh",
         per_second: 25,
         status: 200,
         request: refresh,
         users: REFRESHING,
     },
-    Kind {
+    RequestKind {
         name: "logout",
         per_second: 8,
         status: 204,
-        request: |make, user, _| make.logout(user),
-        users: LEAVING,
+        request: |builder, user, _| builder.logout(user),
+        users: SIGNING_OUT,
     },
 ];
 
-fn refresh(make: &Composer, user: u64, counters: &[u64]) -> String {
-    make.refresh_at(
+fn refresh(builder: &RequestBuilder, user: u64, counters: &[u64]) -> String {
+    builder.refresh_at(
         user,
-        counters[usize::try_from(user - 1).expect("users are few")],
+        counters[usize::try_from(user - 1).expect("a user number fits usize")],
     )
 }
 
-/// Requests a second, of all kinds.
-pub const RATE: u64 = 400;
+/// Requests per second of all kinds together.
+pub const REQUESTS_PER_SECOND: u64 = 400;
 
-/// Without a common divisor with the rate: it spreads the kinds over the second.
+/// Coprime to the rate, so that each kind is spread over the second.
 const STRIDE: u64 = 37;
 
-/// Whether there are sessions enough for so many runs.
-pub fn fits(runs: u64, length: Duration) -> Outcome<()> {
-    let seconds = |kind: &Kind| (kind.users.1 - kind.users.0 + 1) / kind.per_second / runs;
-    let once = KINDS.iter().filter(|kind| kind.users != READERS);
-    let most = once.map(seconds).min().unwrap_or_default();
-    if length.as_secs() <= most {
+/// Returns an error if the sessions do not suffice for `runs` runs of this length.
+pub fn check_capacity(runs: u64, length: Duration) -> Outcome<()> {
+    let seconds = |kind: &RequestKind| (kind.users.1 - kind.users.0 + 1) / kind.per_second / runs;
+    let single_use = KINDS.iter().filter(|kind| kind.users != READERS);
+    let max_seconds = single_use.map(seconds).min().unwrap_or_default();
+    if length.as_secs() <= max_seconds {
         return Ok(());
     }
     Err(format!(
-        "the sessions suffice for {most} seconds per run, and {} are requested",
+        "the sessions suffice for {max_seconds} seconds per run, and {} are requested",
         length.as_secs()
     )
     .into())
@@ -114,122 +116,132 @@ pub fn fits(runs: u64, length: Duration) -> Outcome<()> {
 
 /// Requests of one run.
 pub struct Mixture {
-    /// In the order in which they are due.
+    /// The requests, in the order of their due times.
     pub requests: Vec<String>,
 }
 
 impl Mixture {
-    /// Those of so long; `turn` counts the runs, which share no session that can be used once only.
-    pub fn new(make: &Composer, turn: usize, length: Duration, counters: &[u64]) -> Mixture {
+    /// Builds the requests of one run. Different runs use different sessions for refreshes and
+    /// sign-outs.
+    pub fn new(
+        builder: &RequestBuilder,
+        run: usize,
+        length: Duration,
+        counters: &[u64],
+    ) -> Mixture {
         let (count, mut next) = (
-            RATE * length.as_secs(),
-            KINDS.map(|kind| kind.per_second * length.as_secs() * turn as u64),
+            REQUESTS_PER_SECOND * length.as_secs(),
+            KINDS.map(|kind| kind.per_second * length.as_secs() * run as u64),
         );
         let requests = (0..count).map(|request| {
-            let at = kind_of(request);
-            let (kind, (first, last)) = (&KINDS[at], KINDS[at].users);
-            let user = first + next[at] % (last - first + 1);
-            next[at] += 1;
-            (kind.request)(make, user, counters)
+            let index = kind_index(request);
+            let (kind, (first, last)) = (&KINDS[index], KINDS[index].users);
+            let user = first + next[index] % (last - first + 1);
+            next[index] += 1;
+            (kind.request)(builder, user, counters)
         });
         Mixture {
             requests: requests.collect(),
         }
     }
 
-    /// Sorts answers by kind and by when they were due: before Redis was gone, until it was back,
-    /// after that.
-    pub fn judge(&self, responses: &[Answer], (gone, back): (Duration, Duration)) -> Vec<Part> {
-        let mut parts: Vec<Part> = KINDS.iter().map(Part::new).collect();
+    /// Groups the responses by kind and phase: before, during, and after the outage.
+    pub fn classify(
+        &self,
+        responses: &[TimedResponse],
+        (outage_start, outage_end): (Duration, Duration),
+    ) -> Vec<KindResult> {
+        let mut results: Vec<KindResult> = KINDS.iter().map(KindResult::new).collect();
         for response in responses {
-            // What was under way when Redis went has met it.
-            let phase = usize::from(response.due + response.took >= gone)
-                + usize::from(response.due >= back);
-            parts[kind_of(response.request as u64)].add(response, phase, back);
+            // A request in flight at the start of the outage belongs to the outage.
+            let phase = usize::from(response.due + response.took >= outage_start)
+                + usize::from(response.due >= outage_end);
+            results[kind_index(response.request as u64)].add(response, phase, outage_end);
         }
-        parts
+        results
     }
 }
 
-/// Which kind a request is of: its place in the list.
-fn kind_of(request: u64) -> usize {
-    let mut slot = request * STRIDE % RATE;
-    for (at, kind) in KINDS.iter().enumerate() {
+/// Returns the index of a request's kind.
+fn kind_index(request: u64) -> usize {
+    let mut slot = request * STRIDE % REQUESTS_PER_SECOND;
+    for (index, kind) in KINDS.iter().enumerate() {
         if slot < kind.per_second {
-            return at;
+            return index;
         }
         slot -= kind.per_second;
     }
-    unreachable!("the rates of all kinds together are the rate")
+    unreachable!("the rates of all kinds add up to the total rate")
 }
 
-/// All answers of one kind.
-pub struct Part {
-    kind: &'static Kind,
-    phases: [Phase; 3],
-    /// When the last refusal of what was due after the return of Redis came, from there on.
-    last_refusal: Option<Duration>,
+/// The responses of one kind.
+pub struct KindResult {
+    kind: &'static RequestKind,
+    phases: [PhaseResult; 3],
+    /// Time from the end of the outage to the last error, of requests that were due after the
+    /// outage.
+    last_error: Option<Duration>,
 }
 
-/// Before, during, or after.
+/// The responses of one kind in one phase.
 #[derive(Default)]
-struct Phase {
-    good: usize,
-    /// All other answers, by status.
-    refused: BTreeMap<u16, usize>,
-    /// Of all.
+struct PhaseResult {
+    expected: usize,
+    /// Number of unexpected responses, by status.
+    errors: BTreeMap<u16, usize>,
+    /// Latencies of all responses, in microseconds.
     micros: Vec<u128>,
 }
 
-impl Part {
-    fn new(kind: &'static Kind) -> Part {
-        Part {
+impl KindResult {
+    fn new(kind: &'static RequestKind) -> KindResult {
+        KindResult {
             kind,
             phases: Default::default(),
-            last_refusal: None,
+            last_error: None,
         }
     }
 
-    fn add(&mut self, response: &Answer, phase: usize, back: Duration) {
-        let found = &mut self.phases[phase];
-        found.micros.push(response.took.as_micros());
+    fn add(&mut self, response: &TimedResponse, phase: usize, outage_end: Duration) {
+        let result = &mut self.phases[phase];
+        result.micros.push(response.took.as_micros());
         if response.status == self.kind.status {
-            found.good += 1;
+            result.expected += 1;
             return;
         }
-        *found.refused.entry(response.status).or_default() += 1;
+        *result.errors.entry(response.status).or_default() += 1;
         if phase == 2 {
-            let came = (response.due + response.took).saturating_sub(back);
-            self.last_refusal = self.last_refusal.max(Some(came));
+            let elapsed = (response.due + response.took).saturating_sub(outage_end);
+            self.last_error = self.last_error.max(Some(elapsed));
         }
     }
 
-    /// A line of the table.
+    /// Formats a line of the table.
     pub fn line(&self) -> Vec<String> {
-        let share = |phase: &Phase| {
+        let share = |phase: &PhaseResult| {
             phase
                 .share()
                 .map_or("–".to_owned(), |share| format!("{:.2} %", share * 100.0))
         };
-        let slow = |phase: &Phase| {
+        let p99 = |phase: &PhaseResult| {
             phase
                 .p99()
                 .map_or("–".to_owned(), |micros| format!("{:.1}", micros / 1000.0))
         };
         let mut cells = vec![self.kind.name.to_owned(), self.kind.per_second.to_string()];
         cells.extend(self.phases.iter().map(share));
-        cells.extend(self.phases.iter().map(slow));
-        cells.push(self.last_refusal.map_or("–".to_owned(), |last| {
+        cells.extend(self.phases.iter().map(p99));
+        cells.push(self.last_error.map_or("–".to_owned(), |last| {
             format!("{:.2}", last.as_secs_f64())
         }));
-        cells.push(self.refusals());
+        cells.push(self.format_errors());
         cells
     }
 
-    /// Of all phases together: `503 × 12`.
-    fn refusals(&self) -> String {
+    /// Formats the errors of all phases, such as `503 × 12`.
+    fn format_errors(&self) -> String {
         let mut all: BTreeMap<u16, usize> = BTreeMap::new();
-        for (status, count) in self.phases.iter().flat_map(|phase| &phase.refused) {
+        for (status, count) in self.phases.iter().flat_map(|phase| &phase.errors) {
             *all.entry(*status).or_default() += count;
         }
         all.iter()
@@ -238,11 +250,10 @@ impl Part {
             .join(", ")
     }
 
-    /// For programs.
     pub fn json(&self) -> Value {
-        let phase = |phase: &Phase| {
-            let refused: BTreeMap<String, usize> = phase
-                .refused
+        let phase = |phase: &PhaseResult| {
+            let errors: BTreeMap<String, usize> = phase
+                .errors
                 .iter()
                 .map(|(status, count)| (status.to_string(), *count))
                 .collect();
@@ -250,7 +261,7 @@ impl Part {
                 "responses": phase.micros.len(),
                 "expected": phase.share(),
                 "p99_us": phase.p99(),
-                "errors": refused,
+                "errors": errors,
             })
         };
         let [before, during, after] = &self.phases;
@@ -260,14 +271,14 @@ impl Part {
             "before": phase(before),
             "during": phase(during),
             "after": phase(after),
-            "last_error_after_seconds": self.last_refusal.map(|last| last.as_secs_f64()),
+            "last_error_after_seconds": self.last_error.map(|last| last.as_secs_f64()),
         })
     }
 }
 
-impl Phase {
+impl PhaseResult {
     fn share(&self) -> Option<f64> {
-        (!self.micros.is_empty()).then(|| self.good as f64 / self.micros.len() as f64)
+        (!self.micros.is_empty()).then(|| self.expected as f64 / self.micros.len() as f64)
     }
 
     fn p99(&self) -> Option<f64> {

@@ -1,6 +1,5 @@
-//! `--outage`: Redis stands still for a minute, and then is killed for a minute, under a mixture of
-//! requests at a fixed rate. Which of them are answered as they should be, and how long does it
-//! take, once it is back, until all are?
+//! `--outage`: suspends Redis, and then kills it, under a request mixture at a fixed rate. Measures
+//! the share of expected responses and the time to recovery.
 
 use std::{
     net::SocketAddr,
@@ -13,170 +12,197 @@ use serde_json::{Value, json};
 
 use crate::{
     Outcome,
-    bench::{Bench, say},
+    bench::{Bench, print_progress},
     interrupt,
     mixture::{self, Mixture},
-    pace::{self, Plan, Record},
-    replica::{ask, is_well},
-    report::aligned,
+    pace::{self, Plan, Recording},
+    replica::{is_ready, send_request},
+    report::align_columns,
     rounds, seed,
 };
 
-/// As usual.
-const BEFORE: Duration = Duration::from_secs(10);
+/// Normal operation before the fault.
+const TIME_BEFORE_FAULT: Duration = Duration::from_secs(10);
 
-/// Long enough for whatever has to be made up for.
-const AFTER: Duration = Duration::from_secs(30);
+/// Includes the rebuild of the revocation log and the publication of pending revocations.
+const TIME_AFTER_FAULT: Duration = Duration::from_secs(30);
 
-/// More than can wait at a time: those that ask a Redis without an answer wait for a tenth of a
-/// second.
+/// Exceeds the number of concurrent requests. During the outage, requests that depend on Redis wait
+/// for a tenth of a second.
 const CONNECTIONS: usize = 256;
 
-/// How often it is looked whether all is as before.
-const LOOK: Duration = Duration::from_millis(10);
+/// Interval of the recovery probes.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What becomes of Redis.
+/// The injected fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// SIGSTOP: connections stay open, and nothing is answered.
-    Stands,
-    /// SIGKILL: connections are refused. It starts again with what its file holds.
+    /// SIGSTOP: connections stay open, and Redis does not respond.
+    Suspended,
+    /// SIGKILL: connections fail. Redis restarts with its append-only file.
     Killed,
 }
 
 impl Fault {
     const fn name(self) -> &'static str {
         match self {
-            Fault::Stands => "Redis is suspended",
+            Fault::Suspended => "Redis is suspended",
             Fault::Killed => "Redis is killed and restarted",
         }
     }
 }
 
-/// What was found under one fault.
-struct Found {
+/// The result of one fault.
+struct OutageResult {
     fault: Fault,
-    responses: Vec<mixture::Part>,
-    /// Seconds from the return of Redis until checks are answered from memory again, and until
-    /// sign-outs are 204 again.
+    responses: Vec<mixture::KindResult>,
+    /// Seconds from the end of the outage until checks are served from memory, and until sign-outs
+    /// return 204.
     memory: f64,
     logout: f64,
 }
 
-/// Measures, and tells. Redis is away for so many seconds, each time.
+/// Measures and prints both faults. Each outage takes the given number of seconds.
 pub fn run(bench: &mut Bench, seconds: u64) -> Outcome<Value> {
-    let away = Duration::from_secs(seconds);
-    let length = BEFORE + away + AFTER;
-    mixture::fits(2, length)?;
-    rounds::adopt_all(bench)?;
-    let mut found = Vec::new();
-    for (turn, fault) in [Fault::Stands, Fault::Killed].into_iter().enumerate() {
-        bench.server.until_it_knows(seed::REVOCATIONS)?;
-        say(&format!("{} for {seconds} s", fault.name()));
-        let counters = bench.stores.redis()?.counters()?;
-        let mixture = Mixture::new(&bench.composer, turn, length, &counters);
-        found.push(measure(bench, &mixture, fault, away)?);
+    let outage_length = Duration::from_secs(seconds);
+    let length = TIME_BEFORE_FAULT + outage_length + TIME_AFTER_FAULT;
+    mixture::check_capacity(2, length)?;
+    rounds::restore_sessions(bench)?;
+    let mut results = Vec::new();
+    for (run, fault) in [Fault::Suspended, Fault::Killed].into_iter().enumerate() {
+        bench.server.wait_until_ready(seed::REVOCATION_COUNT)?;
+        print_progress(&format!("{} for {seconds} s", fault.name()));
+        let counters = bench.stores.redis()?.rotation_counters()?;
+        let mixture = Mixture::new(&bench.request_builder, run, length, &counters);
+        results.push(measure(bench, &mixture, fault, outage_length)?);
     }
     println!("{}", bench.machine.line());
-    for one in &found {
-        println!("\n{}", table(one, seconds));
+    for result in &results {
+        println!("\n{}", table(result, seconds));
     }
     Ok(json!({
         "machine": bench.machine.json(),
         "seconds": seconds,
-        "per_second": mixture::RATE,
-        "faults": found.iter().map(found_json).collect::<Vec<_>>(),
+        "per_second": mixture::REQUESTS_PER_SECOND,
+        "faults": results.iter().map(result_json).collect::<Vec<_>>(),
     }))
 }
 
-fn measure(bench: &mut Bench, mixture: &Mixture, fault: Fault, away: Duration) -> Outcome<Found> {
-    let (server, checks, requests) = (bench.server.address, bench.server.checks, &mixture.requests);
-    // Signed out before: to repeat that is 204 as well, and publishes it again.
-    let sign_out = &bench.composer.logout(seed::USERS);
+fn measure(
+    bench: &mut Bench,
+    mixture: &Mixture,
+    fault: Fault,
+    outage_length: Duration,
+) -> Outcome<OutageResult> {
+    let (server, check_source, requests) = (
+        bench.server.address,
+        bench.server.check_source,
+        &mixture.requests,
+    );
+    // The probe signs out the same session repeatedly. Each repetition returns 204 and publishes
+    // the revocation again.
+    let sign_out = &bench.request_builder.logout(seed::USER_COUNT);
     let plan = Plan {
-        to: &[server],
+        addresses: &[server],
         requests,
         count: requests.len(),
         connections: CONNECTIONS,
-        rate: Some(mixture::RATE as f64),
+        rate: Some(mixture::REQUESTS_PER_SECOND as f64),
     };
-    let over = &AtomicBool::new(false);
+    let finished = &AtomicBool::new(false);
     thread::scope(|scope| {
-        let load = scope.spawn(|| pace::record(&plan));
-        let (gone, back) = take_away(bench, fault, away)?;
-        let memory = scope.spawn(move || settled(over, back, || is_well(server, checks)));
-        let logout = scope.spawn(move || settled(over, back, || signs_out(server, sign_out)));
-        let record = load.join();
-        over.store(true, Ordering::Relaxed);
-        let record = record.map_err(|_| "a generator panicked")??;
-        let [memory, logout] = [memory, logout].map(|look| look.join().unwrap_or(f64::INFINITY));
-        Ok(Found {
+        let load = scope.spawn(|| pace::run_unchecked(&plan));
+        let (outage_start, outage_end) = inject_fault(bench, fault, outage_length)?;
+        let memory = scope
+            .spawn(move || poll_recovery(finished, outage_end, || is_ready(server, check_source)));
+        let logout = scope
+            .spawn(move || poll_recovery(finished, outage_end, || can_sign_out(server, sign_out)));
+        let recording = load.join();
+        finished.store(true, Ordering::Relaxed);
+        let recording = recording.map_err(|_| "a generator panicked")??;
+        let [memory, logout] = [memory, logout].map(|probe| probe.join().unwrap_or(f64::INFINITY));
+        Ok(OutageResult {
             fault,
-            responses: mixture.judge(&record.responses, since(&record, (gone, back))),
+            responses: mixture.classify(
+                &recording.responses,
+                outage_offsets(&recording, (outage_start, outage_end)),
+            ),
             memory,
             logout,
         })
     })
 }
 
-/// Offsets from the beginning of the load.
-fn since(record: &Record, (gone, back): (Instant, Instant)) -> (Duration, Duration) {
+/// Converts the outage to offsets from the start of the load.
+fn outage_offsets(
+    recording: &Recording,
+    (outage_start, outage_end): (Instant, Instant),
+) -> (Duration, Duration) {
     (
-        gone.saturating_duration_since(record.began),
-        back.saturating_duration_since(record.began),
+        outage_start.saturating_duration_since(recording.began),
+        outage_end.saturating_duration_since(recording.began),
     )
 }
 
-/// When Redis went away, and when it was back.
-fn take_away(bench: &mut Bench, fault: Fault, away: Duration) -> Outcome<(Instant, Instant)> {
-    sleep(BEFORE)?;
-    let gone = Instant::now();
+/// Injects the fault, and returns the start and the end of the outage.
+fn inject_fault(
+    bench: &mut Bench,
+    fault: Fault,
+    outage_length: Duration,
+) -> Outcome<(Instant, Instant)> {
+    sleep_interruptibly(TIME_BEFORE_FAULT)?;
+    let outage_start = Instant::now();
     match fault {
-        Fault::Stands => bench.stores.redis.pause(),
+        Fault::Suspended => bench.stores.redis.pause(),
         Fault::Killed => bench.stores.redis.kill(),
     }
-    let slept = sleep(away);
-    let mut back = Instant::now();
+    let slept = sleep_interruptibly(outage_length);
+    let mut outage_end = Instant::now();
     match fault {
-        Fault::Stands => bench.stores.redis.resume(),
+        Fault::Suspended => bench.stores.redis.resume(),
         Fault::Killed => {
             bench.stores.redis.start_again()?;
-            // It answers now: how long it reads its file is its own affair.
-            back = Instant::now();
+            // Redis responds now. The time to load its file is not part of the recovery.
+            outage_end = Instant::now();
         }
     }
-    slept.map(|()| (gone, back))
+    slept.map(|()| (outage_start, outage_end))
 }
 
-fn sleep(length: Duration) -> Outcome<()> {
+fn sleep_interruptibly(length: Duration) -> Outcome<()> {
     let end = Instant::now() + length;
     while Instant::now() < end {
         interrupt::check()?;
-        thread::sleep(LOOK.min(end.saturating_duration_since(Instant::now())));
+        thread::sleep(POLL_INTERVAL.min(end.saturating_duration_since(Instant::now())));
     }
     Ok(())
 }
 
-/// Looks again and again; seconds after `back` from which on all was well.
-fn settled(over: &AtomicBool, back: Instant, mut is_well: impl FnMut() -> bool) -> f64 {
-    let mut well_since = None;
-    while !over.load(Ordering::Relaxed) {
-        if is_well() {
-            well_since.get_or_insert_with(|| back.elapsed().as_secs_f64());
+/// Polls until the load has finished. Returns the seconds from the end of the outage until the last
+/// change to a successful result.
+fn poll_recovery(
+    finished: &AtomicBool,
+    outage_end: Instant,
+    mut is_ready: impl FnMut() -> bool,
+) -> f64 {
+    let mut ready_since = None;
+    while !finished.load(Ordering::Relaxed) {
+        if is_ready() {
+            ready_since.get_or_insert_with(|| outage_end.elapsed().as_secs_f64());
         } else {
-            well_since = None;
+            ready_since = None;
         }
-        thread::sleep(LOOK);
+        thread::sleep(POLL_INTERVAL);
     }
-    well_since.unwrap_or(f64::INFINITY)
+    ready_since.unwrap_or(f64::INFINITY)
 }
 
-fn signs_out(server: SocketAddr, request: &str) -> bool {
-    matches!(ask(server, request), Ok((204, _)))
+fn can_sign_out(server: SocketAddr, request: &str) -> bool {
+    matches!(send_request(server, request), Ok((204, _)))
 }
 
-fn table(found: &Found, seconds: u64) -> String {
-    let heads = [
+fn table(result: &OutageResult, seconds: u64) -> String {
+    let headers = [
         "share of expected responses",
         "per second",
         "before",
@@ -188,23 +214,23 @@ fn table(found: &Found, seconds: u64) -> String {
         "last error after, s",
         "errors",
     ];
-    let mut lines = vec![heads.map(str::to_owned).to_vec()];
-    lines.extend(found.responses.iter().map(mixture::Part::line));
+    let mut lines = vec![headers.map(str::to_owned).to_vec()];
+    lines.extend(result.responses.iter().map(mixture::KindResult::line));
     format!(
         "{} for {seconds} s\n\n{}\n\nafter Redis is available again: checks from memory after {:.2} s, \
          sign-outs with 204 after {:.2} s",
-        found.fault.name(),
-        aligned(&lines),
-        found.memory,
-        found.logout
+        result.fault.name(),
+        align_columns(&lines),
+        result.memory,
+        result.logout
     )
 }
 
-fn found_json(found: &Found) -> Value {
+fn result_json(result: &OutageResult) -> Value {
     json!({
-        "fault": found.fault.name(),
-        "kinds": found.responses.iter().map(mixture::Part::json).collect::<Vec<_>>(),
-        "checks_from_memory_after_seconds": found.memory,
-        "logout_204_after_seconds": found.logout,
+        "fault": result.fault.name(),
+        "kinds": result.responses.iter().map(mixture::KindResult::json).collect::<Vec<_>>(),
+        "checks_from_memory_after_seconds": result.memory,
+        "logout_204_after_seconds": result.logout,
     })
 }

@@ -1,11 +1,11 @@
-//! Requests at a fixed rate, whatever the answers do. `wrk` sends the next request when the last
-//! one was answered, so a server that stands still for a second hides what would have come in that
-//! second. Here the moment at which a request is due is fixed beforehand, and its time counts from
-//! there, even if it had to wait for a connection.
+//! Requests at a fixed rate, independent of the responses.
 //!
-//! One thread with as many connections as may be needed, and one request at a time on each. It
-//! sleeps in `poll`, which the kernel ends within microseconds of the moment that was asked for; on
-//! a busy machine when it gets a core.
+//! `wrk` sends the next request after the previous response, so a stall of the server hides the
+//! requests of that time (coordinated omission). Here, each request has a fixed due time. Its
+//! latency counts from that time, even if it waits for a connection.
+//!
+//! One thread serves all connections, with one request at a time on each. It sleeps in `poll`,
+//! which returns within microseconds of the due time unless the machine is busy.
 
 use std::{
     collections::VecDeque,
@@ -21,63 +21,62 @@ use rustix::{
 
 use crate::{Outcome, interrupt};
 
-/// Whoever waits longer for one answer waits for ever.
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// A response that takes longer fails the run.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// No answer that is asked for here is longer.
-const LARGEST_ANSWER: usize = 4096;
+/// Exceeds every response to the measured requests.
+const MAX_RESPONSE_BYTES: usize = 4096;
 
-/// What is to be sent.
+/// The requests of a run, with their destination and rate.
 pub struct Plan<'a> {
-    /// To whom: connections are shared out evenly, and take turns.
-    pub to: &'a [SocketAddr],
-    /// In turn, from the beginning again when they are over.
+    /// Addresses of the servers. Connections are distributed evenly over them.
+    pub addresses: &'a [SocketAddr],
+    /// The requests, in order. The first one follows the last one.
     pub requests: &'a [String],
-    /// How many of them in all.
+    /// Total number of requests.
     pub count: usize,
-    /// How many at the same time, at most.
+    /// Maximum number of concurrent requests.
     pub connections: usize,
-    /// How many a second; nothing: as many as are answered.
+    /// Requests per second. `None` sends each request as soon as a connection is idle.
     pub rate: Option<f64>,
 }
 
-/// One answer.
+/// A response with its timing.
 #[derive(Debug, Clone, Copy)]
-pub struct Answer {
-    /// Which of all requests, from 0.
+pub struct TimedResponse {
+    /// Index of the request, from 0.
     pub request: usize,
-    /// When it was due, from the beginning.
+    /// Due time of the request, from the start of the run.
     pub due: Duration,
-    /// How long it took from there.
+    /// Time from the due time to the response.
     pub took: Duration,
-    /// Its status.
     pub status: u16,
 }
 
-/// Answers of all kinds.
-pub struct Record {
-    /// When it began.
+/// All responses of a run, whatever their status.
+pub struct Recording {
+    /// Start of the run, from which due times are counted.
     pub began: Instant,
-    /// As they came.
-    pub responses: Vec<Answer>,
+    /// The responses, in the order of their arrival.
+    pub responses: Vec<TimedResponse>,
 }
 
-/// What came of it.
-pub struct KeyRotationPolicy {
-    /// From the moment a request was due to its answer, in microseconds, sorted.
+/// The latencies and the rate of a run.
+pub struct LatencyReport {
+    /// Times from the due time to the response, in microseconds, sorted.
     pub micros: Vec<u32>,
-    /// Good answers per second.
+    /// Responses per second.
     pub rate: f64,
 }
 
-impl KeyRotationPolicy {
-    /// So many of 100 answers came within the result, in microseconds.
+impl LatencyReport {
+    /// Returns a percentile of the latencies in microseconds, or 0 if there are none.
     pub fn percentile(&self, percent: f64) -> f64 {
         percentile(&self.micros, percent).map_or(0.0, f64::from)
     }
 }
 
-/// So many of 100 are at most the result; of sorted ones.
+/// Returns a percentile of sorted values (nearest rank).
 pub fn percentile<T: Copy>(sorted: &[T], percent: f64) -> Option<T> {
     let at = (sorted.len() as f64 * percent / 100.0).ceil() as usize;
     sorted.get(at.saturating_sub(1)).copied()
@@ -85,7 +84,7 @@ pub fn percentile<T: Copy>(sorted: &[T], percent: f64) -> Option<T> {
 
 struct Connection {
     stream: TcpStream,
-    /// The request that is under way, and when it was due.
+    /// The request in flight, and its due time.
     request: usize,
     due: Duration,
     response: Vec<u8>,
@@ -99,7 +98,7 @@ impl Connection {
             stream,
             request: 0,
             due: Duration::ZERO,
-            response: Vec::with_capacity(LARGEST_ANSWER),
+            response: Vec::with_capacity(MAX_RESPONSE_BYTES),
         })
     }
 
@@ -109,12 +108,12 @@ impl Connection {
         Ok(self.stream.write_all(text.as_bytes())?)
     }
 
-    /// Reads what is there; the status, if the answer is complete.
+    /// Reads the available bytes. Returns the status when the response is complete.
     fn receive(&mut self) -> Outcome<Option<u16>> {
-        let mut part = [0; LARGEST_ANSWER];
-        let length = self.stream.read(&mut part)?;
-        self.response.extend_from_slice(&part[..length]);
-        if length == 0 || self.response.len() > LARGEST_ANSWER {
+        let mut buffer = [0; MAX_RESPONSE_BYTES];
+        let length = self.stream.read(&mut buffer)?;
+        self.response.extend_from_slice(&buffer[..length]);
+        if length == 0 || self.response.len() > MAX_RESPONSE_BYTES {
             return Err("a connection was closed before its response was complete".into());
         }
         let text = String::from_utf8_lossy(&self.response);
@@ -134,8 +133,8 @@ impl Connection {
     }
 }
 
-/// Sends all of it, and waits for the answers, which must be of this status.
-pub fn run(plan: &Plan<'_>, status: u16) -> Outcome<KeyRotationPolicy> {
+/// Sends all requests. Returns an error if a response has another status.
+pub fn run(plan: &Plan<'_>, status: u16) -> Outcome<LatencyReport> {
     let mut micros = Vec::with_capacity(plan.count);
     let began = send(plan, |response| {
         if response.status != status {
@@ -146,23 +145,23 @@ pub fn run(plan: &Plan<'_>, status: u16) -> Outcome<KeyRotationPolicy> {
     })?;
     let rate = micros.len() as f64 / began.elapsed().as_secs_f64();
     micros.sort_unstable();
-    Ok(KeyRotationPolicy { micros, rate })
+    Ok(LatencyReport { micros, rate })
 }
 
-/// Sends all of it, and keeps the answers, whatever they are.
-pub fn record(plan: &Plan<'_>) -> Outcome<Record> {
+/// Sends all requests, and returns all responses, whatever their status.
+pub fn run_unchecked(plan: &Plan<'_>) -> Outcome<Recording> {
     let mut responses = Vec::with_capacity(plan.count);
     let began = send(plan, |response| {
         responses.push(response);
         Ok(())
     })?;
-    Ok(Record { began, responses })
+    Ok(Recording { began, responses })
 }
 
-/// When the first was due.
-fn send(plan: &Plan<'_>, mut take: impl FnMut(Answer) -> Outcome<()>) -> Outcome<Instant> {
-    wake_in_time();
-    let open = |at: usize| Connection::open(plan.to[at % plan.to.len()]);
+/// Sends all requests, passes each response to `handle`, and returns the start of the run.
+fn send(plan: &Plan<'_>, mut handle: impl FnMut(TimedResponse) -> Outcome<()>) -> Outcome<Instant> {
+    minimize_timer_slack();
+    let open = |at: usize| Connection::open(plan.addresses[at % plan.addresses.len()]);
     let mut connections = (0..plan.connections)
         .map(open)
         .collect::<Outcome<Vec<_>>>()?;
@@ -172,39 +171,39 @@ fn send(plan: &Plan<'_>, mut take: impl FnMut(Answer) -> Outcome<()>) -> Outcome
             Duration::from_secs_f64(request as f64 / rate)
         })
     };
-    let (mut answered, mut sent, began) = (0, 0, Instant::now());
-    while answered < plan.count {
+    let (mut completed, mut sent, began) = (0, 0, Instant::now());
+    while completed < plan.count {
         while sent < plan.count
             && due(sent) <= began.elapsed()
             && let Some(at) = idle.pop_front()
         {
-            // Without a rate a request is due when it can be sent.
+            // Without a rate, a request is due when a connection is idle.
             let due = plan.rate.map_or_else(|| began.elapsed(), |_| due(sent));
             connections[at].send(sent, due, &plan.requests[sent % plan.requests.len()])?;
             sent += 1;
         }
         let until_due = due(sent).saturating_sub(began.elapsed());
-        let longest = if sent < plan.count && !idle.is_empty() {
+        let timeout = if sent < plan.count && !idle.is_empty() {
             until_due
         } else {
-            LONGEST_WAIT
+            RESPONSE_TIMEOUT
         };
-        let waiting = sent > answered;
-        let ready = ready(&connections, longest)?;
-        if ready.is_empty() && waiting && longest == LONGEST_WAIT {
+        let has_pending = sent > completed;
+        let readable = poll_readable(&connections, timeout)?;
+        if readable.is_empty() && has_pending && timeout == RESPONSE_TIMEOUT {
             return Err("a response timed out".into());
         }
-        for at in ready {
+        for at in readable {
             let connection = &mut connections[at];
             if let Some(status) = connection.receive()? {
                 let (request, due) = (connection.request, connection.due);
-                take(Answer {
+                handle(TimedResponse {
                     request,
                     due,
                     took: began.elapsed().saturating_sub(due),
                     status,
                 })?;
-                answered += 1;
+                completed += 1;
                 idle.push_back(at);
             }
         }
@@ -212,24 +211,24 @@ fn send(plan: &Plan<'_>, mut take: impl FnMut(Answer) -> Outcome<()>) -> Outcome
     Ok(began)
 }
 
-/// The connections that have something to read; none after so long.
-fn ready(connections: &[Connection], longest: Duration) -> Outcome<Vec<usize>> {
+/// Waits for readable connections, and returns their indexes. After a timeout, there are none.
+fn poll_readable(connections: &[Connection], timeout: Duration) -> Outcome<Vec<usize>> {
     interrupt::check()?;
     let mut polled: Vec<PollFd<'_>> = connections
         .iter()
         .map(|connection| PollFd::new(&connection.stream, PollFlags::IN))
         .collect();
-    match poll(&mut polled, Some(&Timespec::try_from(longest)?)) {
+    match poll(&mut polled, Some(&Timespec::try_from(timeout)?)) {
         Ok(_) | Err(Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
-    let has_something = |at: &usize| !polled[*at].revents().is_empty();
-    Ok((0..polled.len()).filter(has_something).collect())
+    let is_readable = |at: &usize| !polled[*at].revents().is_empty();
+    Ok((0..polled.len()).filter(is_readable).collect())
 }
 
-/// The kernel may end a sleep 50 µs late unless it is told otherwise.
-fn wake_in_time() {
+/// Minimizes the timer slack of this thread. By default, the kernel can end a sleep 50 µs late.
+fn minimize_timer_slack() {
     #[cfg(target_os = "linux")]
-    // A refusal makes the grain coarser.
+    // If this call fails, only the precision of the due times is lower.
     let _ = rustix::thread::set_current_timer_slack(std::num::NonZeroU64::new(1));
 }

@@ -1,4 +1,4 @@
--- GET /items: the statement behind it, for one of the 1,000 users who have more than a page of items.
+-- The statement of GET /items, for one of the 1,000 users with more than a page of items.
 \set owner random(100000000001, 100000001000)
 select id, name, description, version, created_at, updated_at
 from items

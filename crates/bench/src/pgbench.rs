@@ -1,4 +1,4 @@
-//! `pgbench`: what PostgreSQL can do with one statement, prepared, when nobody stands in between.
+//! `pgbench`: the rate of one prepared statement without the server in between.
 
 use std::{
     fs,
@@ -10,13 +10,13 @@ use std::{
 
 use latchkey_dev::Postgres;
 
-use crate::{Outcome, child::Run, database, report::Spread, usage};
+use crate::{Outcome, child::OneShotProcess, database, report::Spread, usage};
 
-/// The first second goes by with connecting and with filling the caches of new processes, and the
-/// last one is not told.
-const CONNECTING: u64 = 1;
+/// The first second is discarded, because clients connect and new processes fill their caches.
+/// `pgbench` does not report the last second.
+const WARM_UP_SECONDS: u64 = 1;
 
-/// One statement as a script of `pgbench`.
+/// A statement as a script of `pgbench`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Statement {
     name: &'static str,
@@ -44,15 +44,15 @@ pub const CREATE: Statement = Statement {
     script: include_str!("create.sql"),
 };
 
-/// Statements per second, and what each cost PostgreSQL in microseconds of CPU.
-pub struct Rate {
+/// The rate and the CPU time of a statement.
+pub struct StatementCost {
     /// Statements per second.
     pub rate: f64,
-    /// Microseconds of PostgreSQL.
+    /// CPU microseconds of PostgreSQL per statement.
     pub micros: f64,
 }
 
-/// Runs it.
+/// Runs `pgbench` against the database of the server.
 pub struct Pgbench {
     program: PathBuf,
     folder: PathBuf,
@@ -61,23 +61,23 @@ pub struct Pgbench {
 }
 
 impl Pgbench {
-    /// That of the server's own version.
+    /// Uses the program of the same version as PostgreSQL.
     pub fn new(programs: &Path, folder: &Path, postgres: &Postgres) -> Pgbench {
         let (program, folder) = (programs.join("pgbench"), folder.to_owned());
         Pgbench {
             program,
             folder,
-            url: postgres.url(database::NAME),
+            url: postgres.url(database::DATABASE_NAME),
             postmaster: postgres.pid(),
         }
     }
 
-    /// So many callers on connections of their own.
-    pub fn run(&self, statement: Statement, callers: u16, seconds: u64) -> Outcome<Rate> {
+    /// Runs a statement with one connection per caller.
+    pub fn run(&self, statement: Statement, callers: u16, seconds: u64) -> Outcome<StatementCost> {
         let script = self.folder.join(statement.name);
         fs::write(&script, statement.script)?;
         let mut command = Command::new(&self.program);
-        let length = CONNECTING + seconds + 1;
+        let length = WARM_UP_SECONDS + seconds + 1;
         command.args([
             "-n",
             "-M",
@@ -94,42 +94,45 @@ impl Pgbench {
             .arg(script)
             .arg(&self.url)
             .current_dir("/");
-        let run = Run::start(&mut command)?;
-        thread::sleep(Duration::from_secs(CONNECTING));
-        let share = self.share_of_a_core(Duration::from_secs(seconds).mul_f64(0.9));
+        let run = OneShotProcess::start(&mut command)?;
+        thread::sleep(Duration::from_secs(WARM_UP_SECONDS));
+        let share = self.measure_cpu_share(Duration::from_secs(seconds).mul_f64(0.9));
         let output = run.finish()?;
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        if said
+        let output = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        if output
             .lines()
             .any(|line| line.starts_with("number of failed") && !line.contains(": 0 "))
         {
-            return Err(format!("statements failed: {said}").into());
+            return Err(format!("statements failed: {output}").into());
         }
-        let rates: Vec<f64> = said
+        let rates: Vec<f64> = output
             .lines()
-            .filter_map(told)
-            .skip(usize::try_from(CONNECTING)?)
+            .filter_map(parse_rate)
+            .skip(usize::try_from(WARM_UP_SECONDS)?)
             .collect();
-        let rate = Spread::of(rates)
-            .ok_or_else(|| format!("unexpected output of pgbench: {said}"))?
+        let rate = Spread::from_values(rates)
+            .ok_or_else(|| format!("unexpected output of pgbench: {output}"))?
             .median;
-        Ok(Rate {
+        Ok(StatementCost {
             rate,
             micros: share * 1e6 / rate,
         })
     }
 
-    /// CPU seconds per second of PostgreSQL in the middle of a run.
-    fn share_of_a_core(&self, length: Duration) -> f64 {
-        let (began, before) = (Instant::now(), usage::of_family(self.postmaster));
+    /// Measures the CPU seconds of PostgreSQL per second in the middle of a run.
+    fn measure_cpu_share(&self, length: Duration) -> f64 {
+        let (began, before) = (
+            Instant::now(),
+            usage::process_tree_cpu_micros(self.postmaster),
+        );
         thread::sleep(length);
-        let used = usage::of_family(self.postmaster).saturating_sub(before);
+        let used = usage::process_tree_cpu_micros(self.postmaster).saturating_sub(before);
         used as f64 / 1e6 / began.elapsed().as_secs_f64()
     }
 }
 
-/// Of `progress: 2.0 s, 39818.4 tps, lat …`.
-fn told(line: &str) -> Option<f64> {
+/// Parses the rate of a line such as `progress: 2.0 s, 39818.4 tps, lat …`.
+fn parse_rate(line: &str) -> Option<f64> {
     line.strip_prefix("progress: ")?
         .split(", ")
         .nth(1)?

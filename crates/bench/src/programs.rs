@@ -7,15 +7,15 @@ use std::{
 
 use crate::Outcome;
 
-/// The file that the caller named with this flag, or the program `name` beside this one.
-pub fn find(flag: &str, given: Option<&PathBuf>, name: &str) -> Outcome<PathBuf> {
+/// Returns the file of the flag, or the program `name` beside the current executable.
+pub fn find_program(flag: &str, given: Option<&PathBuf>, name: &str) -> Outcome<PathBuf> {
     match given {
         Some(file) => find_given(flag, file),
         None => find_beside(&env::current_exe()?, name),
     }
 }
 
-/// The path becomes absolute, because programs are started in another folder.
+/// Makes the path absolute, because programs start in another folder.
 fn find_given(flag: &str, file: &Path) -> Outcome<PathBuf> {
     let program = std::path::absolute(file)?;
     if !program.is_file() {
@@ -28,8 +28,8 @@ fn find_given(flag: &str, file: &Path) -> Outcome<PathBuf> {
     Ok(program)
 }
 
-fn find_beside(own: &Path, name: &str) -> Outcome<PathBuf> {
-    let program = own.with_file_name(name);
+fn find_beside(executable: &Path, name: &str) -> Outcome<PathBuf> {
+    let program = executable.with_file_name(name);
     if !program.is_file() {
         return Err(format!(
             "{} is missing\nhint: run `./dev bench`, which builds it",
@@ -47,13 +47,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn program_is_found_beside_the_own_one() {
+    fn program_beside_executable_is_found() {
         let folder = tempfile::tempdir().unwrap();
-        let (own, server) = (
+        let (executable, server) = (
             folder.path().join("latchkey-bench"),
             folder.path().join("latchkey"),
         );
-        let error = find_beside(&own, "latchkey").unwrap_err().to_string();
+        let error = find_beside(&executable, "latchkey")
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             error,
             format!(
@@ -62,16 +64,16 @@ mod tests {
             )
         );
         fs::write(&server, "").unwrap();
-        assert_eq!(find_beside(&own, "latchkey").unwrap(), server);
+        assert_eq!(find_beside(&executable, "latchkey").unwrap(), server);
     }
 
     #[test]
-    fn given_path_becomes_absolute_and_must_be_a_file() {
-        // Tests run in the folder of the package.
+    fn given_path_is_made_absolute_and_must_be_a_file() {
+        // The working directory of tests is the folder of the package.
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
-        let found = find("server", Some(&"Cargo.toml".into()), "latchkey").unwrap();
+        let found = find_program("server", Some(&"Cargo.toml".into()), "latchkey").unwrap();
         assert_eq!(found, manifest);
-        let error = find("server", Some(&"src".into()), "latchkey").unwrap_err();
+        let error = find_program("server", Some(&"src".into()), "latchkey").unwrap_err();
         assert!(error.to_string().contains("--server"), "{error}");
     }
 }

@@ -1,32 +1,30 @@
-//! Redis behind the gateway's back.
+//! Direct access to Redis, without the server.
 
 use deadpool_redis::redis::{self, Client, Connection, FromRedisValue};
 
 use crate::{Outcome, product, seed};
 
-/// A connection.
 pub struct Redis(Connection);
 
 impl Redis {
-    /// Connects.
     pub fn connect(url: &str) -> Outcome<Redis> {
         Ok(Redis(Client::open(url)?.get_connection()?))
     }
 
-    /// How often the session of each seeded user was refreshed, by user from 1; 0 where Redis does
-    /// not know it.
-    pub fn counters(&mut self) -> Outcome<Vec<u64>> {
+    /// Returns the rotation counter of each seeded user's session, in the order of users. It is 0
+    /// if Redis does not contain the session.
+    pub fn rotation_counters(&mut self) -> Outcome<Vec<u64>> {
         let mut pipe = redis::pipe();
-        for user in 1..=seed::USERS {
-            pipe.hget(&keys(user)[0], "rotation_counter");
+        for user in 1..=seed::USER_COUNT {
+            pipe.hget(&session_keys(user)[0], "rotation_counter");
         }
         let found: Vec<Option<u64>> = pipe.query(&mut self.0)?;
         Ok(found.into_iter().map(Option::unwrap_or_default).collect())
     }
 
-    /// One line of `INFO`.
+    /// Returns a field of `INFO`.
     pub fn info(&mut self, name: &str) -> Outcome<String> {
-        let text: String = self.ask(&["INFO", "everything"])?;
+        let text: String = self.query(&["INFO", "everything"])?;
         let value = text
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -36,9 +34,10 @@ impl Redis {
             .to_owned())
     }
 
-    /// Commands that were run so far, those of scripts included; without this look itself.
-    pub fn commands(&mut self) -> Outcome<u64> {
-        let text: String = self.ask(&["INFO", "commandstats"])?;
+    /// Returns the number of executed commands, including those of scripts, without this query
+    /// itself.
+    pub fn count_commands(&mut self) -> Outcome<u64> {
+        let text: String = self.query(&["INFO", "commandstats"])?;
         let calls = |line: &str| {
             line.split_once(":calls=")?
                 .1
@@ -50,24 +49,28 @@ impl Redis {
         Ok(text.lines().filter_map(calls).sum())
     }
 
-    /// One command.
-    pub fn ask<T: FromRedisValue>(&mut self, command: &[&str]) -> Outcome<T> {
+    /// Runs a command.
+    pub fn query<T: FromRedisValue>(&mut self, command: &[&str]) -> Outcome<T> {
         Ok(redis::cmd(command[0])
             .arg(&command[1..])
             .query(&mut self.0)?)
     }
 }
 
-/// Where the session of a seeded user's tokens and its account are.
-pub fn keys(user: u64) -> [String; 2] {
-    let (sub, sid, prefix) = (seed::user(user), seed::session(user), product::PREFIX);
+/// Returns the keys of a seeded user: the session with tokens, and the user.
+pub fn session_keys(user: u64) -> [String; 2] {
+    let (user_id, session_id, prefix) = (
+        seed::user_id(user),
+        seed::session_id(user),
+        product::REDIS_KEY_PREFIX,
+    );
     [
-        format!("{prefix}:{{{sub}}}:session:{sid}"),
-        format!("{prefix}:{{{sub}}}:user"),
+        format!("{prefix}:{{{user_id}}}:session:{session_id}"),
+        format!("{prefix}:{{{user_id}}}:user"),
     ]
 }
 
-/// Where the state of the revocation log is.
+/// Returns the key of the state of the revocation log.
 pub fn state_key() -> String {
-    format!("{}:{{rev}}:state", product::PREFIX)
+    format!("{}:{{rev}}:state", product::REDIS_KEY_PREFIX)
 }

@@ -1,4 +1,4 @@
-//! Gateways: how they are started, and what they say of themselves.
+//! Replicas: starts them, and reads their health and metrics.
 
 use std::{
     fs,
@@ -15,30 +15,29 @@ use serde_json::Value;
 
 use crate::{
     Outcome,
-    child::{Run, Server},
+    child::{OneShotProcess, Server},
     database, interrupt, product,
     stores::Stores,
 };
 
-/// Migrations, one hash, and a million revocations that come into Redis and into memory.
-const READY_WITHIN: Duration = Duration::from_secs(180);
+/// Includes the load of a million revocations into Redis and into memory.
+const READY_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// How a gateway is run.
-pub struct Build {
-    /// The program.
+/// Starts replicas with the same program and settings.
+pub struct ReplicaLauncher {
     pub program: PathBuf,
-    /// Settings beside those of the bench.
+    /// Settings in addition to those of the benchmark.
     pub settings: Vec<(String, String)>,
-    /// The secret of all replicas.
+    /// The master secret of all replicas.
     pub secret: String,
 }
 
-/// A gateway that runs.
+/// A running replica.
 pub struct Replica {
     server: Server,
     metrics: SocketAddr,
-    /// Who answers its checks when all is well, as it says itself.
-    pub checks: &'static str,
+    /// The check source of a healthy replica, as `/health/ready` reports it.
+    pub check_source: &'static str,
 }
 
 impl Deref for Replica {
@@ -49,37 +48,35 @@ impl Deref for Replica {
     }
 }
 
-impl Build {
-    /// Makes the tables.
+impl ReplicaLauncher {
+    /// Creates the tables.
     pub fn migrate(&self, stores: &Stores) -> Outcome<()> {
-        Run::start(&mut self.command("migrate", stores))?
+        OneShotProcess::start(&mut self.command("migrate", stores))?
             .finish()
             .map(drop)
     }
 
-    /// Starts one more.
+    /// Starts a replica that logs to `NAME.log` in the folder of the run.
     pub fn start(&self, stores: &Stores, name: &str) -> Outcome<Replica> {
         let log = stores.folder().join(format!("{name}.log"));
-        let both = |log: &str| {
-            listening(log, "LATCHKEY_LISTEN").zip(listening(log, "LATCHKEY_METRICS_LISTEN"))
+        let find_addresses = |log: &str| {
+            find_listen_address(log, "LATCHKEY_LISTEN")
+                .zip(find_listen_address(log, "LATCHKEY_METRICS_LISTEN"))
         };
         let server = Server::start(self.command("serve", stores), &log, |log| {
-            both(log).map(|(public, _)| public)
+            find_addresses(log).map(|(public, _)| public)
         })?;
-        let (_, metrics) = both(&fs::read_to_string(&log)?).ok_or("a log is truncated")?;
+        let (_, metrics) =
+            find_addresses(&fs::read_to_string(&log)?).ok_or("a log is truncated")?;
         Ok(Replica {
             server,
             metrics,
-            checks: if self.takes_leases() {
-                "memory"
-            } else {
-                "redis"
-            },
+            check_source: if self.has_leases() { "memory" } else { "redis" },
         })
     }
 
-    /// `--set LATCHKEY_LEASE=0s` tells what leases are worth.
-    fn takes_leases(&self) -> bool {
+    /// Returns false if leases are disabled by `--set LATCHKEY_LEASE=0s`.
+    fn has_leases(&self) -> bool {
         !self
             .settings
             .iter()
@@ -93,7 +90,10 @@ impl Build {
             .env_clear()
             .current_dir(stores.folder());
         command.envs([
-            ("DATABASE_URL", stores.postgres.url(database::NAME).as_str()),
+            (
+                "DATABASE_URL",
+                stores.postgres.url(database::DATABASE_NAME).as_str(),
+            ),
             ("REDIS_URL", &stores.redis.url()),
             ("LATCHKEY_SECRET", &self.secret),
             ("LATCHKEY_ISSUER", product::ISSUER),
@@ -101,7 +101,7 @@ impl Build {
             ("LATCHKEY_METRICS_LISTEN", "127.0.0.1:0"),
             ("LATCHKEY_SMTP_URL", "off"),
             ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8"),
-            // A cookie that nothing signs anew during a run.
+            // With these lifetimes, the server renews no cookie during a run.
             ("LATCHKEY_ACCESS_LIFETIME", "1h"),
             ("LATCHKEY_COOKIE_IDLE_TIMEOUT", "1h"),
         ]);
@@ -110,8 +110,8 @@ impl Build {
     }
 }
 
-/// Where it listens, in what it has said so far.
-fn listening(log: &str, setting: &str) -> Option<SocketAddr> {
+/// Returns the listening address of a setting from the log.
+fn find_listen_address(log: &str, setting: &str) -> Option<SocketAddr> {
     let events = log
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -120,25 +120,25 @@ fn listening(log: &str, setting: &str) -> Option<SocketAddr> {
 }
 
 impl Replica {
-    /// Waits until it answers checks from memory, and has so many revocations there.
-    pub fn until_it_knows(&self, entries: u64) -> Outcome<()> {
-        let deadline = Instant::now() + READY_WITHIN;
-        while !(is_well(self.address, self.checks)
+    /// Waits until the expected source serves checks and at least `entries` revocations are loaded.
+    pub fn wait_until_ready(&self, entries: u64) -> Outcome<()> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        while !(is_ready(self.address, self.check_source)
             && self.metric("latchkey_revocation_entries")? >= entries as f64)
         {
             interrupt::check()?;
             if Instant::now() > deadline {
-                return Err(format!("the server isn't ready:\n{}", self.last_words()).into());
+                return Err(format!("the server isn't ready:\n{}", self.log_tail()).into());
             }
             thread::sleep(Duration::from_millis(20));
         }
         Ok(())
     }
 
-    /// A figure of its metrics, named as they are, with its labels; nothing was counted yet where
-    /// there is none.
+    /// Returns the value of a metric with its labels. A missing metric is 0, because nothing was
+    /// counted yet.
     pub fn metric(&self, name: &str) -> Outcome<f64> {
-        let (_, page) = ask(self.metrics, &get("/metrics"))?;
+        let (_, page) = send_request(self.metrics, &get_request("/metrics"))?;
         let value = page
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
@@ -146,22 +146,21 @@ impl Replica {
     }
 }
 
-/// Whether the replica that listens here is ready, and its checks are answered by whom they should
-/// be.
-pub fn is_well(address: SocketAddr, checks: &str) -> bool {
-    let body = ask(address, &get("/health/ready"))
+/// Returns whether the replica is ready and the expected source serves its checks.
+pub fn is_ready(address: SocketAddr, check_source: &str) -> bool {
+    let body = send_request(address, &get_request("/health/ready"))
         .ok()
         .filter(|(status, _)| *status == 200);
     let body = body.and_then(|(_, body)| serde_json::from_str::<Value>(&body).ok());
-    body.is_some_and(|body| body["check_source"] == checks)
+    body.is_some_and(|body| body["check_source"] == check_source)
 }
 
-fn get(path: &str) -> String {
+fn get_request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
-/// Sends one request; the status and the body.
-pub fn ask(address: SocketAddr, request: &str) -> Outcome<(u16, String)> {
+/// Sends a request, and returns the status and the body.
+pub fn send_request(address: SocketAddr, request: &str) -> Outcome<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.write_all(

@@ -1,24 +1,23 @@
-//! The table, and the same as JSON.
+//! The results as a table and as JSON.
 
 use serde_json::{Value, json};
 
 use crate::{
     machine::Machine,
-    rounds::{Measured, Sample},
+    rounds::{RowResult, Sample},
 };
 
-/// Median, smallest and largest of the rounds.
+/// Median, minimum, and maximum of the rounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Spread {
-    /// The median.
     pub median: f64,
     min: f64,
     max: f64,
 }
 
 impl Spread {
-    /// Nothing for nothing.
-    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
+    /// Returns `None` for an empty iterator.
+    pub fn from_values(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         let (min, max) = (*values.first()?, *values.last()?);
@@ -31,18 +30,17 @@ impl Spread {
         Some(Spread { median, min, max })
     }
 
-    /// Median, smallest and largest.
+    /// Formats the values as `median (min–max)`.
     pub fn text(self) -> String {
         format!("{:.2} ({:.2}–{:.2})", self.median, self.min, self.max)
     }
 
-    /// For programs.
     pub fn json(self) -> Value {
         json!({ "median": self.median, "min": self.min, "max": self.max })
     }
 }
 
-const HEADS: [&str; 13] = [
+const COLUMN_HEADERS: [&str; 13] = [
     "row",
     "per second",
     "(min–max)",
@@ -58,7 +56,7 @@ const HEADS: [&str; 13] = [
     "target",
 ];
 
-/// A column of the samples, as the table and programs call it.
+/// A column: its JSON name, its value, and its format in the table.
 type Column = (&'static str, fn(&Sample) -> Option<f64>, fn(f64) -> String);
 
 const COLUMNS: [Column; 8] = [
@@ -85,7 +83,7 @@ const COLUMNS: [Column; 8] = [
     (
         "redis_commands",
         |sample| sample.commands,
-        |count| format!("{:.2}", not_below_zero(count)),
+        |count| format!("{:.2}", clamp_to_zero(count)),
     ),
     (
         "postgres_us",
@@ -99,96 +97,114 @@ const COLUMNS: [Column; 8] = [
     ),
     (
         "rejected",
-        |sample| sample.refused,
+        |sample| sample.rejected,
         |share| format!("{:.2} %", share * 100.0),
     ),
 ];
 
-/// The aligned table.
-pub fn table(measured: &[Measured]) -> String {
-    let mut lines = vec![HEADS.map(str::to_owned).to_vec()];
-    for one in measured {
+/// Formats the results as an aligned table.
+pub fn table(measured: &[RowResult]) -> String {
+    let mut lines = vec![COLUMN_HEADERS.map(str::to_owned).to_vec()];
+    for result in measured {
         let name = format!(
             "{}, {} callers",
-            one.row.name.trim_end_matches(" at 4 callers"),
-            one.row.callers
+            result.row.name.trim_end_matches(" at 4 callers"),
+            result.row.callers
         );
-        let last = if one.failure.is_some() { "FAILED" } else { "" };
-        lines.push(line(name, &one.ours, [last.to_owned(), String::new()]));
-        let aims = one
+        let last = if result.failure.is_some() {
+            "FAILED"
+        } else {
+            ""
+        };
+        lines.push(line(
+            name,
+            &result.server_samples,
+            [last.to_owned(), String::new()],
+        ));
+        let targets = result
             .row
-            .aim
+            .target
             .into_iter()
-            .map(|aim| format!("{aim:.2}"))
+            .map(|target| format!("{target:.2}"))
             .chain(std::iter::repeat(String::new()));
-        for ((floor, samples), aim) in one.row.floors.iter().zip(&one.floors).zip(aims) {
+        for ((baseline, samples), target) in result
+            .row
+            .baselines
+            .iter()
+            .zip(&result.baseline_samples)
+            .zip(targets)
+        {
             lines.push(line(
-                format!("  {}", floor.name()),
+                format!("  {}", baseline.name()),
                 samples,
-                [ratio_text(&one.ours, samples), aim],
+                [ratio_text(&result.server_samples, samples), target],
             ));
         }
     }
-    let failures = measured.iter().filter_map(|one| {
+    let failures = measured.iter().filter_map(|result| {
         Some(format!(
             "\n{} failed: {}",
-            one.row.name,
-            one.failure.as_ref()?
+            result.row.name,
+            result.failure.as_ref()?
         ))
     });
-    [aligned(&lines)].into_iter().chain(failures).collect()
+    [align_columns(&lines)]
+        .into_iter()
+        .chain(failures)
+        .collect()
 }
 
 fn line(name: String, samples: &[Sample], last: [String; 2]) -> Vec<String> {
-    let rate = Spread::of(samples.iter().map(|sample| sample.rate));
+    let rate = Spread::from_values(samples.iter().map(|sample| sample.rate));
     let mut cells = vec![name];
-    cells.push(rate.map_or_else(String::new, |rate| grouped(rate.median)));
+    cells.push(rate.map_or_else(String::new, |rate| group_digits(rate.median)));
     cells.push(rate.map_or_else(String::new, |rate| {
-        format!("({}–{})", grouped(rate.min), grouped(rate.max))
+        format!("({}–{})", group_digits(rate.min), group_digits(rate.max))
     }));
     for (_, value, text) in COLUMNS {
-        let spread = Spread::of(samples.iter().filter_map(value));
+        let spread = Spread::from_values(samples.iter().filter_map(value));
         cells.push(spread.map_or_else(|| "–".to_owned(), |spread| text(spread.median)));
     }
     cells.extend(last);
     cells
 }
 
-/// A gateway under load renews its lease a little later than an idle one.
-fn not_below_zero(count: f64) -> f64 {
+/// Avoids negative counts: a server under load renews its lease a little later than an idle one.
+fn clamp_to_zero(count: f64) -> f64 {
     count.max(0.0)
 }
 
-/// Round by round, so that what slowed both counts for neither.
-fn ratio(ours: &[Sample], floor: &[Sample]) -> Option<Spread> {
-    Spread::of(
-        ours.iter()
-            .zip(floor)
-            .map(|(ours, floor)| ours.rate / floor.rate),
+/// Divides the rates round by round, so that a slowdown of the machine affects both.
+fn ratio(server: &[Sample], baseline: &[Sample]) -> Option<Spread> {
+    Spread::from_values(
+        server
+            .iter()
+            .zip(baseline)
+            .map(|(server, baseline)| server.rate / baseline.rate),
     )
 }
 
-fn ratio_text(ours: &[Sample], floor: &[Sample]) -> String {
-    ratio(ours, floor).map_or_else(String::new, Spread::text)
+fn ratio_text(server: &[Sample], baseline: &[Sample]) -> String {
+    ratio(server, baseline).map_or_else(String::new, Spread::text)
 }
 
-/// Columns of the same width; all but the first to the right.
-pub fn aligned(lines: &[Vec<String>]) -> String {
+/// Aligns the columns. All columns but the first are right-aligned.
+pub fn align_columns(lines: &[Vec<String>]) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |at: usize| {
+    let width = |index: usize| {
         lines
             .iter()
-            .filter_map(|line| line.get(at))
+            .filter_map(|line| line.get(index))
             .map(|cell| cell.chars().count())
             .max()
     };
     let widths: Vec<usize> = (0..columns)
-        .map(|at| width(at).unwrap_or_default())
+        .map(|index| width(index).unwrap_or_default())
         .collect();
     let padded = |line: &Vec<String>| {
-        let cell = |(at, cell): (usize, &String)| match at {
-            0 => format!("{cell:<width$}", width = widths[at]),
-            _ => format!("{cell:>width$}", width = widths[at]),
+        let cell = |(index, cell): (usize, &String)| match index {
+            0 => format!("{cell:<width$}", width = widths[index]),
+            _ => format!("{cell:>width$}", width = widths[index]),
         };
         line.iter()
             .enumerate()
@@ -201,31 +217,37 @@ pub fn aligned(lines: &[Vec<String>]) -> String {
     lines.iter().map(padded).collect::<Vec<_>>().join("\n")
 }
 
-/// `123,456`.
-pub fn grouped(number: f64) -> String {
+/// Formats a number with thousands separators, such as `123,456`.
+pub fn group_digits(number: f64) -> String {
     let digits = format!("{number:.0}");
-    let comma = |at: usize| at > 0 && (digits.len() - at).is_multiple_of(3);
+    let comma = |index: usize| index > 0 && (digits.len() - index).is_multiple_of(3);
     digits
         .char_indices()
-        .flat_map(|(at, digit)| comma(at).then_some(',').into_iter().chain([digit]))
+        .flat_map(|(index, digit)| comma(index).then_some(',').into_iter().chain([digit]))
         .collect()
 }
 
-/// Everything, also the single rounds.
-pub fn json(machine: &Machine, measured: &[Measured], seconds: u64) -> Value {
-    let row = |one: &Measured| {
-        let floor = |(floor, samples): (&crate::rows::Floor, &Vec<Sample>)| {
+/// Returns all results as JSON, including the single rounds.
+pub fn json(machine: &Machine, measured: &[RowResult], seconds: u64) -> Value {
+    let row = |result: &RowResult| {
+        let baseline = |(baseline, samples): (&crate::rows::Baseline, &Vec<Sample>)| {
             let mut value = samples_json(samples);
-            value["name"] = json!(floor.name());
-            value["ratio"] = json!(ratio(&one.ours, samples).map(Spread::json));
+            value["name"] = json!(baseline.name());
+            value["ratio"] = json!(ratio(&result.server_samples, samples).map(Spread::json));
             value
         };
-        let mut value = samples_json(&one.ours);
-        value["name"] = json!(one.row.name);
-        value["callers"] = json!(one.row.callers);
-        value["target"] = json!(one.row.aim);
-        value["failure"] = json!(one.failure);
-        value["baselines"] = one.row.floors.iter().zip(&one.floors).map(floor).collect();
+        let mut value = samples_json(&result.server_samples);
+        value["name"] = json!(result.row.name);
+        value["callers"] = json!(result.row.callers);
+        value["target"] = json!(result.row.target);
+        value["failure"] = json!(result.failure);
+        value["baselines"] = result
+            .row
+            .baselines
+            .iter()
+            .zip(&result.baseline_samples)
+            .map(baseline)
+            .collect();
         value
     };
     json!({
@@ -238,11 +260,12 @@ pub fn json(machine: &Machine, measured: &[Measured], seconds: u64) -> Value {
 fn samples_json(samples: &[Sample]) -> Value {
     let rates: Vec<f64> = samples.iter().map(|sample| sample.rate).collect();
     let mut value = json!({
-        "per_second": Spread::of(rates.iter().copied()).map(Spread::json),
+        "per_second": Spread::from_values(rates.iter().copied()).map(Spread::json),
         "rounds": rates,
     });
-    for (name, of, _) in COLUMNS {
-        value[name] = json!(Spread::of(samples.iter().filter_map(of)).map(Spread::json));
+    for (name, value_of, _) in COLUMNS {
+        value[name] =
+            json!(Spread::from_values(samples.iter().filter_map(value_of)).map(Spread::json));
     }
     value
 }

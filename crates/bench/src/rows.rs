@@ -1,154 +1,172 @@
-//! The rows of the table: what is sent, from how many callers, and what is the most that this
-//! machine could do.
+//! The rows of the table: their traffic, number of callers, and baselines.
 
 use crate::{
     pgbench::{self, Statement},
-    traffic::{Traffic, Whose},
+    traffic::{Traffic, UserSet},
 };
 
-/// One row.
+/// A row of the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
-    /// How `--only` calls it.
+    /// The name, as in `--only`.
     pub name: &'static str,
-    /// What is sent.
     pub traffic: Traffic,
-    /// Connections, each with one request at a time.
+    /// Number of connections, each with one request at a time.
     pub callers: u16,
-    /// What it is compared with.
-    pub floors: &'static [Floor],
-    /// What its rate is to be, as a share of its first floor's, where that was set.
-    pub aim: Option<f64>,
+    /// The programs that the server is compared with.
+    pub baselines: &'static [Baseline],
+    /// The intended ratio to the rate of the first baseline, if there is one.
+    pub target: Option<f64>,
 }
 
-/// Something that does a part of the work of a row and nothing else.
+/// A program that does a part of the work of a row and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Floor {
-    /// The same requests to a handler without middleware and without stores.
+pub enum Baseline {
+    /// The same requests to a handler without middleware and stores.
     Handler,
-    /// The same statement by `pgbench`.
+    /// The same statement, sent by `pgbench`.
     Statement(Statement),
-    /// The script of a refresh.
-    Script,
+    /// The Redis script of a refresh.
+    RefreshScript,
     /// The signature of an access token, on one core.
     Signature,
     /// Argon2 on all cores.
-    Hashes,
+    PasswordHash,
 }
 
-impl Floor {
-    /// As the table calls it.
+impl Baseline {
+    /// Returns the name in the table.
     pub const fn name(self) -> &'static str {
         match self {
-            Floor::Handler => "bare handler",
-            Floor::Statement(_) => "pgbench",
-            Floor::Script => "Redis script alone",
-            Floor::Signature => "signatures on one core",
-            Floor::Hashes => "Argon2 on all cores",
+            Baseline::Handler => "bare handler",
+            Baseline::Statement(_) => "pgbench",
+            Baseline::RefreshScript => "Redis script alone",
+            Baseline::Signature => "signatures on one core",
+            Baseline::PasswordHash => "Argon2 on all cores",
         }
     }
 }
 
-/// Enough to keep both sides busy all the time.
-const MANY: u16 = 64;
+/// Enough callers to keep the load generator and the server busy.
+const MANY_CALLERS: u16 = 64;
 
-/// Too few for that: nothing can be gathered, and waiting costs.
-const FEW: u16 = 4;
+/// Too few callers for batching, so that round trips limit the rate.
+const FEW_CALLERS: u16 = 4;
 
-/// A hash takes a core for milliseconds: more callers only wait.
-const SIGN_INS: u16 = 16;
+/// A password hash occupies a core for milliseconds, so more callers only wait.
+const SIGN_IN_CALLERS: u16 = 16;
 
-/// A row of the gateway against the bare handler, and a statement if there is one.
-const fn row(name: &'static str, traffic: Traffic, callers: u16, floors: &'static [Floor]) -> Row {
+/// Builds a row without a target.
+const fn row(
+    name: &'static str,
+    traffic: Traffic,
+    callers: u16,
+    baselines: &'static [Baseline],
+) -> Row {
     Row {
         name,
         traffic,
         callers,
-        floors,
-        aim: None,
+        baselines,
+        target: None,
     }
 }
 
 impl Row {
-    const fn aiming(self, aim: f64) -> Row {
+    const fn with_target(self, target: f64) -> Row {
         Row {
-            aim: Some(aim),
+            target: Some(target),
             ..self
         }
     }
 }
 
-const USER: &[Floor] = &[Floor::Handler, Floor::Statement(pgbench::USER)];
-const ITEM: &[Floor] = &[Floor::Handler, Floor::Statement(pgbench::ITEM)];
-const PAGE: &[Floor] = &[Floor::Handler, Floor::Statement(pgbench::PAGE)];
-const CREATE: &[Floor] = &[Floor::Handler, Floor::Statement(pgbench::CREATE)];
+const USER: &[Baseline] = &[Baseline::Handler, Baseline::Statement(pgbench::USER)];
+const ITEM: &[Baseline] = &[Baseline::Handler, Baseline::Statement(pgbench::ITEM)];
+const PAGE: &[Baseline] = &[Baseline::Handler, Baseline::Statement(pgbench::PAGE)];
+const CREATE: &[Baseline] = &[Baseline::Handler, Baseline::Statement(pgbench::CREATE)];
 
-/// All of them, in the order of the table.
+/// All rows, in the order of the table.
 pub const ALL: &[Row] = &[
     row(
         "verify",
-        Traffic::Verify(Whose::Many),
-        MANY,
-        &[Floor::Handler],
+        Traffic::Verify(UserSet::All),
+        MANY_CALLERS,
+        &[Baseline::Handler],
     )
-    .aiming(0.90),
+    .with_target(0.90),
     row(
         "verify hot",
-        Traffic::Verify(Whose::One),
-        MANY,
-        &[Floor::Handler],
+        Traffic::Verify(UserSet::One),
+        MANY_CALLERS,
+        &[Baseline::Handler],
     ),
     row(
         "verify cookie",
         Traffic::VerifyCookie,
-        MANY,
-        &[Floor::Handler],
+        MANY_CALLERS,
+        &[Baseline::Handler],
     ),
     row(
         "verify personal",
         Traffic::VerifyPersonal,
-        MANY,
-        &[Floor::Handler],
+        MANY_CALLERS,
+        &[Baseline::Handler],
     ),
-    row("user", Traffic::User(Whose::Many), MANY, USER).aiming(0.65),
+    row("user", Traffic::User(UserSet::All), MANY_CALLERS, USER).with_target(0.65),
     row(
         "user hot",
-        Traffic::User(Whose::One),
-        MANY,
-        &[Floor::Handler],
+        Traffic::User(UserSet::One),
+        MANY_CALLERS,
+        &[Baseline::Handler],
     ),
-    row("user at 4 callers", Traffic::User(Whose::Many), FEW, USER),
-    row("item", Traffic::Item, MANY, ITEM).aiming(0.50),
-    row("item at 4 callers", Traffic::Item, FEW, ITEM),
-    row("page", Traffic::Page, MANY, PAGE),
-    row("create", Traffic::Create, MANY, CREATE),
-    row("create at 4 callers", Traffic::Create, FEW, CREATE),
+    row(
+        "user at 4 callers",
+        Traffic::User(UserSet::All),
+        FEW_CALLERS,
+        USER,
+    ),
+    row("item", Traffic::Item, MANY_CALLERS, ITEM).with_target(0.50),
+    row("item at 4 callers", Traffic::Item, FEW_CALLERS, ITEM),
+    row("page", Traffic::Page, MANY_CALLERS, PAGE),
+    row("create", Traffic::Create, MANY_CALLERS, CREATE),
+    row("create at 4 callers", Traffic::Create, FEW_CALLERS, CREATE),
     row(
         "refresh",
         Traffic::Refresh,
-        MANY,
-        &[Floor::Handler, Floor::Script, Floor::Signature],
+        MANY_CALLERS,
+        &[
+            Baseline::Handler,
+            Baseline::RefreshScript,
+            Baseline::Signature,
+        ],
     )
-    .aiming(0.33),
-    row("login", Traffic::Login, SIGN_INS, &[Floor::Hashes]).aiming(0.90),
-    row("mixed", Traffic::Mixed, MANY, &[]),
+    .with_target(0.33),
+    row(
+        "login",
+        Traffic::Login,
+        SIGN_IN_CALLERS,
+        &[Baseline::PasswordHash],
+    )
+    .with_target(0.90),
+    row("mixed", Traffic::Mixed, MANY_CALLERS, &[]),
 ];
 
-/// The rows whose names begin like one of these; all where there is none. The name that fits
-/// nothing is the error.
-pub fn chosen(names: &[String]) -> Result<Vec<Row>, String> {
+/// Returns the rows whose names start with one of the given names, or all rows if none is given. A
+/// name that matches no row is an error.
+pub fn select_rows(names: &[String]) -> Result<Vec<Row>, String> {
     if let Some(unknown) = names
         .iter()
         .find(|name| !ALL.iter().any(|row| row.name.starts_with(name.as_str())))
     {
-        let known: Vec<&str> = ALL.iter().map(|row| row.name).collect();
+        let all_names: Vec<&str> = ALL.iter().map(|row| row.name).collect();
         return Err(format!(
             "no row starts with `{unknown}`\nhint: the rows are {}",
-            known.join(", ")
+            all_names.join(", ")
         ));
     }
-    let wanted = |row: &&Row| {
+    let is_selected = |row: &&Row| {
         names.is_empty() || names.iter().any(|name| row.name.starts_with(name.as_str()))
     };
-    Ok(ALL.iter().filter(wanted).copied().collect())
+    Ok(ALL.iter().filter(is_selected).copied().collect())
 }

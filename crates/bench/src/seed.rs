@@ -1,113 +1,111 @@
-//! Users, sessions, items and revocations, written into the record directly: seconds instead of
-//! hours of sign-ups.
+//! Users, sessions, items, and revocations. They are written to PostgreSQL directly, because
+//! sign-ups would take hours.
 //!
-//! The last twelve digits of an id are decimal, so that `pgbench`, which knows numbers only, can
-//! name one.
+//! The last twelve digits of an ID are decimal, because `pgbench` supports only numbers.
 
 use uuid::Uuid;
 
 use crate::{Outcome, database::Database};
 
-/// Users, each with a session of tokens, one of a browser, and at least one item.
-pub const USERS: u64 = 10_000;
+/// Number of users. Each has a session with tokens, a browser session, and at least one item.
+pub const USER_COUNT: u64 = 10_000;
 
-/// Revocations that are in force, unless a run wants another number.
-pub const REVOCATIONS: u64 = 100_000;
+/// Default number of live revocations.
+pub const REVOCATION_COUNT: u64 = 100_000;
 
-/// The first of them have more than a page of items.
-pub const WITH_PAGES: u64 = 1_000;
+/// Number of users with more than a page of items: the first ones.
+pub const PAGED_USER_COUNT: u64 = 1_000;
 
-/// Those after this one get the items that are made during the run: the pages of others stay as
-/// they are.
-pub const READERS: u64 = 5_000;
+/// Only users after this one create items during a run, so that the pages of the others stay
+/// unchanged.
+pub const LAST_READER: u64 = 5_000;
 
-/// How long sessions last.
 pub const SESSION_DAYS: u64 = 30;
 
-/// What everybody wants to be called.
-pub const NAME: &str = "John Doe";
+/// The display name of all users.
+pub const DISPLAY_NAME: &str = "John Doe";
 
-/// Items of a user with more than a page of them.
-const ITEMS: u64 = 21;
+/// Number of items of a user with more than a page of items.
+const ITEMS_PER_PAGED_USER: u64 = 21;
 
-/// Twelve digits for any number that is added.
-const DIGITS: u64 = 100_000_000_000;
+/// Added to each number, so that it has twelve digits.
+const ID_BASE: u64 = 100_000_000_000;
 
-fn id(kind: &str, number: u64) -> Uuid {
-    let text = format!("00000000-0000-7000-{kind}-{}", DIGITS + number);
-    Uuid::parse_str(&text).expect("digits in the form of a uuid")
+fn build_id(kind: &str, number: u64) -> Uuid {
+    let text = format!("00000000-0000-7000-{kind}-{}", ID_BASE + number);
+    Uuid::parse_str(&text).expect("a valid UUID")
 }
 
-/// A user's id.
-pub fn user(user: u64) -> Uuid {
-    id("8000", user)
+pub fn user_id(user: u64) -> Uuid {
+    build_id("8000", user)
 }
 
-/// The session of a user's tokens.
-pub fn session(user: u64) -> Uuid {
-    id("a000", user)
+/// Returns the ID of the user's session with tokens.
+pub fn session_id(user: u64) -> Uuid {
+    build_id("a000", user)
 }
 
-/// The session of a user's browser.
-pub fn browser_session(user: u64) -> Uuid {
-    id("b000", user)
+/// Returns the ID of the user's browser session.
+pub fn browser_session_id(user: u64) -> Uuid {
+    build_id("b000", user)
 }
 
-/// The personal access token of a user.
-pub fn personal_token(user: u64) -> Uuid {
-    id("c000", user)
+/// Returns the ID of the user's personal access token.
+pub fn personal_token_id(user: u64) -> Uuid {
+    build_id("c000", user)
 }
 
-/// What a user's personal access token is made of, in a run of this secret.
-pub fn of_personal_token(secret: &str, user: u64) -> String {
-    format!("{secret}{}", DIGITS + user)
+/// Returns the text from which the secret of a user's personal access token is derived.
+pub fn personal_token_seed(secret: &str, user: u64) -> String {
+    format!("{secret}{}", ID_BASE + user)
 }
 
-/// The first item of a user.
-pub fn item(user: u64) -> Uuid {
-    id("9000", user * 100 + 1)
+/// Returns the ID of the user's first item.
+pub fn item_id(user: u64) -> Uuid {
+    build_id("9000", user * 100 + 1)
 }
 
-/// A user's name.
 pub fn username(user: u64) -> String {
-    format!("user-{}", DIGITS + user)
+    format!("user-{}", ID_BASE + user)
 }
 
-/// A user's address.
 pub fn email(user: u64) -> String {
     format!("{}@example.com", username(user))
 }
 
-/// Fills an empty database for a run of this secret; all users have the password of this hash, and
-/// so many sessions of others are revoked.
+/// Fills an empty database. All users have the password of this hash, and sessions of other users
+/// are revoked.
 pub fn fill(database: &Database, secret: &str, hash: &str, revocations: u64) -> Outcome<()> {
     let statements = include_str!("seed.sql");
-    let numbers = [
-        ("$FIRST", DIGITS + 1),
-        ("$LAST", DIGITS + USERS),
-        ("$WITH_PAGES", DIGITS + WITH_PAGES),
-        ("$ZERO", DIGITS),
-        ("$ITEMS", ITEMS),
+    let placeholders = [
+        ("$FIRST", ID_BASE + 1),
+        ("$LAST", ID_BASE + USER_COUNT),
+        ("$WITH_PAGES", ID_BASE + PAGED_USER_COUNT),
+        ("$ZERO", ID_BASE),
+        ("$ITEMS", ITEMS_PER_PAGED_USER),
         ("$DAYS", SESSION_DAYS),
     ];
-    database.run(&filled(
+    database.run(&fill_placeholders(
         &statements.replace("$HASH", hash).replace("$SECRET", secret),
-        &numbers,
+        &placeholders,
     ))?;
-    revoke(database, 0, revocations)
+    insert_revocations(database, 0, revocations)
 }
 
-/// Adds live revocations: those after `from` and up to `to`.
-pub fn revoke(database: &Database, from: u64, to: u64) -> Outcome<()> {
-    let numbers = [("$FIRST", DIGITS + from + 1), ("$LAST", DIGITS + to)];
-    database.run(&filled(include_str!("revocations.sql"), &numbers))?;
-    // Neither may be among other statements.
+/// Inserts live revocations: those after `from`, up to `to`.
+pub fn insert_revocations(database: &Database, from: u64, to: u64) -> Outcome<()> {
+    let placeholders = [("$FIRST", ID_BASE + from + 1), ("$LAST", ID_BASE + to)];
+    database.run(&fill_placeholders(
+        include_str!("revocations.sql"),
+        &placeholders,
+    ))?;
+    // A batch is an implicit transaction, and `vacuum` cannot run in one.
     database.run("vacuum (analyze)")?;
     database.run("checkpoint")
 }
 
-fn filled(statements: &str, numbers: &[(&str, u64)]) -> String {
-    numbers
+fn fill_placeholders(statements: &str, placeholders: &[(&str, u64)]) -> String {
+    placeholders
         .iter()
         .fold(statements.to_owned(), |text, (name, number)| {
             text.replace(name, &number.to_string())

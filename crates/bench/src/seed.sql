@@ -1,4 +1,4 @@
--- Rows that the benchmark reads and changes. Numbers in capitals are those of seed.rs.
+-- Rows that the benchmark reads and changes. seed.rs replaces the placeholders in capitals.
 insert into users (id, username, email, password_hash, email_verified, name)
 select ('00000000000070008000' || n)::uuid, 'user-' || n, 'user-' || n || '@example.com', '$HASH', true, 'John Doe'
 from generate_series($FIRST, $LAST) n;

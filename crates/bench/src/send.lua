@@ -1,11 +1,13 @@
--- Sends the requests of a file in their order, whatever they are, and costs wrk the same for each.
--- Arguments: 1 the file: each request behind a line with its length in bytes; 2 `again` to begin anew at its end, or
--- `once` where none may be sent twice; 3 milliseconds between an answer and the next request, if there are to be any.
--- Writes one line of JSON to standard error when it is over; times are in microseconds.
+-- Sends the requests of a file in order, at the same cost in wrk for each request.
+-- Arguments:
+-- 1. The file. A line with the length in bytes precedes each request.
+-- 2. `again` to restart at the end of the file, or `once` if no request can be sent twice.
+-- 3. Milliseconds between a response and the next request (optional).
+-- After the run, the script writes one line of JSON to standard error. Times are in microseconds.
 
-local requests, at, once, threads = {}, 0, false, {}
+local requests, position, send_once, threads = {}, 0, false, {}
 
--- Read by `done` across threads, which takes numbers.
+-- `done` reads this variable of each thread. Numbers can be passed between threads.
 exhausted = 0
 
 function setup(thread)
@@ -14,11 +16,11 @@ end
 
 function init(args)
   local file = assert(io.open(args[1], 'rb'))
-  once = args[2] == 'once'
-  local pause = tonumber(args[3] or 0)
-  if pause > 0 then
-    -- wrk asks for it where it is there.
-    delay = function() return pause end
+  send_once = args[2] == 'once'
+  local delay_ms = tonumber(args[3] or 0)
+  if delay_ms > 0 then
+    -- wrk calls `delay` only if it is defined.
+    delay = function() return delay_ms end
   end
   for length in function() return file:read('*l') end do
     requests[#requests + 1] = file:read(tonumber(length))
@@ -26,21 +28,21 @@ function init(args)
   file:close()
 end
 
--- The first call is wrk's own look at what is sent: that request is given again.
+-- wrk calls this function once before the run to inspect the request, so the first request is returned twice.
 function request()
-  local now = at
-  at = at + 1
-  if now == 0 then
+  local index = position
+  position = position + 1
+  if index == 0 then
     return requests[1]
   end
-  if now > #requests then
-    if once then
+  if index > #requests then
+    if send_once then
       exhausted = 1
       return requests[#requests]
     end
-    at, now = 2, 1
+    position, index = 2, 1
   end
-  return requests[now]
+  return requests[index]
 end
 
 function done(summary, latency)

@@ -1,6 +1,6 @@
-//! A member of the revocation log that never says how far it is: whoever takes something back has
-//! to wait until no lease can be left, as with a replica that hangs. So the wait is measured
-//! without a knob in the product.
+//! A member of the revocation log that never acknowledges an entry. Revocations wait for the drain
+//! period, as with a suspended replica, so that this wait is measured without a test setting in the
+//! product.
 
 use std::{
     sync::{
@@ -15,51 +15,51 @@ use uuid::Uuid;
 
 use crate::{Outcome, redis, redis::Redis, stores::Stores};
 
-/// Often enough that nobody takes it for dead, which it is after 312 ms without a new beat.
-const BEAT: Duration = Duration::from_millis(50);
+/// Shorter than the 312 ms without a renewal after which a member is reaped.
+const RENEWAL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// It is a member until this is dropped.
-pub struct Silent {
-    over: Arc<AtomicBool>,
+/// A registered member until this value is dropped.
+pub struct SilentMember {
+    stopped: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Silent {
-    /// Joins.
-    pub fn join(stores: &Stores) -> Outcome<Silent> {
+impl SilentMember {
+    /// Registers the member, and renews it in the background.
+    pub fn register(stores: &Stores) -> Outcome<SilentMember> {
         let (mut redis, field) = (
             stores.redis()?,
             format!("member:{}", Uuid::new_v4().simple()),
         );
-        beat(&mut redis, &field)?;
-        let over = Arc::new(AtomicBool::new(false));
-        let ended = over.clone();
-        let live = move || {
-            // When Redis is gone the run has failed anyway.
-            while !ended.load(Ordering::Relaxed) && beat(&mut redis, &field).is_ok() {
-                thread::sleep(BEAT);
+        renew(&mut redis, &field)?;
+        let stopped = Arc::new(AtomicBool::new(false));
+        let is_stopped = stopped.clone();
+        let keep_renewing = move || {
+            // If Redis fails, the run fails as well.
+            while !is_stopped.load(Ordering::Relaxed) && renew(&mut redis, &field).is_ok() {
+                thread::sleep(RENEWAL_INTERVAL);
             }
-            let _ = redis.ask::<u64>(&["HDEL", &redis::state_key(), &field]);
+            let _ = redis.query::<u64>(&["HDEL", &redis::state_key(), &field]);
         };
-        Ok(Silent {
-            over,
-            thread: Some(thread::spawn(live)),
+        Ok(SilentMember {
+            stopped,
+            thread: Some(thread::spawn(keep_renewing)),
         })
     }
 }
 
-impl Drop for Silent {
+impl Drop for SilentMember {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
-        // It panics nowhere.
+        self.stopped.store(true, Ordering::Relaxed);
+        // The thread does not panic.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
 
-/// A number that never comes again, and the position before the first entry.
-fn beat(redis: &mut Redis, field: &str) -> Outcome<()> {
-    let number: u64 = redis.ask(&["HINCRBY", &redis::state_key(), "renewal_counter", "1"])?;
+/// Writes a new renewal number and the position before the first entry.
+fn renew(redis: &mut Redis, field: &str) -> Outcome<()> {
+    let number: u64 = redis.query(&["HINCRBY", &redis::state_key(), "renewal_counter", "1"])?;
     redis
-        .ask::<u64>(&["HSET", &redis::state_key(), field, &format!("0:{number}")])
+        .query::<u64>(&["HSET", &redis::state_key(), field, &format!("0:{number}")])
         .map(drop)
 }

@@ -1,5 +1,5 @@
-//! PostgreSQL and Redis of one run, as durable as in production: each commit is on the disk before
-//! it is answered, and Redis keeps an append-only file.
+//! PostgreSQL and Redis of one run, as durable as in production: PostgreSQL syncs each commit to
+//! the disk, and Redis keeps an append-only file.
 
 use std::{
     fs::{self, File},
@@ -11,40 +11,41 @@ use tempfile::TempDir;
 
 use crate::Outcome;
 
-/// Like the folders of the local stack, so that its next start sweeps away what a killed run left.
-const PREFIX: &str = "latchkey-bench-";
+/// The local stack uses similar names, so that its next start removes the folder of a killed run.
+const FOLDER_PREFIX: &str = "latchkey-bench-";
 
-/// The path of a socket may have 103 bytes.
-const SHORT: &str = "/tmp";
+/// A short parent folder, because a socket path is limited to 103 bytes.
+const PARENT_FOLDER: &str = "/tmp";
 
-/// Clients of `pgbench` beside those of the gateway. A checkpoint in the middle of a run would be
-/// noise.
-const SETTINGS: [(&str, &str); 3] = [
+/// Permits the connections of `pgbench` in addition to those of the server, and prevents
+/// checkpoints during a run, because they distort the figures.
+const POSTGRES_SETTINGS: [(&str, &str); 3] = [
     ("max_connections", "200"),
     ("max_wal_size", "8GB"),
     ("checkpoint_timeout", "1h"),
 ];
 
-/// Both stores; they end, and their data go, when this is dropped.
+/// Both stores. Dropping this value stops them and deletes their data.
 pub struct Stores {
-    // Declared before the folder, because fields are dropped in this order.
-    /// The record.
+    // Declared before the folder, because fields are dropped in declaration order.
     pub postgres: Postgres,
-    /// The speed.
     pub redis: Redis,
     folder: TempDir,
     _lock: File,
 }
 
 impl Stores {
-    /// Empty ones.
+    /// Starts both stores without data.
     pub fn start() -> Outcome<Stores> {
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(SHORT)?;
+        let folder = tempfile::Builder::new()
+            .prefix(FOLDER_PREFIX)
+            .tempdir_in(PARENT_FOLDER)?;
         let lock = File::create(folder.path().join("lock"))?;
         lock.try_lock()
             .map_err(|_| "the folder of this run was removed; try again")?;
         let path = |name: &str| folder.path().join(name);
-        // Redis first: the folder becomes that of the user who runs the stores.
+        // Redis starts first, because its start makes the user of the stores the owner of the
+        // folder.
         let all = folder.path().to_owned();
         let redis = RedisOptions {
             data: all.clone(),
@@ -53,7 +54,7 @@ impl Stores {
             persist: true,
         };
         let redis = Redis::start(&redis)?;
-        let extra = SETTINGS
+        let extra = POSTGRES_SETTINGS
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec();
         let (data, log) = (path("postgres"), path("postgres.log"));
@@ -72,17 +73,17 @@ impl Stores {
         })
     }
 
-    /// A connection to Redis.
+    /// Opens a connection to Redis.
     pub fn redis(&self) -> Outcome<crate::redis::Redis> {
         crate::redis::Redis::connect(&self.redis.url())
     }
 
-    /// Where files of this run may be.
+    /// Returns the folder for the files of this run.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The folder of PostgreSQL's own programs.
+    /// Returns the folder of PostgreSQL's programs.
     pub fn postgres_programs(&self) -> Outcome<PathBuf> {
         let program = fs::read_link(format!("/proc/{}/exe", self.postgres.pid()))?;
         Ok(program

@@ -1,6 +1,7 @@
-//! `--storm`: does a storm of sign-ins slow anything but sign-ins? Verify at half of its capacity,
-//! at a fixed rate, alone and while as many passwords as possible are hashed; in turn, so that a
-//! clock that drifts moves both.
+//! `--storm`: measures whether many sign-ins slow other requests.
+//!
+//! Token checks run at half of their capacity, at a fixed rate. Phases without and with sign-ins
+//! alternate, so that a drifting clock affects both.
 
 use std::{
     thread,
@@ -11,96 +12,105 @@ use serde_json::{Value, json};
 
 use crate::{
     Outcome,
-    bench::{Bench, say},
-    pace::{self, KeyRotationPolicy, Plan},
-    report::{Spread, aligned, grouped},
-    traffic::{self, Traffic, Whose},
+    bench::{Bench, print_progress},
+    pace::{self, LatencyReport, Plan},
+    report::{Spread, align_columns, group_digits},
+    traffic::{self, Traffic, UserSet},
 };
 
-/// Seconds of each phase.
-const PHASE: u64 = 4;
+const PHASE_SECONDS: u64 = 4;
 
-/// A storm has begun when its queue is full.
-const HEAD_START: Duration = Duration::from_millis(500);
+/// Time until the queue of sign-ins is full.
+const STORM_LEAD_TIME: Duration = Duration::from_millis(500);
 
-/// Sign-ins at a time: twice as many a second as two cores can hash.
-const SIGN_INS: u16 = 64;
+/// Concurrent sign-ins: twice the number that two cores can hash per second.
+const CONCURRENT_SIGN_INS: u16 = 64;
 
-/// Each of them tries again so long after its answer. At once would be another storm: of refusals,
-/// which cost next to nothing each and take whatever is left.
-const BREATH: Duration = Duration::from_millis(100);
+/// Delay of a caller after a response. Without it, rejected sign-ins would repeat at once and take
+/// all remaining CPU time.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Verify has as many connections as it may need, so that none waits for another.
+/// Exceeds the number of concurrent checks, so that none waits for a connection.
 const CONNECTIONS: usize = 128;
 
-/// Another thread asks whether the process runs, so many times a second: no I/O, no lock, nothing
-/// but the async workers.
-const LIVE_RATE: f64 = 200.0;
+/// Rate of liveness requests from another thread. They use no I/O and no lock, so they measure only
+/// the delay of the async workers.
+const LIVENESS_REQUESTS_PER_SECOND: f64 = 200.0;
 
-/// One phase.
-struct Phase {
-    verify: KeyRotationPolicy,
-    live: KeyRotationPolicy,
-    /// Sign-ins a second that were answered 200, and the share of all that were refused, busy.
+/// The result of one phase.
+struct PhaseResult {
+    verify: LatencyReport,
+    live: LatencyReport,
+    /// Successful sign-ins per second, and the share of all attempts that were rejected as busy.
     sign_ins: Option<(f64, f64)>,
 }
 
-/// Measures, and tells.
+/// Measures and prints the figures, and returns them as JSON.
 pub fn run(bench: &Bench, rounds: usize) -> Outcome<Value> {
-    say("measuring the capacity");
-    let many = Traffic::Verify(Whose::Many);
-    bench.drive(&bench.server, many, 64, 1)?;
-    let capacity = bench.drive(&bench.server, many, 64, PHASE)?.0.rate();
-    let (requests, rate) = (bench.requests(many, 1)?, capacity / 2.0);
-    let (mut alone, mut stormy) = (Vec::new(), Vec::new());
+    print_progress("measuring the capacity");
+    let traffic = Traffic::Verify(UserSet::All);
+    bench.drive(&bench.server, traffic, 64, 1)?;
+    let capacity = bench
+        .drive(&bench.server, traffic, 64, PHASE_SECONDS)?
+        .0
+        .rate();
+    let (requests, rate) = (bench.requests(traffic, 1)?, capacity / 2.0);
+    let (mut alone, mut with_sign_ins) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
-        say(&format!(
+        print_progress(&format!(
             "round {round} of {rounds}: {} per second alone, then during sign-ins",
-            grouped(rate)
+            group_digits(rate)
         ));
-        alone.push(phase(bench, &requests, rate, false)?);
-        stormy.push(phase(bench, &requests, rate, true)?);
+        alone.push(measure_phase(bench, &requests, rate, false)?);
+        with_sign_ins.push(measure_phase(bench, &requests, rate, true)?);
     }
     println!(
         "{}\n\n{}",
         bench.machine.line(),
-        table(capacity, &alone, &stormy)
+        table(capacity, &alone, &with_sign_ins)
     );
     Ok(json!({
         "machine": bench.machine.json(),
         "capacity": capacity,
         "rate": rate,
         "alone": phases_json(&alone),
-        "storm": phases_json(&stormy),
+        "storm": phases_json(&with_sign_ins),
     }))
 }
 
-fn phase(bench: &Bench, requests: &[String], rate: f64, with_storm: bool) -> Outcome<Phase> {
+fn measure_phase(
+    bench: &Bench,
+    requests: &[String],
+    rate: f64,
+    with_sign_ins: bool,
+) -> Outcome<PhaseResult> {
     let mut storm = None;
-    if with_storm {
-        let file = traffic::write(
-            &bench.requests(Traffic::Login, PHASE)?,
+    if with_sign_ins {
+        let file = traffic::write_requests(
+            &bench.requests(Traffic::Login, PHASE_SECONDS)?,
             bench.stores.folder(),
         )?;
-        storm = Some(
-            bench
-                .wrk
-                .start(bench.server.address, &file, SIGN_INS, BREATH, PHASE + 2)?,
-        );
-        thread::sleep(HEAD_START);
+        storm = Some(bench.wrk.start(
+            bench.server.address,
+            &file,
+            CONCURRENT_SIGN_INS,
+            RETRY_DELAY,
+            PHASE_SECONDS + 2,
+        )?);
+        thread::sleep(STORM_LEAD_TIME);
     }
-    let to = &[bench.server.address];
+    let addresses = &[bench.server.address];
     let live = ["GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned()];
-    let count = |rate: f64| (rate * PHASE as f64) as usize;
+    let count = |rate: f64| (rate * PHASE_SECONDS as f64) as usize;
     let live = Plan {
-        to,
+        addresses,
         requests: &live,
-        count: count(LIVE_RATE),
+        count: count(LIVENESS_REQUESTS_PER_SECOND),
         connections: 4,
-        rate: Some(LIVE_RATE),
+        rate: Some(LIVENESS_REQUESTS_PER_SECOND),
     };
     let verify = Plan {
-        to,
+        addresses,
         requests,
         count: count(rate),
         connections: CONNECTIONS,
@@ -115,25 +125,25 @@ fn phase(bench: &Bench, requests: &[String], rate: f64, with_storm: bool) -> Out
         )
     });
     let took = began.elapsed().as_secs_f64();
-    if took > 1.5 * PHASE as f64 {
-        return Err(format!("the rate wasn't reached: {PHASE} s took {took:.1} s").into());
+    if took > 1.5 * PHASE_SECONDS as f64 {
+        return Err(format!("the rate wasn't reached: {PHASE_SECONDS} s took {took:.1} s").into());
     }
-    let shot = storm.map(|storm| storm.finish()).transpose()?;
-    let sign_ins = shot
-        .map(|shot| shot.refused / shot.responses)
-        .zip(shot)
-        .map(|(busy, shot)| (shot.rate() * (1.0 - busy), busy));
-    Ok(Phase {
+    let load = storm.map(|storm| storm.finish()).transpose()?;
+    let sign_ins = load
+        .map(|load| load.errors / load.responses)
+        .zip(load)
+        .map(|(busy, load)| (load.rate() * (1.0 - busy), busy));
+    Ok(PhaseResult {
         verify: verify?,
         live: live??,
         sign_ins,
     })
 }
 
-/// What is told of a phase, with its unit.
-type Figure = (&'static str, fn(&Phase) -> Option<f64>);
+/// A figure of a phase, with its name and unit.
+type PhaseFigure = (&'static str, fn(&PhaseResult) -> Option<f64>);
 
-const FIGURES: [Figure; 6] = [
+const FIGURES: [PhaseFigure; 6] = [
     ("verify p50, ms", |phase| {
         Some(phase.verify.percentile(50.0) / 1000.0)
     }),
@@ -154,15 +164,15 @@ const FIGURES: [Figure; 6] = [
     }),
 ];
 
-fn table(capacity: f64, alone: &[Phase], stormy: &[Phase]) -> String {
+fn table(capacity: f64, alone: &[PhaseResult], with_sign_ins: &[PhaseResult]) -> String {
     let mut lines = vec![
         ["", "alone", "with sign-ins", "ratio"]
             .map(str::to_owned)
             .to_vec(),
     ];
-    for (name, of) in FIGURES {
-        let [before, during] =
-            [alone, stormy].map(|phases| Spread::of(phases.iter().filter_map(of)));
+    for (name, value_of) in FIGURES {
+        let [before, during] = [alone, with_sign_ins]
+            .map(|phases| Spread::from_values(phases.iter().filter_map(value_of)));
         let text = |spread: Option<Spread>| spread.map_or_else(|| "–".to_owned(), Spread::text);
         let ratio = before
             .zip(during)
@@ -172,18 +182,18 @@ fn table(capacity: f64, alone: &[Phase], stormy: &[Phase]) -> String {
         lines.push(vec![name.to_owned(), text(before), text(during), ratio]);
     }
     format!(
-        "verify at {} per second, half of its capacity of {}; {SIGN_INS} concurrent sign-ins\n\n{}",
-        grouped(capacity / 2.0),
-        grouped(capacity),
-        aligned(&lines)
+        "verify at {} per second, half of its capacity of {}; {CONCURRENT_SIGN_INS} concurrent sign-ins\n\n{}",
+        group_digits(capacity / 2.0),
+        group_digits(capacity),
+        align_columns(&lines)
     )
 }
 
-fn phases_json(phases: &[Phase]) -> Value {
-    let figure = |(name, of): Figure| {
+fn phases_json(phases: &[PhaseResult]) -> Value {
+    let figure = |(name, value_of): PhaseFigure| {
         (
             name.to_owned(),
-            json!(Spread::of(phases.iter().filter_map(of)).map(Spread::json)),
+            json!(Spread::from_values(phases.iter().filter_map(value_of)).map(Spread::json)),
         )
     };
     FIGURES.into_iter().map(figure).collect()

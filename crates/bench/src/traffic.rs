@@ -1,5 +1,5 @@
-//! What is sent: requests in full, in files that `send.lua` reads. So one script drives every row,
-//! and what it costs is the same for the gateway and for the floor.
+//! Complete requests, in files that `send.lua` reads. One script sends all of them, so its cost is
+//! the same for the server and the baseline.
 
 use std::{
     fs::File,
@@ -10,30 +10,30 @@ use std::{
 
 use crate::{Outcome, product::Keys, seed};
 
-/// More refreshes than any gateway can do in a second; each token is sent once.
-const REFRESHES_PER_SECOND: u64 = 120_000;
+/// Exceeds the rate of any server, because each token is sent once.
+const MAX_REFRESHES_PER_SECOND: u64 = 120_000;
 
-/// More requests of the mixture than any gateway can do in a second.
-const MIXED_PER_SECOND: u64 = 60_000;
+/// Exceeds the rate of any server, because the mixture contains refreshes.
+const MAX_MIXED_REQUESTS_PER_SECOND: u64 = 60_000;
 
-/// Cookies are signed anew by the gateway when they are older than a quarter of their life: long
-/// before that, we do it.
-const STALE: Duration = Duration::from_secs(600);
+/// The server renews a cookie after a quarter of its lifetime. The benchmark signs all tokens again
+/// before that.
+const TOKEN_RENEWAL_INTERVAL: Duration = Duration::from_secs(600);
 
-/// One kind of requests.
+/// One kind of request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Traffic {
     /// `GET /auth/verify` with a bearer token.
-    Verify(Whose),
+    Verify(UserSet),
     /// `GET /auth/verify` with a cookie.
     VerifyCookie,
     /// `GET /auth/verify` with a personal access token.
     VerifyPersonal,
     /// `GET /user`.
-    User(Whose),
+    User(UserSet),
     /// `GET /items/{id}`.
     Item,
-    /// `GET /items`: 20 of them.
+    /// `GET /items` with 20 items.
     Page,
     /// `POST /items`.
     Create,
@@ -45,17 +45,17 @@ pub enum Traffic {
     Mixed,
 }
 
-/// Who sends them.
+/// The users that send the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
+pub enum UserSet {
     /// All 10,000 users in turn.
-    Many,
+    All,
     /// One user alone.
     One,
 }
 
 impl Traffic {
-    /// The status of a good answer; nothing where there are several.
+    /// Returns the expected status, or `None` if there are several.
     pub fn status(self) -> Option<u16> {
         match self {
             Traffic::Verify(_) | Traffic::VerifyCookie | Traffic::VerifyPersonal => Some(204),
@@ -69,99 +69,102 @@ impl Traffic {
         }
     }
 
-    /// The share of answers that may be refusals: where everything else keeps the cores busy,
-    /// sign-ins are told to come back later (503 `busy`), which is what the row is about.
-    pub fn tolerated(self) -> f64 {
+    /// Returns the accepted share of errors. In the mixture, the server can reject sign-ins with
+    /// 503 `busy` while other requests occupy the cores.
+    pub fn max_error_share(self) -> f64 {
         if self == Traffic::Mixed { 0.005 } else { 0.0 }
     }
 
-    /// Whether a request may be sent again.
-    pub fn repeats(self) -> bool {
+    /// Returns whether a request can be sent more than once.
+    pub fn is_repeatable(self) -> bool {
         !matches!(self, Traffic::Refresh | Traffic::Mixed)
     }
 }
 
-/// Makes requests.
-pub struct Composer {
+/// Builds the requests of the seeded users.
+pub struct RequestBuilder {
     keys: Keys,
     password: String,
     bearer: Vec<String>,
     cookies: Vec<String>,
-    signed: Instant,
+    signed_at: Instant,
 }
 
-impl Composer {
+impl RequestBuilder {
     /// Signs a token and a cookie for every user.
-    pub fn new(keys: Keys, password: String) -> Outcome<Composer> {
+    pub fn new(keys: Keys, password: String) -> Outcome<RequestBuilder> {
         let (bearer, cookies) = (Vec::new(), Vec::new());
-        let mut composer = Composer {
+        let mut request_builder = RequestBuilder {
             keys,
             password,
             bearer,
             cookies,
-            signed: Instant::now(),
+            signed_at: Instant::now(),
         };
-        composer.sign()?;
-        Ok(composer)
+        request_builder.sign_tokens()?;
+        Ok(request_builder)
     }
 
-    fn sign(&mut self) -> Outcome<()> {
+    fn sign_tokens(&mut self) -> Outcome<()> {
         let now = crate::now();
-        self.signed = Instant::now();
-        self.bearer = (1..=seed::USERS)
-            .map(|user| self.keys.bearer(user, now))
+        self.signed_at = Instant::now();
+        self.bearer = (1..=seed::USER_COUNT)
+            .map(|user| self.keys.sign_access_token(user, now))
             .collect::<Outcome<_>>()?;
-        self.cookies = (1..=seed::USERS)
-            .map(|user| self.keys.cookie(user, now))
+        self.cookies = (1..=seed::USER_COUNT)
+            .map(|user| self.keys.sign_cookie(user, now))
             .collect::<Outcome<_>>()?;
         Ok(())
     }
 
-    /// Signs anew what gets old; whether it did, which leaves caches cold.
-    pub fn renew(&mut self) -> Outcome<bool> {
-        let stale = self.signed.elapsed() > STALE;
-        if stale {
-            self.sign()?;
+    /// Signs all tokens again if they are old. Returns whether it did, because new tokens leave the
+    /// caches cold.
+    pub fn renew_tokens(&mut self) -> Outcome<bool> {
+        let is_stale = self.signed_at.elapsed() > TOKEN_RENEWAL_INTERVAL;
+        if is_stale {
+            self.sign_tokens()?;
         }
-        Ok(stale)
+        Ok(is_stale)
     }
 
-    /// The keys.
     pub fn keys(&self) -> &Keys {
         &self.keys
     }
 
-    /// Bytes of an access token.
+    /// Returns the length of an access token in bytes.
     pub fn token_length(&self) -> usize {
         self.bearer[0].len()
     }
 
-    /// Requests for so many seconds. `counters` are those of the sessions at this moment.
+    /// Builds the requests of a run. `counters` contains the current rotation counters of all
+    /// sessions.
     pub fn requests(&self, traffic: Traffic, counters: &[u64], seconds: u64) -> Vec<String> {
-        let each = |users: std::ops::RangeInclusive<u64>, request: &dyn Fn(u64) -> String| {
+        let build = |users: std::ops::RangeInclusive<u64>, request: &dyn Fn(u64) -> String| {
             users.map(request).collect()
         };
         match traffic {
-            Traffic::Verify(whose) => each(who(whose), &|user| self.verify(user)),
-            Traffic::VerifyCookie => each(1..=seed::USERS, &|user| self.verify_cookie(user)),
-            Traffic::VerifyPersonal => each(1..=seed::USERS, &|user| {
-                self.verify_with(&self.keys.personal(user))
+            Traffic::Verify(users) => build(user_range(users), &|user| self.verify(user)),
+            Traffic::VerifyCookie => build(1..=seed::USER_COUNT, &|user| self.verify_cookie(user)),
+            Traffic::VerifyPersonal => build(1..=seed::USER_COUNT, &|user| {
+                self.verify_with(&self.keys.personal_access_token(user))
             }),
-            Traffic::User(whose) => each(who(whose), &|user| self.user(user)),
-            Traffic::Item => each(1..=seed::USERS, &|user| self.item(user)),
-            Traffic::Page => each(1..=seed::WITH_PAGES, &|user| self.get("/items", user)),
-            Traffic::Create => each(seed::READERS + 1..=seed::USERS, &|user| self.create(user)),
-            Traffic::Login => each(1..=seed::USERS, &|user| self.login(user)),
-            Traffic::Refresh => (0..REFRESHES_PER_SECOND * seconds)
+            Traffic::User(users) => build(user_range(users), &|user| self.user(user)),
+            Traffic::Item => build(1..=seed::USER_COUNT, &|user| self.item(user)),
+            Traffic::Page => build(1..=seed::PAGED_USER_COUNT, &|user| self.get("/items", user)),
+            Traffic::Create => build(seed::LAST_READER + 1..=seed::USER_COUNT, &|user| {
+                self.create(user)
+            }),
+            Traffic::Login => build(1..=seed::USER_COUNT, &|user| self.login(user)),
+            Traffic::Refresh => (0..MAX_REFRESHES_PER_SECOND * seconds)
                 .map(|turn| self.refresh(turn, counters))
                 .collect(),
-            Traffic::Mixed => (0..MIXED_PER_SECOND * seconds)
+            Traffic::Mixed => (0..MAX_MIXED_REQUESTS_PER_SECOND * seconds)
                 .map(|turn| self.mixed(turn, counters))
                 .collect(),
         }
     }
 
-    /// Verify with a token of one's own.
+    /// Builds a check with the given token.
     pub fn verify_with(&self, token: &str) -> String {
         request(
             "GET",
@@ -171,29 +174,32 @@ impl Composer {
         )
     }
 
-    /// Verify with the token of a user.
+    /// Builds a check with the access token of a user.
     pub fn verify(&self, user: u64) -> String {
         self.get("/auth/verify", user)
     }
 
-    /// Somebody looks at their account.
+    /// Builds a request for the current user.
     pub fn user(&self, user: u64) -> String {
         self.get("/user", user)
     }
 
-    /// The session of a user's tokens ends.
+    /// Builds a sign-out of a user's session with tokens.
     pub fn logout(&self, user: u64) -> String {
         request(
             "POST",
             "/logout",
-            &format!("Authorization: Bearer {}\r\n", self.bearer[index(user)]),
+            &format!(
+                "Authorization: Bearer {}\r\n",
+                self.bearer[user_index(user)]
+            ),
             "",
         )
     }
 
-    /// One refresh of a session with this counter.
+    /// Builds a refresh of a session at a rotation counter.
     pub fn refresh_at(&self, user: u64, counter: u64) -> String {
-        let token = self.keys.refresh(user, counter);
+        let token = self.keys.refresh_token(user, counter);
         request(
             "POST",
             "/refresh",
@@ -202,36 +208,42 @@ impl Composer {
         )
     }
 
-    /// The first refresh of each session that Redis does not know yet.
+    /// Builds a refresh of each session that Redis does not contain.
     pub fn first_refreshes(&self, counters: &[u64]) -> Vec<String> {
-        let away = (0..seed::USERS).filter(|turn| counters[index(turn + 1)] == 0);
-        away.map(|turn| self.refresh(turn, counters)).collect()
+        let missing = (0..seed::USER_COUNT).filter(|turn| counters[user_index(turn + 1)] == 0);
+        missing.map(|turn| self.refresh(turn, counters)).collect()
     }
 
     fn get(&self, path: &str, user: u64) -> String {
         request(
             "GET",
             path,
-            &format!("Authorization: Bearer {}\r\n", self.bearer[index(user)]),
+            &format!(
+                "Authorization: Bearer {}\r\n",
+                self.bearer[user_index(user)]
+            ),
             "",
         )
     }
 
-    /// As a proxy asks, which says what the original method was.
+    /// Builds a check with the session cookie and the original method, as a proxy sends it.
     fn verify_cookie(&self, user: u64) -> String {
-        let cookie = &self.cookies[index(user)];
+        let cookie = &self.cookies[user_index(user)];
         let fields = format!("Cookie: __Host-latchkey={cookie}\r\nX-Forwarded-Method: GET\r\n");
         request("GET", "/auth/verify", &fields, "")
     }
 
-    /// Somebody looks at their first item.
+    /// Builds a request for the first item of a user.
     pub fn item(&self, user: u64) -> String {
-        self.get(&format!("/items/{}", seed::item(user)), user)
+        self.get(&format!("/items/{}", seed::item_id(user)), user)
     }
 
-    /// Somebody makes an item.
+    /// Builds a request that creates an item.
     pub fn create(&self, user: u64) -> String {
-        let token = format!("Authorization: Bearer {}\r\n", self.bearer[index(user)]);
+        let token = format!(
+            "Authorization: Bearer {}\r\n",
+            self.bearer[user_index(user)]
+        );
         request(
             "POST",
             "/items",
@@ -240,15 +252,15 @@ impl Composer {
         )
     }
 
-    /// Somebody signs in.
+    /// Builds a sign-in.
     pub fn login(&self, user: u64) -> String {
         let body = format!(
             r#"{{"username":"{}","password":"{}"}}"#,
             seed::username(user),
             self.password
         );
-        // Each from an address of its own: at the end of a run callers hang up, and a sign-in that
-        // nobody waits for counts as a try of its network.
+        // Each user has an IP address of its own. Callers disconnect at the end of a run, and an
+        // aborted sign-in counts as an attempt of its network.
         let address = format!(
             "X-Forwarded-For: 10.{}.{}.{}\r\n",
             user >> 16 & 255,
@@ -258,40 +270,40 @@ impl Composer {
         request("POST", "/login", &address, &body)
     }
 
-    /// Sessions take turns, so that the next token of one is sent long after its last one was
-    /// answered.
+    /// Builds a refresh. Sessions alternate, so that the response to the previous refresh of a
+    /// session arrives long before its next refresh.
     fn refresh(&self, turn: u64, counters: &[u64]) -> String {
-        let (user, lap) = (turn % seed::USERS + 1, turn / seed::USERS);
-        self.refresh_at(user, counters[index(user)] + lap)
+        let (user, rotations) = (turn % seed::USER_COUNT + 1, turn / seed::USER_COUNT);
+        self.refresh_at(user, counters[user_index(user)] + rotations)
     }
 
-    /// Of 200 requests 1 is a login, 3 are refreshes, 16 are reads; the factor spreads them.
+    /// Of 200 requests, 1 is a login, 3 are refreshes, and 16 are reads. The factor spreads them.
     fn mixed(&self, turn: u64, counters: &[u64]) -> String {
-        let user = turn % seed::USERS + 1;
+        let user = turn % seed::USER_COUNT + 1;
         match (turn * 37) % 200 {
-            // Not always the same few.
-            0 => self.login(turn / 200 % seed::USERS + 1),
+            // Sign-ins alternate over all users.
+            0 => self.login(turn / 200 % seed::USER_COUNT + 1),
             slot @ 1..=3 => self.refresh(turn / 200 * 3 + slot - 1, counters),
             4..=9 => self.user(user),
             10..=15 => self.item(user),
-            16..=19 => self.get("/items", user % seed::WITH_PAGES + 1),
+            16..=19 => self.get("/items", user % seed::PAGED_USER_COUNT + 1),
             _ => self.verify(user),
         }
     }
 }
 
-fn who(whose: Whose) -> std::ops::RangeInclusive<u64> {
-    match whose {
-        Whose::Many => 1..=seed::USERS,
-        Whose::One => 1..=1,
+fn user_range(users: UserSet) -> std::ops::RangeInclusive<u64> {
+    match users {
+        UserSet::All => 1..=seed::USER_COUNT,
+        UserSet::One => 1..=1,
     }
 }
 
-fn index(user: u64) -> usize {
-    usize::try_from(user - 1).expect("users are few")
+fn user_index(user: u64) -> usize {
+    usize::try_from(user - 1).expect("a user number fits usize")
 }
 
-/// What a proxy sends at least.
+/// Builds a request with the minimum of headers that a proxy sends.
 fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
     let content = match body.len() {
         0 => String::new(),
@@ -300,8 +312,8 @@ fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
     format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}{content}\r\n{body}")
 }
 
-/// Writes requests for `send.lua`.
-pub fn write(requests: &[String], folder: &Path) -> Outcome<PathBuf> {
+/// Writes the requests in the format of `send.lua`.
+pub fn write_requests(requests: &[String], folder: &Path) -> Outcome<PathBuf> {
     let path = folder.join("requests");
     let mut file = BufWriter::new(File::create(&path)?);
     for request in requests {

@@ -1,87 +1,86 @@
-//! What processes have used, as Linux tells it in `/proc`.
+//! CPU time and memory of processes, from `/proc` of Linux.
 
 use std::{fs, time::Instant};
 
 use crate::Outcome;
 
-/// Microseconds of one tick of `/proc/PID/stat`, which counts hundredths of a second on every
-/// Linux.
-const TICK: u64 = 10_000;
+/// Microseconds per tick of `/proc/PID/stat`. Linux counts hundredths of a second on all platforms.
+const TICK_MICROS: u64 = 10_000;
 
-/// CPU time in microseconds, user and system, and commands, up to a moment.
+/// CPU time, user and system, in microseconds, and the number of Redis commands at one time.
 #[derive(Debug, Clone, Copy)]
-pub struct Used {
-    /// The moment.
+pub struct UsageSnapshot {
     pub at: Instant,
-    /// The gateway, or what stands in its place.
+    /// CPU time of the server or the baseline.
     pub server: u64,
-    /// Redis.
+    /// CPU time of Redis.
     pub redis: u64,
-    /// PostgreSQL with all its processes, also those that have ended.
+    /// CPU time of PostgreSQL with all its processes, including terminated ones.
     pub postgres: u64,
-    /// Commands to Redis, those that its scripts run included.
+    /// Commands to Redis, including those of scripts.
     pub commands: u64,
 }
 
-/// What was used between two moments.
+/// The usage between two snapshots.
 #[derive(Debug, Clone, Copy)]
-pub struct Spent {
-    /// Seconds between them.
+pub struct UsageDelta {
+    /// Seconds between the snapshots.
     pub seconds: f64,
-    /// Microseconds of the gateway, or of what stands in its place.
+    /// CPU microseconds of the server or the baseline.
     pub server: f64,
-    /// Of Redis.
+    /// CPU microseconds of Redis.
     pub redis: f64,
-    /// Of PostgreSQL.
+    /// CPU microseconds of PostgreSQL.
     pub postgres: f64,
     /// Commands to Redis.
     pub commands: f64,
 }
 
-impl Used {
-    /// What was used since `earlier`.
-    pub fn since(self, earlier: Used) -> Spent {
+impl UsageSnapshot {
+    /// Returns the usage since an earlier snapshot.
+    pub fn since(self, earlier: UsageSnapshot) -> UsageDelta {
         let difference = |now: u64, then: u64| now.saturating_sub(then) as f64;
-        Spent {
+        UsageDelta {
             seconds: (self.at - earlier.at).as_secs_f64(),
             server: difference(self.server, earlier.server),
             redis: difference(self.redis, earlier.redis),
             postgres: difference(self.postgres, earlier.postgres),
-            // The look itself was one, the time before.
+            // The earlier snapshot itself sent one command.
             commands: difference(self.commands, earlier.commands) - 1.0,
         }
     }
 }
 
-/// One line of `/proc/PID/stat`.
+/// The used fields of `/proc/PID/stat`.
 struct Stat {
     parent: u32,
     own: u64,
-    /// Of children that were waited for.
-    ended: u64,
+    /// CPU time of children that terminated and were waited for.
+    waited_children: u64,
 }
 
-/// `123 (name, which may hold anything) S 1 …`; the numbers are those of proc(5).
-fn stat(pid: u32) -> Option<Stat> {
+/// Parses `123 (name) S 1 …`. The name can contain any character. The field numbers are those of
+/// proc(5).
+fn read_stat(pid: u32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
-    let ticks = |first: usize| Some((number(first)? + number(first + 1)?) * TICK);
+    let ticks = |first: usize| Some((number(first)? + number(first + 1)?) * TICK_MICROS);
     Some(Stat {
         parent: number(4)?.try_into().ok()?,
         own: ticks(14)?,
-        ended: ticks(16)?,
+        waited_children: ticks(16)?,
     })
 }
 
-/// CPU time of one process, in microseconds.
-pub fn of_process(pid: u32) -> u64 {
-    stat(pid).map_or(0, |stat| stat.own)
+/// Returns the CPU time of a process, in microseconds.
+pub fn process_cpu_micros(pid: u32) -> u64 {
+    read_stat(pid).map_or(0, |stat| stat.own)
 }
 
-/// CPU time of the threads that live, in microseconds, to the nanosecond: for a process that does
-/// next to nothing.
-pub fn exact(pid: u32) -> f64 {
+/// Returns the CPU time of the live threads, in microseconds. The nanosecond resolution suits a
+/// nearly idle process.
+pub fn precise_cpu_micros(pid: u32) -> f64 {
     let threads = fs::read_dir(format!("/proc/{pid}/task"))
         .into_iter()
         .flatten()
@@ -94,34 +93,34 @@ pub fn exact(pid: u32) -> f64 {
         / 1000.0
 }
 
-/// CPU time of a process and its children, in microseconds.
-pub fn of_family(pid: u32) -> u64 {
+/// Returns the CPU time of a process and its children, in microseconds.
+pub fn process_tree_cpu_micros(pid: u32) -> u64 {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let stats = entries.filter_map(|entry| stat(entry.file_name().to_str()?.parse().ok()?));
+    let stats = entries.filter_map(|entry| read_stat(entry.file_name().to_str()?.parse().ok()?));
     let children: u64 = stats
         .filter(|stat| stat.parent == pid)
         .map(|stat| stat.own)
         .sum();
-    children + stat(pid).map_or(0, |stat| stat.own + stat.ended)
+    children + read_stat(pid).map_or(0, |stat| stat.own + stat.waited_children)
 }
 
-/// Bytes that are in memory now.
+/// Returns the resident memory in bytes.
 pub fn resident(pid: u32) -> Outcome<u64> {
-    status(pid, "VmRSS:")
+    read_status_bytes(pid, "VmRSS:")
 }
 
-/// The most bytes that were in memory since [`forget_peak`].
+/// Returns the maximum of the resident memory since [`reset_peak`], in bytes.
 pub fn peak(pid: u32) -> Outcome<u64> {
-    status(pid, "VmHWM:")
+    read_status_bytes(pid, "VmHWM:")
 }
 
-/// From here on the peak is counted anew.
-pub fn forget_peak(pid: u32) {
-    // Where this is refused the peak is that of the whole life.
+/// Resets the maximum of the resident memory.
+pub fn reset_peak(pid: u32) {
+    // If the kernel rejects the reset, the maximum covers the lifetime of the process.
     let _ = fs::write(format!("/proc/{pid}/clear_refs"), "5");
 }
 
-fn status(pid: u32, name: &str) -> Outcome<u64> {
+fn read_status_bytes(pid: u32, name: &str) -> Outcome<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kilobytes = text.lines().find_map(|line| {
         line.strip_prefix(name)?

@@ -1,4 +1,5 @@
-//! `wrk` on one thread: as many requests as are answered, from a fixed number of callers.
+//! `wrk` on one thread, with a fixed number of callers. Each caller sends its next request after
+//! the response.
 
 use std::{
     fs,
@@ -10,56 +11,56 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Outcome, child::Run};
+use crate::{Outcome, child::OneShotProcess};
 
-/// What one run found; times in microseconds.
+/// The result of a run. Times are in microseconds.
 #[derive(Debug, Clone, Copy)]
-pub struct Shot {
-    /// Answers.
+pub struct LoadResult {
+    /// Number of responses.
     pub responses: f64,
-    /// How long it took.
+    /// Duration of the run.
     pub micros: f64,
-    /// Half of the answers came within this time.
+    /// Median response time.
     pub p50: f64,
-    /// All but one in a hundred.
+    /// 99th percentile of the response time.
     pub p99: f64,
-    /// Answers with a status of 400 and above.
-    pub refused: f64,
+    /// Number of responses with a status of 400 or above.
+    pub errors: f64,
 }
 
-impl Shot {
-    /// Answers per second.
+impl LoadResult {
+    /// Returns the responses per second.
     pub fn rate(&self) -> f64 {
         self.responses * 1e6 / self.micros
     }
 
-    /// The same, if no larger share of the answers than this were refusals.
-    pub fn good(self, tolerated: f64) -> Outcome<Shot> {
-        if self.refused <= self.responses * tolerated {
+    /// Returns an error if the share of error responses exceeds `max_error_share`.
+    pub fn check_errors(self, max_error_share: f64) -> Outcome<LoadResult> {
+        if self.errors <= self.responses * max_error_share {
             return Ok(self);
         }
         Err(format!(
             "{} of {} responses were errors",
-            self.refused, self.responses
+            self.errors, self.responses
         )
         .into())
     }
 }
 
-/// Who sends what, and for how long.
+/// Runs `wrk` with the script `send.lua`.
 pub struct Wrk {
     script: PathBuf,
 }
 
 impl Wrk {
-    /// Puts the script where it can be read.
+    /// Writes the script to the folder of the run.
     pub fn new(folder: &Path) -> Outcome<Wrk> {
         let script = folder.join("send.lua");
         fs::write(&script, include_str!("send.lua"))?;
         Ok(Wrk { script })
     }
 
-    /// Sends the requests of a file; `repeat`: from the beginning again when they are over.
+    /// Sends the requests of a file. With `repeat`, the first request follows the last one.
     pub fn run(
         &self,
         to: SocketAddr,
@@ -67,26 +68,26 @@ impl Wrk {
         repeat: bool,
         callers: u16,
         seconds: u64,
-    ) -> Outcome<Shot> {
-        Running(Run::start(
+    ) -> Outcome<LoadResult> {
+        LoadRun(OneShotProcess::start(
             &mut self.command(to, file, repeat, callers, seconds),
         )?)
         .finish()
     }
 
-    /// The same beside something else, again and again, by callers who take a breath before they
-    /// ask again.
+    /// Starts a run in the background that repeats the requests. Each caller waits for
+    /// `retry_delay` after a response.
     pub fn start(
         &self,
         to: SocketAddr,
         file: &Path,
         callers: u16,
-        breath: Duration,
+        retry_delay: Duration,
         seconds: u64,
-    ) -> Outcome<Running> {
+    ) -> Outcome<LoadRun> {
         let mut command = self.command(to, file, true, callers, seconds);
-        command.arg(breath.as_millis().to_string());
-        Ok(Running(Run::start(&mut command)?))
+        command.arg(retry_delay.as_millis().to_string());
+        Ok(LoadRun(OneShotProcess::start(&mut command)?))
     }
 
     fn command(
@@ -116,20 +117,20 @@ impl Wrk {
     }
 }
 
-/// A run that goes on.
-pub struct Running(Run);
+/// A run in progress.
+pub struct LoadRun(OneShotProcess);
 
-impl Running {
-    /// Waits for its end.
-    pub fn finish(self) -> Outcome<Shot> {
+impl LoadRun {
+    /// Waits for the run, and returns its result.
+    pub fn finish(self) -> Outcome<LoadResult> {
         let output = self.0.finish()?;
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let line = said
+        let output_text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let line = output_text
             .lines()
             .find(|line| line.starts_with('{'))
-            .ok_or_else(|| format!("unexpected output of wrk: {said}"))?;
-        let found: Value = serde_json::from_str(line)?;
-        let number = |name: &str| found[name].as_f64().unwrap_or_default();
+            .ok_or_else(|| format!("unexpected output of wrk: {output_text}"))?;
+        let result: Value = serde_json::from_str(line)?;
+        let number = |name: &str| result[name].as_f64().unwrap_or_default();
         match (number("broken"), number("exhausted")) {
             (0.0, 0.0) => {}
             (0.0, _) => return Err("not enough requests were prepared".into()),
@@ -139,12 +140,12 @@ impl Running {
                 );
             }
         }
-        Ok(Shot {
+        Ok(LoadResult {
             responses: number("requests"),
             micros: number("duration"),
             p50: number("p50"),
             p99: number("p99"),
-            refused: number("refused"),
+            errors: number("refused"),
         })
     }
 }

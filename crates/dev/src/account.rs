@@ -15,7 +15,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// `None` if the supervisor isn't root: the stores run as the same user.
+    /// Returns `None` if the supervisor isn't root, because the stores then run as the same user.
     pub fn for_stores() -> Result<Option<Self>, Error> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -24,7 +24,7 @@ impl Account {
         let users = fs::read_to_string(path).map_err(Error::cannot("read", path))?;
         ["postgres", "nobody"]
             .iter()
-            .find_map(|name| Self::named(name, &users))
+            .find_map(|name| Self::find(name, &users))
             .map(Some)
             .ok_or_else(|| {
                 Error::new(
@@ -34,7 +34,7 @@ impl Account {
             })
     }
 
-    fn named(name: &str, users: &str) -> Option<Self> {
+    fn find(name: &str, users: &str) -> Option<Self> {
         let line = users
             .lines()
             .find(|line| line.split(':').next() == Some(name))?;
@@ -45,15 +45,15 @@ impl Account {
         })
     }
 
-    /// Makes this user the owner of the file or folder itself.
-    pub fn own(self, path: &Path) -> Result<(), Error> {
+    /// Makes this user the owner of the file or folder, not of its content.
+    pub fn take_ownership(self, path: &Path) -> Result<(), Error> {
         chown(path, Some(self.uid), Some(self.gid))
             .map_err(Error::cannot("change the owner of", path))
     }
 }
 
 /// Runs the command as this user, without supplementary groups.
-pub(super) fn drop_to(account: Option<Account>, command: &mut Command) {
+pub(super) fn run_as(account: Option<Account>, command: &mut Command) {
     if let Some(account) = account {
         command.uid(account.uid).gid(account.gid);
     }
@@ -64,11 +64,11 @@ mod tests {
     use super::Account;
 
     #[test]
-    fn the_whole_name_decides() {
+    fn account_lookup_compares_whole_name() {
         let users =
             "postgresql:x:1:1::/:/bin/sh\npostgres:x:101:104:,,,:/var/lib/postgresql:/bin/bash\n";
-        let account = Account::named("postgres", users).expect("it is there");
+        let account = Account::find("postgres", users).expect("an account");
         assert_eq!((account.uid, account.gid), (101, 104));
-        assert!(Account::named("nobody", users).is_none());
+        assert!(Account::find("nobody", users).is_none());
     }
 }

@@ -5,10 +5,10 @@ use super::{
     settings::{Addresses, url},
 };
 
-/// The folder of the data, unless the command line contains another one.
+/// Default folder of the data.
 pub(super) const DEFAULT_DIRECTORY: &str = ".latchkey";
 
-/// Commands for this instance that exist in the working folder.
+/// Shell commands for this instance, as the user runs them from the working folder.
 pub(super) struct Commands {
     stop: String,
     user: String,
@@ -16,7 +16,7 @@ pub(super) struct Commands {
 
 impl Commands {
     pub fn new(directory: &Path, server: &Path) -> Self {
-        let user = if in_repository() && is_default(directory) {
+        let user = if is_in_repository() && is_default_directory(directory) {
             "./dev user".to_owned()
         } else {
             format!("cd {} && {} user", directory.display(), server.display())
@@ -28,33 +28,33 @@ impl Commands {
     }
 }
 
-/// The command that stops the instance with this folder.
+/// Returns the command that stops the instance with this folder.
 pub(super) fn stop_command(directory: &Path) -> String {
-    match is_default(directory) {
-        true if in_repository() => "./dev down".to_owned(),
+    match is_default_directory(directory) {
+        true if is_in_repository() => "./dev down".to_owned(),
         true => "latchkey-dev --down".to_owned(),
         false => format!("latchkey-dev --down --directory {}", directory.display()),
     }
 }
 
-/// Whether the working folder contains the script `./dev`.
-fn in_repository() -> bool {
+/// Returns whether the working folder is the repository, which contains the script `./dev`.
+fn is_in_repository() -> bool {
     Path::new("dev").is_file()
 }
 
-fn is_default(directory: &Path) -> bool {
+fn is_default_directory(directory: &Path) -> bool {
     let default = Path::new(DEFAULT_DIRECTORY).canonicalize().ok();
     default == directory.canonicalize().ok()
 }
 
-/// The user in the example commands.
-const JSON: &str =
+/// Arguments of `curl` that send the example user as JSON.
+const EXAMPLE_USER: &str =
     r#"-H 'content-type: application/json' -d '{"username":"john","password":"secret123"}'"#;
 
-/// The text that a run prints when it is ready: URLs, how to stop it, and example commands.
+/// Formats the text that a run prints when it is ready: URLs, the stop command, and examples.
 ///
 /// `mailbox` is the URL of the page with the emails.
-pub(super) fn banner(
+pub(super) fn format_banner(
     replicas: &[Addresses],
     mailbox: Option<&str>,
     data: &str,
@@ -64,7 +64,7 @@ pub(super) fn banner(
     let first = url(replicas[0].listen);
     let mut text = format!(
         "\nLatchkey is running.\n\n{}\n",
-        addresses(replicas, mailbox, data, options, commands)
+        format_addresses(replicas, mailbox, data, options, commands)
     );
     if !options.signup_is_open() {
         text.push_str("Self-registration is disabled. ");
@@ -79,15 +79,18 @@ pub(super) fn banner(
     }
     let _ = writeln!(
         text,
-        "Register a user:\n\n  curl -sX POST {first}/signup {JSON}\n"
+        "Register a user:\n\n  curl -sX POST {first}/signup {EXAMPLE_USER}\n"
     );
     if let [one, two, ..] = replicas {
-        text.push_str(&sign_out_everywhere(&url(one.listen), &url(two.listen)));
+        text.push_str(&format_revocation_example(
+            &url(one.listen),
+            &url(two.listen),
+        ));
     }
     text
 }
 
-fn addresses(
+fn format_addresses(
     replicas: &[Addresses],
     mailbox: Option<&str>,
     data: &str,
@@ -120,14 +123,14 @@ fn addresses(
     })
 }
 
-/// Example commands for immediate revocation.
-fn sign_out_everywhere(first: &str, second: &str) -> String {
+/// Formats example commands that demonstrate immediate revocation on two replicas.
+fn format_revocation_example(first: &str, second: &str) -> String {
     let bearer = r#"-H "authorization: Bearer $TOKEN""#;
     let status = r"curl -so /dev/null -w '%{http_code}\n'";
     format!(
         r#"Sign in on the first server, verify the token on the second (204), sign out on the first (204), verify again (401):
 
-  TOKEN=$(curl -sX POST {first}/login {JSON} | sed 's/.*"access_token": *"\([^"]*\)".*/\1/')
+  TOKEN=$(curl -sX POST {first}/login {EXAMPLE_USER} | sed 's/.*"access_token": *"\([^"]*\)".*/\1/')
   {status} {second}/auth/verify {bearer}
   {status} -X POST {first}/logout {bearer}
   {status} {second}/auth/verify {bearer}
@@ -172,7 +175,7 @@ mod tests {
 
     #[test]
     fn one_replica_has_no_sign_out_example() {
-        let text = banner(
+        let text = format_banner(
             &[replica(8000)],
             None,
             "/x/.latchkey",
@@ -187,24 +190,24 @@ mod tests {
     }
 
     #[test]
-    fn disabled_registration_is_stated() {
+    fn disabled_registration_is_printed() {
         let mut closed = options(false);
         closed.given.set("LATCHKEY_SIGNUP", "admin");
         let replicas = [replica(8000), replica(8001)];
-        let text = banner(&replicas, None, "/x", &closed, &commands());
+        let text = format_banner(&replicas, None, "/x", &closed, &commands());
         assert!(
             text.contains("./dev user create")
                 && !text.contains("/signup")
                 && !text.contains("/login"),
             "{text}"
         );
-        let open = banner(&[replica(8000)], None, "/x", &options(false), &commands());
+        let open = format_banner(&[replica(8000)], None, "/x", &options(false), &commands());
         assert!(open.contains("./dev user create") && open.contains("/signup"));
     }
 
     #[test]
     fn two_replicas_have_a_sign_out_example() {
-        let text = banner(
+        let text = format_banner(
             &[replica(8000), replica(8001)],
             None,
             "/x/.latchkey",
@@ -220,9 +223,9 @@ mod tests {
     }
 
     #[test]
-    fn page_with_emails_is_shown_if_it_is_served() {
+    fn mailbox_url_is_printed_only_if_served() {
         let text = |mailbox| {
-            banner(
+            format_banner(
                 &[replica(8000)],
                 mailbox,
                 "/x",
@@ -235,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_outside_the_repository_name_the_programs() {
+    fn commands_outside_repository_contain_program_paths() {
         let folder = tempfile::tempdir().unwrap();
         let commands = Commands::new(folder.path(), Path::new("/bin/latchkey"));
         let directory = folder.path().display();

@@ -6,31 +6,34 @@ use std::{
 
 use super::Error;
 
-/// Folders with one installed version each, and the prefix of their names: Debian, then Homebrew.
-const VERSIONED: [(&str, &str); 3] = [
+/// Folders that contain one folder per installed version, with the prefix of the folder names.
+/// Debian is first, then Homebrew.
+const VERSIONED_FOLDERS: [(&str, &str); 3] = [
     ("/usr/lib/postgresql", ""),
     ("/opt/homebrew/opt", "postgresql"),
     ("/usr/local/opt", "postgresql"),
 ];
 
-/// The first version whose scripts can write after reading the time or the replication state.
-const OLDEST_REDIS: u32 = 7;
-
-/// The folder of PostgreSQL's programs: the first one in `PATH`, otherwise the highest version.
+/// Lowest supported major version.
 ///
-/// Existing data determine the major version, because another one can't read them.
-pub(super) fn postgres_folder(data: &Path) -> Result<PathBuf, Error> {
+/// Older versions reject scripts that write after they read the time or the replication state.
+const MIN_REDIS_VERSION: u32 = 7;
+
+/// Finds PostgreSQL's programs: the first folder in `PATH`, otherwise the highest version.
+///
+/// Existing data determine the major version, because other versions can't read the data.
+pub(super) fn find_postgres_folder(data: &Path) -> Result<PathBuf, Error> {
     let mut found = path_folders()
         .chain(versioned_folders())
-        .filter(|folder| has_server(folder));
+        .filter(|folder| has_server_programs(folder));
     let Ok(version) = fs::read_to_string(data.join("PG_VERSION")) else {
         return found
             .next()
-            .ok_or_else(|| missing("PostgreSQL", "postgresql"));
+            .ok_or_else(|| missing_error("PostgreSQL", "postgresql"));
     };
     let version = version.trim();
     found
-        .find(|folder| major_version(folder).as_deref() == Some(version))
+        .find(|folder| postgres_version(folder).as_deref() == Some(version))
         .ok_or_else(|| {
             Error::new(format!(
                 "the data in {} require PostgreSQL {version}, which isn't installed",
@@ -40,29 +43,29 @@ pub(super) fn postgres_folder(data: &Path) -> Result<PathBuf, Error> {
         })
 }
 
-/// The first Redis or Valkey in `PATH` that is new enough for the scripts.
-pub(super) fn redis_server() -> Result<PathBuf, Error> {
+/// Finds the first Redis or Valkey that is new enough for the scripts.
+pub(super) fn find_redis_server() -> Result<PathBuf, Error> {
     let homebrew = ["/opt/homebrew/bin", "/usr/local/bin"].map(PathBuf::from);
     let folders: Vec<_> = path_folders().chain(homebrew).collect();
     let names = ["redis-server", "valkey-server"];
-    let places = names
+    let candidates = names
         .iter()
         .flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
-    let found: Vec<_> = places.filter(|program| program.is_file()).collect();
+    let found: Vec<_> = candidates.filter(|program| program.is_file()).collect();
     let new_enough = found
         .iter()
-        .find(|program| redis_version(program).is_some_and(|version| version >= OLDEST_REDIS));
+        .find(|program| redis_version(program).is_some_and(|version| version >= MIN_REDIS_VERSION));
     new_enough.cloned().ok_or_else(|| match found.first() {
         Some(program) => Error::new(format!(
-            "{} is older than Redis {OLDEST_REDIS}",
+            "{} is older than Redis {MIN_REDIS_VERSION}",
             program.display()
         ))
         .hint("install a newer Redis or Valkey, or set REDIS_URL to another server"),
-        None => missing("Redis", "redis-server"),
+        None => missing_error("Redis", "redis-server"),
     })
 }
 
-fn missing(name: &str, package: &str) -> Error {
+fn missing_error(name: &str, package: &str) -> Error {
     Error::new(format!("{name} isn't installed")).hint(format!(
         "install it with `./dev install`, or install the package `{package}`"
     ))
@@ -74,45 +77,45 @@ fn path_folders() -> impl Iterator<Item = PathBuf> {
 }
 
 fn versioned_folders() -> impl Iterator<Item = PathBuf> {
-    VERSIONED.into_iter().flat_map(|(parent, prefix)| {
+    VERSIONED_FOLDERS.into_iter().flat_map(|(parent, prefix)| {
         let entries = fs::read_dir(parent).into_iter().flatten().flatten();
         let mut names: Vec<_> = entries
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();
         names.retain(|name| name.starts_with(prefix));
-        names.sort_by_key(|name| std::cmp::Reverse(version_in(name)));
+        names.sort_by_key(|name| std::cmp::Reverse(parse_folder_version(name)));
         names
             .into_iter()
             .map(move |name| Path::new(parent).join(name).join("bin"))
     })
 }
 
-/// `15` and `postgresql@15` both hold 15.
-fn version_in(name: &str) -> u32 {
+/// Parses the version in a folder name: `15` and `postgresql@15` both contain version 15.
+fn parse_folder_version(name: &str) -> u32 {
     name.rsplit('@')
         .next()
         .and_then(|version| version.parse().ok())
         .unwrap_or_default()
 }
 
-fn has_server(folder: &Path) -> bool {
+fn has_server_programs(folder: &Path) -> bool {
     ["initdb", "postgres", "psql"]
         .iter()
         .all(|program| folder.join(program).is_file())
 }
 
-/// Of `postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)`.
-fn major_version(folder: &Path) -> Option<String> {
+/// Parses an output like `postgres (PostgreSQL) 15.14 (Debian 15.14-0+deb12u1)`.
+fn postgres_version(folder: &Path) -> Option<String> {
     let text = version_text(&folder.join("postgres"))?;
     let number = text
         .split_whitespace()
         .find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
-    Some(major(number).into())
+    Some(leading_digits(number).into())
 }
 
-/// Of `Redis server v=7.0.15 sha=00000000:0 …`, the major one.
+/// Parses the major version in an output like `Redis server v=7.0.15 sha=00000000:0 …`.
 fn redis_version(program: &Path) -> Option<u32> {
-    major(version_text(program)?.split_once(" v=")?.1)
+    leading_digits(version_text(program)?.split_once(" v=")?.1)
         .parse()
         .ok()
 }
@@ -121,8 +124,8 @@ fn version_text(program: &Path) -> Option<String> {
     String::from_utf8(Command::new(program).arg("--version").output().ok()?.stdout).ok()
 }
 
-/// `15` of `15.14`, and of `15beta1`.
-fn major(version: &str) -> &str {
+/// Returns the leading digits: `15` for `15.14` and for `15beta1`.
+fn leading_digits(version: &str) -> &str {
     version
         .split(|digit: char| !digit.is_ascii_digit())
         .next()

@@ -7,9 +7,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use super::{DevOptions, Error, GivenSettings, banner::DEFAULT_DIRECTORY, run, with_stores};
 
 /// The maximum number of replicas on one machine.
-const MOST_REPLICAS: i64 = 9;
+const MAX_REPLICAS: i64 = 9;
 
-/// An address that a flag or a variable sets.
+/// A bind address that a flag or an environment variable sets.
 struct AddressOption {
     flag: &'static str,
     variable: &'static str,
@@ -81,7 +81,7 @@ fn command() -> Command {
                 .value_name("NUMBER")
                 .help("Number of replicas, on consecutive ports")
                 .default_value("1")
-                .value_parser(value_parser!(u16).range(1..=MOST_REPLICAS)),
+                .value_parser(value_parser!(u16).range(1..=MAX_REPLICAS)),
         )
         .arg(
             Arg::new("directory")
@@ -137,7 +137,7 @@ fn execute(matches: &ArgMatches) -> Result<ExitCode, Error> {
 
 fn options(matches: &ArgMatches) -> Result<DevOptions, Error> {
     let down = matches.get_flag("down");
-    // Invalid settings must not prevent a stop.
+    // A stop ignores the settings, because invalid settings must not prevent it.
     let mut given = if down {
         GivenSettings::default()
     } else {
@@ -167,7 +167,9 @@ impl AddressOption {
             .help(format!("{help} [env: {variable}] [default: {default}]"))
     }
 
-    /// A flag counts as a setting of the caller.
+    /// Reads the flag, then the variable, then the default.
+    ///
+    /// The flag is added to `given`, so that it overrides the variable for the server as well.
     fn read(&self, matches: &ArgMatches, given: &mut GivenSettings) -> Result<SocketAddr, Error> {
         if let Some(flag) = matches.get_one::<String>(self.flag) {
             given.set(self.variable, flag);
@@ -186,7 +188,10 @@ impl AddressOption {
 mod tests {
     use super::*;
 
-    fn parsed(arguments: &[&str], environment: &[(&str, &str)]) -> Result<[String; 3], String> {
+    fn parse_addresses(
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<[String; 3], String> {
         let program = ["latchkey-dev"].iter();
         let matches = command()
             .try_get_matches_from(program.chain(arguments))
@@ -215,7 +220,7 @@ mod tests {
     #[test]
     fn flag_overrides_variable_and_variable_overrides_default() {
         assert_eq!(
-            parsed(
+            parse_addresses(
                 &["--listen", "127.0.0.1:1"],
                 &[
                     ("LATCHKEY_LISTEN", "127.0.0.1:2"),
@@ -227,14 +232,14 @@ mod tests {
     }
 
     #[test]
-    fn invalid_address_is_named() {
+    fn invalid_address_error_contains_variable() {
         for (flag, variable) in [
             ("--listen", "LATCHKEY_LISTEN"),
             ("--metrics-listen", "LATCHKEY_METRICS_LISTEN"),
             ("--mailbox-listen", "LATCHKEY_DEV_MAILBOX_LISTEN"),
         ] {
-            let by_flag = parsed(&[flag, "8000"], &[]).unwrap_err();
-            let by_variable = parsed(&[], &[(variable, "localhost")]).unwrap_err();
+            let by_flag = parse_addresses(&[flag, "8000"], &[]).unwrap_err();
+            let by_variable = parse_addresses(&[], &[(variable, "localhost")]).unwrap_err();
             assert!(by_flag.contains(variable), "{by_flag}");
             assert!(by_variable.contains(variable), "{by_variable}");
         }
@@ -242,8 +247,8 @@ mod tests {
 
     #[test]
     fn number_of_replicas_is_limited() {
-        assert!(parsed(&["--replicas", "9"], &[]).is_ok());
-        assert!(parsed(&["--replicas", "10"], &[]).is_err());
-        assert!(parsed(&["--replicas", "0"], &[]).is_err());
+        assert!(parse_addresses(&["--replicas", "9"], &[]).is_ok());
+        assert!(parse_addresses(&["--replicas", "10"], &[]).is_err());
+        assert!(parse_addresses(&["--replicas", "0"], &[]).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! A run: lock, start, supervision, stop.
+//! A run of the stack: acquires the lock, starts the processes, monitors them, and stops them.
 
 use std::{
     io::{self, Write},
@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Error, GivenSettings, Postgres, Redis,
-    banner::{Commands, banner},
+    banner::{Commands, format_banner},
     detached,
     env_file::EnvFile,
     folders::{self, Folders},
@@ -23,9 +23,9 @@ use super::{
     settings::{self, Addresses, Settings},
 };
 
-const DATABASE: &str = "latchkey";
-/// The interval at which exited children and Ctrl-C are detected.
-const GLANCE: Duration = Duration::from_millis(50);
+const DATABASE_NAME: &str = "latchkey";
+/// Interval of the checks for exited children and stop requests.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The command line and the given settings.
 #[derive(Clone)]
@@ -34,22 +34,22 @@ pub struct DevOptions {
     pub detach: bool,
     /// Stop the background instance.
     pub down: bool,
-    /// The number of replicas.
+    /// Number of replicas.
     pub replicas: u16,
-    /// The folder of data, secret, mailbox, logs, and lock.
+    /// Folder of data, secret, mailbox, logs, and lock.
     pub directory: PathBuf,
-    /// The first replica's address; each further one has the next port.
+    /// Bind address of the first replica; each further replica uses the next port.
     pub listen: SocketAddr,
-    /// The same for `/metrics`.
+    /// Bind address of `/metrics` of the first replica; each further replica uses the next port.
     pub metrics_listen: SocketAddr,
-    /// Address of the page with the emails.
+    /// Bind address of the page with the emails.
     pub mailbox_listen: SocketAddr,
-    /// The settings of the caller, which override the values of this program.
+    /// Settings of the caller, which override the values of this program.
     pub given: GivenSettings,
 }
 
 impl DevOptions {
-    /// Whether users can create their own accounts.
+    /// Returns whether users can register themselves.
     pub(super) fn signup_is_open(&self) -> bool {
         self.given
             .value("LATCHKEY_SIGNUP")
@@ -57,36 +57,42 @@ impl DevOptions {
     }
 }
 
-/// Runs until a signal stops it. Call it before another thread starts: it blocks, and it sets signal
-/// handlers.
+/// Runs the stack until a signal stops it.
+///
+/// Call it before other threads start, because it installs signal handlers. It blocks the thread.
+///
+/// # Errors
+/// If another instance uses the folder, a process fails to start, or a process exits unexpectedly.
 pub fn run(options: &DevOptions) -> Result<(), Error> {
     if options.down {
-        return detached::bring_down(&options.directory);
+        return detached::stop(&options.directory);
     }
     let server = server::find()?;
-    if options.detach && !detached::stays() {
-        return detached::bring_up(&options.directory);
+    if options.detach && !detached::enter_background() {
+        return detached::start(&options.directory);
     }
-    interrupt::install();
+    interrupt::install_handlers();
     match supervise(options, &server) {
-        // The interruption is the cause of the failure.
-        Err(_) if interrupt::requested() => Ok(()),
+        // A requested stop makes pending starts fail, so this failure isn't an error.
+        Err(_) if interrupt::is_requested() => Ok(()),
         outcome => outcome,
     }
 }
 
-/// Values are dropped in reverse order: the replicas, then the stores, then the lock.
+/// Runs the stack in this process until a stop is requested or a child exits.
+///
+/// Locals are dropped in reverse order: the replicas, then the stores, then the lock.
 fn supervise(options: &DevOptions, server: &Path) -> Result<(), Error> {
-    let directory = folders::private(&options.directory)?;
-    let lock = Lock::take(&directory)?;
-    let mailbox = listen_for_mailbox(options)?;
-    let addresses = settings::addresses(options)?;
+    let directory = folders::create_private(&options.directory)?;
+    let lock = Lock::acquire(&directory)?;
+    let mailbox = bind_mailbox(options)?;
+    let addresses = settings::choose_addresses(options)?;
     let first = settings::url(addresses[0].listen);
-    lock.tell(&first, false)?;
+    lock.write_state(&first, false)?;
     let mut stores = Stores::start(options, &directory)?;
     let settings = Settings::new(&directory, &addresses[0], stores.urls(), &options.given)?;
     let settings = Arc::new(settings);
-    let given = options.given.of_server();
+    let given = options.given.server_settings();
     let _env_file = EnvFile::write(&directory, settings.iter().chain(given))?;
     if stores.has_previous_data {
         previous_data::check(server, addresses[0], &settings, &directory)?;
@@ -99,24 +105,25 @@ fn supervise(options: &DevOptions, server: &Path) -> Result<(), Error> {
     for replica in &mut replicas {
         replica.wait_until_ready()?;
     }
-    // The banner before the lock's state: the process that waits for the state prints the banner.
-    say(&banner(
+    // The banner comes before the lock state: the starting process waits for the state and then
+    // prints the banner.
+    print(&format_banner(
         &addresses,
         page.as_deref(),
-        &stores.place(&directory),
+        &stores.describe_data(&directory),
         options,
         &Commands::new(&directory, server),
     ));
-    lock.tell(&first, true)?;
-    let outcome = watch(&mut replicas, &mut stores);
-    say("\nStopping the server and its stores.\n");
+    lock.write_state(&first, true)?;
+    let outcome = monitor(&mut replicas, &mut stores);
+    print("\nStopping the server and its stores.\n");
     replicas.iter_mut().for_each(Replica::begin_stop);
     outcome
 }
 
-/// The private stores that the settings of the caller don't replace.
+/// The private stores, except those that the settings of the caller replace.
 struct Stores {
-    // Before the folders, because fields are dropped in this order.
+    // Fields are dropped in order of declaration, so the stores must come before the folders.
     postgres: Option<Postgres>,
     redis: Option<Redis>,
     folders: Option<Folders>,
@@ -141,7 +148,7 @@ impl Stores {
                 let options = folders.postgres(true);
                 stores.has_previous_data = options.data.exists();
                 let postgres = stores.postgres.insert(Postgres::start(&options)?);
-                postgres.create_database(DATABASE)?;
+                postgres.create_database(DATABASE_NAME)?;
             }
             if redis {
                 stores.redis = Some(Redis::start(&folders.redis(true))?);
@@ -150,18 +157,18 @@ impl Stores {
         Ok(stores)
     }
 
-    /// The settings with the URLs of the private stores.
+    /// Returns the settings that contain the URLs of the private stores.
     fn urls(&self) -> Vec<(&'static str, String)> {
         let postgres = self.postgres.as_ref();
         let redis = self.redis.as_ref();
         let urls = [
-            postgres.map(|postgres| ("DATABASE_URL", postgres.url(DATABASE))),
+            postgres.map(|postgres| ("DATABASE_URL", postgres.url(DATABASE_NAME))),
             redis.map(|redis| ("REDIS_URL", redis.url())),
         ];
         urls.into_iter().flatten().collect()
     }
 
-    fn ended(&mut self) -> Option<Error> {
+    fn exited(&mut self) -> Option<Error> {
         let postgres = self
             .postgres
             .as_mut()
@@ -169,8 +176,8 @@ impl Stores {
         postgres.or_else(|| self.redis.as_mut().and_then(|redis| redis.exited()))
     }
 
-    /// The folders of the data, for the banner.
-    fn place(&self, directory: &Path) -> String {
+    /// Formats the folders of the data for the banner.
+    fn describe_data(&self, directory: &Path) -> String {
         match self.folders.as_ref().map(Folders::data) {
             Some(data) if data != directory => {
                 format!("{} and {}", directory.display(), data.display())
@@ -180,18 +187,20 @@ impl Stores {
     }
 }
 
-/// `None` if the caller set an SMTP server, because no email reaches the folder then.
-fn listen_for_mailbox(options: &DevOptions) -> Result<Option<(TcpListener, SocketAddr)>, Error> {
+/// Binds the address of the mailbox.
+///
+/// Returns `None` if the caller set an SMTP server, because then the folder receives no emails.
+fn bind_mailbox(options: &DevOptions) -> Result<Option<(TcpListener, SocketAddr)>, Error> {
     if options.given.has("LATCHKEY_SMTP_URL") {
         return Ok(None);
     }
     let setting = "--mailbox-listen or LATCHKEY_DEV_MAILBOX_LISTEN";
-    settings::listen(options.mailbox_listen, setting).map(Some)
+    settings::bind(options.mailbox_listen, setting).map(Some)
 }
 
-/// Serves the page until this process ends.
+/// Starts a thread that serves the page until this process exits.
 fn serve_mailbox(listener: TcpListener, directory: &Path) -> Result<(), Error> {
-    let folder = settings::mailbox(directory)?;
+    let folder = settings::mailbox_folder(directory)?;
     let failed = |reason| format!("can't serve the mailbox ({reason})");
     let serve = move || {
         if let Err(reason) = mailbox::serve(listener, folder) {
@@ -217,27 +226,27 @@ fn start_replicas(
             .detach
             .then(|| directory.join(format!("server-{number}.log")))
     };
-    let start = |(number, own): (usize, &Addresses)| {
-        let log = log(number + 1);
-        Replica::start(server, *own, Arc::clone(settings), log.as_deref())
+    let start = |(index, addresses): (usize, &Addresses)| {
+        let log = log(index + 1);
+        Replica::start(server, *addresses, Arc::clone(settings), log.as_deref())
     };
     addresses.iter().enumerate().map(start).collect()
 }
 
-/// Waits for an interruption. A child that exits stops the whole stack.
-fn watch(replicas: &mut [Replica], stores: &mut Stores) -> Result<(), Error> {
-    while !interrupt::requested() {
-        let ended = replicas.iter_mut().find_map(Replica::ended);
-        if let Some(error) = ended.or_else(|| stores.ended()) {
+/// Waits for a stop request, or returns an error when a child exits.
+fn monitor(replicas: &mut [Replica], stores: &mut Stores) -> Result<(), Error> {
+    while !interrupt::is_requested() {
+        let exited = replicas.iter_mut().find_map(Replica::exited);
+        if let Some(error) = exited.or_else(|| stores.exited()) {
             return Err(error);
         }
-        sleep(GLANCE);
+        sleep(POLL_INTERVAL);
     }
     Ok(())
 }
 
-/// Prints to standard output. A closed pipe isn't an error.
-pub(super) fn say(text: &str) {
+/// Prints to standard output, and ignores errors such as a closed pipe.
+pub(super) fn print(text: &str) {
     let mut output = io::stdout().lock();
     let _ = output
         .write_all(text.as_bytes())

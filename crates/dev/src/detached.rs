@@ -11,65 +11,69 @@ use std::{
 use rustix::process::{Pid, Signal, setsid};
 
 use super::{
-    Error, command::say, family, folders, interrupt, lock, process::last_lines, wait::until,
+    Error, command::print, family, folders, interrupt, lock, process::last_lines, wait::wait_until,
 };
 
-/// Marks the second process, which stays.
-const MARK: &str = "LATCHKEY_DEV_DETACHED";
-/// Longer than the timeouts of all stores and replicas together, so that the error of the
-/// supervisor comes first.
-const READY_WITHIN: Duration = Duration::from_secs(180);
-/// A replica drains, PostgreSQL writes a checkpoint.
-const ENDS_WITHIN: Duration = Duration::from_secs(60);
+/// Environment variable that identifies the background process.
+const BACKGROUND_VARIABLE: &str = "LATCHKEY_DEV_DETACHED";
+/// Timeout of a start in the background.
+///
+/// It exceeds the sum of all timeouts of stores and replicas, so that the supervisor reports its
+/// error first.
+const READY_TIMEOUT: Duration = Duration::from_secs(180);
+/// Timeout of a stop, in which the replicas drain and PostgreSQL writes a checkpoint.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Whether this process is the one that stays. It leaves the terminal's session then.
-pub(super) fn stays() -> bool {
-    let stays = env::var_os(MARK).is_some();
-    if stays {
+/// Returns whether this process is the background process, and detaches it from the terminal.
+pub(super) fn enter_background() -> bool {
+    let is_background = env::var_os(BACKGROUND_VARIABLE).is_some();
+    if is_background {
         // Fails only for a group leader, which a spawned process isn't.
         let _ = setsid();
     }
-    stays
+    is_background
 }
 
-/// Starts this program again, waits until it is ready, and prints its output.
-pub(super) fn bring_up(directory: &Path) -> Result<(), Error> {
-    let directory = folders::private(directory)?;
-    if lock::holder(&directory).is_some() {
-        return Err(lock::taken(&directory));
+/// Starts this program in the background, waits until it is ready, and prints its output.
+pub(super) fn start(directory: &Path) -> Result<(), Error> {
+    let directory = folders::create_private(directory)?;
+    if lock::find_holder(&directory).is_some() {
+        return Err(lock::already_running_error(&directory));
     }
-    interrupt::install();
+    interrupt::install_handlers();
     let log = directory.join("dev.log");
-    let mut child = start_once_more(&log)?;
+    let mut child = spawn_background_process(&log)?;
     let pid = Pid::from_child(&child);
     let is_ready =
-        || lock::holder(&directory).is_some_and(|holder| holder.ready && holder.pid == pid);
-    let (mut ended, mut ready) = (false, false);
-    until(READY_WITHIN, || {
-        ended = child.try_wait().is_ok_and(|status| status.is_some());
-        ready = !ended && is_ready();
-        ended || ready || interrupt::requested()
+        || lock::find_holder(&directory).is_some_and(|holder| holder.ready && holder.pid == pid);
+    let (mut exited, mut ready) = (false, false);
+    wait_until(READY_TIMEOUT, || {
+        exited = child.try_wait().is_ok_and(|status| status.is_some());
+        ready = !exited && is_ready();
+        exited || ready || interrupt::is_requested()
     });
     if !ready {
-        return Err(give_up(child, &log));
+        return Err(stop_failed_start(child, &log));
     }
-    say(&fs::read_to_string(&log).unwrap_or_default());
+    print(&fs::read_to_string(&log).unwrap_or_default());
     Ok(())
 }
 
-fn start_once_more(log: &Path) -> Result<Child, Error> {
+fn spawn_background_process(log: &Path) -> Result<Child, Error> {
     let binary =
         env::current_exe().map_err(Error::cannot("find", Path::new("the program itself")))?;
     let file = File::create(log).map_err(Error::cannot("write", log))?;
     let copy = file.try_clone().map_err(Error::cannot("write", log))?;
     let mut command = Command::new(&binary);
-    command.args(env::args_os().skip(1)).env(MARK, "yes");
+    command
+        .args(env::args_os().skip(1))
+        .env(BACKGROUND_VARIABLE, "yes");
     command.stdin(Stdio::null()).stdout(file).stderr(copy);
     command.spawn().map_err(Error::cannot("start", &binary))
 }
 
-fn give_up(mut child: Child, log: &Path) -> Error {
-    family::signal(Pid::from_child(&child), Signal::TERM);
+fn stop_failed_start(mut child: Child, log: &Path) -> Error {
+    family::send_signal(Pid::from_child(&child), Signal::TERM);
     let _ = child.wait();
     Error::new(format!(
         "Latchkey didn't start. The end of {}:\n{}",
@@ -79,25 +83,25 @@ fn give_up(mut child: Child, log: &Path) -> Error {
 }
 
 /// Stops the instance that holds the folder's lock, and prints the result.
-pub(super) fn bring_down(directory: &Path) -> Result<(), Error> {
-    folders::tidy();
-    let place = directory.display();
-    let Some(holder) = lock::holder(directory) else {
-        say(&format!("No instance runs with the data in {place}.\n"));
+pub(super) fn stop(directory: &Path) -> Result<(), Error> {
+    folders::remove_leftovers();
+    let folder = directory.display();
+    let Some(holder) = lock::find_holder(directory) else {
+        print(&format!("No instance runs with the data in {folder}.\n"));
         return Ok(());
     };
     let pid = holder.pid;
-    family::signal(pid, Signal::TERM);
-    if until(ENDS_WITHIN, || {
-        lock::holder(directory).is_none_or(|holder| holder.pid != pid)
+    family::send_signal(pid, Signal::TERM);
+    if wait_until(STOP_TIMEOUT, || {
+        lock::find_holder(directory).is_none_or(|holder| holder.pid != pid)
     }) {
-        say(&format!(
-            "Stopped Latchkey at {} (process {pid}). Its data stay in {place}.\n",
-            holder.address
+        print(&format!(
+            "Stopped Latchkey at {} (process {pid}). Its data stay in {folder}.\n",
+            holder.url
         ));
         return Ok(());
     }
-    let seconds = ENDS_WITHIN.as_secs();
+    let seconds = STOP_TIMEOUT.as_secs();
     let error = Error::new(format!(
         "process {pid} didn't exit within {seconds} seconds"
     ));

@@ -1,5 +1,7 @@
 //! Writes the settings of a run to `.env` in its folder, where the operator's commands read them.
-//! Only the owner can read the file, because it can contain secrets. The run removes it at its end.
+//!
+//! Only the owner can read the file, because it can contain secrets. The run removes the file when
+//! it stops.
 
 use std::{
     fs::{self, OpenOptions},
@@ -10,7 +12,7 @@ use std::{
 
 use super::Error;
 
-/// The file. Dropping this removes it.
+/// The file with the settings, which is removed on drop.
 pub(super) struct EnvFile(PathBuf);
 
 impl EnvFile {
@@ -21,7 +23,7 @@ impl EnvFile {
     ) -> Result<EnvFile, Error> {
         let (path, new) = (directory.join(".env"), directory.join(".env.new"));
         let lines: String = settings
-            .map(|(name, value)| format!("{name}={}\n", quoted(value)))
+            .map(|(name, value)| format!("{name}={}\n", quote(value)))
             .collect();
         write_private(&new, &lines).map_err(Error::cannot("write", &new))?;
         fs::rename(&new, &path).map_err(Error::cannot("write", &path))?;
@@ -36,7 +38,7 @@ impl Drop for EnvFile {
 }
 
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    // An existing file would keep its mode.
+    // Replace an existing file, because it would keep its mode.
     let _ = fs::remove_file(path);
     let mut file = OpenOptions::new()
         .write(true)
@@ -46,8 +48,8 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// Escapes the characters that have a meaning between double quotes.
-fn quoted(value: &str) -> String {
+/// Quotes a value, and escapes the characters that are special between double quotes.
+fn quote(value: &str) -> String {
     let escaped: String = value
         .chars()
         .flat_map(|c| match c {
@@ -66,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again_and_closed_to_others() {
+    fn env_file_is_private_and_round_trips_values() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".env");
         fs::write(&path, "old").unwrap();

@@ -1,6 +1,6 @@
 use std::{fmt, io, path::Path};
 
-/// An error for the terminal, and how to fix it.
+/// An error message for the terminal, with an optional hint how to fix the problem.
 #[derive(Debug)]
 pub struct Error {
     message: String,
@@ -15,7 +15,7 @@ impl Error {
         }
     }
 
-    /// Adds how to fix it.
+    /// Adds a hint how to fix the problem.
     pub(super) fn hint(self, hint: impl Into<String>) -> Self {
         Self {
             hint: Some(hint.into()),
@@ -23,7 +23,7 @@ impl Error {
         }
     }
 
-    /// For `map_err`: `cannot("create", path)`.
+    /// Returns a function for `map_err` that adds the failed operation: `cannot("create", path)`.
     pub(super) fn cannot(verb: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |reason| {
             Self::new(format!("can't {verb} {} ({reason})", path.display()))

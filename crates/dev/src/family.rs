@@ -1,111 +1,114 @@
-//! What the system knows about processes that we did not start ourselves: a store's children, a
-//! former run's store.
+//! Inspects and signals processes that the supervisor didn't start: the children of a store, and
+//! the stores of an earlier run.
 
 use rustix::process::{Pid, Signal, kill_process};
 
 pub(super) fn is_running(pid: Pid) -> bool {
-    table()
+    list_processes()
         .iter()
-        .any(|process| process.pid == pid && !process.is_over())
+        .any(|process| process.pid == pid && !process.has_exited())
 }
 
 pub(super) fn is_stopped(pid: Pid) -> bool {
-    table()
+    list_processes()
         .iter()
         .any(|process| process.pid == pid && process.state == 'T')
 }
 
 pub(super) fn children_of(parent: Pid) -> Vec<Pid> {
-    let children =
-        |process: &Entry| process.parent == parent.as_raw_nonzero().get() && !process.is_over();
-    table()
+    let is_child = |process: &ProcessEntry| {
+        process.parent == parent.as_raw_nonzero().get() && !process.has_exited()
+    };
+    list_processes()
         .iter()
-        .filter(|process| children(process))
+        .filter(|process| is_child(process))
         .map(|process| process.pid)
         .collect()
 }
 
-/// A process that is gone already has what we wanted, hence no result.
-pub(super) fn signal(pid: Pid, signal: Signal) {
+/// Sends the signal, and ignores errors, because the process might already have exited.
+pub(super) fn send_signal(pid: Pid, signal: Signal) {
     let _ = kill_process(pid, signal);
 }
 
-struct Entry {
+struct ProcessEntry {
     pid: Pid,
     parent: i32,
     state: char,
 }
 
-impl Entry {
-    /// A zombie has released everything; only its parent has not noticed yet.
-    fn is_over(&self) -> bool {
+impl ProcessEntry {
+    /// Returns whether the process has exited.
+    ///
+    /// A zombie counts, because it has released its resources and only waits for its parent.
+    fn has_exited(&self) -> bool {
         matches!(self.state, 'Z' | 'X')
     }
 }
 
 #[cfg(target_os = "linux")]
-fn table() -> Vec<Entry> {
+fn list_processes() -> Vec<ProcessEntry> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
     entries
         .flatten()
-        .filter_map(|entry| entry_of(entry.file_name().to_str()?))
+        .filter_map(|entry| read_entry(entry.file_name().to_str()?))
         .collect()
 }
 
-/// `123 (name, which may hold anything) S 1 …`
+/// Parses `/proc/PID/stat`, like `123 (name) S 1 …`; the name can contain any characters.
 #[cfg(target_os = "linux")]
-fn entry_of(pid: &str) -> Option<Entry> {
+fn read_entry(pid: &str) -> Option<ProcessEntry> {
     let pid = Pid::from_raw(pid.parse().ok()?)?;
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    Some(Entry {
+    Some(ProcessEntry {
         pid,
         state: fields.next()?.chars().next()?,
         parent: fields.next()?.parse().ok()?,
     })
 }
 
-/// Whether the process was started with exactly this argument.
+/// Returns whether the process was started with exactly this argument.
 ///
-/// The command line is public, unlike the working directory, which root cannot read in a container.
+/// Every process can read the command line. Root in a container can't read the working directory.
 #[cfg(target_os = "linux")]
 pub(super) fn has_argument(pid: Pid, argument: &std::ffi::OsStr) -> bool {
     use std::os::unix::ffi::OsStrExt;
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     line.split(|byte| *byte == 0)
-        .any(|one| one == argument.as_bytes())
+        .any(|part| part == argument.as_bytes())
 }
 
 #[cfg(not(target_os = "linux"))]
-fn table() -> Vec<Entry> {
+fn list_processes() -> Vec<ProcessEntry> {
     let entry = |line: &str| {
         let mut fields = line.split_whitespace();
         let pid = Pid::from_raw(fields.next()?.parse().ok()?)?;
-        Some(Entry {
+        Some(ProcessEntry {
             pid,
             parent: fields.next()?.parse().ok()?,
             state: fields.next()?.chars().next()?,
         })
     };
-    ps(&["-axo", "pid=,ppid=,state="])
+    run_ps(&["-axo", "pid=,ppid=,state="])
         .lines()
         .filter_map(entry)
         .collect()
 }
 
-/// Whether the process was started with this argument, as far as `ps` tells.
+/// Returns whether the command line contains this text; `ps` doesn't separate arguments.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn has_argument(pid: Pid, argument: &std::ffi::OsStr) -> bool {
-    let line = ps(&["-ww", "-o", "command=", "-p", &pid.to_string()]);
+    let line = run_ps(&["-ww", "-o", "command=", "-p", &pid.to_string()]);
     argument
         .to_str()
         .is_some_and(|argument| line.contains(argument))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn ps(arguments: &[&str]) -> String {
+fn run_ps(arguments: &[&str]) -> String {
     let output = std::process::Command::new("ps").args(arguments).output();
     output
         .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())

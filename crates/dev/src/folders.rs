@@ -12,21 +12,25 @@ use std::{
 
 use super::{Error, PostgresOptions, RedisOptions, account::Account, postgres, redis};
 
-/// Short, because the path of a socket may have 103 bytes at most (107 on Linux); `TMPDIR` may be
-/// long.
-const SHORT: &str = "/tmp";
-/// A file system in memory, on Linux: a copy of a database takes a quarter of the time there.
-const IN_MEMORY: &str = "/dev/shm";
+/// Base of the socket folders.
+///
+/// The path of a socket can have at most 103 bytes (107 on Linux), and `TMPDIR` can be long.
+const SOCKET_BASE: &str = "/tmp";
+/// File system in memory, on Linux, where a copy of a database takes a quarter of the time.
+const MEMORY_BASE: &str = "/dev/shm";
+/// Minimum free memory for temporary stores, in bytes.
+///
 /// A run of all tests writes about 5 GiB, mostly copies of one database.
-const NEEDED_IN_MEMORY: u64 = 8 << 30;
-const PREFIX: &str = "latchkey-";
-/// Where data live that belong to another user than the project. Everybody may pass, nobody may
-/// list.
-const OUTSIDE: &str = "/var/lib/latchkey-dev";
-/// Tests share one server, and each of them brings connections of its own.
-const CONNECTIONS: &str = "300";
+const MIN_MEMORY_BYTES: u64 = 8 << 30;
+const RUN_FOLDER_PREFIX: &str = "latchkey-";
+/// Base of the data folders if the stores run as another user than the supervisor.
+///
+/// All users can traverse this folder, but only its owner can list it.
+const ACCOUNT_DATA_BASE: &str = "/var/lib/latchkey-dev";
+/// Connection limit of PostgreSQL, because all tests share one server.
+const MAX_CONNECTIONS: &str = "300";
 
-/// Where one stack keeps its data, its logs and its sockets.
+/// The folders of a stack: data, logs, and sockets.
 pub(super) struct Folders {
     data: PathBuf,
     logs: PathBuf,
@@ -45,15 +49,15 @@ impl Folders {
 
     pub fn persistent(directory: &Path) -> Result<Self, Error> {
         let account = Account::for_stores()?;
-        let logs = private(directory)?;
+        let logs = create_private(directory)?;
         let data = match account {
-            Some(account) => outside(&logs, account)?,
+            Some(account) => create_account_data(&logs, account)?,
             None => logs.clone(),
         };
         Ok(Self {
             data,
             logs,
-            sockets: RunFolder::create(SHORT, account)?,
+            sockets: RunFolder::create(SOCKET_BASE, account)?,
         })
     }
 
@@ -67,7 +71,7 @@ impl Folders {
             sockets: self.sockets.path.clone(),
             log: self.logs.join("postgres.log"),
             durable,
-            extra: vec![("max_connections".into(), CONNECTIONS.into())],
+            extra: vec![("max_connections".into(), MAX_CONNECTIONS.into())],
         }
     }
 
@@ -82,8 +86,8 @@ impl Folders {
 }
 
 /// Creates the folder if it doesn't exist, restricts it to its owner, and returns its full path.
-pub(super) fn private(folder: &Path) -> Result<PathBuf, Error> {
-    let make = || {
+pub(super) fn create_private(folder: &Path) -> Result<PathBuf, Error> {
+    let create = || {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -91,18 +95,19 @@ pub(super) fn private(folder: &Path) -> Result<PathBuf, Error> {
         fs::set_permissions(folder, Permissions::from_mode(0o700))?;
         folder.canonicalize()
     };
-    make().map_err(Error::cannot("create the private folder", folder))
+    create().map_err(Error::cannot("create the private folder", folder))
 }
 
-/// The folder of a store: made for the user that will run it.
-pub(super) fn for_store(folder: &Path, account: Option<Account>) -> Result<(), Error> {
-    private(folder)?;
-    account.map_or(Ok(()), |account| account.own(folder))
+/// Creates the folder of a store, owned by the user that runs the store.
+pub(super) fn create_for_store(folder: &Path, account: Option<Account>) -> Result<(), Error> {
+    create_private(folder)?;
+    account.map_or(Ok(()), |account| account.take_ownership(folder))
 }
 
-/// A new name beside `folder`, for what will become that folder. Earlier ones, which never did, are
-/// removed.
-pub(super) fn unfinished(folder: &Path) -> PathBuf {
+/// Returns a new path beside `folder`, where its content is prepared before a rename.
+///
+/// Removes the remains of earlier preparations that were killed.
+pub(super) fn prepare_unfinished(folder: &Path) -> PathBuf {
     let (parent, name) = (
         folder.parent().unwrap_or(folder),
         folder.file_name().unwrap_or_default().to_string_lossy(),
@@ -116,36 +121,38 @@ pub(super) fn unfinished(folder: &Path) -> PathBuf {
     parent.join(format!("{prefix}{:06x}", random() & 0xff_ffff))
 }
 
-/// The data of a stack that root starts. Its own folder is closed to others, so the stores' user
-/// cannot get there.
+/// Creates the data folder of a stack that root starts, and stores its path in the stack's folder.
 ///
-/// The name has a random part, noted in the stack's folder: whoever removes that folder starts
-/// afresh. It also has a hash of the folder's path: a copied project does not share its original's
-/// data.
-fn outside(directory: &Path, account: Account) -> Result<PathBuf, Error> {
-    let note = directory.join("data-is-in");
-    let base = Path::new(OUTSIDE);
+/// The stores' user can't access the stack's folder, because that folder is private to root.
+///
+/// The name contains a random part, so that a stack starts empty after its folder is removed. It
+/// also contains a hash of the folder's path, so that a copied project doesn't share the data.
+fn create_account_data(directory: &Path, account: Account) -> Result<PathBuf, Error> {
+    let location_file = directory.join("data-is-in");
+    let base = Path::new(ACCOUNT_DATA_BASE);
     let prefix = format!("{:016x}-", fnv1a(directory.as_os_str()));
-    let ours = |path: &PathBuf| {
+    let is_own = |path: &PathBuf| {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
         *path == base.join(name) && name.starts_with(&prefix)
     };
-    let noted = fs::read_to_string(&note)
+    let stored = fs::read_to_string(&location_file)
         .ok()
         .map(|text| PathBuf::from(text.trim_end()));
-    let data = noted
-        .filter(ours)
+    let data = stored
+        .filter(is_own)
         .unwrap_or_else(|| base.join(format!("{prefix}{:016x}", random())));
-    private(base)?;
+    create_private(base)?;
     fs::set_permissions(base, Permissions::from_mode(0o711))
         .map_err(Error::cannot("change the mode of", base))?;
-    for_store(&data, Some(account))?;
-    fs::write(&note, format!("{}\n", data.display())).map_err(Error::cannot("write", &note))?;
+    create_for_store(&data, Some(account))?;
+    fs::write(&location_file, format!("{}\n", data.display()))
+        .map_err(Error::cannot("write", &location_file))?;
     Ok(data)
 }
 
-/// Stable over releases of the compiler, unlike the standard library's hasher: it names folders
-/// that stay.
+/// Computes the 64-bit FNV-1a hash.
+///
+/// It names persistent folders, and the standard library's hasher can change between releases.
 fn fnv1a(text: &OsStr) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
     text.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, step)
@@ -155,18 +162,19 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// Where the stores of tests keep their data: in memory if there is room.
+/// Returns the base of temporary stores, which is in memory if there is enough space.
 fn temporary_base() -> &'static str {
-    let free = rustix::fs::statvfs(IN_MEMORY).map(|system| system.f_bavail * system.f_frsize);
-    if free.is_ok_and(|free| free >= NEEDED_IN_MEMORY) {
-        IN_MEMORY
+    let free = rustix::fs::statvfs(MEMORY_BASE).map(|system| system.f_bavail * system.f_frsize);
+    if free.is_ok_and(|free| free >= MIN_MEMORY_BYTES) {
+        MEMORY_BASE
     } else {
-        SHORT
+        SOCKET_BASE
     }
 }
 
-/// A folder with a short path that lives as long as its run. The lock in it says whether the run
-/// lives.
+/// A folder with a short path that is removed at the end of its run.
+///
+/// The run holds a lock in the folder, so that other runs can detect folders of killed runs.
 struct RunFolder {
     path: PathBuf,
     _lock: File,
@@ -174,15 +182,16 @@ struct RunFolder {
 
 impl RunFolder {
     fn create(base: &str, account: Option<Account>) -> Result<Self, Error> {
-        sweep(account);
+        remove_stale_folders(account);
         loop {
-            let path = Path::new(base).join(format!("{PREFIX}{:06x}", random() & 0xff_ffff));
+            let path =
+                Path::new(base).join(format!("{RUN_FOLDER_PREFIX}{:06x}", random() & 0xff_ffff));
             match DirBuilder::new().mode(0o700).create(&path) {
                 Err(reason) if reason.kind() == ErrorKind::AlreadyExists => continue,
                 result => result.map_err(Error::cannot("create", &path))?,
             }
-            account.map_or(Ok(()), |account| account.own(&path))?;
-            if let Some(lock) = lock(&path).map_err(Error::cannot("lock", &path))? {
+            account.map_or(Ok(()), |account| account.take_ownership(&path))?;
+            if let Some(lock) = lock_folder(&path).map_err(Error::cannot("lock", &path))? {
                 return Ok(Self { path, _lock: lock });
             }
         }
@@ -195,55 +204,61 @@ impl Drop for RunFolder {
     }
 }
 
-/// `None` if somebody swept the folder away between its creation and its lock.
-fn lock(folder: &Path) -> io::Result<Option<File>> {
+/// Locks a new folder.
+///
+/// Returns `None` if another run removed the folder between its creation and its lock.
+fn lock_folder(folder: &Path) -> io::Result<Option<File>> {
     let path = folder.join("lock");
     let file = match File::create(&path) {
         Err(reason) if reason.kind() == ErrorKind::NotFound => return Ok(None),
         result => result?,
     };
-    let held = file.try_lock().is_ok();
-    let there = fs::metadata(&path)
+    let is_locked = file.try_lock().is_ok();
+    let is_same_file = fs::metadata(&path)
         .is_ok_and(|metadata| file.metadata().is_ok_and(|own| own.ino() == metadata.ino()));
-    Ok((held && there).then_some(file))
+    Ok((is_locked && is_same_file).then_some(file))
 }
 
-/// Removes what killed runs and ended tests left in the short folder.
-pub(super) fn tidy() {
+/// Stops the stores of killed runs, and removes their temporary folders.
+pub(super) fn remove_leftovers() {
     if let Ok(account) = Account::for_stores() {
-        sweep(account);
+        remove_stale_folders(account);
     }
 }
 
-/// Removes the folders of killed runs. One that cannot be removed harms nobody, hence no errors.
-fn sweep(account: Option<Account>) {
-    let us = rustix::process::geteuid().as_raw();
-    let owners = [us, account.map_or(us, |account| account.uid)];
-    let folders = [SHORT, IN_MEMORY].map(|base| fs::read_dir(base).into_iter().flatten());
+/// Removes the folders of killed runs.
+///
+/// Errors are ignored, because a remaining folder has no effect on a new run.
+fn remove_stale_folders(account: Option<Account>) {
+    let own_uid = rustix::process::geteuid().as_raw();
+    let owners = [own_uid, account.map_or(own_uid, |account| account.uid)];
+    let folders = [SOCKET_BASE, MEMORY_BASE].map(|base| fs::read_dir(base).into_iter().flatten());
     for entry in folders.into_iter().flatten().flatten() {
-        let named = entry
+        let has_prefix = entry
             .file_name()
             .to_str()
-            .is_some_and(|name| name.starts_with(PREFIX));
-        // Of the entry itself: a link is no folder.
-        let owned = entry.metadata().is_ok_and(|own| {
-            own.is_dir() && own.mode() & 0o777 == 0o700 && owners.contains(&own.uid())
+            .is_some_and(|name| name.starts_with(RUN_FOLDER_PREFIX));
+        // `DirEntry::metadata` doesn't follow links, so a link to a folder is skipped.
+        let is_own = entry.metadata().is_ok_and(|metadata| {
+            metadata.is_dir()
+                && metadata.mode() & 0o777 == 0o700
+                && owners.contains(&metadata.uid())
         });
-        if named && owned {
-            sweep_away(&entry.path());
+        if has_prefix && is_own {
+            remove_if_stale(&entry.path());
         }
     }
 }
 
-fn sweep_away(folder: &Path) {
+fn remove_if_stale(folder: &Path) {
     let Ok(lock) = File::open(folder.join("lock")) else {
         return;
     };
     if lock.try_lock().is_err() {
         return;
     }
-    postgres::end_leftover(&folder.join("postgres"));
-    redis::end_leftover(&folder.join("redis"));
+    postgres::stop_leftover(&folder.join("postgres"));
+    redis::stop_leftover(&folder.join("redis"));
     let _ = fs::remove_dir_all(folder);
 }
 
@@ -252,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hash_of_a_folder_never_changes() {
+    fn folder_hash_is_stable() {
         assert_eq!(
             fnv1a(OsStr::new("/root/project/.latchkey")),
             fnv1a(OsStr::new("/root/project/.latchkey"))
@@ -261,23 +276,23 @@ mod tests {
     }
 
     #[test]
-    fn a_copied_note_is_not_followed() {
+    fn copied_location_file_is_ignored() {
         let Ok(Some(account)) = Account::for_stores() else {
             return;
         };
-        let [one, other] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let data = outside(one.path(), account).unwrap();
+        let [original, copied] = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let data = create_account_data(original.path(), account).unwrap();
         assert_eq!(
             data,
-            outside(one.path(), account).unwrap(),
-            "the note is followed"
+            create_account_data(original.path(), account).unwrap(),
+            "the location file is used"
         );
         fs::copy(
-            one.path().join("data-is-in"),
-            other.path().join("data-is-in"),
+            original.path().join("data-is-in"),
+            copied.path().join("data-is-in"),
         )
         .unwrap();
-        let copy = outside(other.path(), account).unwrap();
+        let copy = create_account_data(copied.path(), account).unwrap();
         assert_ne!(data, copy);
         fs::remove_dir(data).unwrap();
         fs::remove_dir(copy).unwrap();

@@ -8,16 +8,19 @@ use std::{
 
 use super::Error;
 
-/// The variables of this program. The server does not get them.
+/// Prefix of the variables of this program, which the server doesn't receive.
 pub(super) const OWN_PREFIX: &str = "LATCHKEY_DEV_";
 
-/// Variables with their values, none of them empty. It has no `Debug`, because some are secrets.
+/// Variables with their values, none of them empty.
+///
+/// The type doesn't implement `Debug`, because some values are secrets.
 #[derive(Clone, Default)]
 pub struct GivenSettings(BTreeMap<String, String>);
 
 impl GivenSettings {
-    /// Reads the environment, then `.env`. A variable of the environment overrides `.env` even if
-    /// its value is empty, as it does for the server.
+    /// Reads the environment and `.env`.
+    ///
+    /// As in the server, a variable of the environment overrides `.env` even if its value is empty.
     pub(super) fn read() -> Result<Self, Error> {
         let environment = env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -36,9 +39,9 @@ impl GivenSettings {
             .iter_mut()
             .filter(|(name, _)| name.ends_with("_FILE"))
         {
-            // `./dev user` reads the setting in another folder.
-            let whole = absolute(&*path).map_err(Error::cannot("find", path.as_ref()))?;
-            *path = whole.display().to_string();
+            // Paths must be absolute, because `./dev user` reads the settings in another folder.
+            let absolute_path = absolute(&*path).map_err(Error::cannot("find", path.as_ref()))?;
+            *path = absolute_path.display().to_string();
         }
         Ok(Self(variables))
     }
@@ -48,19 +51,18 @@ impl GivenSettings {
         self.0.insert(variable.to_owned(), value.to_owned());
     }
 
-    /// The value of a variable.
+    /// Returns the value of a variable.
     pub fn value(&self, variable: &str) -> Option<&str> {
         self.0.get(variable).map(String::as_str)
     }
 
-    /// Whether the setting has a value, in the variable or in the file that its `…_FILE` form
-    /// names.
+    /// Returns whether the caller set this setting or its `…_FILE` form.
     pub fn has(&self, setting: &str) -> bool {
         self.0.contains_key(setting) || self.0.contains_key(&format!("{setting}_FILE"))
     }
 
-    /// The settings of the server, with absolute paths in `…_FILE` forms.
-    pub(super) fn of_server(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// Returns the settings of the server, with absolute paths in `…_FILE` forms.
+    pub(super) fn server_settings(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
             .iter()
             .filter(|(name, _)| !name.starts_with(OWN_PREFIX))
@@ -73,14 +75,14 @@ fn is_setting(name: &str) -> bool {
     matches!(name, "DATABASE_URL" | "REDIS_URL") || name.starts_with("LATCHKEY_")
 }
 
-/// The variables in the file. Without a file there are none.
+/// Reads the variables in the file. A missing file contains no variables.
 fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>, Error> {
     let lines = match dotenvy::from_path_iter(path) {
         Err(reason) if reason.not_found() => return Ok(BTreeMap::new()),
         Err(dotenvy::Error::Io(reason)) => return Err(Error::cannot("read", path)(reason)),
         lines => lines,
     };
-    // The reason would contain the line, which might contain a secret.
+    // The error omits the reason, because it contains the line, which can contain a secret.
     lines.and_then(Iterator::collect).map_err(|_| {
         Error::new(format!(
             "{} has a line that can't be parsed",
@@ -96,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    fn given(file: &[(&str, &str)], environment: &[(&str, &str)]) -> GivenSettings {
+    fn merge(file: &[(&str, &str)], environment: &[(&str, &str)]) -> GivenSettings {
         let owned = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
             pairs
                 .iter()
@@ -107,8 +109,8 @@ mod tests {
     }
 
     #[test]
-    fn environment_overrides_file_and_empty_is_not_given() {
-        let given = given(
+    fn environment_overrides_file_and_empty_is_unset() {
+        let given = merge(
             &[
                 ("DATABASE_URL", "file"),
                 ("REDIS_URL", "file"),
@@ -123,8 +125,8 @@ mod tests {
     }
 
     #[test]
-    fn other_variables_are_not_given() {
-        let given = given(
+    fn unrelated_variables_are_ignored() {
+        let given = merge(
             &[("PATH", "/bin")],
             &[
                 ("HOME", "/root"),
@@ -136,8 +138,8 @@ mod tests {
     }
 
     #[test]
-    fn paths_of_files_are_absolute() {
-        let given = given(
+    fn file_settings_become_absolute_paths() {
+        let given = merge(
             &[("DATABASE_URL_FILE", "secrets/database")],
             &[("LATCHKEY_SECRET_FILE", "/run/secret")],
         );
@@ -151,8 +153,8 @@ mod tests {
     }
 
     #[test]
-    fn server_does_not_get_our_own_variables() {
-        let given = given(
+    fn server_settings_exclude_own_variables() {
+        let given = merge(
             &[("LATCHKEY_DEV_MAILBOX_LISTEN", "127.0.0.1:1")],
             &[("LATCHKEY_LOG", "info")],
         );
@@ -161,13 +163,13 @@ mod tests {
             Some("127.0.0.1:1")
         );
         assert_eq!(
-            given.of_server().collect::<Vec<_>>(),
+            given.server_settings().collect::<Vec<_>>(),
             [("LATCHKEY_LOG", "info")]
         );
     }
 
     #[test]
-    fn broken_env_file_is_an_error_without_its_text() {
+    fn invalid_env_file_error_omits_content() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(".env");
         assert!(read_env_file(&path).unwrap().is_empty());

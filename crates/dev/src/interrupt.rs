@@ -1,30 +1,31 @@
 //! Detects a request to stop the supervisor.
 //!
-//! A handler sets a flag, and loops poll it: children would inherit a blocked signal mask, but not a
-//! handler.
+//! A signal handler sets a flag, and loops poll the flag. A blocked signal mask isn't an option,
+//! because children would inherit it, unlike a handler.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// From here on SIGINT, SIGTERM and SIGHUP (the terminal was closed) are requests.
+/// Installs the handler for SIGINT, SIGTERM, and SIGHUP (terminal closed).
 #[allow(unsafe_code)]
-pub(super) fn install() {
+pub(super) fn install_handlers() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-        // SAFETY: storing to an atomic is all the handler does, and that is async-signal-safe.
-        let before = unsafe { libc::signal(signal, note as *const () as libc::sighandler_t) };
-        if signal == libc::SIGHUP && before == libc::SIG_IGN {
-            // Started by `nohup`: a closed terminal must not stop it.
-            // SAFETY: restores the previous handler.
+        // SAFETY: the handler only stores to an atomic, which is async-signal-safe.
+        let previous =
+            unsafe { libc::signal(signal, handle_signal as *const () as libc::sighandler_t) };
+        if signal == libc::SIGHUP && previous == libc::SIG_IGN {
+            // `nohup` ignores SIGHUP, so that a closed terminal doesn't stop the program.
+            // SAFETY: this call restores the previous disposition.
             unsafe { libc::signal(signal, libc::SIG_IGN) };
         }
     }
 }
 
-pub(super) fn requested() -> bool {
+pub(super) fn is_requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }
 
-extern "C" fn note(_signal: libc::c_int) {
+extern "C" fn handle_signal(_signal: libc::c_int) {
     REQUESTED.store(true, Ordering::Relaxed);
 }

@@ -1,40 +1,43 @@
-//! A store of a killed run, which may need a moment to finish, or was standing still when it was
-//! told to end.
+//! Stops the stores of a killed run.
+//!
+//! Such a store might still be shutting down, or it might be paused and unable to handle signals.
 
 use std::{ffi::OsStr, fs, path::Path, time::Duration};
 
 use rustix::process::{Pid, Signal};
 
-use super::{family, wait::until};
+use super::{family, wait::wait_until};
 
-/// A fast shutdown writes a checkpoint; on a slow disk that takes seconds.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Ends the process named in `pid_file` if it really is a server on `data`.
+/// Timeout after each signal.
 ///
-/// A number that belongs to somebody else by now is forgotten, because PostgreSQL takes it for a
-/// running server and does not start. That of a dead process stays: PostgreSQL looks there for
-/// memory that is still in use.
-pub(super) fn end(pid_file: &Path, data: &OsStr, farewells: &[Signal]) {
-    let Some(pid) = pid_in(pid_file).filter(|pid| family::is_running(*pid)) else {
+/// A fast shutdown of PostgreSQL writes a checkpoint, which takes seconds on a slow disk.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Stops the process in `pid_file` if it is a server that uses `data`.
+///
+/// If another program reuses the process ID, the file is removed. Otherwise PostgreSQL would assume
+/// that a server is running, and wouldn't start. The file of an exited process stays, because
+/// PostgreSQL uses it to find shared memory that is still in use.
+pub(super) fn stop(pid_file: &Path, data: &OsStr, stop_signals: &[Signal]) {
+    let Some(pid) = read_pid(pid_file).filter(|pid| family::is_running(*pid)) else {
         return;
     };
     if !family::has_argument(pid, data) {
         let _ = fs::remove_file(pid_file);
         return;
     }
-    for farewell in farewells.iter().chain([&Signal::KILL]) {
-        family::signal(pid, *farewell);
+    for stop_signal in stop_signals.iter().chain([&Signal::KILL]) {
+        family::send_signal(pid, *stop_signal);
         for pid in family::children_of(pid).into_iter().chain([pid]) {
-            family::signal(pid, Signal::CONT);
+            family::send_signal(pid, Signal::CONT);
         }
-        if until(PATIENCE, || !family::is_running(pid)) {
+        if wait_until(STOP_TIMEOUT, || !family::is_running(pid)) {
             return;
         }
     }
 }
 
-fn pid_in(file: &Path) -> Option<Pid> {
+fn read_pid(file: &Path) -> Option<Pid> {
     Pid::from_raw(
         fs::read_to_string(file)
             .ok()?

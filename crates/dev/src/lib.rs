@@ -1,34 +1,36 @@
 //! The local stack: a PostgreSQL and a Redis that belong to one run and stop with it.
 //!
 //! `latchkey-dev` and the integration tests use this supervisor, so the tests cover what developers
-//! run. It never uses a server that already runs on the machine: both listen on Unix sockets in a
-//! folder of their own.
+//! run. It never uses an existing server on the machine, because both stores listen on Unix sockets
+//! in a private folder.
 //!
-//! This package depends on no other package of Latchkey: it starts the server's program and passes
-//! settings in the environment.
+//! This package doesn't depend on other packages of Latchkey. It starts the server's program and
+//! passes the settings in the environment.
 //!
 //! ```text
 //! cli        the command line; given_settings: the caller's settings in the environment or `.env`
-//! command    a run: lock, ports, stores, replicas, banner, watch, stop
+//! command    a run: lock, ports, stores, replicas, banner, monitoring, stop
 //!   detached   `--detach` and `--down`
 //!   server     finds the server's program
 //!   replica    one `latchkey serve`
 //!   previous_data   detects data of an older development version
 //!   settings   the environment of the replicas
-//!   env_file   the same for `latchkey user`
+//!   env_file   the settings of a run for `latchkey user`
 //!   banner     the text that a run prints when it is ready
 //! mailbox    the emails that the server wrote to a folder, and the page that shows them
-//! postgres, redis   one store each: start, pause, resume, kill, start again, stop
+//! postgres, redis   one store each: start, pause, resume, kill, restart, stop
 //! with_stores   temporary stores for a command, for tests
 //! folders    the folders of data and sockets
-//! leftover   stores that a killed run left
-//! process    one child process; keeper starts it, family finds its children
+//! leftover   stops the stores of a killed run
+//! process    one child process
+//! spawner     the thread that starts child processes
+//! family     finds, inspects, and signals processes
 //! ```
 //!
-//! **No child survives.** On Linux the kernel signals every child when the supervisor dies, however
-//! it dies. Other systems have no such promise: there Ctrl-C, SIGTERM and `Drop` end the children,
-//! and after a `kill -9` the stores stay until the next start on the same folder, which ends them
-//! first.
+//! **No child outlives the supervisor.** On Linux, the kernel signals every child when the
+//! supervisor exits for any reason. On other systems, Ctrl-C, SIGTERM, and `Drop` stop the
+//! children. There, the stores keep running after `kill -9` until the next start with the same
+//! folder stops them.
 
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -45,7 +47,6 @@ mod family;
 mod folders;
 mod given_settings;
 mod interrupt;
-mod keeper;
 mod leftover;
 mod lock;
 pub mod mailbox;
@@ -56,6 +57,7 @@ mod redis;
 mod replica;
 mod server;
 mod settings;
+mod spawner;
 mod wait;
 mod with_stores;
 
@@ -67,16 +69,18 @@ pub use self::{
     command::{DevOptions, run},
     error::Error,
     given_settings::GivenSettings,
-    keeper::spawn,
     postgres::{Postgres, PostgresOptions},
     process::Process,
     redis::{Redis, RedisOptions},
+    spawner::spawn,
     with_stores::{DATABASE_VARIABLE, REDIS_VARIABLE},
 };
 
-/// Both stores. They end, and the folder with their sockets goes, when this is dropped.
+/// Both stores.
+///
+/// Dropping the stack stops the stores and removes the folder with their sockets.
 pub struct Stack {
-    // Declared before the folder, because fields are dropped in this order.
+    // Fields are dropped in order of declaration, so the stores must come before the folders.
     /// The private PostgreSQL.
     pub postgres: Postgres,
     /// The private Redis.
@@ -85,23 +89,29 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Empty stores for a test: nothing is synced to disk, nothing is kept.
+    /// Starts empty stores for a test, without `fsync` and persistence.
+    ///
+    /// # Errors
+    /// If a store can't be started.
     pub fn temporary() -> Result<Self, Error> {
         Self::start(Folders::temporary()?, false)
     }
 
-    /// The stores whose data live in `directory`, which is made when it is not there.
+    /// Starts the stores with their data in `directory`, which is created if it doesn't exist.
     ///
-    /// Two at a time on one directory would end each other: `latchkey-dev` holds a lock around
-    /// this.
+    /// The caller must prevent concurrent stacks on one directory, because each start stops
+    /// leftover stores. `latchkey-dev` holds a lock.
+    ///
+    /// # Errors
+    /// If the directory can't be created or a store can't be started.
     pub fn persistent(directory: &Path) -> Result<Self, Error> {
         Self::start(Folders::persistent(directory)?, true)
     }
 
-    fn start(folders: Folders, keep: bool) -> Result<Self, Error> {
+    fn start(folders: Folders, durable: bool) -> Result<Self, Error> {
         Ok(Self {
-            postgres: Postgres::start(&folders.postgres(keep))?,
-            redis: Redis::start(&folders.redis(keep))?,
+            postgres: Postgres::start(&folders.postgres(durable))?,
+            redis: Redis::start(&folders.redis(durable))?,
             _folders: folders,
         })
     }

@@ -1,7 +1,7 @@
-//! `.latchkey/lock`: held by the one `latchkey-dev` of a folder. It contains its process ID and URL.
+//! `.latchkey/lock`: limits a folder to one `latchkey-dev`, and contains its process ID and URL.
 //!
-//! The kernel holds it and lets go when the process ends, however it ends; the text in it proves
-//! nothing.
+//! The kernel releases the lock when the process exits for any reason. The content without the lock
+//! proves nothing, because it stays in the file.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -13,26 +13,26 @@ use std::{
 
 use rustix::process::Pid;
 
-use super::{Error, banner::stop_command, wait::until};
+use super::{Error, banner::stop_command, wait::wait_until};
 
-/// A killed run, or a process that reads the lock, releases it within this time.
-const MOMENTS: Duration = Duration::from_secs(1);
+/// Timeout of the lock, within which a killed run or a reader of the lock releases it.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) struct Lock {
     file: File,
     path: PathBuf,
 }
 
-/// Who holds the lock.
+/// The process that holds the lock.
 pub(super) struct Holder {
     pub pid: Pid,
-    pub address: String,
+    pub url: String,
     pub ready: bool,
 }
 
 impl Lock {
-    pub fn take(directory: &Path) -> Result<Self, Error> {
-        let path = path_in(directory);
+    pub fn acquire(directory: &Path) -> Result<Self, Error> {
+        let path = lock_path(directory);
         let mut options = OpenOptions::new();
         let file = options
             .read(true)
@@ -42,18 +42,18 @@ impl Lock {
             .mode(0o600)
             .open(&path);
         let file = file.map_err(Error::cannot("write", &path))?;
-        if !until(MOMENTS, || file.try_lock().is_ok()) {
-            return Err(taken(directory));
+        if !wait_until(LOCK_TIMEOUT, || file.try_lock().is_ok()) {
+            return Err(already_running_error(directory));
         }
         let lock = Self { file, path };
-        lock.tell("", false)?;
+        lock.write_state("", false)?;
         Ok(lock)
     }
 
-    /// Writes the state for other processes.
-    pub fn tell(&self, address: &str, ready: bool) -> Result<(), Error> {
+    /// Writes the process ID, the URL, and the state for other processes.
+    pub fn write_state(&self, url: &str, ready: bool) -> Result<(), Error> {
         let state = if ready { "ready" } else { "starting" };
-        let text = format!("{}\n{address}\n{state}\n", process::id());
+        let text = format!("{}\n{url}\n{state}\n", process::id());
         let write = || {
             self.file.set_len(0)?;
             self.file.write_all_at(text.as_bytes(), 0)
@@ -62,56 +62,58 @@ impl Lock {
     }
 }
 
-/// The error of a second `latchkey-dev` in one folder.
-pub(super) fn taken(directory: &Path) -> Error {
-    let holder = holder(directory);
+/// Creates the error of a second `latchkey-dev` in one folder.
+pub(super) fn already_running_error(directory: &Path) -> Error {
+    let holder = find_holder(directory);
     let pid = holder
         .as_ref()
         .map(|holder| format!(" (process {})", holder.pid))
         .unwrap_or_default();
-    let address = holder
-        .map(|holder| holder.address)
-        .filter(|address| !address.is_empty());
-    let address = address
-        .map(|address| format!(" at {address}"))
-        .unwrap_or_default();
+    let url = holder
+        .map(|holder| holder.url)
+        .filter(|url| !url.is_empty());
+    let location = url.map(|url| format!(" at {url}")).unwrap_or_default();
     Error::new(format!(
-        "Latchkey already runs{address} with the data in {}{pid}",
+        "Latchkey already runs{location} with the data in {}{pid}",
         directory.display()
     ))
     .hint(format!("stop it with `{}`", stop_command(directory)))
 }
 
-/// `None` if no process holds it.
-pub(super) fn holder(directory: &Path) -> Option<Holder> {
-    let path = path_in(directory);
+/// Reads the process that holds the lock, or returns `None` if no process holds it.
+pub(super) fn find_holder(directory: &Path) -> Option<Holder> {
+    let path = lock_path(directory);
     let mut found = None;
-    // Held but not yet written: it is being written.
-    until(MOMENTS, || {
-        if !is_held(&path) {
+    // The holder writes the file only after it acquires the lock, so retry until it is complete.
+    wait_until(LOCK_TIMEOUT, || {
+        if !is_locked(&path) {
             return true;
         }
-        found = fs::read_to_string(&path).ok().and_then(|text| parse(&text));
+        found = fs::read_to_string(&path)
+            .ok()
+            .and_then(|text| parse_holder(&text));
         found.is_some()
     });
     found
 }
 
-/// With a shared lock, so that two readers don't take each other for the holder.
-fn is_held(path: &Path) -> bool {
+/// Returns whether a process holds the lock.
+///
+/// The check uses a shared lock, because an exclusive one would make readers detect each other.
+fn is_locked(path: &Path) -> bool {
     File::open(path).is_ok_and(|file| file.try_lock_shared().is_err())
 }
 
-fn path_in(directory: &Path) -> PathBuf {
+fn lock_path(directory: &Path) -> PathBuf {
     directory.join("lock")
 }
 
-fn parse(text: &str) -> Option<Holder> {
+fn parse_holder(text: &str) -> Option<Holder> {
     let mut lines = text.lines();
     let pid = Pid::from_raw(lines.next()?.parse().ok()?)?;
     Some(Holder {
         pid,
-        address: lines.next()?.into(),
+        url: lines.next()?.into(),
         ready: lines.next()? == "ready",
     })
 }
@@ -121,19 +123,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_holder_is_known_while_it_holds() {
+    fn lock_holder_is_found_while_locked() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(holder(folder.path()).is_none(), "no file, no holder");
-        let lock = Lock::take(folder.path()).unwrap();
-        lock.tell("http://127.0.0.1:8000", true).unwrap();
-        let found = holder(folder.path()).expect("it is held");
+        assert!(
+            find_holder(folder.path()).is_none(),
+            "no holder without a file"
+        );
+        let lock = Lock::acquire(folder.path()).unwrap();
+        lock.write_state("http://127.0.0.1:8000", true).unwrap();
+        let found = find_holder(folder.path()).expect("a holder");
         assert_eq!(
             (found.pid.as_raw_nonzero().get() as u32, found.ready),
             (process::id(), true)
         );
-        let error = Lock::take(folder.path())
+        let error = Lock::acquire(folder.path())
             .err()
-            .expect("one at a time")
+            .expect("an error for a locked folder")
             .to_string();
         assert!(
             error.contains("http://127.0.0.1:8000") && error.contains("--down"),
@@ -141,9 +146,9 @@ mod tests {
         );
         drop(lock);
         assert!(
-            holder(folder.path()).is_none(),
-            "the text alone proves nothing"
+            find_holder(folder.path()).is_none(),
+            "no holder after the release"
         );
-        Lock::take(folder.path()).unwrap();
+        Lock::acquire(folder.path()).unwrap();
     }
 }

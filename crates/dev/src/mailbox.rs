@@ -13,20 +13,20 @@ use mail_parser::MessageParser;
 
 pub use self::server::serve;
 
-/// Emails on the page.
+/// Maximum number of emails on the page.
 const MAX_EMAILS: usize = 50;
 
-/// The server's emails have a few kilobytes.
+/// Maximum size of an email file; the server's emails have a few kilobytes.
 const MAX_EMAIL_BYTES: u64 = 1024 * 1024;
 
 /// An email in the folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEmail {
-    /// The address of the recipient.
+    /// The email address of the recipient.
     pub to: String,
     /// The subject.
     pub subject: String,
-    /// The plain text, with `\n` at the end of each line.
+    /// The plain text, with `\n` between lines.
     pub text: String,
 }
 
@@ -36,16 +36,16 @@ struct MailboxPage<'a> {
     emails: &'a [StoredEmail],
 }
 
-/// Reads the newest emails, at most 50, the newest first. A folder that does not exist has none.
+/// Reads the 50 newest emails, newest first.
 ///
-/// Files that are not emails are skipped.
+/// A missing folder contains no emails. Files that can't be parsed as emails are skipped.
 pub fn read_emails(folder: &Path) -> Vec<StoredEmail> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<_> = entries
         .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|ending| ending == "eml"))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "eml"))
         .collect();
-    // Their names are UUIDs that begin with the time.
+    // The file names are UUIDs that start with a timestamp.
     paths.sort_unstable_by(|first, second| second.cmp(first));
     paths
         .iter()
@@ -54,14 +54,15 @@ pub fn read_emails(folder: &Path) -> Vec<StoredEmail> {
         .collect()
 }
 
-/// Renders the page.
+/// Renders the page with these emails.
 pub fn render_page(emails: &[StoredEmail]) -> String {
-    // Writing to a string does not fail.
+    // Rendering into a string can't fail.
     MailboxPage { emails }.render().unwrap_or_default()
 }
 
 fn read_email(path: &Path) -> Option<StoredEmail> {
-    // Opening a named pipe would wait for its writer, and a link can lead out of the folder.
+    // Skip named pipes, because opening one waits for a writer. Skip links, because they can lead
+    // out of the folder.
     let metadata = fs::symlink_metadata(path).ok()?;
     if !metadata.is_file() || metadata.len() > MAX_EMAIL_BYTES {
         return None;

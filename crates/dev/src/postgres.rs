@@ -19,31 +19,33 @@ use super::{
     process::{Process, Program},
 };
 
-/// A server that was killed replays its log first.
-const READY_WITHIN: Duration = Duration::from_secs(30);
-/// The line of `postmaster.pid` that holds the state: where `pg_ctl` looks, too.
-const STATE_LINE: usize = 7;
-/// "Fast": clients are cut off, everything is written. Then "immediate": as after a crash.
+/// Timeout of a start, which includes the replay of the write-ahead log after a crash.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Index of the line of `postmaster.pid` that contains the state, which `pg_ctl` also reads.
+const STATE_LINE_INDEX: usize = 7;
+/// Signals for a fast shutdown, which writes a checkpoint, and for an immediate shutdown, after
+/// which the next start replays the log.
 const STOP_SIGNALS: &[Signal] = &[Signal::INT, Signal::QUIT];
 const SUPERUSER: &str = "latchkey";
 
-/// How a private PostgreSQL is started.
+/// Options of a private PostgreSQL.
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
-    /// Made, and filled by `initdb`, when it is not there or empty.
+    /// Data folder; if it is missing or empty, `initdb` creates its content.
     pub data: PathBuf,
-    /// A folder with a short path, where the stores' user may write.
+    /// Folder of the socket, with a short path, writable by the stores' user.
     pub sockets: PathBuf,
-    /// The log of the last start.
+    /// File with the log of the last start.
     pub log: PathBuf,
-    /// `false` turns `fsync` off: what was committed survives `kill`, but not a crash of the
-    /// machine.
+    /// Whether commits survive a crash of the machine.
+    ///
+    /// `false` disables `fsync`; commits then survive only a killed process.
     pub durable: bool,
     /// Further settings, as in `postgresql.conf`.
     pub extra: Vec<(String, String)>,
 }
 
-/// A private PostgreSQL, on a Unix socket only. Dropping it stops it.
+/// A private PostgreSQL that listens only on a Unix socket, and stops on drop.
 pub struct Postgres {
     process: Process,
     programs: PathBuf,
@@ -51,13 +53,16 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Returns when connections are accepted.
+    /// Starts the server, and returns when it accepts connections.
+    ///
+    /// # Errors
+    /// If PostgreSQL isn't installed, or the server can't be started.
     pub fn start(options: &PostgresOptions) -> Result<Self, Error> {
         let account = Account::for_stores()?;
-        let programs = binaries::postgres_folder(&options.data)?;
-        end_leftover(&options.data);
+        let programs = binaries::find_postgres_folder(&options.data)?;
+        stop_leftover(&options.data);
         initialize(&programs, options, account)?;
-        let process = Process::start(server(&programs, options, account))?;
+        let process = Process::start(server_program(&programs, options, account))?;
         let mut postgres = Self {
             process,
             programs,
@@ -67,15 +72,19 @@ impl Postgres {
         Ok(postgres)
     }
 
-    /// In the form that tokio-postgres takes for a socket.
+    /// Returns the URL of a database in the form that `tokio-postgres` accepts for a socket.
     pub fn url(&self, database: &str) -> String {
         format!(
             "postgres://{SUPERUSER}@{}/{database}",
-            escaped(&self.options.sockets)
+            percent_encode(&self.options.sockets)
         )
     }
 
-    /// Does nothing when it is there. The name is lower case letters, digits and underscores.
+    /// Creates a database if it doesn't exist.
+    ///
+    /// # Errors
+    /// If the name contains characters other than lower case letters, digits, and underscores, or
+    /// the statement fails.
     pub fn create_database(&self, name: &str) -> Result<(), Error> {
         if name.is_empty()
             || !name
@@ -86,14 +95,17 @@ impl Postgres {
                 "`{name}` isn't a database name: use lower case letters, digits, and `_`"
             )));
         }
-        // CREATE DATABASE knows no "if not exists".
+        // `CREATE DATABASE` doesn't support `IF NOT EXISTS`.
         self.psql(&format!(
             "select 'create database {name}' \
              where not exists (select from pg_database where datname = '{name}') \\gexec\n"
         ))
     }
 
-    /// After `kill` or `stop`, with the same data. Returns when connections are accepted.
+    /// Starts the server again with the same data, and returns when it accepts connections.
+    ///
+    /// # Errors
+    /// If the server can't be started.
     pub fn start_again(&mut self) -> Result<(), Error> {
         self.process.start_again()?;
         self.wait_until_ready()
@@ -102,18 +114,18 @@ impl Postgres {
     fn wait_until_ready(&mut self) -> Result<(), Error> {
         let file = pid_file(&self.options.data);
         let pid = self.process.pid().to_string();
-        self.process.wait_until_ready(READY_WITHIN, || {
+        self.process.wait_until_ready(READY_TIMEOUT, || {
             let text = fs::read_to_string(&file).unwrap_or_default();
             let mut lines = text.lines().map(str::trim);
-            // The first line tells it from the file of a server that was killed.
-            lines.next() == Some(&pid) && lines.nth(STATE_LINE - 1) == Some("ready")
+            // The process ID in the first line excludes the file of a killed server.
+            lines.next() == Some(&pid) && lines.nth(STATE_LINE_INDEX - 1) == Some("ready")
         })
     }
 
     fn psql(&self, script: &str) -> Result<(), Error> {
         let path = self.programs.join("psql");
         let run = || {
-            let mut command = clean(&path);
+            let mut command = clean_command(&path);
             command.env("PGCONNECT_TIMEOUT", "10").args([
                 "-X",
                 "-q",
@@ -130,7 +142,7 @@ impl Postgres {
                 .stdout(Stdio::null())
                 .stderr(Stdio::piped())
                 .spawn()?;
-            // Taken, so that it is closed: psql reads to the end.
+            // `take` closes the pipe after the write, because `psql` reads until the end of input.
             child
                 .stdin
                 .take()
@@ -147,7 +159,7 @@ impl Postgres {
     }
 }
 
-/// What can be done to any server: pause, resume, kill, stop.
+/// Gives access to pause, resume, kill, and stop.
 impl Deref for Postgres {
     type Target = Process;
 
@@ -162,15 +174,15 @@ impl DerefMut for Postgres {
     }
 }
 
-pub(super) fn end_leftover(data: &Path) {
-    leftover::end(&pid_file(data), data.as_os_str(), STOP_SIGNALS);
+pub(super) fn stop_leftover(data: &Path) {
+    leftover::stop(&pid_file(data), data.as_os_str(), STOP_SIGNALS);
 }
 
 fn pid_file(data: &Path) -> PathBuf {
     data.join("postmaster.pid")
 }
 
-fn server(programs: &Path, options: &PostgresOptions, account: Option<Account>) -> Program {
+fn server_program(programs: &Path, options: &PostgresOptions, account: Option<Account>) -> Program {
     let path = programs.join("postgres");
     let arguments = arguments(options);
     Program {
@@ -178,9 +190,9 @@ fn server(programs: &Path, options: &PostgresOptions, account: Option<Account>) 
         log: Some(options.log.clone()),
         stop_signals: STOP_SIGNALS,
         command: Box::new(move || {
-            let mut command = clean(&path);
+            let mut command = clean_command(&path);
             command.args(&arguments);
-            account::drop_to(account, &mut command);
+            account::run_as(account, &mut command);
             command
         }),
     }
@@ -215,22 +227,24 @@ fn arguments(options: &PostgresOptions) -> Vec<OsString> {
         .collect()
 }
 
-/// Into a folder beside, renamed when complete: an `initdb` that was killed leaves nothing that
-/// looks like data.
+/// Creates the data folder if it doesn't exist.
+///
+/// `initdb` writes to another folder, which is renamed when complete. Otherwise a killed `initdb`
+/// would leave incomplete data.
 fn initialize(
     programs: &Path,
     options: &PostgresOptions,
     account: Option<Account>,
 ) -> Result<(), Error> {
     let data = &options.data;
-    // Never the same twice: a killed one may still be clearing its folder away.
-    let unfinished = folders::unfinished(data);
+    // The name is unique, because a killed `initdb` might still be removing its folder.
+    let unfinished = folders::prepare_unfinished(data);
     if data.join("PG_VERSION").exists() {
         return Ok(());
     }
-    folders::for_store(&unfinished, account)?;
+    folders::create_for_store(&unfinished, account)?;
     initdb(programs, options, account, &unfinished)?;
-    // Fails if something else is in the way, and touches nothing then.
+    // The rename fails without changes if a file or a non-empty folder has this name.
     fs::rename(&unfinished, data).map_err(Error::cannot("fill", data))
 }
 
@@ -246,9 +260,9 @@ fn initdb(
         log: Some(options.log.clone()),
         stop_signals: &[Signal::TERM],
         command: Box::new(move || {
-            let mut command = clean(&path);
-            // Byte order: the same on every machine, and no index breaks when the system's
-            // collations change.
+            let mut command = clean_command(&path);
+            // The collation C sorts by bytes, which is the same on every machine. Changed
+            // collations of the system can't corrupt indexes.
             command.args([
                 "--encoding=UTF8",
                 "--locale=C",
@@ -259,18 +273,19 @@ fn initdb(
                 .args(["--no-instructions", "--username", SUPERUSER, "--pgdata"])
                 .arg(&folder);
             command.args((!durable).then_some("--no-sync"));
-            account::drop_to(account, &mut command);
+            account::run_as(account, &mut command);
             command
         }),
     })?;
-    process.wait_for_success(READY_WITHIN)
+    process.wait_for_success(READY_TIMEOUT)
 }
 
-/// Without our environment: variables such as PGDATA, PGPORT or LC_MESSAGES would change what is
-/// started.
-fn clean(program: &Path) -> Command {
+/// Creates a command with a minimal environment.
+///
+/// Variables such as `PGDATA`, `PGPORT`, or `LC_MESSAGES` would change how the programs behave.
+fn clean_command(program: &Path) -> Command {
     let mut command = Command::new(program);
-    // The current folder may be closed to the stores' user.
+    // The stores' user might not have access to the current folder.
     command
         .env_clear()
         .env("PATH", env::var_os("PATH").unwrap_or_default())
@@ -279,7 +294,7 @@ fn clean(program: &Path) -> Command {
     command
 }
 
-fn escaped(path: &Path) -> String {
+fn percent_encode(path: &Path) -> String {
     let escape = |byte: &u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
             char::from(*byte).to_string()
@@ -294,9 +309,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_folder_becomes_the_host_of_the_url() {
+    fn socket_folder_is_percent_encoded() {
         assert_eq!(
-            escaped(Path::new("/tmp/latchkey-0a")),
+            percent_encode(Path::new("/tmp/latchkey-0a")),
             "%2Ftmp%2Flatchkey-0a"
         );
     }

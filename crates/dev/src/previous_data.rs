@@ -1,4 +1,4 @@
-//! Data of an earlier run, which a newer server might not be able to use.
+//! Detects data of an earlier run that the current server can't migrate.
 
 use std::{fs, path::Path, process::Command, sync::Arc, time::Duration};
 
@@ -10,17 +10,17 @@ use super::{
     settings::{Addresses, Settings},
 };
 
-/// A debug build on a busy machine.
-const MIGRATED_WITHIN: Duration = Duration::from_secs(60);
-/// Part of the server's error about the schema of an older development version.
-const OUTDATED: &str = "older development version";
+/// Timeout of the migrations, for a debug build on a busy machine.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(60);
+/// Text in the server's error if the schema belongs to an older development version.
+const OUTDATED_SCHEMA: &str = "older development version";
 
-/// Lets the server migrate the database, and returns an error if the data is too old for it.
+/// Runs the server's migrations, and returns an error if the data is too old for the server.
 ///
-/// The replicas report every other failure.
+/// Other failures are ignored, because the replicas report them when they start.
 pub(super) fn check(
     server: &Path,
-    own: Addresses,
+    addresses: Addresses,
     settings: &Arc<Settings>,
     directory: &Path,
 ) -> Result<(), Error> {
@@ -33,18 +33,18 @@ pub(super) fn check(
         command: Box::new(move || {
             let mut command = Command::new(&server);
             command.arg("migrate");
-            settings.apply(&mut command, &own);
+            settings.apply(&mut command, &addresses);
             command
         }),
     })?;
-    let succeeded = migration.wait_for_success(MIGRATED_WITHIN).is_ok();
+    let succeeded = migration.wait_for_success(MIGRATION_TIMEOUT).is_ok();
     let output = fs::read_to_string(&log).unwrap_or_default();
     let _ = fs::remove_file(&log);
-    if succeeded || !output.contains(OUTDATED) {
+    if succeeded || !output.contains(OUTDATED_SCHEMA) {
         return Ok(());
     }
     let error = Error::new(format!(
-        "the data in {} was created by an {OUTDATED} and can't be migrated",
+        "the data in {} was created by an {OUTDATED_SCHEMA} and can't be migrated",
         directory.display()
     ));
     Err(error.hint("delete this folder and start again"))

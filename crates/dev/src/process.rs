@@ -8,35 +8,38 @@ use std::{
 
 use rustix::process::{Pid, Signal};
 
-use super::{Error, family, interrupt, keeper, wait::until};
+use super::{Error, family, interrupt, spawner, wait::wait_until};
 
-/// The delay before the next, less graceful stop signal.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// Freezing and killing take effect within a scheduler's turn; more means that the machine is in
-/// trouble.
-const AT_ONCE: Duration = Duration::from_secs(10);
-/// Enough lines of a log to show a reason, few enough to be read.
-const LAST_LINES: usize = 12;
+/// Delay before the next, less graceful stop signal.
+const STOP_SIGNAL_TIMEOUT: Duration = Duration::from_secs(15);
+/// Timeout for the effect of SIGSTOP and SIGKILL, which take effect almost immediately.
+const SIGNAL_EFFECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum number of log lines in an error.
+const MAX_LOG_LINES: usize = 12;
 
-/// What to start, kept so that it can be started again.
+/// A program, with everything that is needed to start it again.
 pub(super) struct Program {
     /// The name in error messages.
     pub name: String,
     pub command: Box<dyn Fn() -> Command + Send + Sync>,
-    /// Where the output goes; `None`: to ours.
+    /// File for the output; `None` inherits the output of the supervisor.
     pub log: Option<PathBuf>,
-    /// Signals that stop it, the most graceful first. The kernel sends that one if this process dies.
+    /// Signals that stop the program, the most graceful first.
+    ///
+    /// The kernel sends the first one if the supervisor exits.
     pub stop_signals: &'static [Signal],
 }
 
-/// One child process. Dropping it stops it.
+/// A child process, which is stopped on drop.
 pub struct Process {
     program: Program,
     child: Child,
-    /// True once the child was waited for: its number may then be somebody else's.
+    /// Whether the exit status was read; another process can then reuse the process ID.
     reaped: bool,
-    /// The first stop signal was sent. A second one can mean an immediate stop to the child.
-    leaving: bool,
+    /// Whether the first stop signal was sent.
+    ///
+    /// It must not be sent twice, because a program can treat the second one as an immediate stop.
+    stop_signal_sent: bool,
 }
 
 impl Process {
@@ -46,37 +49,37 @@ impl Process {
             program,
             child,
             reaped: false,
-            leaving: false,
+            stop_signal_sent: false,
         })
     }
 
-    /// After `kill` or `stop`.
+    /// Stops the process if it is running, and starts it again.
     pub(super) fn start_again(&mut self) -> Result<(), Error> {
         self.stop();
         self.child = launch(&self.program)?;
-        (self.reaped, self.leaving) = (false, false);
+        (self.reaped, self.stop_signal_sent) = (false, false);
         Ok(())
     }
 
-    /// Its number.
+    /// Returns the process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// How it ended, if it did.
-    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+    /// Returns the exit status if the process has exited.
+    fn exit_status(&mut self) -> Option<ExitStatus> {
         let status = self.child.try_wait().ok().flatten();
         self.reaped |= status.is_some();
         status
     }
 
-    /// The error, if it exited unexpectedly.
+    /// Returns an error if the process has exited.
     pub(super) fn exited(&mut self) -> Option<Error> {
-        let status = self.ended()?;
+        let status = self.exit_status()?;
         Some(self.exit_error(status))
     }
 
-    /// The error about a child that exited unexpectedly.
+    /// Creates the error of a process that exited unexpectedly.
     fn exit_error(&self, status: ExitStatus) -> Error {
         let reason = match &self.program.log {
             Some(log) => format!(". The end of {}:\n{}", log.display(), last_lines(log)),
@@ -88,32 +91,34 @@ impl Process {
     pub(super) fn wait_until_ready(
         &mut self,
         limit: Duration,
-        ready: impl Fn() -> bool,
+        is_ready: impl Fn() -> bool,
     ) -> Result<(), Error> {
         let mut status = None;
-        let over = until(limit, || {
-            status = self.ended();
-            status.is_some() || interrupt::requested() || ready()
+        let is_done = wait_until(limit, || {
+            status = self.exit_status();
+            status.is_some() || interrupt::is_requested() || is_ready()
         });
         match status {
             Some(status) => Err(self.exit_error(status)),
-            None if interrupt::requested() => Err(Error::new("interrupted")),
-            None if over => Ok(()),
-            None => Err(self.not_ready(limit)),
+            None if interrupt::is_requested() => Err(Error::new("interrupted")),
+            None if is_done => Ok(()),
+            None => Err(self.timeout_error(limit)),
         }
     }
 
-    /// For programs that do their work and end.
+    /// Waits for a program that exits by itself.
     pub(super) fn wait_for_success(&mut self, limit: Duration) -> Result<(), Error> {
-        until(limit, || self.ended().is_some() || interrupt::requested());
-        match self.ended() {
+        wait_until(limit, || {
+            self.exit_status().is_some() || interrupt::is_requested()
+        });
+        match self.exit_status() {
             Some(status) if status.success() => Ok(()),
             Some(status) => Err(self.exit_error(status)),
-            None => Err(self.not_ready(limit)),
+            None => Err(self.timeout_error(limit)),
         }
     }
 
-    fn not_ready(&self, limit: Duration) -> Error {
+    fn timeout_error(&self, limit: Duration) -> Error {
         let log = self.program.log.as_deref();
         let log = log.map(|log| format!(". The end of {}:\n{}", log.display(), last_lines(log)));
         let (name, seconds) = (&self.program.name, limit.as_secs());
@@ -124,71 +129,79 @@ impl Process {
         .hint("try again")
     }
 
-    /// It and its children stand still: connections stay open, nothing is answered.
+    /// Pauses the process and its children: connections stay open, but requests get no response.
     pub fn pause(&self) {
-        for pid in self.freeze() {
-            family::signal(pid, Signal::STOP);
+        for pid in self.stop_and_list_family() {
+            family::send_signal(pid, Signal::STOP);
         }
     }
 
-    /// They go on.
+    /// Resumes the process and its children.
     pub fn resume(&self) {
-        let Some(pid) = self.running() else { return };
+        let Some(pid) = self.running_pid() else {
+            return;
+        };
         for pid in family::children_of(pid).into_iter().chain([pid]) {
-            family::signal(pid, Signal::CONT);
+            family::send_signal(pid, Signal::CONT);
         }
     }
 
-    /// The power cut: returns when it and its children are gone, and with them what they held. It
-    /// can be started again.
+    /// Kills the process and its children, and waits until they have exited.
+    ///
+    /// Like a power failure, this gives the process no chance to write its data. The process can be
+    /// started again.
     pub fn kill(&mut self) {
-        let family = self.freeze();
+        let family = self.stop_and_list_family();
         for pid in &family {
-            family::signal(*pid, Signal::KILL);
+            family::send_signal(*pid, Signal::KILL);
         }
         let _ = self.child.wait();
         self.reaped = true;
-        until(AT_ONCE, || {
+        wait_until(SIGNAL_EFFECT_TIMEOUT, || {
             !family.iter().any(|pid| family::is_running(*pid))
         });
     }
 
-    /// Sends the first signal and does not wait, so that several can end at the same time.
+    /// Sends the first stop signal without waiting, so that several processes stop concurrently.
     pub(super) fn begin_stop(&mut self) {
         self.send_stop_signal(self.program.stop_signals[0]);
-        self.leaving = true;
+        self.stop_signal_sent = true;
     }
 
-    /// In peace: what is to be kept is written.
+    /// Stops the process gracefully, so that it can write its data, or kills it after the timeouts.
     pub fn stop(&mut self) {
         for signal in self.program.stop_signals {
-            if self.ended().is_some() {
+            if self.exit_status().is_some() {
                 return;
             }
-            if !std::mem::take(&mut self.leaving) {
+            if !std::mem::take(&mut self.stop_signal_sent) {
                 self.send_stop_signal(*signal);
             }
-            if until(PATIENCE, || self.ended().is_some()) {
+            if wait_until(STOP_SIGNAL_TIMEOUT, || self.exit_status().is_some()) {
                 return;
             }
         }
         self.kill();
     }
 
-    /// Resumed as well: who stands still cannot hear.
+    /// Sends a signal and resumes the process, because a paused process can't handle signals.
     fn send_stop_signal(&self, signal: Signal) {
-        let Some(pid) = self.running() else { return };
-        family::signal(pid, signal);
+        let Some(pid) = self.running_pid() else {
+            return;
+        };
+        family::send_signal(pid, signal);
         self.resume();
     }
 
-    /// Stops the parent first, so that no child is born after they were counted.
-    fn freeze(&self) -> Vec<Pid> {
-        let Some(pid) = self.running() else {
+    /// Sends SIGSTOP to the process, and returns its ID and those of its children.
+    ///
+    /// The process is stopped first, so that it can't start children after they are listed.
+    fn stop_and_list_family(&self) -> Vec<Pid> {
+        let Some(pid) = self.running_pid() else {
             return Vec::new();
         };
-        family::signal(pid, Signal::STOP);
-        until(AT_ONCE, || {
+        family::send_signal(pid, Signal::STOP);
+        wait_until(SIGNAL_EFFECT_TIMEOUT, || {
             family::is_stopped(pid) || !family::is_running(pid)
         });
         let mut family = family::children_of(pid);
@@ -196,7 +209,7 @@ impl Process {
         family
     }
 
-    fn running(&self) -> Option<Pid> {
+    fn running_pid(&self) -> Option<Pid> {
         if self.reaped {
             None
         } else {
@@ -213,8 +226,8 @@ impl Drop for Process {
 
 fn launch(program: &Program) -> Result<Child, Error> {
     let mut command = (program.command)();
-    // A group of its own: Ctrl-C goes to the whole foreground group, and the order of the ending is
-    // ours to choose.
+    // A separate process group doesn't receive Ctrl-C, so that the supervisor determines the order
+    // in which processes stop.
     command.stdin(Stdio::null()).process_group(0);
     if let Some(log) = &program.log {
         let file = File::create(log).map_err(Error::cannot("write", log))?;
@@ -222,16 +235,16 @@ fn launch(program: &Program) -> Result<Child, Error> {
         command.stdout(file).stderr(copy);
     }
     let path = PathBuf::from(command.get_program());
-    keeper::spawn(command, program.stop_signals[0]).map_err(Error::cannot("start", &path))
+    spawner::spawn(command, program.stop_signals[0]).map_err(Error::cannot("start", &path))
 }
 
-/// The end of a log, indented, for a message.
+/// Returns the last lines of a log, indented, for an error.
 pub(super) fn last_lines(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<_> = text.lines().collect();
-    let end = &lines[lines.len().saturating_sub(LAST_LINES)..];
-    end.iter()
+    let last = &lines[lines.len().saturating_sub(MAX_LOG_LINES)..];
+    last.iter()
         .map(|line| format!("    {line}"))
         .collect::<Vec<_>>()
         .join("\n")

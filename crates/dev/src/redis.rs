@@ -17,51 +17,60 @@ use super::{
     process::{Process, Program},
 };
 
-/// Reading a large append-only file takes a while.
-const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Timeout of a start, which includes the load of the append-only file.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_SIGNALS: &[Signal] = &[Signal::TERM];
 
-/// How a private Redis is started.
+/// Options of a private Redis.
 #[derive(Clone, Debug)]
 pub struct RedisOptions {
-    /// Made when it is not there.
+    /// Data folder, which is created if it doesn't exist.
     pub data: PathBuf,
-    /// A folder with a short path, where the stores' user may write.
+    /// Folder of the socket, with a short path, writable by the stores' user.
     pub sockets: PathBuf,
-    /// The log of the last start.
+    /// File with the log of the last start.
     pub log: PathBuf,
-    /// With an append-only file, synced every second. Without, it starts empty.
+    /// Whether an append-only file, synced every second, keeps the data. Otherwise every start is
+    /// empty.
     pub persist: bool,
 }
 
-/// A private Redis (or Valkey), on a Unix socket only. Dropping it stops it.
+/// A private Redis or Valkey that listens only on a Unix socket, and stops on drop.
 pub struct Redis {
     process: Process,
     socket: PathBuf,
 }
 
 impl Redis {
-    /// Returns when commands are answered.
+    /// Starts the server, and returns when it accepts commands.
+    ///
+    /// # Errors
+    /// If Redis isn't installed, or the server can't be started.
     pub fn start(options: &RedisOptions) -> Result<Self, Error> {
         let account = Account::for_stores()?;
-        let program = binaries::redis_server()?;
-        end_leftover(&options.data);
-        folders::for_store(&options.data, account)?;
-        let process = Process::start(server(program, options, account))?;
+        let program = binaries::find_redis_server()?;
+        stop_leftover(&options.data);
+        folders::create_for_store(&options.data, account)?;
+        let process = Process::start(server_program(program, options, account))?;
         let mut redis = Self {
             process,
-            socket: socket(options),
+            socket: socket_path(options),
         };
         redis.wait_until_ready()?;
         Ok(redis)
     }
 
-    /// In the form that the gateway takes for a socket.
+    /// Returns the URL in the form that the server accepts for a socket.
     pub fn url(&self) -> String {
         format!("redis+unix://{}", self.socket.display())
     }
 
-    /// Without `persist` it is empty again.
+    /// Starts the server again, and returns when it accepts commands.
+    ///
+    /// Without `persist`, it starts empty.
+    ///
+    /// # Errors
+    /// If the server can't be started.
     pub fn start_again(&mut self) -> Result<(), Error> {
         self.process.start_again()?;
         self.wait_until_ready()
@@ -69,11 +78,11 @@ impl Redis {
 
     fn wait_until_ready(&mut self) -> Result<(), Error> {
         self.process
-            .wait_until_ready(READY_WITHIN, || answers(&self.socket))
+            .wait_until_ready(READY_TIMEOUT, || is_ready(&self.socket))
     }
 }
 
-/// What can be done to any server: pause, resume, kill, stop.
+/// Gives access to pause, resume, kill, and stop.
 impl Deref for Redis {
     type Target = Process;
 
@@ -88,31 +97,31 @@ impl DerefMut for Redis {
     }
 }
 
-pub(super) fn end_leftover(data: &Path) {
-    leftover::end(&pid_file(data), data.as_os_str(), STOP_SIGNALS);
+pub(super) fn stop_leftover(data: &Path) {
+    leftover::stop(&pid_file(data), data.as_os_str(), STOP_SIGNALS);
 }
 
 fn pid_file(data: &Path) -> PathBuf {
     data.join("redis.pid")
 }
 
-fn socket(options: &RedisOptions) -> PathBuf {
+fn socket_path(options: &RedisOptions) -> PathBuf {
     options.sockets.join("redis.sock")
 }
 
-/// `PONG` comes only after everything was loaded.
-fn answers(socket: &Path) -> bool {
-    let ask = || -> io::Result<bool> {
+/// Returns whether Redis responds with `PONG`, which it does only after it has loaded its data.
+fn is_ready(socket: &Path) -> bool {
+    let ping = || -> io::Result<bool> {
         let mut stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
         stream.write_all(b"PING\r\n")?;
-        let mut answer = [0; 5];
-        stream.read_exact(&mut answer).map(|()| answer == *b"+PONG")
+        let mut reply = [0; 5];
+        stream.read_exact(&mut reply).map(|()| reply == *b"+PONG")
     };
-    ask().unwrap_or(false)
+    ping().unwrap_or(false)
 }
 
-fn server(program: PathBuf, options: &RedisOptions, account: Option<Account>) -> Program {
+fn server_program(program: PathBuf, options: &RedisOptions, account: Option<Account>) -> Program {
     let arguments = arguments(options);
     Program {
         name: "Redis".into(),
@@ -121,7 +130,7 @@ fn server(program: PathBuf, options: &RedisOptions, account: Option<Account>) ->
         command: Box::new(move || {
             let mut command = Command::new(&program);
             command.args(&arguments).current_dir("/");
-            account::drop_to(account, &mut command);
+            account::run_as(account, &mut command);
             command
         }),
     }
@@ -131,16 +140,16 @@ fn arguments(options: &RedisOptions) -> Vec<OsString> {
     let appendonly = if options.persist { "yes" } else { "no" };
     [
         ("--port", "0".into()),
-        ("--unixsocket", socket(options).into_os_string()),
+        ("--unixsocket", socket_path(options).into_os_string()),
         ("--unixsocketperm", "700".into()),
         ("--dir", options.data.clone().into_os_string()),
         ("--pidfile", pid_file(&options.data).into_os_string()),
-        // The data folder stays visible in the process list, where the next start looks for it.
+        // The arguments stay visible in the process list, where the next start finds the folder.
         ("--set-proc-title", "no".into()),
         ("--save", "".into()),
         ("--appendonly", appendonly.into()),
         ("--appendfsync", "everysec".into()),
-        // What the gateway relies on: nothing vanishes before its time.
+        // The server requires this policy, because Redis must not evict keys before they expire.
         ("--maxmemory-policy", "noeviction".into()),
     ]
     .into_iter()

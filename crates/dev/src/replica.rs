@@ -15,12 +15,12 @@ use super::{
     settings::{self, Addresses, Settings},
 };
 
-/// A debug build on a busy machine, with all migrations before it.
-const READY_WITHIN: Duration = Duration::from_secs(60);
-/// `/health/ready` does no I/O.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+/// Timeout of a start with all migrations, for a debug build on a busy machine.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Timeout of a health check; it can be short, because `/health/ready` does no I/O.
+const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// One `latchkey serve`, a child of the supervisor.
+/// A child process that runs `latchkey serve`.
 pub(super) struct Replica {
     process: Process,
     address: SocketAddr,
@@ -47,38 +47,38 @@ impl Replica {
         })?;
         Ok(Self {
             process,
-            address: settings::reachable(addresses.listen),
+            address: settings::reachable_address(addresses.listen),
         })
     }
 
     pub fn wait_until_ready(&mut self) -> Result<(), Error> {
         let address = self.address;
         self.process
-            .wait_until_ready(READY_WITHIN, || is_ready(address))
+            .wait_until_ready(READY_TIMEOUT, || is_ready(address))
     }
 
-    pub fn ended(&mut self) -> Option<Error> {
+    pub fn exited(&mut self) -> Option<Error> {
         self.process.exited()
     }
 
-    /// Does not wait for the end; dropping it does.
+    /// Sends the stop signal without waiting. Dropping the replica waits for the exit.
     pub fn begin_stop(&mut self) {
         self.process.begin_stop();
     }
 }
 
 fn is_ready(address: SocketAddr) -> bool {
-    let ask = || -> io::Result<bool> {
-        let mut stream = TcpStream::connect_timeout(&address, ANSWERS_WITHIN)?;
-        stream.set_read_timeout(Some(ANSWERS_WITHIN))?;
+    let check = || -> io::Result<bool> {
+        let mut stream = TcpStream::connect_timeout(&address, HEALTH_CHECK_TIMEOUT)?;
+        stream.set_read_timeout(Some(HEALTH_CHECK_TIMEOUT))?;
         write!(
             stream,
             "GET /health/ready HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
         )?;
-        let mut answer = [0; 12];
+        let mut status_line = [0; 12];
         stream
-            .read_exact(&mut answer)
-            .map(|()| answer == *b"HTTP/1.1 200")
+            .read_exact(&mut status_line)
+            .map(|()| status_line == *b"HTTP/1.1 200")
     };
-    ask().unwrap_or(false)
+    check().unwrap_or(false)
 }

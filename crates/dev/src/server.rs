@@ -1,4 +1,4 @@
-//! The program of the server, `latchkey`.
+//! Finds the server's program, `latchkey`.
 
 use std::{
     env,
@@ -7,9 +7,9 @@ use std::{
 
 use super::Error;
 
-const NAME: &str = "latchkey";
+const SERVER_NAME: &str = "latchkey";
 
-/// The program beside this one.
+/// Finds the server's program in the folder of this program.
 pub(super) fn find() -> Result<PathBuf, Error> {
     let own = env::current_exe().map_err(Error::cannot("find", Path::new("the program itself")))?;
     find_beside(&own)
@@ -17,19 +17,21 @@ pub(super) fn find() -> Result<PathBuf, Error> {
 
 fn find_beside(own: &Path) -> Result<PathBuf, Error> {
     let folder = own.parent().unwrap_or(own);
-    // Cargo builds tests into `deps`, one folder below the programs.
-    let above = folder.parent().filter(|_| folder.ends_with("deps"));
-    [Some(folder), above]
+    // Cargo builds tests into `deps`, a subfolder of the folder of the programs.
+    let parent = folder.parent().filter(|_| folder.ends_with("deps"));
+    [Some(folder), parent]
         .into_iter()
         .flatten()
-        .map(|folder| folder.join(NAME))
+        .map(|folder| folder.join(SERVER_NAME))
         .find(|program| program.is_file())
         .ok_or_else(|| {
             Error::new(format!(
-                "the server `{NAME}` isn't in {}",
-                above.unwrap_or(folder).display()
+                "the server `{SERVER_NAME}` isn't in {}",
+                parent.unwrap_or(folder).display()
             ))
-            .hint(format!("build it there with `cargo build -p {NAME}`"))
+            .hint(format!(
+                "build it there with `cargo build -p {SERVER_NAME}`"
+            ))
         })
 }
 
@@ -40,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn server_is_found_beside_programs_and_tests() {
+    fn server_is_found_beside_programs_and_above_tests() {
         let folder = tempfile::tempdir().unwrap();
         let deps = folder.path().join("deps");
         fs::create_dir(&deps).unwrap();
@@ -60,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn folder_above_is_only_for_tests() {
+    fn parent_folder_is_searched_only_for_tests() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("bin")).unwrap();
         fs::write(folder.path().join("latchkey"), "").unwrap();

@@ -1,4 +1,4 @@
-//! The environment of the replicas, with a secret and free ports.
+//! Environment variables of the replicas, including the master secret and free ports.
 
 use std::{
     env,
@@ -15,14 +15,14 @@ use url::Url;
 
 use super::{DevOptions, Error, GivenSettings, folders, given_settings::OWN_PREFIX};
 
-/// One replica's two addresses.
+/// Bind addresses of one replica.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Addresses {
     pub listen: SocketAddr,
     pub metrics: SocketAddr,
 }
 
-/// The settings that all replicas share, by name.
+/// Settings that all replicas share, as pairs of name and value.
 pub(super) struct Settings(Vec<(&'static str, String)>);
 
 impl Settings {
@@ -36,40 +36,40 @@ impl Settings {
         settings.extend([
             (
                 "LATCHKEY_SECRET_FILE",
-                secret(directory)?.display().to_string(),
+                ensure_secret(directory)?.display().to_string(),
             ),
-            ("LATCHKEY_ISSUER", issuer(directory, first)?),
+            ("LATCHKEY_ISSUER", read_or_create_issuer(directory, first)?),
             ("LATCHKEY_SMTP_URL", smtp_url(directory)?),
         ]);
-        // The settings of the caller override these, also the secret itself over its file.
+        // Settings of the caller have priority. `LATCHKEY_SECRET` also replaces the secret's file.
         settings.retain(|(name, _)| !given.has(name.trim_end_matches("_FILE")));
         Ok(Self(settings))
     }
 
-    /// By name, for others than the replicas.
+    /// Iterates over names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (*name, value.as_str()))
     }
 
-    /// Puts them into the environment of one replica.
-    pub fn apply(&self, command: &mut Command, own: &Addresses) {
+    /// Adds the settings to the environment of one replica.
+    pub fn apply(&self, command: &mut Command, addresses: &Addresses) {
         let variables = env::vars_os().map(|(name, _)| name);
-        for own in variables.filter(|name| name.to_string_lossy().starts_with(OWN_PREFIX)) {
-            command.env_remove(own);
+        for name in variables.filter(|name| name.to_string_lossy().starts_with(OWN_PREFIX)) {
+            command.env_remove(name);
         }
         command.envs(self.0.iter().map(|(name, value)| (name, value)));
-        command.env("LATCHKEY_LISTEN", own.listen.to_string());
-        command.env("LATCHKEY_METRICS_LISTEN", own.metrics.to_string());
+        command.env("LATCHKEY_LISTEN", addresses.listen.to_string());
+        command.env("LATCHKEY_METRICS_LISTEN", addresses.metrics.to_string());
     }
 }
 
-/// The URL of a listener for clients on this machine.
+/// Returns the URL at which clients on this machine reach a listener.
 pub(super) fn url(address: SocketAddr) -> String {
-    format!("http://{}", reachable(address))
+    format!("http://{}", reachable_address(address))
 }
 
-/// A listener on every address is reached through the loopback.
-pub(super) fn reachable(mut address: SocketAddr) -> SocketAddr {
+/// Replaces an unspecified IP address by the loopback address.
+pub(super) fn reachable_address(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         let loopback = if address.is_ipv4() {
             [127, 0, 0, 1].into()
@@ -81,31 +81,32 @@ pub(super) fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// The addresses of all replicas, each of them free at this moment.
-pub(super) fn addresses(options: &DevOptions) -> Result<Vec<Addresses>, Error> {
-    let mut held = Vec::new();
+/// Chooses the bind addresses of all replicas, and returns an error if a port is in use.
+pub(super) fn choose_addresses(options: &DevOptions) -> Result<Vec<Addresses>, Error> {
+    let mut listeners = Vec::new();
     (0..options.replicas.max(1))
         .map(|replica| {
             Ok(Addresses {
-                listen: free(options.listen, replica, "LATCHKEY_LISTEN", &mut held)?,
-                metrics: free(
+                listen: choose_address(options.listen, replica, "LATCHKEY_LISTEN", &mut listeners)?,
+                metrics: choose_address(
                     options.metrics_listen,
                     replica,
                     "LATCHKEY_METRICS_LISTEN",
-                    &mut held,
+                    &mut listeners,
                 )?,
             })
         })
         .collect()
 }
 
-/// Listeners are held until all addresses are known, so that port 0 gives each replica another
-/// port.
-fn free(
+/// Chooses a free address for a replica.
+///
+/// The listeners stay open until all addresses are chosen, so that port 0 gives distinct ports.
+fn choose_address(
     base: SocketAddr,
     replica: u16,
     setting: &str,
-    held: &mut Vec<TcpListener>,
+    listeners: &mut Vec<TcpListener>,
 ) -> Result<SocketAddr, Error> {
     let mut address = base;
     if base.port() != 0 {
@@ -115,24 +116,22 @@ fn free(
                 .hint(format!("set a lower port in {setting}"))
         })?);
     }
-    let (listener, address) = listen(address, setting)?;
-    held.push(listener);
+    let (listener, address) = bind(address, setting)?;
+    listeners.push(listener);
     Ok(address)
 }
 
-/// Binds the address, and returns the one that port 0 stands for. The error names `setting`, with
-/// which the caller can choose another address.
-pub(super) fn listen(
-    address: SocketAddr,
-    setting: &str,
-) -> Result<(TcpListener, SocketAddr), Error> {
+/// Binds the address, and returns the listener with its actual address.
+///
+/// The error contains `setting`, with which the user can change the address.
+pub(super) fn bind(address: SocketAddr, setting: &str) -> Result<(TcpListener, SocketAddr), Error> {
     TcpListener::bind(address)
         .and_then(|listener| listener.local_addr().map(|address| (listener, address)))
         .map_err(|reason| bind_error(address, setting, &reason))
 }
 
 fn bind_error(address: SocketAddr, setting: &str, reason: &io::Error) -> Error {
-    let problem = match reason.kind() {
+    let message = match reason.kind() {
         io::ErrorKind::AddrInUse => format!(
             "port {} on {} is already in use",
             address.port(),
@@ -140,24 +139,26 @@ fn bind_error(address: SocketAddr, setting: &str, reason: &io::Error) -> Error {
         ),
         _ => format!("can't listen on {address} ({reason})"),
     };
-    Error::new(problem).hint(format!("set another address or port with {setting}"))
+    Error::new(message).hint(format!("set another address or port with {setting}"))
 }
 
-/// The folder of the emails.
-pub(super) fn mailbox(directory: &Path) -> Result<PathBuf, Error> {
-    folders::private(&directory.join("mailbox"))
+/// Creates the folder of the emails if it doesn't exist, and returns its path.
+pub(super) fn mailbox_folder(directory: &Path) -> Result<PathBuf, Error> {
+    folders::create_private(&directory.join("mailbox"))
 }
 
-/// The same folder as the file transport of the server reads it.
+/// Returns the URL of the folder of the emails, which selects the server's file transport.
 fn smtp_url(directory: &Path) -> Result<String, Error> {
-    let folder = mailbox(directory)?;
+    let folder = mailbox_folder(directory)?;
     Url::from_file_path(&folder)
         .map(String::from)
         .map_err(|()| Error::new(format!("the path {} isn't absolute", folder.display())))
 }
 
-/// The URL of the first run. The database stores it, so that a later run can use another port.
-fn issuer(directory: &Path, first: &Addresses) -> Result<String, Error> {
+/// Returns the URL of the first run.
+///
+/// The database stores the issuer, so it must not change when a later run uses another port.
+fn read_or_create_issuer(directory: &Path, first: &Addresses) -> Result<String, Error> {
     let path = directory.join("issuer");
     if let Ok(issuer) = fs::read_to_string(&path) {
         return Ok(issuer);
@@ -167,8 +168,10 @@ fn issuer(directory: &Path, first: &Addresses) -> Result<String, Error> {
     Ok(issuer)
 }
 
-/// Generated once, because it encrypts values in the database.
-fn secret(directory: &Path) -> Result<PathBuf, Error> {
+/// Returns the path of the master secret, which is generated once.
+///
+/// The secret must not change, because it encrypts values in the database.
+fn ensure_secret(directory: &Path) -> Result<PathBuf, Error> {
     let path = directory.join("secret");
     if !path.exists() {
         let new = directory.join("secret.new");
@@ -198,9 +201,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_secret_is_made_once_and_closed_to_others() {
+    fn secret_is_private_and_generated_once() {
         let folder = tempfile::tempdir().unwrap();
-        let path = secret(folder.path()).unwrap();
+        let path = ensure_secret(folder.path()).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(BASE64_STANDARD.decode(text.trim()).unwrap().len(), 32);
         assert_eq!(
@@ -208,29 +211,29 @@ mod tests {
             0o600
         );
         assert_eq!(
-            fs::read_to_string(secret(folder.path()).unwrap()).unwrap(),
+            fs::read_to_string(ensure_secret(folder.path()).unwrap()).unwrap(),
             text
         );
     }
 
     #[test]
-    fn ports_follow_the_first_and_a_taken_one_is_named() {
-        let mut held = Vec::new();
-        let taken = free(
+    fn used_port_error_contains_port_and_setting() {
+        let mut listeners = Vec::new();
+        let used = choose_address(
             SocketAddr::from(([127, 0, 0, 1], 0)),
             0,
             "LATCHKEY_LISTEN",
-            &mut held,
+            &mut listeners,
         )
         .unwrap();
-        let error = free(taken, 0, "LATCHKEY_LISTEN", &mut held)
+        let error = choose_address(used, 0, "LATCHKEY_LISTEN", &mut listeners)
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains(&taken.port().to_string()) && error.contains("LATCHKEY_LISTEN"),
+            error.contains(&used.port().to_string()) && error.contains("LATCHKEY_LISTEN"),
             "{error}"
         );
-        let last = SocketAddr::from(([127, 0, 0, 1], 65535));
-        assert!(free(last, 1, "LATCHKEY_LISTEN", &mut held).is_err());
+        let last_port = SocketAddr::from(([127, 0, 0, 1], 65535));
+        assert!(choose_address(last_port, 1, "LATCHKEY_LISTEN", &mut listeners).is_err());
     }
 }

@@ -3,17 +3,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Short enough to add no noticeable delay, long enough to use no CPU.
-const STEP: Duration = Duration::from_millis(10);
+/// Interval of the checks, which adds no noticeable delay and needs little CPU time.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Whether `condition` became true within `limit`. It is checked at least once.
-pub(super) fn until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + limit;
+/// Polls until `condition` is true or `limit` has passed, and returns whether it became true.
+///
+/// The condition is checked at least once.
+pub(super) fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
     while !condition() {
-        if Instant::now() >= end {
+        if Instant::now() >= deadline {
             return false;
         }
-        sleep(STEP);
+        sleep(POLL_INTERVAL);
     }
     true
 }

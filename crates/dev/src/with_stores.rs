@@ -1,4 +1,4 @@
-//! `latchkey-dev with-stores COMMAND`: runs a command beside temporary stores, so that several test
+//! `latchkey-dev with-stores COMMAND`: runs a command with temporary stores, so that several test
 //! processes share one PostgreSQL and one Redis.
 
 use std::{
@@ -9,23 +9,24 @@ use std::{
 
 use super::{Error, Stack};
 
-/// The URL of the database `postgres` beside a command of `latchkey-dev with-stores`.
+/// Environment variable with the URL of the database `postgres`, set for the command.
 pub const DATABASE_VARIABLE: &str = "LATCHKEY_DEV_DATABASE_URL";
 
-/// The URL of Redis beside a command of `latchkey-dev with-stores`.
+/// Environment variable with the URL of Redis, set for the command.
 pub const REDIS_VARIABLE: &str = "LATCHKEY_DEV_REDIS_URL";
 
-/// Starts empty stores, runs the command with their URLs in its environment, and stops them when it
-/// ends. Returns the command's exit code, or 1 if a signal ended it.
+/// Runs a command with the URLs of empty stores in its environment, and then stops the stores.
+///
+/// Returns the exit code of the command, or 1 if a signal stopped the command.
 ///
 /// # Errors
-/// If a store or the command cannot be started.
+/// If a store or the command can't be started.
 pub fn run(command: &[OsString]) -> Result<ExitCode, Error> {
     let [program, arguments @ ..] = command else {
         return Err(Error::new("the command is missing"));
     };
-    // Ctrl-C goes to the command as well, which ends by it: then the stores stop.
-    super::interrupt::install();
+    // Ctrl-C also stops the command, and the stores stop after the command has exited.
+    super::interrupt::install_handlers();
     let stores = Stack::temporary()?;
     let status = Command::new(program)
         .args(arguments)

@@ -1,4 +1,4 @@
-//! Access tokens: JWTs (RFC 7519) of the profile RFC 9068, signed with Ed25519 (RFC 8037).
+//! Access tokens: JWTs (RFC 7519) with the profile of RFC 9068, signed with Ed25519 (RFC 8037).
 
 mod claims;
 
@@ -19,32 +19,35 @@ pub use crate::access_token::claims::{
 
 use crate::revocation::RevocationKeys;
 
-/// The media type of access tokens (RFC 9068 section 2.1): nothing else that we mint passes as one.
-const TYPE: &str = "at+jwt";
+/// The `typ` header of access tokens (RFC 9068 section 2.1).
+///
+/// Other tokens of this server have another type, so that they are not accepted as access tokens.
+const HEADER_TYPE: &str = "at+jwt";
 
-/// A token is about 900 bytes; nothing longer is looked at.
-const MAX_BYTES: usize = 4096;
+/// Maximum length of a token. A typical token has about 900 bytes.
+const MAX_TOKEN_BYTES: usize = 4096;
 
-/// Bytes of a key's id before encoding.
+/// Length of a key ID before encoding.
 const KID_BYTES: usize = 12;
 
-/// Whose tokens are made and accepted here.
+/// The issuer, the audience, and the clock tolerance that tokens are validated with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenPolicy {
-    /// `iss`, exactly.
+    /// The `iss` claim, which must match exactly.
     pub issuer: String,
-    /// `aud`, exactly.
+    /// The `aud` claim, which must match exactly.
     pub audience: String,
-    /// Seconds that `iat` and `nbf` may lie ahead, for clocks that disagree. `exp` has no leeway.
+    /// Maximum time in seconds that `iat` and `nbf` can be in the future, because clocks differ.
+    /// `exp` has no leeway.
     pub clock_skew: u64,
 }
 
-/// The id of a key, which tokens name in their header: 96 bits of the public key's SHA-256.
+/// The ID of a key (`kid` header): the first 96 bits of the SHA-256 hash of the public key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kid([u8; KID_BYTES]);
 
 impl Kid {
-    fn of(public: &[u8]) -> Kid {
+    fn from_public_key(public: &[u8]) -> Kid {
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, public);
         let mut kid = [0; KID_BYTES];
         kid.copy_from_slice(&digest.as_ref()[..KID_BYTES]);
@@ -68,7 +71,7 @@ impl FromStr for Kid {
     type Err = InvalidKid;
 
     fn from_str(text: &str) -> Result<Kid, InvalidKid> {
-        // Into a buffer that is a little longer, which the decoder wants.
+        // The decoder requires a buffer that is slightly longer than its output.
         let mut bytes = [0; KID_BYTES + 3];
         let length = URL_SAFE_NO_PAD
             .decode_slice(text, &mut bytes)
@@ -77,60 +80,71 @@ impl FromStr for Kid {
     }
 }
 
-/// A private key and its id. Both the key and the header of its tokens are prepared once: to read
-/// the key again costs more than a signature.
+/// A private key and its ID.
+///
+/// The parsed key and the encoded header are kept, because parsing costs more than signing.
 pub struct SigningKey {
     kid: Kid,
     pair: Ed25519KeyPair,
-    /// Encoded, with the dot behind it.
+    /// The encoded header with its trailing dot.
     header: String,
 }
 
 impl SigningKey {
-    /// A new key, as the PKCS #8 document that is sealed and stored.
+    /// Generates a key and returns it as a PKCS #8 document, which must be sealed before storage.
+    ///
+    /// # Errors
+    /// If the cryptographic library cannot generate a key.
     pub fn generate() -> Result<Zeroizing<Vec<u8>>, Unspecified> {
         let document = Ed25519KeyPair::generate()?.to_pkcs8v1()?;
         Ok(Zeroizing::new(document.as_ref().to_vec()))
     }
 
-    /// Reads a stored key.
+    /// Parses a PKCS #8 document. Returns `None` if it does not contain an Ed25519 key.
     pub fn from_pkcs8(document: &[u8]) -> Option<SigningKey> {
         let pair = Ed25519KeyPair::from_pkcs8(document).ok()?;
-        let kid = Kid::of(pair.public_key().as_ref());
+        let kid = Kid::from_public_key(pair.public_key().as_ref());
         Some(SigningKey {
             kid,
             pair,
-            header: header(TYPE, kid).ok()?,
+            header: encode_header(HEADER_TYPE, kid).ok()?,
         })
     }
 
-    /// The key's id, which tokens name in their header.
+    /// Returns the ID that the tokens of this key contain in their header.
     pub fn kid(&self) -> Kid {
         self.kid
     }
 
-    /// The public half, 32 bytes.
+    /// Returns the public key (32 bytes).
     pub fn public(&self) -> &[u8] {
         self.pair.public_key().as_ref()
     }
 
-    /// Signs the claims: the compact serialization of RFC 7515 section 3.1.
+    /// Signs the claims and returns the token in compact serialization (RFC 7515 section 3.1).
+    ///
+    /// # Errors
+    /// If serialization or signing fails.
     pub fn sign(&self, claims: &Claims) -> Result<String, Unspecified> {
-        self.compact(&self.header, claims)
+        self.serialize_compact(&self.header, claims)
     }
 
-    /// Signs what is no access token, under the type that says so.
-    pub(crate) fn sign_as(
+    /// Signs the claims of a token that is not an access token, with its own `typ` header.
+    pub(crate) fn sign_with_type(
         &self,
-        kind: &str,
+        typ: &str,
         claims: &impl Serialize,
     ) -> Result<String, Unspecified> {
-        self.compact(&header(kind, self.kid)?, claims)
+        self.serialize_compact(&encode_header(typ, self.kid)?, claims)
     }
 
-    fn compact(&self, header: &str, claims: &impl Serialize) -> Result<String, Unspecified> {
+    fn serialize_compact(
+        &self,
+        header: &str,
+        claims: &impl Serialize,
+    ) -> Result<String, Unspecified> {
         let payload = serde_json::to_vec(claims).map_err(|_| Unspecified)?;
-        // Four characters for three bytes, and a signature of 64 bytes with its dot.
+        // Base64url needs four characters per three bytes. The dot and the signature need 87.
         let mut token = String::with_capacity(header.len() + payload.len().div_ceil(3) * 4 + 87);
         token.push_str(header);
         URL_SAFE_NO_PAD.encode_string(payload, &mut token);
@@ -141,10 +155,10 @@ impl SigningKey {
     }
 }
 
-/// The header of what a key signs, encoded, with the dot behind it.
-fn header(kind: &str, kid: Kid) -> Result<String, Unspecified> {
+/// Encodes the header of a token, with its trailing dot.
+fn encode_header(typ: &str, kid: Kid) -> Result<String, Unspecified> {
     let header = Header {
-        typ: Some(kind.to_owned()),
+        typ: Some(typ.to_owned()),
         kid: Some(kid.to_string()),
         ..Header::new(Algorithm::EdDSA)
     };
@@ -152,21 +166,25 @@ fn header(kind: &str, kid: Kid) -> Result<String, Unspecified> {
     Ok(format!("{}.", URL_SAFE_NO_PAD.encode(json)))
 }
 
-/// The public keys whose tokens are accepted, by their exact ids. A key fixes its algorithm; a
-/// header never chooses one.
+/// The public keys whose tokens are accepted, by key ID.
+///
+/// The key determines the algorithm. The `alg` header never selects one (RFC 8725 section 3.1).
 #[derive(Default)]
 pub struct VerifyingKeys(HashMap<Kid, DecodingKey>);
 
 impl VerifyingKeys {
-    /// Accepts tokens of this Ed25519 key.
+    /// Adds an Ed25519 public key (32 bytes), so that its tokens are accepted.
     pub fn add(&mut self, public: &[u8]) {
-        self.0
-            .insert(Kid::of(public), DecodingKey::from_ed_der(public));
+        self.0.insert(
+            Kid::from_public_key(public),
+            DecodingKey::from_ed_der(public),
+        );
     }
 }
 
-/// The header of our tokens, and of no other: `jku`, `jwk`, `x5u`, `x5c`, `crit` and whatever else
-/// is unknown.
+/// The fields that the header of an access token contains.
+///
+/// Any other field is rejected, for example `jku`, `jwk`, `x5u`, `x5c`, and `crit`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StrictHeader<'a> {
@@ -175,49 +193,59 @@ struct StrictHeader<'a> {
     kid: &'a str,
 }
 
-/// A token that one of our keys signed. That never changes, so it may be remembered; whether the
-/// token counts is judged anew each time.
+/// A token with a valid signature.
+///
+/// The result can be cached, because a signature stays valid. The claims must be validated for each
+/// request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedToken {
-    /// The key.
+    /// The ID of the key that signed the token.
     pub kid: Kid,
-    /// What it says.
+    /// The claims of the token.
     pub claims: Arc<Claims>,
 }
 
-/// A token whose signature and claims are right.
+/// A token with a valid signature and valid claims, before or after its expiry.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Validity {
-    /// It may be used now.
+    /// The token can be used now.
     Valid(SignedToken),
-    /// It could be used until its `exp`. It still tells which session to end.
+    /// The token has expired. Its claims still identify the session for a sign-out.
     Expired(SignedToken),
 }
 
-/// Why a text is no token of ours; callers need not know more, and attackers must not.
+/// The text is not a key ID.
 #[derive(Debug, PartialEq, Eq)]
 pub struct InvalidKid;
 
-/// The same, for the operator who asks: whoever has the settings may know.
+/// The reason why an access token is invalid.
+///
+/// Only the operator sees the reason. API responses do not contain it, because it helps an
+/// attacker.
 #[derive(Debug, PartialEq, Eq)]
 pub enum TokenError {
-    /// It is no JWT of our profile.
+    /// The text is not a JWT with the header of an access token.
     Malformed,
-    /// It names a key that is not among ours: which, where that could be a key's id.
+    /// The key is unknown. Contains its ID, or `None` if the `kid` header is not a key ID.
     UnknownKey(Option<Kid>),
-    /// The key did not sign it.
+    /// The signature is not valid for the key.
     Signature,
-    /// It was signed with our key, but is no access token.
+    /// The signature is valid, but the claims are not those of an access token.
     Claims,
-    /// It was issued by somebody else, under our key.
+    /// The issuer is another one. Contains the `iss` claim.
     Issuer(String),
-    /// It is for somebody else.
+    /// The audience is another one. Contains the `aud` claim.
     Audience(String),
-    /// It counts from a later moment, in seconds since the epoch.
+    /// The token is not valid yet. Contains its first valid second since the Unix epoch.
     NotYetValid(u64),
 }
 
-/// Checks signature and claims, and says what is wrong. Revocation is not asked here.
+/// Verifies the signature and validates the claims, but does not check revocation.
+///
+/// `now` is in seconds since the Unix epoch.
+///
+/// # Errors
+/// The first reason why the token is invalid.
 pub fn diagnose(
     token: &str,
     keys: &VerifyingKeys,
@@ -227,9 +255,14 @@ pub fn diagnose(
     verify_signature(token, keys)?.validate_claims(keys, policy, now)
 }
 
-/// Checks form and signature, and nothing that could be otherwise a moment later.
+/// Verifies the format and the signature of a token.
+///
+/// The result does not depend on the time, so that it can be cached.
+///
+/// # Errors
+/// The first reason why the token is invalid.
 pub fn verify_signature(token: &str, keys: &VerifyingKeys) -> Result<SignedToken, TokenError> {
-    if token.len() > MAX_BYTES {
+    if token.len() > MAX_TOKEN_BYTES {
         return Err(TokenError::Malformed);
     }
     let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
@@ -239,7 +272,7 @@ pub fn verify_signature(token: &str, keys: &VerifyingKeys) -> Result<SignedToken
         .map_err(|_| TokenError::Malformed)?;
     let header: StrictHeader =
         serde_json::from_slice(&header).map_err(|_| TokenError::Malformed)?;
-    if header.alg != "EdDSA" || header.typ != TYPE {
+    if header.alg != "EdDSA" || header.typ != HEADER_TYPE {
         return Err(TokenError::Malformed);
     }
     let kid = header
@@ -265,7 +298,7 @@ pub fn verify_signature(token: &str, keys: &VerifyingKeys) -> Result<SignedToken
 }
 
 impl SignedToken {
-    /// All of it that can be taken back.
+    /// Returns the keys by which the token can be revoked.
     pub fn revocation_keys(&self) -> RevocationKeys {
         let kid = self.kid;
         let &Claims {
@@ -292,7 +325,13 @@ impl SignedToken {
         }
     }
 
-    /// Everything but the signature: that the key still counts, for whom the token is, and when.
+    /// Validates everything except the signature: key, issuer, audience, and times.
+    ///
+    /// The key can be revoked after the signature was verified. `now` is in seconds since the Unix
+    /// epoch.
+    ///
+    /// # Errors
+    /// The first reason why the token is invalid.
     pub fn validate_claims(
         &self,
         keys: &VerifyingKeys,
@@ -305,8 +344,12 @@ impl SignedToken {
         }
     }
 
-    /// The same for whoever asks on behalf of another audience: we have issued it, but need not be
-    /// whom it is for.
+    /// Validates the token as [`SignedToken::validate_claims`] does, except for its audience.
+    ///
+    /// Introspection requires it, because this server also issues tokens for other audiences.
+    ///
+    /// # Errors
+    /// The first reason why the token is invalid.
     pub fn validate_for_any_audience(
         &self,
         keys: &VerifyingKeys,
@@ -314,11 +357,11 @@ impl SignedToken {
         now: u64,
     ) -> Result<Validity, TokenError> {
         let claims = &self.claims;
-        let begins = claims.iat.max(claims.nbf);
+        let valid_from = claims.iat.max(claims.nbf);
         match () {
             () if !keys.0.contains_key(&self.kid) => Err(TokenError::UnknownKey(Some(self.kid))),
             () if claims.iss != policy.issuer => Err(TokenError::Issuer(claims.iss.clone())),
-            () if begins > now + policy.clock_skew => Err(TokenError::NotYetValid(begins)),
+            () if valid_from > now + policy.clock_skew => Err(TokenError::NotYetValid(valid_from)),
             () if claims.exp <= now => Ok(Validity::Expired(self.clone())),
             () => Ok(Validity::Valid(self.clone())),
         }

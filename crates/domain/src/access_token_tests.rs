@@ -24,7 +24,7 @@ fn policy() -> TokenPolicy {
     }
 }
 
-fn good() -> Claims {
+fn valid_claims() -> Claims {
     let session = Session {
         sid: Uuid::from_u128(1),
         sub: Uuid::from_u128(2),
@@ -45,12 +45,12 @@ fn good() -> Claims {
     claims(&policy(), &session, &identity, Uuid::from_u128(3), NOW, 900)
 }
 
-/// Any error: these tests are not about its kind.
+/// Any error, because these tests do not compare its kind.
 #[derive(Debug, PartialEq, Eq)]
 struct Rejected;
 
 /// Verifies the signature and validates the claims.
-fn open(
+fn validate(
     token: &str,
     keys: &VerifyingKeys,
     policy: &TokenPolicy,
@@ -59,114 +59,118 @@ fn open(
     diagnose(token, keys, policy, now).map_err(|_| Rejected)
 }
 
-fn told(key: &SigningKey) -> SignedToken {
+fn signed_token(key: &SigningKey) -> SignedToken {
     SignedToken {
         kid: key.kid(),
-        claims: good().into(),
+        claims: valid_claims().into(),
     }
 }
 
-fn trusting(key: &SigningKey) -> VerifyingKeys {
+fn trust_key(key: &SigningKey) -> VerifyingKeys {
     let mut keys = VerifyingKeys::default();
     keys.add(key.public());
     keys
 }
 
-/// Signs any header and any claims with a real key.
-fn forge(key: &SigningKey, header: &Value, claims: &Value) -> String {
+/// Signs an arbitrary header and arbitrary claims with a trusted key.
+fn sign_token(key: &SigningKey, header: &Value, claims: &Value) -> String {
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", part(header), part(claims));
-    signed(key, &message)
+    sign_message(key, &message)
 }
 
-fn signed(key: &SigningKey, message: &str) -> String {
+fn sign_message(key: &SigningKey, message: &str) -> String {
     format!(
         "{message}.{}",
         URL_SAFE_NO_PAD.encode(key.pair.sign(message.as_bytes()))
     )
 }
 
-fn header(key: &SigningKey) -> Value {
+fn valid_header(key: &SigningKey) -> Value {
     json!({"alg": "EdDSA", "typ": "at+jwt", "kid": key.kid().to_string()})
 }
 
 #[test]
-fn a_good_token_opens_until_its_exp() {
+fn token_is_valid_until_exp() {
     let key = key();
-    let token = key.sign(&good()).unwrap();
+    let token = key.sign(&valid_claims()).unwrap();
     assert_eq!(
-        open(&token, &trusting(&key), &policy(), NOW + 899),
-        Ok(Validity::Valid(told(&key)))
+        validate(&token, &trust_key(&key), &policy(), NOW + 899),
+        Ok(Validity::Valid(signed_token(&key)))
     );
     assert_eq!(
-        open(&token, &trusting(&key), &policy(), NOW + 900),
-        Ok(Validity::Expired(told(&key)))
+        validate(&token, &trust_key(&key), &policy(), NOW + 900),
+        Ok(Validity::Expired(signed_token(&key)))
     );
     assert_eq!(
-        open(&token, &VerifyingKeys::default(), &policy(), NOW),
+        validate(&token, &VerifyingKeys::default(), &policy(), NOW),
         Err(Rejected)
     );
 }
 
-/// Signing is ours, so somebody else must be able to read it.
+/// An independent implementation must accept the tokens, because this crate signs them itself.
 #[test]
-fn another_implementation_reads_our_tokens() {
+fn jsonwebtoken_decodes_signed_token() {
     let key = key();
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.set_issuer(&[policy().issuer]);
     validation.set_audience(&[policy().audience]);
-    let theirs = DecodingKey::from_ed_der(key.public());
-    let read =
-        jsonwebtoken::decode::<Claims>(key.sign(&good()).unwrap(), &theirs, &validation).unwrap();
+    let public_key = DecodingKey::from_ed_der(key.public());
+    let decoded = jsonwebtoken::decode::<Claims>(
+        key.sign(&valid_claims()).unwrap(),
+        &public_key,
+        &validation,
+    )
+    .unwrap();
     assert_eq!(
-        (read.claims, read.header.kid.as_deref()),
-        (good(), Some(key.kid().to_string().as_str()))
+        (decoded.claims, decoded.header.kid.as_deref()),
+        (valid_claims(), Some(key.kid().to_string().as_str()))
     );
-    assert_eq!(read.header.typ.as_deref(), Some(TYPE));
+    assert_eq!(decoded.header.typ.as_deref(), Some(HEADER_TYPE));
 }
 
 #[test]
-fn a_signature_that_is_known_saves_no_other_check() {
+fn signed_token_claims_are_validated_each_time() {
     let (key, other) = (key(), key());
-    let keys = trusting(&key);
-    let signed = verify_signature(&key.sign(&good()).unwrap(), &keys).unwrap();
+    let keys = trust_key(&key);
+    let signed = verify_signature(&key.sign(&valid_claims()).unwrap(), &keys).unwrap();
     assert_eq!(
         signed.validate_claims(&keys, &policy(), NOW),
-        Ok(Validity::Valid(told(&key)))
+        Ok(Validity::Valid(signed_token(&key)))
     );
     assert_eq!(
         signed.validate_claims(&keys, &policy(), NOW + 900),
-        Ok(Validity::Expired(told(&key)))
+        Ok(Validity::Expired(signed_token(&key)))
     );
     assert_eq!(
         signed.validate_claims(&keys, &policy(), NOW - 6),
         Err(TokenError::NotYetValid(NOW))
     );
     assert_eq!(
-        signed.validate_claims(&trusting(&other), &policy(), NOW),
+        signed.validate_claims(&trust_key(&other), &policy(), NOW),
         Err(TokenError::UnknownKey(Some(key.kid())))
     );
-    let elsewhere = TokenPolicy {
+    let other_policy = TokenPolicy {
         issuer: "https://other.example".into(),
         ..policy()
     };
     assert_eq!(
-        signed.validate_claims(&keys, &elsewhere, NOW),
+        signed.validate_claims(&keys, &other_policy, NOW),
         Err(TokenError::Issuer(policy().issuer))
     );
-    let elsewhere = TokenPolicy {
+    let other_policy = TokenPolicy {
         audience: "https://other.example".into(),
         ..policy()
     };
     assert_eq!(
-        signed.validate_claims(&keys, &elsewhere, NOW),
+        signed.validate_claims(&keys, &other_policy, NOW),
         Err(TokenError::Audience(policy().audience))
     );
 }
 
 #[test]
-fn exp_never_lies_after_the_end_of_the_session() {
-    assert_eq!(good().exp, NOW + 900);
+fn exp_is_at_most_session_expiry() {
+    assert_eq!(valid_claims().exp, NOW + 900);
     let session = Session {
         ends_at: NOW + 10,
         sid: Uuid::nil(),
@@ -191,20 +195,20 @@ fn exp_never_lies_after_the_end_of_the_session() {
 }
 
 #[test]
-fn clocks_may_disagree_by_the_skew_and_no_more() {
+fn iat_in_future_is_accepted_within_clock_skew() {
     let key = key();
-    let token = key.sign(&good()).unwrap();
-    assert!(open(&token, &trusting(&key), &policy(), NOW - 5).is_ok());
+    let token = key.sign(&valid_claims()).unwrap();
+    assert!(validate(&token, &trust_key(&key), &policy(), NOW - 5).is_ok());
     assert_eq!(
-        open(&token, &trusting(&key), &policy(), NOW - 6),
+        validate(&token, &trust_key(&key), &policy(), NOW - 6),
         Err(Rejected)
     );
 }
 
 #[test]
-fn issuer_and_audience_are_exact() {
+fn issuer_and_audience_must_match_exactly() {
     let key = key();
-    let token = key.sign(&good()).unwrap();
+    let token = key.sign(&valid_claims()).unwrap();
     for other in [
         "https://auth.example.com/",
         "https://AUTH.example.com",
@@ -214,20 +218,26 @@ fn issuer_and_audience_are_exact() {
             issuer: other.into(),
             ..policy()
         };
-        assert_eq!(open(&token, &trusting(&key), &policy, NOW), Err(Rejected));
+        assert_eq!(
+            validate(&token, &trust_key(&key), &policy, NOW),
+            Err(Rejected)
+        );
     }
     let policy = TokenPolicy {
         audience: "https://auth.example.com".into(),
         ..policy()
     };
-    assert_eq!(open(&token, &trusting(&key), &policy, NOW), Err(Rejected));
+    assert_eq!(
+        validate(&token, &trust_key(&key), &policy, NOW),
+        Err(Rejected)
+    );
 }
 
-/// Headers of the well-known attacks, each under a signature that is right.
+/// Headers of well-known attacks, each with a valid signature.
 #[test]
-fn no_other_header_is_accepted() {
+fn headers_of_known_attacks_are_rejected() {
     let key = key();
-    let claims = serde_json::to_value(good()).unwrap();
+    let claims = serde_json::to_value(valid_claims()).unwrap();
     let mut attacks = vec![
         json!({}),
         json!({"alg": "EdDSA", "typ": "at+jwt"}),
@@ -250,16 +260,16 @@ fn no_other_header_is_accepted() {
         ("b64", json!(false)),
         ("zip", json!("DEF")),
     ] {
-        let mut header = header(&key);
+        let mut header = valid_header(&key);
         header[name] = value;
         attacks.push(header);
     }
     attacks.push(json!({"alg": "EdDSA", "typ": "at+jwt", "kid": "../../etc/passwd"}));
     for attack in attacks {
         assert_eq!(
-            open(
-                &forge(&key, &attack, &claims),
-                &trusting(&key),
+            validate(
+                &sign_token(&key, &attack, &claims),
+                &trust_key(&key),
                 &policy(),
                 NOW
             ),
@@ -268,9 +278,9 @@ fn no_other_header_is_accepted() {
         );
     }
     assert!(
-        open(
-            &forge(&key, &header(&key), &claims),
-            &trusting(&key),
+        validate(
+            &sign_token(&key, &valid_header(&key), &claims),
+            &trust_key(&key),
             &policy(),
             NOW
         )
@@ -280,9 +290,9 @@ fn no_other_header_is_accepted() {
 
 /// Every required claim: absent, null, and of the wrong type (jsonwebtoken CVE-2026-25537).
 #[test]
-fn claims_are_required_and_typed() {
+fn missing_or_mistyped_claims_are_rejected() {
     let key = key();
-    for member in [
+    for claim in [
         "iss",
         "aud",
         "sub",
@@ -306,16 +316,16 @@ fn claims_are_required_and_typed() {
             Some(json!(["x"])),
             Some(json!(-1.5)),
         ] {
-            let mut claims = serde_json::to_value(good()).unwrap();
+            let mut claims = serde_json::to_value(valid_claims()).unwrap();
             match &wrong {
-                None => drop(claims.as_object_mut().unwrap().remove(member)),
-                Some(wrong) => claims[member] = wrong.clone(),
+                None => drop(claims.as_object_mut().unwrap().remove(claim)),
+                Some(wrong) => claims[claim] = wrong.clone(),
             }
-            let token = forge(&key, &header(&key), &claims);
+            let token = sign_token(&key, &valid_header(&key), &claims);
             assert_eq!(
-                open(&token, &trusting(&key), &policy(), NOW),
+                validate(&token, &trust_key(&key), &policy(), NOW),
                 Err(Rejected),
-                "{member} {wrong:?}"
+                "{claim} {wrong:?}"
             );
         }
     }
@@ -326,18 +336,18 @@ fn claims_are_required_and_typed() {
         "99999999999999999999999",
         "[9999999999]",
     ] {
-        let claims = serde_json::to_string(&good()).unwrap().replace(
-            &format!("\"exp\":{}", good().exp),
+        let claims = serde_json::to_string(&valid_claims()).unwrap().replace(
+            &format!("\"exp\":{}", valid_claims().exp),
             &format!("\"exp\":{exp}"),
         );
         let message = format!(
             "{}.{}",
-            URL_SAFE_NO_PAD.encode(header(&key).to_string()),
+            URL_SAFE_NO_PAD.encode(valid_header(&key).to_string()),
             URL_SAFE_NO_PAD.encode(claims)
         );
-        let token = signed(&key, &message);
+        let token = sign_message(&key, &message);
         assert_eq!(
-            open(&token, &trusting(&key), &policy(), NOW),
+            validate(&token, &trust_key(&key), &policy(), NOW),
             Err(Rejected),
             "exp {exp}"
         );
@@ -345,23 +355,27 @@ fn claims_are_required_and_typed() {
 }
 
 #[test]
-fn duplicate_members_are_refused() {
+fn duplicate_claims_are_rejected() {
     let key = key();
-    let claims = serde_json::to_string(&good())
-        .unwrap()
-        .replacen('{', "{\"generation\":99,", 1);
+    let claims =
+        serde_json::to_string(&valid_claims())
+            .unwrap()
+            .replacen('{', "{\"generation\":99,", 1);
     let message = format!(
         "{}.{}",
-        URL_SAFE_NO_PAD.encode(header(&key).to_string()),
+        URL_SAFE_NO_PAD.encode(valid_header(&key).to_string()),
         URL_SAFE_NO_PAD.encode(claims)
     );
-    let token = signed(&key, &message);
-    assert_eq!(open(&token, &trusting(&key), &policy(), NOW), Err(Rejected));
+    let token = sign_message(&key, &message);
+    assert_eq!(
+        validate(&token, &trust_key(&key), &policy(), NOW),
+        Err(Rejected)
+    );
 }
 
-/// HMAC with our public key as the secret, in every encoding that was ever confused with it.
+/// Algorithm confusion: HMAC with the public key as the secret, in each of its encodings.
 #[test]
-fn hmac_under_our_public_key_is_refused() {
+fn hmac_with_public_key_as_secret_is_rejected() {
     let key = key();
     let der = [
         &[
@@ -383,21 +397,25 @@ fn hmac_under_our_public_key_is_refused() {
     ] {
         for alg in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
             let header = Header {
-                typ: Some(TYPE.into()),
+                typ: Some(HEADER_TYPE.into()),
                 kid: Some(key.kid().to_string()),
                 ..Header::new(alg)
             };
             let token =
-                jsonwebtoken::encode(&header, &good(), &EncodingKey::from_secret(&secret)).unwrap();
-            assert_eq!(open(&token, &trusting(&key), &policy(), NOW), Err(Rejected));
+                jsonwebtoken::encode(&header, &valid_claims(), &EncodingKey::from_secret(&secret))
+                    .unwrap();
+            assert_eq!(
+                validate(&token, &trust_key(&key), &policy(), NOW),
+                Err(Rejected)
+            );
         }
     }
 }
 
 #[test]
-fn other_serializations_are_refused() {
+fn other_serializations_are_rejected() {
     let key = key();
-    let token = key.sign(&good()).unwrap();
+    let token = key.sign(&valid_claims()).unwrap();
     let parts: Vec<_> = token.split('.').collect();
     let json =
         json!({"protected": parts[0], "payload": parts[1], "signature": parts[2]}).to_string();
@@ -416,7 +434,7 @@ fn other_serializations_are_refused() {
     ];
     for other in others {
         assert_eq!(
-            open(&other, &trusting(&key), &policy(), NOW),
+            validate(&other, &trust_key(&key), &policy(), NOW),
             Err(Rejected),
             "{other}"
         );
@@ -425,17 +443,18 @@ fn other_serializations_are_refused() {
 
 proptest! {
     #[test]
-    fn a_token_changed_anywhere_is_refused(at: proptest::sample::Index, with in "[A-Za-z0-9_.-]") {
+    fn modified_token_is_rejected(at: proptest::sample::Index, replacement in "[A-Za-z0-9_.-]") {
         let key = key();
-        let token = key.sign(&good()).unwrap();
+        let token = key.sign(&valid_claims()).unwrap();
         let at = at.index(token.len());
         let mut changed = token.clone();
-        changed.replace_range(at..=at, &with);
-        prop_assert_eq!(open(&changed, &trusting(&key), &policy(), NOW).is_ok(), changed == token);
+        changed.replace_range(at..=at, &replacement);
+        let is_valid = validate(&changed, &trust_key(&key), &policy(), NOW).is_ok();
+        prop_assert_eq!(is_valid, changed == token);
     }
 
     #[test]
-    fn any_text_is_refused_without_a_panic(text in "\\PC{0,300}") {
-        prop_assert_eq!(open(&text, &trusting(&key()), &policy(), NOW), Err(Rejected));
+    fn arbitrary_text_is_rejected_without_panic(text in "\\PC{0,300}") {
+        prop_assert_eq!(validate(&text, &trust_key(&key()), &policy(), NOW), Err(Rejected));
     }
 }

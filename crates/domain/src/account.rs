@@ -1,5 +1,4 @@
-//! Who somebody is: user names, addresses, display names, roles, and the identity that goes into
-//! tokens.
+//! Users: usernames, email addresses, display names, roles, and the identity that tokens contain.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -10,9 +9,9 @@ use crate::{
     text::{self, ParsedText, Rejection, TextRules},
 };
 
-/// A user name: `[A-Za-z0-9._-]`, kept as typed, unique and matched without regard to case.
+/// A username: 1 to 64 characters of `[A-Za-z0-9._-]`, unique without regard to case.
 ///
-/// It never holds an `@`, so that a sign-in by "user name or address" is never ambiguous.
+/// It never contains `@`, so that a sign-in with a username or an email address is unambiguous.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Username(String);
 
@@ -38,11 +37,11 @@ impl ParsedText for Username {
     }
 }
 
-/// An e-mail address: ASCII, one recipient, trimmed, unique without regard to case.
+/// An email address: ASCII, at most 254 characters, unique without regard to case.
 ///
-/// ASCII alone, because case folding of other letters lets look-alikes through (the Kelvin sign
-/// folds to `k`), and with a narrow set of characters, because commas, quotes and brackets smuggle
-/// a second recipient (GitLab CVE-2023-7028).
+/// Only ASCII is allowed, because case folding maps other letters to ASCII (the Kelvin sign to
+/// `k`). Commas, quotes, and brackets are rejected, because they can add a second recipient
+/// (CVE-2023-7028).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EmailAddress(String);
 
@@ -57,7 +56,7 @@ impl ParsedText for EmailAddress {
 
     fn parse(text: &str) -> Result<Self, Rejection> {
         let text = text.trim_matches(' ');
-        // Too short means not an address, which is the more helpful reason.
+        // The format error below is more helpful than one about the minimum length.
         text::length(
             text,
             TextRules {
@@ -67,7 +66,7 @@ impl ParsedText for EmailAddress {
         )?;
         let well_formed = text
             .split_once('@')
-            .is_some_and(|(local, domain)| is_local(local) && is_domain(domain));
+            .is_some_and(|(local, domain)| is_local_part(local) && is_domain(domain));
         if well_formed {
             Ok(EmailAddress(text.to_owned()))
         } else {
@@ -76,20 +75,20 @@ impl ParsedText for EmailAddress {
     }
 }
 
-/// RFC 5321 section 4.1.2, dot-string only: no quoted local parts.
-fn is_local(local: &str) -> bool {
-    let atom = |atom: &str| {
+/// Returns whether the local part is a dot-string (RFC 5321 section 4.1.2), not a quoted string.
+fn is_local_part(local: &str) -> bool {
+    let is_atom = |atom: &str| {
         !atom.is_empty()
             && atom
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&b))
     };
-    local.len() <= 64 && local.split('.').all(atom)
+    local.len() <= 64 && local.split('.').all(is_atom)
 }
 
-/// RFC 1035 section 2.3.1: labels of letters, digits and inner hyphens; at least two of them.
+/// Returns whether the domain consists of at least two valid labels (RFC 1035 section 2.3.1).
 fn is_domain(domain: &str) -> bool {
-    let label = |label: &str| {
+    let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
@@ -97,10 +96,10 @@ fn is_domain(domain: &str) -> bool {
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-')
     };
-    domain.contains('.') && domain.split('.').all(label)
+    domain.contains('.') && domain.split('.').all(is_label)
 }
 
-/// What somebody wants to be called: one line of anything printable.
+/// A display name: one line of 1 to 200 printable characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DisplayName(String);
 
@@ -120,8 +119,9 @@ impl ParsedText for DisplayName {
     }
 }
 
-/// What is typed into a sign-in: a user name or an address. Nothing is refused here but what cannot
-/// be either, because the answer to a wrong one is the same as to an unknown one.
+/// The username or email address that a sign-in contains.
+///
+/// The rules are lenient, because an invalid name must get the same response as an unknown one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignInName(String);
 
@@ -141,18 +141,17 @@ impl ParsedText for SignInName {
     }
 }
 
-macro_rules! as_text {
+macro_rules! impl_as_str {
     ($($name:ident),*) => {$(
         impl $name {
-            /// The text as it was typed.
+            /// Returns the validated text.
             pub fn as_str(&self) -> &str { &self.0 }
         }
     )*};
 }
-as_text!(Username, EmailAddress, DisplayName, SignInName, NamePrefix);
+impl_as_str!(Username, EmailAddress, DisplayName, SignInName, NamePrefix);
 
-/// The beginning of a user name or an address, to look somebody up. Nothing at all begins
-/// everything.
+/// The prefix of a username or an email address, for a search. An empty prefix matches all users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NamePrefix(String);
 
@@ -172,18 +171,18 @@ impl ParsedText for NamePrefix {
     }
 }
 
-/// What an account may do.
+/// The role of a user, which determines the available scopes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Its own data.
+    /// Access to the user's own data.
     User,
-    /// Everybody's.
+    /// Administration of all users and OAuth clients.
     Admin,
 }
 
 impl Role {
-    /// The role as it is stored and shown.
+    /// Returns the value that PostgreSQL and the API contain.
     pub const fn as_str(self) -> &'static str {
         match self {
             Role::User => "user",
@@ -191,14 +190,14 @@ impl Role {
         }
     }
 
-    /// The role of that name.
+    /// Parses the value that [`Role::as_str`] returns.
     pub fn from_name(name: &str) -> Option<Role> {
         [Role::User, Role::Admin]
             .into_iter()
             .find(|role| role.as_str() == name)
     }
 
-    /// The scopes of a session that this account signs in to.
+    /// Returns the scopes that a sign-in of a user with this role can grant.
     pub const fn scopes(self) -> Scopes {
         match self {
             Role::User => Scopes::OF_USERS,
@@ -221,32 +220,31 @@ impl ParsedText for Role {
     }
 }
 
-/// An account, without what proves that somebody owns it.
+/// A user without credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// The id, `sub` in tokens.
+    /// The ID of the user, `sub` in tokens.
     pub id: Uuid,
-    /// What goes into tokens.
+    /// The data that tokens contain.
     pub identity: Identity,
-    /// When it was made.
+    /// The time of creation.
     pub created_at: OffsetDateTime,
 }
 
-/// The part of an account that goes into tokens, so that services behind the gateway need not ask
-/// for it.
+/// The data of a user that tokens contain, so that services do not have to request it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// Raised with every change; of two stored identities the larger version wins.
+    /// Incremented with every change. Of two copies, the one with the higher version is current.
     pub version: i64,
-    /// What the account may do.
+    /// The role of the user.
     pub role: Role,
-    /// The user name, if there is one.
+    /// The username, if the user has one.
     pub username: Option<String>,
-    /// The address, if there is one.
+    /// The email address, if the user has one.
     pub email: Option<String>,
-    /// Whether somebody proved to read mail at that address.
+    /// Whether the email address is verified.
     pub email_verified: bool,
-    /// The display name, if there is one.
+    /// The display name, if the user has one.
     pub name: Option<String>,
 }
 
@@ -257,23 +255,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn user_names_never_look_like_addresses() {
+    fn usernames_never_contain_at_sign() {
         assert!(Username::parse("John.Doe_1-2").is_ok());
-        for bad in ["", "a@b", "a b", "ä", &"x".repeat(65)] {
-            assert!(Username::parse(bad).is_err(), "{bad:?}");
+        for invalid in ["", "a@b", "a b", "ä", &"x".repeat(65)] {
+            assert!(Username::parse(invalid).is_err(), "{invalid:?}");
         }
     }
 
     #[test]
-    fn addresses_name_one_ascii_recipient() {
-        for good in [
+    fn email_address_is_one_ascii_recipient() {
+        for valid in [
             "john@example.com",
             " john+tag@mail.example.co ",
             "o'brien@example.org",
         ] {
-            assert!(EmailAddress::parse(good).is_ok(), "{good:?}");
+            assert!(EmailAddress::parse(valid).is_ok(), "{valid:?}");
         }
-        let bad = [
+        let invalid = [
             "john",
             "john@",
             "@example.com",
@@ -289,14 +287,14 @@ mod tests {
             "a@exa_mple.com",
             "<a@example.com>",
         ];
-        for bad in bad {
-            assert!(EmailAddress::parse(bad).is_err(), "{bad:?}");
+        for invalid in invalid {
+            assert!(EmailAddress::parse(invalid).is_err(), "{invalid:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn an_accepted_address_is_one_line_with_one_at(text in "\\PC{0,40}") {
+        fn accepted_email_has_one_at_and_no_separator(text in "\\PC{0,40}") {
             if let Ok(email) = EmailAddress::parse(&text) {
                 prop_assert_eq!(email.as_str().matches('@').count(), 1);
                 prop_assert!(
@@ -309,7 +307,7 @@ mod tests {
         }
 
         #[test]
-        fn reasons_never_repeat_what_was_typed(text in "[^a-zA-Z0-9`@., ]{5,80}") {
+        fn username_error_never_contains_input(text in "[^a-zA-Z0-9`@., ]{5,80}") {
             if let Err(reason) = Username::parse(&text) {
                 prop_assert!(!reason.contains(&text));
             }

@@ -11,26 +11,26 @@ use crate::{access_token::Kid, text};
 
 /// Declares [`EventKind`]: variant, stored value, outcome, and log message.
 macro_rules! kinds {
-    ($($variant:ident $word:literal $outcome:ident $message:literal;)*) => {
-        /// The kind of an event.
+    ($($variant:ident $name:literal $outcome:ident $message:literal;)*) => {
+        /// The kind of an audit event.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum EventKind { $(#[doc = $message] $variant,)* }
 
         impl EventKind {
-            /// Every kind.
+            /// All kinds.
             pub const ALL: &[EventKind] = &[$(EventKind::$variant,)*];
 
-            /// The kind as it is stored and shown.
+            /// Returns the value that PostgreSQL, the API, and the logs contain.
             pub const fn as_str(self) -> &'static str {
-                match self { $(EventKind::$variant => $word,)* }
+                match self { $(EventKind::$variant => $name,)* }
             }
 
-            /// The outcome of events of this kind.
+            /// Returns the outcome of all events of this kind.
             pub const fn outcome(self) -> Outcome {
                 match self { $(EventKind::$variant => Outcome::$outcome,)* }
             }
 
-            /// The log message.
+            /// Returns the log message.
             pub const fn message(self) -> &'static str {
                 match self { $(EventKind::$variant => $message,)* }
             }
@@ -72,17 +72,17 @@ kinds! {
     RateLimited "rate_limited" Failure "rate limit exceeded";
 }
 
-/// How something went.
+/// The outcome of an audit event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It was done.
+    /// The action was performed.
     Success,
-    /// It was rejected.
+    /// The action was rejected.
     Failure,
 }
 
 impl Outcome {
-    /// The outcome as it is stored and shown.
+    /// Returns the value that PostgreSQL, the API, and the logs contain.
     pub const fn as_str(self) -> &'static str {
         match self {
             Outcome::Success => "success",
@@ -91,14 +91,14 @@ impl Outcome {
     }
 }
 
-/// Who did it.
+/// The actor of an audit event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Actor {
-    /// The owner of the account, signed in or proving it.
+    /// The affected user, authenticated by a session, a token, or a one-time code.
     User(Uuid),
     /// An administrator.
     Admin(Uuid),
-    /// An OAuth client, for itself.
+    /// An OAuth client that acts for itself.
     Client(Uuid),
     /// The operator, on the command line.
     Operator,
@@ -109,7 +109,7 @@ pub enum Actor {
 }
 
 impl Actor {
-    /// The kind of actor as it is stored and shown.
+    /// Returns the kind of actor, as PostgreSQL, the API, and the logs contain it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Actor::User(_) => "user",
@@ -121,19 +121,21 @@ impl Actor {
         }
     }
 
-    /// Whether the owner of an account may know who of this kind of actor it was, and from where:
-    /// what the owner did, or what nobody in particular did.
-    pub fn is_visible_to_owner(word: &str) -> bool {
+    /// Returns whether the affected user can see the ID and IP address of this kind of actor.
+    ///
+    /// These details of administrators, the operator, and OAuth clients are hidden. `kind` is the
+    /// stored value.
+    pub fn is_visible_to_owner(kind: &str) -> bool {
         [
             Actor::User(Uuid::nil()),
             Actor::Server,
             Actor::Unauthenticated,
         ]
         .iter()
-        .any(|actor| actor.as_str() == word)
+        .any(|actor| actor.as_str() == kind)
     }
 
-    /// The account of whoever did it.
+    /// Returns the ID of the user or OAuth client that acted.
     pub const fn id(self) -> Option<Uuid> {
         match self {
             Actor::User(id) | Actor::Admin(id) | Actor::Client(id) => Some(id),
@@ -142,27 +144,27 @@ impl Actor {
     }
 }
 
-/// One thing that happened. When it happened is added where it is recorded.
+/// An audit event. The time is added when the event is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AuditEvent {
-    /// What.
+    /// The kind of the event.
     pub kind: EventKind,
-    /// Who.
+    /// The actor.
     pub actor: Actor,
-    /// Whose account it is about, if there is one.
+    /// The ID of the affected user, or of the OAuth client that acts for itself.
     pub user: Option<Uuid>,
-    /// The session that it is about, or that it was done from.
+    /// The affected session, or the session of the actor.
     pub session: Option<Uuid>,
-    /// Where it came from: an address, or a network.
+    /// The IP address or the network of the client.
     pub address: Option<String>,
-    /// What it came from, in its own words.
+    /// The `User-Agent` header of the client.
     pub agent: Option<String>,
-    /// Why, in a word of ours; of a key, its id.
+    /// The reason (a constant), or the ID of the signing key.
     pub reason: Option<Cow<'static, str>>,
 }
 
 impl AuditEvent {
-    /// Something that somebody did to an account.
+    /// Creates an event without details.
     pub fn new(kind: EventKind, actor: Actor, user: Option<Uuid>) -> AuditEvent {
         AuditEvent {
             kind,
@@ -175,7 +177,7 @@ impl AuditEvent {
         }
     }
 
-    /// With the session.
+    /// Sets the session.
     pub fn of_session(self, sid: Uuid) -> AuditEvent {
         AuditEvent {
             session: Some(sid),
@@ -183,7 +185,7 @@ impl AuditEvent {
         }
     }
 
-    /// With the reason.
+    /// Sets the reason.
     pub fn with_reason(self, reason: &'static str) -> AuditEvent {
         AuditEvent {
             reason: Some(reason.into()),
@@ -191,7 +193,7 @@ impl AuditEvent {
         }
     }
 
-    /// With the key that it is about.
+    /// Sets the ID of the affected signing key as the reason.
     pub fn of_key(self, kid: Kid) -> AuditEvent {
         AuditEvent {
             reason: Some(kid.to_string().into()),
@@ -199,7 +201,7 @@ impl AuditEvent {
         }
     }
 
-    /// With where it came from, and from what; neither can forge a line.
+    /// Sets the address and the user agent, escaped so that they cannot inject log lines.
     pub fn from(self, address: &str, agent: Option<&str>) -> AuditEvent {
         AuditEvent {
             address: Some(text::escaped(address)),
@@ -208,8 +210,9 @@ impl AuditEvent {
         }
     }
 
-    /// The id of the row that counts all events like this one within a minute (in ms since the
-    /// epoch), on every replica: a uuid v7, so that the row sorts by time like any other.
+    /// Returns the ID of the row that counts equal events within one minute, on all replicas.
+    ///
+    /// It is a UUIDv7, so that the row sorts by time. `minute` is in ms since the Unix epoch.
     pub fn id_in_minute(&self, minute: u64) -> Uuid {
         let (user, session) = (
             self.user.unwrap_or_default(),
@@ -218,24 +221,24 @@ impl AuditEvent {
         let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
         digest.update(user.as_bytes());
         digest.update(session.as_bytes());
-        for word in [
+        for value in [
             self.kind.as_str(),
             self.reason.as_deref().unwrap_or_default(),
             self.address.as_deref().unwrap_or_default(),
         ] {
-            digest.update(word.as_bytes());
-            // No word holds a zero.
+            digest.update(value.as_bytes());
+            // The separator is unambiguous, because no value contains a zero byte.
             digest.update(&[0]);
         }
         let digest = digest.finish();
-        let rest = digest.as_ref()[..10]
+        let hash_bytes = digest.as_ref()[..10]
             .try_into()
-            .expect("32 bytes are more than ten");
-        uuid::Builder::from_unix_timestamp_millis(minute, rest).into_uuid()
+            .expect("a digest of 32 bytes");
+        uuid::Builder::from_unix_timestamp_millis(minute, hash_bytes).into_uuid()
     }
 }
 
-/// The minute that a moment belongs to, both in ms since the epoch.
+/// Returns the start of the minute that contains `moment`. Both are in ms since the Unix epoch.
 pub const fn minute(moment: u64) -> u64 {
     moment - moment % 60_000
 }
@@ -246,7 +249,7 @@ mod tests {
 
     use super::*;
 
-    fn refused(user: Option<u128>, address: &str) -> AuditEvent {
+    fn failed_sign_in(user: Option<u128>, address: &str) -> AuditEvent {
         AuditEvent::new(
             EventKind::SignInFailed,
             Actor::Unauthenticated,
@@ -256,15 +259,15 @@ mod tests {
     }
 
     #[test]
-    fn words_are_unique() {
-        let mut words: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
-        words.sort_unstable();
-        words.dedup();
-        assert_eq!(words.len(), EventKind::ALL.len());
+    fn stored_event_kinds_are_unique() {
+        let mut names: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), EventKind::ALL.len());
     }
 
     #[test]
-    fn no_text_from_outside_can_forge_a_line() {
+    fn user_agent_with_control_characters_is_escaped() {
         let event = AuditEvent::new(EventKind::SignIn, Actor::Unauthenticated, None)
             .from("::1", Some("a\r\nb\u{1b}[31m\u{202e}c"));
         assert_eq!(
@@ -275,19 +278,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_row_of_a_minute_is_the_same_everywhere_and_no_other(
-            one in proptest::option::of(0u128..3), other in proptest::option::of(1u128..3),
-            here in "[ab]", there in "[ab]", first in 0u64..200_000, second in 0u64..200_000,
+        fn id_in_minute_is_shared_by_equal_events_only(
+            user in proptest::option::of(0u128..3), other_user in proptest::option::of(1u128..3),
+            address in "[ab]", other_address in "[ab]",
+            time in 0u64..200_000, other_time in 0u64..200_000,
         ) {
-            let (a, b) = (refused(one, &here), refused(other, &there));
-            let same = a.user.unwrap_or_default() == b.user.unwrap_or_default() && here == there
-                && first / 60_000 == second / 60_000;
-            prop_assert_eq!(a.id_in_minute(minute(first)) == b.id_in_minute(minute(second)), same);
+            let event = failed_sign_in(user, &address);
+            let other = failed_sign_in(other_user, &other_address);
+            let is_same = event.user.unwrap_or_default() == other.user.unwrap_or_default()
+                && address == other_address
+                && time / 60_000 == other_time / 60_000;
+            prop_assert_eq!(
+                event.id_in_minute(minute(time)) == other.id_in_minute(minute(other_time)),
+                is_same
+            );
         }
 
         #[test]
-        fn the_row_of_a_minute_sorts_by_its_time(minute in 0u64..1 << 46) {
-            let id = refused(None, "192.0.2.1").id_in_minute(minute);
+        fn id_in_minute_sorts_by_time(minute in 0u64..1 << 46) {
+            let id = failed_sign_in(None, "192.0.2.1").id_in_minute(minute);
             prop_assert_eq!(id.get_version_num(), 7);
             let milliseconds = id.as_bytes()[..6]
                 .iter()

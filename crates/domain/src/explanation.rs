@@ -1,8 +1,7 @@
-//! Why a token is refused, for the operator who asks: one sentence, which names the rule and never
-//! repeats the token.
+//! Explanations of `latchkey explain`: one sentence with the rule that rejects a token.
 //!
-//! The rules come in the order in which the gateway asks them, and what the record says comes
-//! before what Redis says: the record decides, and Redis has to agree.
+//! The sentence never contains the token. The rules have the same order as in the server.
+//! PostgreSQL comes before Redis, because it is the system of record.
 
 mod evidence;
 mod wording;
@@ -13,99 +12,99 @@ pub use crate::explanation::evidence::{
 };
 use crate::{
     access_token::{Claims, Holder, TokenError, TokenPolicy},
-    explanation::wording::{listed, moment, second, told},
+    explanation::wording::{describe_revocation, describe_subject, format_seconds, format_time},
     refresh_token::RefreshToken,
-    revocation::Reason,
+    revocation::RevocationReason,
     session::BROWSER_CLIENT,
 };
 
-/// What was found out about a token.
+/// The explanation of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// Whether something refuses it.
-    pub refused: bool,
-    /// One sentence.
+    /// Whether the token is rejected.
+    pub is_rejected: bool,
+    /// The explanation, one sentence.
     pub sentence: String,
 }
 
-/// How long refresh tokens are good, in seconds.
+/// The lifetimes of refresh tokens, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {
-    /// How long a session lives without a refresh.
+    /// The idle timeout: the maximum time between two refreshes of a session.
     pub idle: u64,
-    /// How long the parent of an unused token gives the same child again.
+    /// The reuse interval: the time in which the previous token returns the same new tokens.
     pub grace: u64,
 }
 
-fn refused(why: impl Into<String>) -> Explanation {
+fn reject(reason: impl Into<String>) -> Explanation {
     Explanation {
-        refused: true,
-        sentence: format!("Rejected: {}.", why.into()),
+        is_rejected: true,
+        sentence: format!("Rejected: {}.", reason.into()),
     }
 }
 
-fn good(what: impl Into<String>) -> Explanation {
+fn accept(description: impl Into<String>) -> Explanation {
     Explanation {
-        refused: false,
-        sentence: format!("Valid: {}.", what.into()),
+        is_rejected: false,
+        sentence: format!("Valid: {}.", description.into()),
     }
 }
 
-/// A text that is neither an access token of ours nor a refresh token.
-pub fn flawed(flaw: &TokenError, policy: &TokenPolicy) -> Explanation {
+/// Explains a text that is neither a valid access token nor a refresh token.
+pub fn explain_invalid_token(error: &TokenError, policy: &TokenPolicy) -> Explanation {
     let TokenPolicy {
         issuer,
         audience,
         clock_skew,
     } = policy;
-    match flaw {
-        TokenError::Malformed => refused(
+    match error {
+        TokenError::Malformed => reject(
             "the text is not an access token, refresh token, or personal access token of this \
              server",
         ),
         TokenError::UnknownKey(_) => {
-            refused("the signing key is unknown to this server or has expired")
+            reject("the signing key is unknown to this server or has expired")
         }
         TokenError::Signature => {
-            refused("the signature is invalid; the token was modified or signed with another key")
+            reject("the signature is invalid; the token was modified or signed with another key")
         }
         TokenError::Claims => {
-            refused("the signature is valid, but the claims are not those of an access token")
+            reject("the signature is valid, but the claims are not those of an access token")
         }
-        TokenError::Issuer(theirs) => refused(format!(
-            "the token was issued by {theirs}, but LATCHKEY_ISSUER is {issuer}"
+        TokenError::Issuer(other) => reject(format!(
+            "the token was issued by {other}, but LATCHKEY_ISSUER is {issuer}"
         )),
-        TokenError::Audience(theirs) => refused(format!(
-            "the audience is {theirs}, but LATCHKEY_AUDIENCE is {audience}"
+        TokenError::Audience(other) => reject(format!(
+            "the audience is {other}, but LATCHKEY_AUDIENCE is {audience}"
         )),
-        TokenError::NotYetValid(begins) => refused(format!(
+        TokenError::NotYetValid(valid_from) => reject(format!(
             "the token is valid from {}, which is more than LATCHKEY_CLOCK_SKEW ({clock_skew} s) \
              in the future",
-            second(*begins)
+            format_seconds(*valid_from)
         )),
     }
 }
 
-/// A text with the mark of refresh tokens that was not made under this secret.
-pub fn strange_refresh_token() -> Explanation {
-    refused(
+/// Explains a text with the prefix of refresh tokens that was not issued under this master secret.
+pub fn explain_unknown_refresh_token() -> Explanation {
+    reject(
         "the text has the prefix of a refresh token, but was modified or issued under another \
          LATCHKEY_SECRET",
     )
 }
 
-/// A text with the mark of personal access tokens that was not made here.
-pub fn strange_personal_token() -> Explanation {
-    refused(
+/// Explains a text with the prefix of personal access tokens that this server did not issue.
+pub fn explain_unknown_personal_access_token() -> Explanation {
+    reject(
         "the text has the prefix of a personal access token, but was modified or not issued by \
          this server",
     )
 }
 
-/// A personal access token that the record does not have any more.
-pub fn no_personal_token(deleted: Option<RevocationRecord>) -> Explanation {
-    refused(match deleted {
-        Some(deleted) => format!("this token was revoked {}", told(deleted)),
+/// Explains a personal access token that PostgreSQL does not contain. `deleted` is its revocation.
+pub fn explain_missing_personal_access_token(deleted: Option<RevocationRecord>) -> Explanation {
+    reject(match deleted {
+        Some(deleted) => format!("this token was revoked {}", describe_revocation(deleted)),
         None => {
             "PostgreSQL does not contain this personal access token; the token or its user was \
                  deleted earlier"
@@ -114,202 +113,231 @@ pub fn no_personal_token(deleted: Option<RevocationRecord>) -> Explanation {
     })
 }
 
-/// A token that was good until its `exp`.
-pub fn expired(claims: &Claims) -> Explanation {
-    refused(format!("the token expired at {}", second(claims.exp)))
+/// Explains an access token or a personal access token that has expired.
+pub fn explain_expired(claims: &Claims) -> Explanation {
+    reject(format!(
+        "the token expired at {}",
+        format_seconds(claims.exp)
+    ))
 }
 
-/// An access token whose signature and times are right.
-pub fn access(claims: &Claims, known: &Evidence, denylist: DenylistState) -> Explanation {
-    let by_holder = match claims.holder() {
-        Holder::User { sid } => by_account(known)
-            .or_else(|| by_session(known, sid))
-            .or_else(|| by_generation(known, "user", known.account?.generation, claims.generation)),
-        Holder::PersonalAccessToken => by_account(known)
-            .or_else(|| by_generation(known, "user", known.account?.generation, claims.generation)),
-        Holder::Client => by_client(known, claims.generation),
+/// Explains an access token with a valid signature and valid claims.
+pub fn explain_access_token(
+    claims: &Claims,
+    evidence: &Evidence,
+    denylist: DenylistState,
+) -> Explanation {
+    let reason_of_holder = match claims.holder() {
+        Holder::User { sid } => check_user(evidence)
+            .or_else(|| check_session(evidence, sid))
+            .or_else(|| check_user_generation(evidence, claims.generation)),
+        Holder::PersonalAccessToken => {
+            check_user(evidence).or_else(|| check_user_generation(evidence, claims.generation))
+        }
+        Holder::Client => check_client(evidence, claims.generation),
     };
-    let by_record = by_holder
+    let reason_in_postgres = reason_of_holder
         .or_else(|| {
-            known
-                .token
-                .map(|ended| format!("this token was revoked {}", told(ended)))
+            evidence.token.map(|revocation| {
+                format!("this token was revoked {}", describe_revocation(revocation))
+            })
         })
         .or_else(|| {
-            known
-                .key
-                .map(|ended| format!("the signing key was revoked {}", told(ended)))
+            evidence.key.map(|revocation| {
+                format!(
+                    "the signing key was revoked {}",
+                    describe_revocation(revocation)
+                )
+            })
         });
-    match (by_record, denylist) {
-        (Some(why), DenylistState::Listed(_)) => refused(why),
-        (Some(why), DenylistState::NotListed) => refused(format!(
-            "{why}; the revocation log in Redis does not contain the revocation yet"
+    match (reason_in_postgres, denylist) {
+        (Some(reason), DenylistState::Listed(_)) => reject(reason),
+        (Some(reason), DenylistState::NotListed) => reject(format!(
+            "{reason}; the revocation log in Redis does not contain the revocation yet"
         )),
-        (Some(why), DenylistState::LogLost) => {
-            refused(format!("{why}; Redis has lost the revocation log"))
+        (Some(reason), DenylistState::LogLost) => {
+            reject(format!("{reason}; Redis has lost the revocation log"))
         }
-        (Some(why), DenylistState::Unreachable) => {
-            refused(format!("{why}; Redis does not respond"))
+        (Some(reason), DenylistState::Unreachable) => {
+            reject(format!("{reason}; Redis does not respond"))
         }
         (None, DenylistState::Listed(subject)) => {
-            let what = listed(subject);
-            refused(format!(
-                "the revocation log in Redis contains {what}, but PostgreSQL contains no revocation"
+            let entry = describe_subject(subject);
+            reject(format!(
+                "the revocation log in Redis contains {entry}, but PostgreSQL contains no revocation"
             ))
         }
-        (None, DenylistState::NotListed) => passes(claims, ""),
-        (None, DenylistState::LogLost) => passes(
+        (None, DenylistState::NotListed) => accept_claims(claims, ""),
+        (None, DenylistState::LogLost) => accept_claims(
             claims,
             "; only PostgreSQL was checked, because Redis has lost the revocation log",
         ),
-        (None, DenylistState::Unreachable) => passes(
+        (None, DenylistState::Unreachable) => accept_claims(
             claims,
             "; only PostgreSQL was checked, because Redis does not respond",
         ),
     }
 }
 
-fn passes(claims: &Claims, but: &str) -> Explanation {
-    let what = match claims.holder() {
+fn accept_claims(claims: &Claims, note: &str) -> Explanation {
+    let kind = match claims.holder() {
         Holder::User { .. } if claims.client_id == BROWSER_CLIENT => "a session cookie",
         Holder::User { .. } => "an access token",
         Holder::Client => "an access token of an OAuth client",
         Holder::PersonalAccessToken => "a personal access token",
     };
-    good(format!(
-        "the token is {what} and expires at {}{but}",
-        second(claims.exp)
+    accept(format!(
+        "the token is {kind} and expires at {}{note}",
+        format_seconds(claims.exp)
     ))
 }
 
-/// A refresh token that was made under this secret. `now` is in ms since the epoch.
-pub fn refresh(
+/// Explains a refresh token that was issued under this master secret.
+///
+/// `now` is in ms since the Unix epoch.
+pub fn explain_refresh_token(
     token: &RefreshToken,
-    known: &Evidence,
+    evidence: &Evidence,
     redis: &CacheReading<Option<CachedSession>>,
     lifetimes: Lifetimes,
     now: u64,
 ) -> Explanation {
-    let Some(session) = known.session else {
-        return refused(
-            by_account(known)
+    let Some(session) = evidence.session else {
+        return reject(
+            check_user(evidence)
                 .unwrap_or_else(|| format!("PostgreSQL does not contain session {}", token.sid)),
         );
     };
-    let by_record = by_account(known)
-        .or_else(|| by_session(known, token.sid))
-        .or_else(|| by_generation(known, "user", known.account?.generation, session.generation))
-        .or_else(|| by_time(&session, lifetimes.idle, now / 1000));
-    match (by_record, redis) {
-        (Some(why), CacheReading::Read(Some(remembered))) if lets_pass(remembered) => {
-            refused(format!("{why}; Redis does not contain the revocation yet"))
-        }
-        (Some(why), _) => refused(why),
-        (None, CacheReading::Unreachable) => refused(
+    let reason_in_postgres = check_user(evidence)
+        .or_else(|| check_session(evidence, token.sid))
+        .or_else(|| check_user_generation(evidence, session.generation))
+        .or_else(|| check_expiry(&session, lifetimes.idle, now / 1000));
+    match (reason_in_postgres, redis) {
+        (Some(reason), CacheReading::Read(Some(cached))) if is_accepted_by_redis(cached) => reject(
+            format!("{reason}; Redis does not contain the revocation yet"),
+        ),
+        (Some(reason), _) => reject(reason),
+        (None, CacheReading::Unreachable) => reject(
             "PostgreSQL accepts the token, but Redis does not respond, and a refresh requires \
              Redis",
         ),
         (
             None,
             CacheReading::Read(Some(CachedSession {
-                ended: Some(word), ..
+                ended: Some(name), ..
             })),
-        ) => refused(format!(
+        ) => reject(format!(
             "the session was revoked in Redis ({}), but not yet in PostgreSQL",
-            Reason::from_name(word).map_or("reason unknown to this version", Reason::told)
+            RevocationReason::from_name(name).map_or(
+                "reason unknown to this version",
+                RevocationReason::description
+            )
         )),
-        (None, CacheReading::Read(Some(remembered)))
-            if remembered.at_home && !lets_pass(remembered) =>
+        (None, CacheReading::Read(Some(cached)))
+            if cached.history_matches && !is_accepted_by_redis(cached) =>
         {
-            refused("all sessions of the user were revoked in Redis, but not in PostgreSQL")
+            reject("all sessions of the user were revoked in Redis, but not in PostgreSQL")
         }
-        (None, CacheReading::Read(remembered)) => {
-            let (counter, reached_at) = current(token, &session, remembered.as_ref());
-            by_counter(token, counter, reached_at, lifetimes.grace, now)
+        (None, CacheReading::Read(cached)) => {
+            let (counter, rotated_at) = current_counter(token, &session, cached.as_ref());
+            explain_counter(token, counter, rotated_at, lifetimes.grace, now)
         }
     }
 }
 
-/// The counter that a presented token is compared with, and when it was reached (ms): that of Redis
-/// where it is at home, else the larger of what is known, as adoption takes it.
-fn current(
+/// Returns the current rotation counter of the session, and the time of its rotation (ms).
+///
+/// The counter of Redis decides if the replication history matches. Otherwise the largest counter
+/// decides, as when the session is restored.
+fn current_counter(
     token: &RefreshToken,
     session: &SessionEvidence,
-    remembered: Option<&CachedSession>,
+    cached: Option<&CachedSession>,
 ) -> (u64, u64) {
-    let recorded = (session.counter, session.refreshed_at * 1000);
-    let (counter, at) = match remembered {
-        Some(remembered) if remembered.at_home => {
-            return (remembered.counter, remembered.rotated_at);
+    let stored = (session.counter, session.refreshed_at * 1000);
+    let (counter, rotated_at) = match cached {
+        Some(cached) if cached.history_matches => {
+            return (cached.counter, cached.rotated_at);
         }
-        Some(remembered) if remembered.counter > session.counter => {
-            (remembered.counter, remembered.rotated_at)
-        }
-        _away => recorded,
+        Some(cached) if cached.counter > session.counter => (cached.counter, cached.rotated_at),
+        _not_cached => stored,
     };
-    // Only we can have made the token: where the record is late, its counter was reached all the
-    // same.
-    (counter.max(token.counter), at)
+    // The token is authentic, so the session has reached its counter, although the write to
+    // PostgreSQL can still be pending.
+    (counter.max(token.counter), rotated_at)
 }
 
-fn by_account(known: &Evidence) -> Option<String> {
-    let at = known
+/// Returns the reason why a token is rejected, or `None`. The checks below do the same.
+fn check_user(evidence: &Evidence) -> Option<String> {
+    let at = evidence
         .closed_at
-        .map(|at| format!(" at {}", moment(at)))
+        .map(|at| format!(" at {}", format_time(at)))
         .unwrap_or_default();
-    match known.account {
+    match evidence.account {
         None => Some(format!("the user was deleted{at}")),
-        Some(account) if account.disabled => Some(format!("the user was disabled{at}")),
+        Some(user) if user.disabled => Some(format!("the user was disabled{at}")),
         Some(_) => None,
     }
 }
 
-fn by_session(known: &Evidence, sid: uuid::Uuid) -> Option<String> {
-    let ended = known.session.and_then(|session| session.ended)?;
-    Some(format!("session {sid} was revoked {}", told(ended)))
+fn check_session(evidence: &Evidence, sid: uuid::Uuid) -> Option<String> {
+    let revocation = evidence.session.and_then(|session| session.ended)?;
+    Some(format!(
+        "session {sid} was revoked {}",
+        describe_revocation(revocation)
+    ))
 }
 
-fn by_client(known: &Evidence, generation: i64) -> Option<String> {
-    match known.client {
+fn check_client(evidence: &Evidence, generation: i64) -> Option<String> {
+    match evidence.client {
         None => Some("the OAuth client was deleted".to_owned()),
-        Some(current) => by_generation(known, "OAuth client", current, generation),
+        Some(current) => check_generation(evidence, "OAuth client", current, generation),
     }
 }
 
-/// `whose` is the account or the client, which is of the current generation.
-fn by_generation(known: &Evidence, whose: &str, current: i64, generation: i64) -> Option<String> {
-    let by = known
+fn check_user_generation(evidence: &Evidence, generation: i64) -> Option<String> {
+    check_generation(evidence, "user", evidence.account?.generation, generation)
+}
+
+/// Compares the generation of a token with that of its owner ("user" or "OAuth client").
+fn check_generation(
+    evidence: &Evidence,
+    owner: &str,
+    current: i64,
+    generation: i64,
+) -> Option<String> {
+    let revoked = evidence
         .everything
-        .map(|ended| format!(" {}", told(ended)))
+        .map(|revocation| format!(" {}", describe_revocation(revocation)))
         .unwrap_or_default();
     (generation < current).then(|| {
         format!(
-            "all tokens of the {whose} were revoked{by}; the token has generation {generation}, \
-             the {whose} has {current}"
+            "all tokens of the {owner} were revoked{revoked}; the token has generation {generation}, \
+             the {owner} has {current}"
         )
     })
 }
 
-/// The two ends of a session. `idle` and `now` are in seconds.
-fn by_time(session: &SessionEvidence, idle: u64, now: u64) -> Option<String> {
-    let idle_end = session.refreshed_at + idle;
+/// Checks the maximum lifetime and the idle timeout. `idle` and `now` are in seconds.
+fn check_expiry(session: &SessionEvidence, idle: u64, now: u64) -> Option<String> {
+    let idle_expiry = session.refreshed_at + idle;
     match () {
         () if session.ends_at <= now => Some(format!(
             "the session expired at {}",
-            second(session.ends_at)
+            format_seconds(session.ends_at)
         )),
-        () if idle_end <= now => Some(format!(
+        () if idle_expiry <= now => Some(format!(
             "the session was last refreshed at {}, and expired at {} \
              (LATCHKEY_SESSION_IDLE_TIMEOUT)",
-            second(session.refreshed_at),
-            second(idle_end)
+            format_seconds(session.refreshed_at),
+            format_seconds(idle_expiry)
         )),
         () => None,
     }
 }
 
-/// `rotated_at` and `now` are in ms, `grace` in seconds.
-fn by_counter(
+/// Explains the counter of a refresh token. `rotated_at` and `now` are in ms, `grace` in seconds.
+fn explain_counter(
     token: &RefreshToken,
     current: u64,
     rotated_at: u64,
@@ -318,25 +346,27 @@ fn by_counter(
 ) -> Explanation {
     let presented = token.counter;
     if presented == current {
-        return good("this is the current refresh token of the session");
+        return accept("this is the current refresh token of the session");
     }
     if presented + 1 == current && now < rotated_at + grace * 1000 {
-        return good(format!(
+        return accept(format!(
             "this is the previous refresh token of the session; it returns the same new tokens \
              until {}",
-            second((rotated_at + grace * 1000) / 1000)
+            format_seconds((rotated_at + grace * 1000) / 1000)
         ));
     }
-    refused(format!(
+    reject(format!(
         "this is refresh token {presented} of the session, and the current one is {current}; it \
          was used before, and another use revokes the session"
     ))
 }
 
-/// Whether Redis, as far as it may be relied on, has nothing against the session.
-fn lets_pass(remembered: &CachedSession) -> bool {
-    let (session, account) = remembered.generations;
-    remembered.at_home && remembered.ended.is_none() && session >= account
+/// Returns whether Redis accepts the session.
+///
+/// If the replication history differs, the cached session must be restored from PostgreSQL first.
+fn is_accepted_by_redis(cached: &CachedSession) -> bool {
+    let (session, user) = cached.generations;
+    cached.history_matches && cached.ended.is_none() && session >= user
 }
 
 #[cfg(test)]

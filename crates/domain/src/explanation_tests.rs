@@ -6,7 +6,7 @@ use crate::{account::Role, revocation::Subject, session::FIRST_PARTY_CLIENT};
 
 /// 2026-11-20 08:00:00 UTC.
 const NOW: u64 = 1_795_161_600;
-const THEN: OffsetDateTime = datetime!(2026-11-20 07:00:00.123 UTC);
+const REVOKED_AT: OffsetDateTime = datetime!(2026-11-20 07:00:00.123 UTC);
 const LIFETIMES: Lifetimes = Lifetimes {
     idle: 3600,
     grace: 10,
@@ -45,118 +45,121 @@ fn session() -> SessionEvidence {
     }
 }
 
-fn known() -> Evidence {
-    let account = UserEvidence {
+fn evidence() -> Evidence {
+    let user = UserEvidence {
         generation: 2,
         disabled: false,
     };
     Evidence {
-        account: Some(account),
+        account: Some(user),
         session: Some(session()),
         ..Evidence::default()
     }
 }
 
-fn with(session: SessionEvidence) -> Evidence {
+fn with_session(session: SessionEvidence) -> Evidence {
     Evidence {
         session: Some(session),
-        ..known()
+        ..evidence()
     }
 }
 
-fn ended(reason: Option<Reason>) -> Option<RevocationRecord> {
-    Some(RevocationRecord { at: THEN, reason })
+fn revocation(reason: Option<RevocationReason>) -> Option<RevocationRecord> {
+    Some(RevocationRecord {
+        at: REVOKED_AT,
+        reason,
+    })
 }
 
-fn deleted() -> Evidence {
+fn with_deleted_user() -> Evidence {
     Evidence {
-        closed_at: Some(THEN),
+        closed_at: Some(REVOKED_AT),
         ..Evidence::default()
     }
 }
 
-fn disabled() -> Evidence {
-    let account = UserEvidence {
+fn with_disabled_user() -> Evidence {
+    let user = UserEvidence {
         generation: 3,
         disabled: true,
     };
     Evidence {
-        account: Some(account),
-        closed_at: Some(THEN),
-        ..known()
+        account: Some(user),
+        closed_at: Some(REVOKED_AT),
+        ..evidence()
     }
 }
 
-fn past(everything: Option<RevocationRecord>) -> Evidence {
+fn with_incremented_generation(everything: Option<RevocationRecord>) -> Evidence {
     Evidence {
         account: Some(UserEvidence {
             generation: 3,
             disabled: false,
         }),
         everything,
-        ..known()
+        ..evidence()
     }
 }
 
-const CLEAN: DenylistState = DenylistState::NotListed;
-const SESSION: DenylistState = DenylistState::Listed(Subject::Session(Uuid::max()));
-const BELOW: DenylistState = DenylistState::Listed(Subject::User(Uuid::max()));
-const TOKEN: DenylistState = DenylistState::Listed(Subject::Token(Uuid::max()));
+const NOT_LISTED: DenylistState = DenylistState::NotListed;
+const SESSION_LISTED: DenylistState = DenylistState::Listed(Subject::Session(Uuid::max()));
+const USER_LISTED: DenylistState = DenylistState::Listed(Subject::User(Uuid::max()));
+const TOKEN_LISTED: DenylistState = DenylistState::Listed(Subject::Token(Uuid::max()));
 
 #[test]
-fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
+fn access_token_is_explained_by_first_rejecting_rule() {
     let max = "ffffffff-ffff-ffff-ffff-ffffffffffff";
-    let change = Evidence {
+    let password_changed = Evidence {
         session: Some(SessionEvidence {
-            ended: ended(Some(Reason::PasswordChange)),
+            ended: revocation(Some(RevocationReason::PasswordChange)),
             ..session()
         }),
-        ..known()
+        ..evidence()
     };
-    let key = Evidence {
-        key: ended(Some(Reason::Revoked)),
-        ..known()
+    let key_revoked = Evidence {
+        key: revocation(Some(RevocationReason::Revoked)),
+        ..evidence()
     };
-    let revoked = Evidence {
-        token: ended(Some(Reason::Revoked)),
-        ..known()
+    let token_revoked = Evidence {
+        token: revocation(Some(RevocationReason::Revoked)),
+        ..evidence()
     };
     let kid = "AAAAAAAAAAAAAAAA".parse().unwrap();
-    let good = "Valid: the token is an access token and expires at 2026-11-20T08:14:00Z";
+    let valid = "Valid: the token is an access token and expires at 2026-11-20T08:14:00Z";
     let cases = [
-        (known(), CLEAN, format!("{good}.")),
+        (evidence(), NOT_LISTED, format!("{valid}.")),
         (
-            deleted(),
-            BELOW,
+            with_deleted_user(),
+            USER_LISTED,
             "Rejected: the user was deleted at 2026-11-20T07:00:00Z.".to_owned(),
         ),
         (
             Evidence::default(),
-            BELOW,
+            USER_LISTED,
             "Rejected: the user was deleted.".to_owned(),
         ),
         (
-            disabled(),
-            BELOW,
+            with_disabled_user(),
+            USER_LISTED,
             "Rejected: the user was disabled at 2026-11-20T07:00:00Z.".to_owned(),
         ),
         (
-            change.clone(),
-            SESSION,
+            password_changed.clone(),
+            SESSION_LISTED,
             format!(
                 "Rejected: session {max} was revoked at 2026-11-20T07:00:00Z (password change)."
             ),
         ),
         (
-            change.clone(),
-            CLEAN,
+            password_changed.clone(),
+            NOT_LISTED,
             format!(
                 "Rejected: session {max} was revoked at 2026-11-20T07:00:00Z (password change); \
                  the revocation log in Redis does not contain the revocation yet."
             ),
         ),
         (
-            change.clone(),
+            password_changed.clone(),
             DenylistState::LogLost,
             format!(
                 "Rejected: session {max} was revoked at 2026-11-20T07:00:00Z (password change); \
@@ -164,7 +167,7 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
             ),
         ),
         (
-            change,
+            password_changed,
             DenylistState::Unreachable,
             format!(
                 "Rejected: session {max} was revoked at 2026-11-20T07:00:00Z (password change); \
@@ -172,70 +175,70 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
             ),
         ),
         (
-            past(ended(Some(Reason::LogoutAll))),
-            BELOW,
+            with_incremented_generation(revocation(Some(RevocationReason::SignOutAll))),
+            USER_LISTED,
             "Rejected: all tokens of the user were revoked at 2026-11-20T07:00:00Z (sign-out of \
              all sessions); the token has generation 2, the user has 3."
                 .to_owned(),
         ),
         (
-            past(ended(None)),
-            BELOW,
+            with_incremented_generation(revocation(None)),
+            USER_LISTED,
             "Rejected: all tokens of the user were revoked at 2026-11-20T07:00:00Z; the token has \
              generation 2, the user has 3."
                 .to_owned(),
         ),
         (
-            past(None),
-            BELOW,
+            with_incremented_generation(None),
+            USER_LISTED,
             "Rejected: all tokens of the user were revoked; the token has generation 2, the user \
              has 3."
                 .to_owned(),
         ),
         (
-            key,
+            key_revoked,
             DenylistState::Listed(Subject::Key(kid)),
             "Rejected: the signing key was revoked at 2026-11-20T07:00:00Z (by an \
              administrator)."
                 .to_owned(),
         ),
         (
-            revoked,
-            TOKEN,
+            token_revoked,
+            TOKEN_LISTED,
             "Rejected: this token was revoked at 2026-11-20T07:00:00Z (by an administrator)."
                 .to_owned(),
         ),
         (
-            known(),
-            SESSION,
+            evidence(),
+            SESSION_LISTED,
             "Rejected: the revocation log in Redis contains the session, but PostgreSQL contains no \
              revocation."
                 .to_owned(),
         ),
         (
-            known(),
-            BELOW,
+            evidence(),
+            USER_LISTED,
             "Rejected: the revocation log in Redis contains a higher generation of the user, but \
              PostgreSQL contains no revocation."
                 .to_owned(),
         ),
         (
-            known(),
+            evidence(),
             DenylistState::LogLost,
-            format!("{good}; only PostgreSQL was checked, because Redis has lost the revocation log."),
+            format!("{valid}; only PostgreSQL was checked, because Redis has lost the revocation log."),
         ),
         (
-            known(),
+            evidence(),
             DenylistState::Unreachable,
-            format!("{good}; only PostgreSQL was checked, because Redis does not respond."),
+            format!("{valid}; only PostgreSQL was checked, because Redis does not respond."),
         ),
     ];
-    for (known, denylist, sentence) in cases {
-        let explanation = access(&claims(), &known, denylist);
+    for (evidence, denylist, sentence) in cases {
+        let explanation = explain_access_token(&claims(), &evidence, denylist);
         assert_eq!(
             explanation,
             Explanation {
-                refused: !sentence.starts_with("Valid: "),
+                is_rejected: !sentence.starts_with("Valid: "),
                 sentence
             }
         );
@@ -243,7 +246,7 @@ fn access_tokens_are_explained_by_the_first_rule_that_refuses_them() {
 }
 
 #[test]
-fn what_is_no_token_for_here_is_explained_by_its_flaw() {
+fn invalid_access_token_is_explained_by_its_error() {
     let policy = TokenPolicy {
         issuer: "https://auth.example.com".into(),
         audience: "https://api.example.com".into(),
@@ -275,22 +278,25 @@ fn what_is_no_token_for_here_is_explained_by_its_flaw() {
              future",
         ),
     ];
-    for (flaw, part) in cases {
-        let Explanation { refused, sentence } = flawed(&flaw, &policy);
-        assert!(refused && sentence.contains(part), "{sentence}");
+    for (error, expected) in cases {
+        let Explanation {
+            is_rejected,
+            sentence,
+        } = explain_invalid_token(&error, &policy);
+        assert!(is_rejected && sentence.contains(expected), "{sentence}");
     }
     assert_eq!(
-        expired(&claims()).sentence,
+        explain_expired(&claims()).sentence,
         "Rejected: the token expired at 2026-11-20T08:14:00Z."
     );
-    assert!(strange_refresh_token().refused);
+    assert!(explain_unknown_refresh_token().is_rejected);
 }
 
-fn remembered(counter: u64, ended: Option<&str>) -> CacheReading<Option<CachedSession>> {
+fn cached(counter: u64, ended: Option<&str>) -> CacheReading<Option<CachedSession>> {
     let rotated_at = (NOW - 5) * 1000;
     let ended = ended.map(str::to_owned);
     CacheReading::Read(Some(CachedSession {
-        at_home: true,
+        history_matches: true,
         counter,
         rotated_at,
         generations: (2, 2),
@@ -299,166 +305,185 @@ fn remembered(counter: u64, ended: Option<&str>) -> CacheReading<Option<CachedSe
     }))
 }
 
-fn stale(told: CacheReading<Option<CachedSession>>) -> CacheReading<Option<CachedSession>> {
-    let CacheReading::Read(Some(remembered)) = told else {
-        return told;
+fn with_other_history(
+    reading: CacheReading<Option<CachedSession>>,
+) -> CacheReading<Option<CachedSession>> {
+    let CacheReading::Read(Some(cached)) = reading else {
+        return reading;
     };
     CacheReading::Read(Some(CachedSession {
-        at_home: false,
-        ..remembered
+        history_matches: false,
+        ..cached
     }))
 }
 
 #[test]
-fn refresh_tokens_are_explained_by_the_first_rule_that_refuses_them() {
-    let nobody = CacheReading::Read(None);
-    let reuse = with(SessionEvidence {
-        ended: ended(Some(Reason::Reuse)),
+fn refresh_token_is_explained_by_first_rejecting_rule() {
+    let not_cached = CacheReading::Read(None);
+    let reused = with_session(SessionEvidence {
+        ended: revocation(Some(RevocationReason::RefreshTokenReused)),
         ..session()
     });
-    let idle = with(SessionEvidence {
+    let idle = with_session(SessionEvidence {
         refreshed_at: NOW - 3600,
         ..session()
     });
-    let over = with(SessionEvidence {
+    let expired = with_session(SessionEvidence {
         ends_at: NOW,
         ..session()
     });
-    let gone = Evidence {
+    let no_session = Evidence {
         session: None,
-        ..known()
+        ..evidence()
     };
     let cases = [
         (
             7,
-            known(),
-            remembered(7, None),
+            evidence(),
+            cached(7, None),
             "Valid: this is the current refresh token of the session.",
         ),
         (
             6,
-            known(),
-            remembered(7, None),
+            evidence(),
+            cached(7, None),
             "returns the same new tokens until 2026-11-20T08:00:05Z.",
         ),
         (
             5,
-            known(),
-            remembered(7, None),
+            evidence(),
+            cached(7, None),
             "refresh token 5 of the session, and the current one is 7",
         ),
         (
             8,
-            known(),
-            remembered(7, None),
+            evidence(),
+            cached(7, None),
             "refresh token 8 of the session, and the current one is 7",
         ),
-        // Redis has nothing to rely on: adoption decides.
-        (7, known(), nobody.clone(), "Valid: this is the current"),
-        (8, known(), nobody.clone(), "Valid: this is the current"),
-        (6, known(), nobody.clone(), "Valid: this is the previous"),
-        (5, known(), nobody.clone(), "the current one is 7"),
+        // Without a current session in Redis, the rules are those of a restored session.
         (
             7,
-            known(),
-            stale(remembered(9, None)),
+            evidence(),
+            not_cached.clone(),
+            "Valid: this is the current",
+        ),
+        (
+            8,
+            evidence(),
+            not_cached.clone(),
+            "Valid: this is the current",
+        ),
+        (
+            6,
+            evidence(),
+            not_cached.clone(),
+            "Valid: this is the previous",
+        ),
+        (5, evidence(), not_cached.clone(), "the current one is 7"),
+        (
+            7,
+            evidence(),
+            with_other_history(cached(9, None)),
             "the current one is 9",
         ),
         (
             7,
-            known(),
-            stale(remembered(3, None)),
+            evidence(),
+            with_other_history(cached(3, None)),
             "Valid: this is the current",
         ),
         (
             7,
-            known(),
-            stale(remembered(3, Some("refresh_token_reused"))),
+            evidence(),
+            with_other_history(cached(3, Some("refresh_token_reused"))),
             "the session was revoked in Redis (refresh token reuse), but not yet in PostgreSQL",
         ),
         (
             7,
-            known(),
-            remembered(7, Some("of another version")),
+            evidence(),
+            cached(7, Some("of another version")),
             "reason unknown to this version",
         ),
         (
             7,
-            known(),
+            evidence(),
             CacheReading::Unreachable,
             "PostgreSQL accepts the token, but Redis does not respond",
         ),
         (
             7,
-            reuse.clone(),
-            remembered(7, Some("refresh_token_reused")),
+            reused.clone(),
+            cached(7, Some("refresh_token_reused")),
             "revoked at 2026-11-20T07:00:00Z (refresh token reuse).",
         ),
         (
             7,
-            reuse,
-            remembered(7, None),
+            reused,
+            cached(7, None),
             "(refresh token reuse); Redis does not contain the revocation yet.",
         ),
         (
             7,
             idle,
-            nobody.clone(),
+            not_cached.clone(),
             "the session was last refreshed at 2026-11-20T07:00:00Z, and expired at \
              2026-11-20T08:00:00Z (LATCHKEY_SESSION_IDLE_TIMEOUT).",
         ),
         (
             7,
-            over,
-            nobody.clone(),
+            expired,
+            not_cached.clone(),
             "the session expired at 2026-11-20T08:00:00Z.",
         ),
         (
             7,
-            past(ended(Some(Reason::RoleChange))),
-            nobody.clone(),
+            with_incremented_generation(revocation(Some(RevocationReason::RoleChange))),
+            not_cached.clone(),
             "all tokens of the user were revoked at 2026-11-20T07:00:00Z (role change)",
         ),
         (
             7,
-            gone,
-            nobody.clone(),
+            no_session,
+            not_cached.clone(),
             "PostgreSQL does not contain session ffffffff-ffff-ffff-ffff-ffffffffffff.",
         ),
         (
             7,
-            deleted(),
-            nobody.clone(),
+            with_deleted_user(),
+            not_cached.clone(),
             "the user was deleted at 2026-11-20T07:00:00Z.",
         ),
         (
             7,
-            disabled(),
-            nobody,
+            with_disabled_user(),
+            not_cached,
             "the user was disabled at 2026-11-20T07:00:00Z.",
         ),
     ];
-    for (counter, known, redis, part) in cases {
+    for (counter, evidence, redis, expected) in cases {
         let token = RefreshToken {
             sub: Uuid::nil(),
             sid: Uuid::max(),
             counter,
         };
-        let Explanation { refused, sentence } =
-            refresh(&token, &known, &redis, LIFETIMES, NOW * 1000);
-        assert!(sentence.contains(part), "{sentence} lacks {part}");
+        let Explanation {
+            is_rejected,
+            sentence,
+        } = explain_refresh_token(&token, &evidence, &redis, LIFETIMES, NOW * 1000);
+        assert!(sentence.contains(expected), "{sentence} lacks {expected}");
         assert_eq!(
-            refused,
-            !part.starts_with("Valid: ") && !part.starts_with("returns the same"),
+            is_rejected,
+            !expected.starts_with("Valid: ") && !expected.starts_with("returns the same"),
             "{sentence}"
         );
     }
 }
 
 #[test]
-fn a_generation_that_only_redis_has_raised_is_told() {
+fn generation_incremented_only_in_redis_is_explained() {
     let redis = CacheReading::Read(Some(CachedSession {
-        at_home: true,
+        history_matches: true,
         counter: 7,
         rotated_at: NOW * 1000,
         generations: (2, 3),
@@ -470,9 +495,9 @@ fn a_generation_that_only_redis_has_raised_is_told() {
         sid: Uuid::max(),
         counter: 7,
     };
-    let explanation = refresh(&token, &known(), &redis, LIFETIMES, NOW * 1000);
+    let explanation = explain_refresh_token(&token, &evidence(), &redis, LIFETIMES, NOW * 1000);
     assert!(
-        explanation.refused
+        explanation.is_rejected
             && explanation
                 .sentence
                 .contains("revoked in Redis, but not in PostgreSQL")

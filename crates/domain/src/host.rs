@@ -1,8 +1,10 @@
-//! Names of hosts.
+//! Host names and IP addresses of servers.
 
 use core::net::IpAddr;
 
-/// Whether it is this machine for everybody: what is sent there, nobody reads on the way.
+/// Returns whether the host is `localhost` or a loopback address.
+///
+/// Traffic to it stays on this machine, so it does not need TLS.
 pub fn is_this_machine(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
@@ -12,11 +14,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_only_look_like_it_are_of_others() {
-        for here in ["localhost", "127.0.0.1", "127.2.0.9", "::1"] {
-            assert!(is_this_machine(here), "{here}");
+    fn only_localhost_and_loopback_are_this_machine() {
+        for local in ["localhost", "127.0.0.1", "127.2.0.9", "::1"] {
+            assert!(is_this_machine(local), "{local}");
         }
-        for elsewhere in [
+        for remote in [
             "localhost.example.com",
             "127.0.0.1.example.com",
             "10.0.0.1",
@@ -25,7 +27,7 @@ mod tests {
             "[::1]",
             "",
         ] {
-            assert!(!is_this_machine(elsewhere), "{elsewhere}");
+            assert!(!is_this_machine(remote), "{remote}");
         }
     }
 }

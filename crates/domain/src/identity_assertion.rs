@@ -1,9 +1,10 @@
-//! Assertions: who is behind a request, signed for one upstream, so that it need not trust plain
-//! headers. They are JWTs (RFC 7519), and no access tokens: the type in their header says so, and
-//! nothing here accepts them.
+//! Identity assertions: JWTs (RFC 7519) with the identity of a caller, signed for one upstream.
 //!
-//! They have no `jti`: one serves all requests of half a minute, and an upstream that takes an id
-//! for "used once" would refuse all but the first.
+//! With an assertion, the upstream does not have to trust plain headers.
+//!
+//! The `typ` header differs from that of access tokens, so that this server rejects assertions as
+//! credentials. Assertions have no `jti`, because one assertion serves all requests within half of
+//! its lifetime. An upstream that accepts each `jti` only once would reject all but the first.
 
 use aws_lc_rs::error::Unspecified;
 use serde::Serialize;
@@ -15,15 +16,16 @@ use crate::{
     web_origin::WebOrigin,
 };
 
-/// The type in the header. Access tokens have `at+jwt` there, and whoever accepts one kind refuses
-/// the other.
-const TYPE: &str = "JWT";
+/// The `typ` header. Access tokens have `at+jwt`, so that neither kind is accepted as the other.
+const HEADER_TYPE: &str = "JWT";
 
-/// Seconds that an assertion is good for: what was taken back is known by the proxy at once, and by
-/// whoever has an assertion in hand after so long.
-pub const LIFETIME: u64 = 60;
+/// The lifetime of an assertion, in seconds.
+///
+/// The proxy enforces a revocation immediately. An assertion that an upstream has already received
+/// stays valid for at most this time.
+pub const LIFETIME_SECONDS: u64 = 60;
 
-/// What an upstream is told.
+/// The claims of an assertion.
 #[derive(Serialize)]
 struct Assertion<'a> {
     iss: &'a str,
@@ -45,14 +47,20 @@ struct Assertion<'a> {
     name: Option<&'a str>,
 }
 
-/// Which half of a lifetime it is, counted from the epoch: what was signed in one is used in that
-/// one alone, so that an upstream always gets what is good for half a lifetime more, unless the
-/// token ends before. `now` is in seconds.
+/// Returns the number of the half lifetime that contains `now` (seconds since the Unix epoch).
+///
+/// A cached assertion is used only within the half lifetime in which it was signed. The upstream
+/// receives it at least half a lifetime before it expires, unless the token expires earlier.
 pub fn half(now: u64) -> u64 {
-    now / (LIFETIME / 2)
+    now / (LIFETIME_SECONDS / 2)
 }
 
-/// What a good token says, for this upstream alone. It never outlives the token.
+/// Signs an assertion with the identity of a valid token, for one upstream.
+///
+/// It expires no later than the token. `now` is in seconds since the Unix epoch.
+///
+/// # Errors
+/// If serialization or signing fails.
 pub fn sign(
     key: &SigningKey,
     claims: &Claims,
@@ -64,7 +72,7 @@ pub fn sign(
         sub: claims.sub,
         aud: upstream.as_str(),
         iat: now,
-        exp: (now + LIFETIME).min(claims.exp),
+        exp: (now + LIFETIME_SECONDS).min(claims.exp),
         client_id: &claims.client_id,
         sid: claims.sid,
         scope: &claims.scope,
@@ -74,7 +82,7 @@ pub fn sign(
         email_verified: claims.email_verified,
         name: claims.name.as_deref(),
     };
-    key.sign_as(TYPE, &assertion)
+    key.sign_with_type(HEADER_TYPE, &assertion)
 }
 
 #[cfg(test)]
@@ -101,7 +109,7 @@ mod tests {
     }
 
     fn claims(lifetime: u64) -> Claims {
-        // For the upstream itself, so that nothing but the type tells the two kinds apart.
+        // The audience is the upstream, so that only the `typ` header distinguishes the two kinds.
         let policy = TokenPolicy {
             issuer: "https://a.example".into(),
             audience: upstream().as_str().into(),
@@ -143,8 +151,8 @@ mod tests {
         .unwrap()
     }
 
-    /// An upstream with a library of its own.
-    fn read(key: &SigningKey, token: &str) -> Value {
+    /// Validates an assertion as an upstream does, with an independent implementation.
+    fn validate(key: &SigningKey, token: &str) -> Value {
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&["https://a.example"]);
         validation.set_audience(&[upstream().as_str()]);
@@ -154,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upstream_reads_who_it_is_and_for_whom() {
+    fn upstream_validates_assertion_and_reads_identity() {
         let key = key();
         let token = sign(&key, &claims(900), &upstream(), NOW).unwrap();
         assert_eq!(
@@ -164,8 +172,8 @@ mod tests {
             ),
             (Some("JWT"), Some(&*key.kid().to_string()))
         );
-        let read = read(&key, &token);
-        let members: Vec<&str> = read
+        let assertion = validate(&key, &token);
+        let names: Vec<&str> = assertion
             .as_object()
             .unwrap()
             .keys()
@@ -185,9 +193,9 @@ mod tests {
             "email_verified",
             "name",
         ];
-        assert_eq!(members, expected);
+        assert_eq!(names, expected);
         assert_eq!(
-            (&read["aud"], &read["exp"], &read["name"]),
+            (&assertion["aud"], &assertion["exp"], &assertion["name"]),
             (
                 &"https://app.example.com".into(),
                 &(NOW + 60).into(),
@@ -197,16 +205,16 @@ mod tests {
     }
 
     #[test]
-    fn it_never_outlives_its_token() {
+    fn assertion_expires_no_later_than_its_token() {
         let key = key();
         assert_eq!(
-            read(&key, &sign(&key, &claims(20), &upstream(), NOW).unwrap())["exp"],
+            validate(&key, &sign(&key, &claims(20), &upstream(), NOW).unwrap())["exp"],
             NOW + 20
         );
     }
 
     #[test]
-    fn it_is_no_access_token_and_an_access_token_is_none() {
+    fn assertion_is_rejected_as_access_token() {
         let (key, claims) = (key(), claims(900));
         let mut keys = VerifyingKeys::default();
         keys.add(key.public());
@@ -223,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_used_for_half_a_life() {
+    fn half_changes_every_30_seconds() {
         assert_eq!(half(NOW), half(NOW / 30 * 30 + 29));
         assert_ne!(half(NOW), half(NOW + 30));
     }

@@ -1,8 +1,8 @@
-//! Items: what people keep here, and how a lost update is refused.
+//! Items of the sample API, and their entity tags, which prevent lost updates.
 
 use crate::text::{self, ParsedText, Rejection, TextRules};
 
-/// The name of an item: one line.
+/// The name of an item: one line of 1 to 200 printable characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemName(String);
 
@@ -22,7 +22,7 @@ impl ParsedText for ItemName {
     }
 }
 
-/// The description of an item: lines of text, empty if one likes.
+/// The description of an item: at most 10,000 printable characters and line breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description(String);
 
@@ -43,31 +43,31 @@ impl ParsedText for Description {
 }
 
 impl ItemName {
-    /// The name as it was typed.
+    /// Returns the validated text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl Description {
-    /// The description as it was typed.
+    /// Returns the validated text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The versions that an `If-Match` header allows (RFC 9110 section 13.1.1).
+/// The condition of an `If-Match` header (RFC 9110 section 13.1.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IfMatch {
-    /// No header, or `*`: any version of what exists.
+    /// No header, or `*`: any version of an existing item.
     Any,
-    /// One of these; empty when no tag of the header can be one of ours, which then matches
-    /// nothing.
+    /// One of these versions. The list is empty if no tag of the header is valid, and then no item
+    /// matches.
     OneOf(Vec<i64>),
 }
 
 impl IfMatch {
-    /// Reads the header. Weak tags never match (RFC 9110 section 8.8.3.2).
+    /// Parses the header. Weak tags never match (RFC 9110 section 8.8.3.2).
     pub fn parse(header: &str) -> IfMatch {
         if header.trim() == "*" {
             return IfMatch::Any;
@@ -75,12 +75,12 @@ impl IfMatch {
         IfMatch::OneOf(
             header
                 .split(',')
-                .filter_map(|tag| version(tag.trim()))
+                .filter_map(|tag| parse_etag(tag.trim()))
                 .collect(),
         )
     }
 
-    /// The versions as a list for the statement; nothing where every version is right.
+    /// Returns the allowed versions, or `None` if any version is allowed.
     pub fn versions(&self) -> Option<&[i64]> {
         match self {
             IfMatch::Any => None,
@@ -89,12 +89,12 @@ impl IfMatch {
     }
 }
 
-/// The entity tag of a version.
+/// Returns the entity tag of a version (RFC 9110 section 8.8.3).
 pub fn etag(version: i64) -> String {
     format!("\"{version}\"")
 }
 
-fn version(tag: &str) -> Option<i64> {
+fn parse_etag(tag: &str) -> Option<i64> {
     tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
 }
 
@@ -105,14 +105,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weak_and_foreign_tags_match_nothing() {
+    fn weak_and_unknown_tags_match_no_version() {
         assert_eq!(IfMatch::parse("W/\"3\", \"abc\""), IfMatch::OneOf(vec![]));
         assert_eq!(IfMatch::parse(" * "), IfMatch::Any);
     }
 
     proptest! {
         #[test]
-        fn a_tag_matches_its_own_version(version in 0i64..) {
+        fn etag_matches_its_version(version in 0i64..) {
             prop_assert_eq!(
                 IfMatch::parse(&format!("\"x\", {}", etag(version))),
                 IfMatch::OneOf(vec![version])

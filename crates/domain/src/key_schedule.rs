@@ -1,54 +1,57 @@
-//! The life of a signing key: next (published, not signing yet), current (signs), retiring
-//! (verifies what it signed), expired. A revoked key signs and verifies nothing.
+//! The schedule of signing keys.
 //!
-//! Nothing is stored about where a key is in its life: it follows from the time at which each key
-//! begins, so that replicas need not tell each other, and one that cannot read the record goes on
-//! from one key to the next by itself. Times are milliseconds since the epoch.
+//! A key is first next (published, does not sign yet), then current (signs), retiring (only
+//! verifies), and expired. A revoked key neither signs nor verifies.
+//!
+//! The state of a key is not stored. It follows from the times at which the keys start to sign.
+//! Replicas therefore need no coordination, and change keys on time even while PostgreSQL is
+//! unavailable. Times are milliseconds since the Unix epoch.
 
 use crate::{access_token::Kid, revocation::ENTRY_SECONDS};
 
-/// How long a key verifies after it has signed last, and how long one that was taken back is kept
-/// in mind: longer than any access token lives, whatever a setting says today, with room for clocks
-/// that disagree.
+/// How long a key is kept after its last signature or its revocation.
+///
+/// It is longer than any setting for the lifetime of access tokens, with a margin for clock
+/// differences.
 const VERIFY_AFTER_RETIREMENT_MS: u64 = ENTRY_SECONDS * 1000;
 
-/// What a key's life follows from.
+/// The data from which the state of a key follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScheduledKey {
-    /// The key.
+    /// The ID of the key.
     pub kid: Kid,
-    /// When it begins to sign.
+    /// The time from which the key signs.
     pub signs_from: u64,
-    /// When it was taken back, if it was.
+    /// The time of its revocation, if the key was revoked.
     pub revoked_at: Option<u64>,
 }
 
-/// Where a key is in its life.
+/// The state of a signing key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyState {
-    /// It is published, and signs later.
+    /// The key is published and signs later.
     Next,
-    /// It signs.
+    /// The key signs.
     Current,
-    /// It has signed; it verifies until the last of its tokens is dead.
+    /// The key only verifies, until the last of its tokens has expired.
     Retiring,
-    /// It was taken back, and its tokens are refused.
+    /// The key was revoked, and its tokens are rejected.
     Revoked,
-    /// Nobody needs it any more.
+    /// The key is no longer needed and can be deleted.
     Expired,
 }
 
-/// How keys follow each other, in milliseconds.
+/// The intervals of key rotation, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyRotationPolicy {
-    /// How long a key signs; 0: nobody is asked to make the next one.
+    /// The time for which a key signs. With 0, keys are not rotated automatically.
     pub rotation: u64,
-    /// How long others may keep what they have read of our keys.
+    /// The time for which clients can cache the JSON Web Key Set.
     pub max_age: u64,
 }
 
 impl KeyState {
-    /// Every state, in the order of a life.
+    /// All states, in the order of the schedule.
     pub const ALL: [KeyState; 5] = [
         KeyState::Next,
         KeyState::Current,
@@ -57,7 +60,7 @@ impl KeyState {
         KeyState::Expired,
     ];
 
-    /// The state as it is shown.
+    /// Returns the value that the command line and the metrics contain.
     pub const fn as_str(self) -> &'static str {
         match self {
             KeyState::Next => "next",
@@ -68,8 +71,9 @@ impl KeyState {
         }
     }
 
-    /// Whether tokens of such a key are accepted, and others may know it. A next one's are: who
-    /// signs with it may only have a clock that is ahead of ours.
+    /// Returns whether tokens of the key are accepted, and the JSON Web Key Set contains the key.
+    ///
+    /// Tokens of the next key are accepted, because the clock of another replica can be ahead.
     pub const fn verifies(self) -> bool {
         match self {
             KeyState::Next | KeyState::Current | KeyState::Retiring => true,
@@ -79,78 +83,87 @@ impl KeyState {
 }
 
 impl ScheduledKey {
-    /// Whether it ever signs: not if it was taken back before its time.
-    fn begins(&self) -> bool {
+    /// Returns whether the key ever signs. A key that is revoked before its start never does.
+    fn ever_signs(&self) -> bool {
         self.revoked_at.is_none_or(|at| at > self.signs_from)
     }
 
-    /// Of two, the one that is later takes over from the other.
-    fn order(&self) -> (u64, Kid) {
+    /// Returns the sort key of the schedule. Each key replaces the one before it.
+    fn sort_key(&self) -> (u64, Kid) {
         (self.signs_from, self.kid)
     }
 }
 
 impl KeyRotationPolicy {
-    /// How long before it signs a key is published, in milliseconds: what others have read before
-    /// is out of date by then, with as much again for replicas that look at the record a little
-    /// later.
+    /// Returns how long a key is published before it signs, in milliseconds.
+    ///
+    /// Clients have then replaced their cached key set. The doubled interval allows for replicas
+    /// that read the key from PostgreSQL with a delay.
     pub fn lead(&self) -> u64 {
         self.max_age * 2
     }
 
-    /// In how many milliseconds a further key shall sign, if it is time to make one.
+    /// Returns the time in milliseconds until a new key must sign, if one must be generated now.
+    ///
+    /// Returns `None` if rotation is disabled, a next key already exists, or the rotation is not
+    /// due.
     pub fn due(&self, keys: &[ScheduledKey], now: u64) -> Option<u64> {
-        let signs_until = signer(keys, now)?.signs_from + self.rotation;
-        let is_due =
-            self.rotation > 0 && waiting(keys, now).is_none() && signs_until <= now + self.lead();
+        let signs_until = find_signer(keys, now)?.signs_from + self.rotation;
+        let is_due = self.rotation > 0
+            && find_next_key(keys, now).is_none()
+            && signs_until <= now + self.lead();
         is_due.then(|| self.lead().max(signs_until.saturating_sub(now)))
     }
 }
 
-/// The key that signs: the last that has begun. Where that was taken back the next one signs,
-/// without waiting for its time; never one that has been followed by another, because nobody
-/// verifies it long enough.
-pub fn signer(keys: &[ScheduledKey], now: u64) -> Option<&ScheduledKey> {
-    let begun = keys
+/// Returns the key that signs at `now`: the last one whose start has passed.
+///
+/// If that key is revoked, the next key signs before its start. An earlier key never signs again,
+/// because it would expire before its new tokens. Returns `None` if no key can sign.
+pub fn find_signer(keys: &[ScheduledKey], now: u64) -> Option<&ScheduledKey> {
+    let last_started = keys
         .iter()
-        .filter(|key| key.begins() && key.signs_from <= now)
-        .max_by_key(|key| key.order());
-    match begun {
+        .filter(|key| key.ever_signs() && key.signs_from <= now)
+        .max_by_key(|key| key.sort_key());
+    match last_started {
         Some(key) if key.revoked_at.is_none() => Some(key),
-        _nothing_good => waiting(keys, now),
+        _unusable => find_next_key(keys, now),
     }
 }
 
-/// The key that is published and waits for its time, if there is one.
-pub fn waiting(keys: &[ScheduledKey], now: u64) -> Option<&ScheduledKey> {
+/// Returns the key that is published and signs next, if there is one.
+pub fn find_next_key(keys: &[ScheduledKey], now: u64) -> Option<&ScheduledKey> {
     keys.iter()
         .filter(|key| key.revoked_at.is_none() && key.signs_from > now)
-        .min_by_key(|key| key.order())
+        .min_by_key(|key| key.sort_key())
 }
 
-/// Until when a key matters, if that is known: until its last token is dead.
-pub fn ends_at(keys: &[ScheduledKey], key: &ScheduledKey) -> Option<u64> {
-    let follows = |other: &&ScheduledKey| other.begins() && other.order() > key.order();
-    let followed_at = || {
+/// Returns the time at which a key expires, which is after the expiry of its last token.
+///
+/// Returns `None` if the key is neither revoked nor replaced.
+pub fn find_end(keys: &[ScheduledKey], key: &ScheduledKey) -> Option<u64> {
+    let is_successor =
+        |other: &&ScheduledKey| other.ever_signs() && other.sort_key() > key.sort_key();
+    let replaced_at = || {
         keys.iter()
-            .filter(follows)
+            .filter(is_successor)
             .map(|other| other.signs_from)
             .min()
     };
     key.revoked_at
-        .or_else(followed_at)
+        .or_else(replaced_at)
         .map(|at| at + VERIFY_AFTER_RETIREMENT_MS)
 }
 
-/// Where a key is in its life.
+/// Returns the state of a key at `now`.
 pub fn state(keys: &[ScheduledKey], key: &ScheduledKey, now: u64) -> KeyState {
-    let signs = signer(keys, now).is_some_and(|signer| signer.kid == key.kid);
-    match ends_at(keys, key) {
-        Some(end) if end <= now => KeyState::Expired,
-        _lives if key.revoked_at.is_some() => KeyState::Revoked,
-        _lives if signs => KeyState::Current,
-        _lives if key.signs_from > now => KeyState::Next,
-        _lives => KeyState::Retiring,
+    let is_signer = find_signer(keys, now).is_some_and(|find_signer| find_signer.kid == key.kid);
+    match find_end(keys, key) {
+        Some(expiry) if expiry <= now => KeyState::Expired,
+        _not_expired if key.revoked_at.is_some() => KeyState::Revoked,
+        _not_expired if is_signer => KeyState::Current,
+        _not_expired if key.signs_from > now => KeyState::Next,
+        _not_expired => KeyState::Retiring,
     }
 }
 

@@ -4,95 +4,95 @@ use super::*;
 
 const START: u64 = 1_800_000_000_000;
 
-/// No access token lives longer, in ms.
-const LONGEST_TOKEN: u64 = 3_600_000;
+/// The maximum lifetime of an access token, in ms.
+const MAX_TOKEN_LIFETIME_MS: u64 = 3_600_000;
 
-/// What happens to the keys.
+/// An event that can change the keys.
 #[derive(Debug, Clone, Copy)]
-enum Happens {
-    /// Some replica looks whether a key is due.
-    Look,
-    /// The operator wants a new key.
+enum Event {
+    /// A replica checks whether a new key is due.
+    Poll,
+    /// The operator requests a new key.
     Rotate,
-    /// The operator takes back the n-th of those that are there.
+    /// The operator revokes the n-th of the existing keys.
     Revoke(usize),
-    /// What is gone is removed.
-    Tidy,
+    /// The cleanup worker deletes expired keys.
+    Cleanup,
 }
 
-/// The record, as its transactions change it.
-struct Record {
+/// A model of the keys in PostgreSQL and of the transactions that change them.
+struct KeyTable {
     keys: Vec<ScheduledKey>,
-    made: u32,
-    /// When each key was published.
+    created: u32,
+    /// The time at which each key was published.
     published: Vec<(Kid, u64)>,
-    /// Those that were taken back.
+    /// The revoked keys.
     revoked: Vec<Kid>,
-    pace: KeyRotationPolicy,
+    policy: KeyRotationPolicy,
 }
 
 fn kid(number: u32) -> Kid {
     format!("{number:0>16}").parse().unwrap()
 }
 
-impl Record {
-    fn new(pace: KeyRotationPolicy) -> Record {
-        let mut record = Record {
+impl KeyTable {
+    fn new(policy: KeyRotationPolicy) -> KeyTable {
+        let mut table = KeyTable {
             keys: Vec::new(),
-            made: 0,
+            created: 0,
             published: Vec::new(),
             revoked: Vec::new(),
-            pace,
+            policy,
         };
-        record.make(START, 0);
-        record
+        table.create(START, 0);
+        table
     }
 
-    fn make(&mut self, now: u64, delay: u64) {
-        self.made += 1;
-        self.published.push((kid(self.made), now));
+    fn create(&mut self, now: u64, delay: u64) {
+        self.created += 1;
+        self.published.push((kid(self.created), now));
         self.keys.push(ScheduledKey {
-            kid: kid(self.made),
+            kid: kid(self.created),
             signs_from: now + delay,
             revoked_at: None,
         });
     }
 
-    fn happen(&mut self, what: Happens, now: u64) {
-        match what {
-            Happens::Look => {
-                if let Some(delay) = self.pace.due(&self.keys, now) {
-                    self.make(now, delay);
+    fn apply(&mut self, event: Event, now: u64) {
+        match event {
+            Event::Poll => {
+                if let Some(delay) = self.policy.due(&self.keys, now) {
+                    self.create(now, delay);
                 }
             }
-            Happens::Rotate => {
-                if waiting(&self.keys, now).is_none() {
-                    self.make(now, self.pace.lead());
+            Event::Rotate => {
+                if find_next_key(&self.keys, now).is_none() {
+                    self.create(now, self.policy.lead());
                 }
             }
-            Happens::Revoke(which) => self.revoke(which % self.keys.len(), now),
-            Happens::Tidy => {
-                let all = self.keys.clone();
+            Event::Revoke(index) => self.revoke(index % self.keys.len(), now),
+            Event::Cleanup => {
+                let keys = self.keys.clone();
                 self.keys
-                    .retain(|key| state(&all, key, now) != KeyState::Expired);
+                    .retain(|key| state(&keys, key, now) != KeyState::Expired);
             }
         }
     }
 
-    /// Whoever takes the signer back lets the next one sign, or makes one, in the same moment.
-    fn revoke(&mut self, which: usize, now: u64) {
-        let signed =
-            signer(&self.keys, now).is_some_and(|signer| signer.kid == self.keys[which].kid);
-        if self.keys[which].revoked_at.is_some() {
+    /// Revokes a key. If it signs, the next key signs immediately, or a new key is created.
+    fn revoke(&mut self, index: usize, now: u64) {
+        let was_signer = find_signer(&self.keys, now)
+            .is_some_and(|find_signer| find_signer.kid == self.keys[index].kid);
+        if self.keys[index].revoked_at.is_some() {
             return;
         }
-        self.keys[which].revoked_at = Some(now);
-        self.revoked.push(self.keys[which].kid);
-        let next = waiting(&self.keys, now).map(|key| key.kid);
+        self.keys[index].revoked_at = Some(now);
+        self.revoked.push(self.keys[index].kid);
+        let next = find_next_key(&self.keys, now).map(|key| key.kid);
         match self.keys.iter_mut().find(|key| Some(key.kid) == next) {
-            Some(next) if signed => next.signs_from = now,
-            None if signed => self.make(now, 0),
-            _others => {}
+            Some(next) if was_signer => next.signs_from = now,
+            None if was_signer => self.create(now, 0),
+            _no_successor_needed => {}
         }
     }
 
@@ -104,38 +104,38 @@ impl Record {
     }
 }
 
-fn happens() -> impl Strategy<Value = Happens> {
+fn events() -> impl Strategy<Value = Event> {
     prop_oneof![
-        4 => Just(Happens::Look),
-        2 => Just(Happens::Rotate),
-        1 => (0usize..8).prop_map(Happens::Revoke),
-        2 => Just(Happens::Tidy),
+        4 => Just(Event::Poll),
+        2 => Just(Event::Rotate),
+        1 => (0usize..8).prop_map(Event::Revoke),
+        2 => Just(Event::Cleanup),
     ]
 }
 
-fn pace() -> impl Strategy<Value = KeyRotationPolicy> {
+fn policies() -> impl Strategy<Value = KeyRotationPolicy> {
     (0u64..100_000_000, 1_000u64..3_600_000)
         .prop_map(|(rotation, max_age)| KeyRotationPolicy { rotation, max_age })
 }
 
-/// Moments that matter: short and long pauses.
-fn pauses() -> impl Strategy<Value = u64> {
+/// Delays between two events: short and long ones.
+fn delays() -> impl Strategy<Value = u64> {
     prop_oneof![0u64..5, 0u64..10_000, 0u64..8_000_000]
 }
 
 proptest! {
     #[test]
-    fn at_each_moment_one_key_signs_and_its_tokens_are_accepted_for_as_long_as_they_live(
-        pace in pace(),
-        story in proptest::collection::vec((happens(), pauses()), 1..40),
+    fn one_key_signs_and_its_tokens_verify_until_they_expire(
+        policy in policies(),
+        history in proptest::collection::vec((events(), delays()), 1..40),
     ) {
-        let (mut record, mut now) = (Record::new(pace), START);
-        // Whatever was signed, by which key and until when it lives.
+        let (mut table, mut now) = (KeyTable::new(policy), START);
+        // The key and the expiry of each issued token.
         let mut tokens: Vec<(Kid, u64)> = Vec::new();
-        for (what, pause) in story {
-            now += pause;
-            record.happen(what, now);
-            let states = record.states(now);
+        for (event, delay) in history {
+            now += delay;
+            table.apply(event, now);
+            let states = table.states(now);
             prop_assert_eq!(
                 states
                     .iter()
@@ -143,7 +143,7 @@ proptest! {
                     .count(),
                 1,
                 "{:?}",
-                record.keys
+                table.keys
             );
             prop_assert!(
                 states
@@ -152,51 +152,51 @@ proptest! {
                     .count()
                     <= 1,
                 "{:?}",
-                record.keys
+                table.keys
             );
-            let current = *signer(&record.keys, now).unwrap();
+            let current = *find_signer(&table.keys, now).unwrap();
             prop_assert!(current.revoked_at.is_none());
-            tokens.push((current.kid, now + LONGEST_TOKEN));
+            tokens.push((current.kid, now + MAX_TOKEN_LIFETIME_MS));
             tokens.retain(|(_, exp)| *exp > now);
             for (kid, _) in &tokens {
-                let key = record.keys.iter().find(|key| key.kid == *kid);
-                let good = key.is_some_and(|key| state(&record.keys, key, now).verifies());
+                let key = table.keys.iter().find(|key| key.kid == *kid);
+                let verifies = key.is_some_and(|key| state(&table.keys, key, now).verifies());
                 prop_assert!(
-                    good || record.revoked.contains(kid),
+                    verifies || table.revoked.contains(kid),
                     "{kid} of {:?} at {now}",
-                    record.keys
+                    table.keys
                 );
             }
         }
     }
 
     #[test]
-    fn a_key_is_published_for_the_age_of_what_others_keep_before_it_signs(
-        pace in pace(),
-        looks in proptest::collection::vec((any::<bool>(), pauses()), 1..60),
+    fn key_is_published_for_twice_the_max_age_before_it_signs(
+        policy in policies(),
+        history in proptest::collection::vec((any::<bool>(), delays()), 1..60),
     ) {
-        let (mut record, mut now) = (Record::new(pace), START);
-        for (rotate, pause) in looks {
-            now += pause;
-            record.happen(if rotate { Happens::Rotate } else { Happens::Look }, now);
-            let (kid, published) = record.published[record.published.len() - 1];
-            let key = record.keys.iter().find(|key| key.kid == kid).unwrap();
-            prop_assert!(kid == self::kid(1) || key.signs_from >= published + 2 * pace.max_age);
+        let (mut table, mut now) = (KeyTable::new(policy), START);
+        for (rotate, delay) in history {
+            now += delay;
+            table.apply(if rotate { Event::Rotate } else { Event::Poll }, now);
+            let (kid, published) = table.published[table.published.len() - 1];
+            let key = table.keys.iter().find(|key| key.kid == kid).unwrap();
+            prop_assert!(kid == self::kid(1) || key.signs_from >= published + 2 * policy.max_age);
         }
     }
 
     #[test]
-    fn a_rotation_that_is_looked_after_is_never_late_by_more_than_the_lead(
-        pace in pace(),
-        looks in 1usize..200,
+    fn rotation_is_late_by_at_most_the_lead(
+        policy in policies(),
+        polls in 1usize..200,
     ) {
-        let pace = KeyRotationPolicy { rotation: pace.rotation.max(1), ..pace };
-        let (mut record, mut now) = (Record::new(pace), START);
-        for _ in 0..looks {
+        let policy = KeyRotationPolicy { rotation: policy.rotation.max(1), ..policy };
+        let (mut table, mut now) = (KeyTable::new(policy), START);
+        for _ in 0..polls {
             now += 30_000;
-            record.happen(Happens::Look, now);
-            let since = signer(&record.keys, now).unwrap().signs_from;
-            prop_assert!(now - since <= pace.rotation + pace.lead() + 30_000);
+            table.apply(Event::Poll, now);
+            let signs_from = find_signer(&table.keys, now).unwrap().signs_from;
+            prop_assert!(now - signs_from <= policy.rotation + policy.lead() + 30_000);
         }
     }
 }
@@ -210,9 +210,9 @@ fn key(number: u32, signs_from: u64, revoked_at: Option<u64>) -> ScheduledKey {
 }
 
 #[test]
-fn a_key_goes_through_its_life() {
+fn key_passes_through_all_states() {
     let keys = [key(1, 0, None), key(2, 1_000, None)];
-    let at = |number: usize, moment: u64| state(&keys, &keys[number], START + moment);
+    let at = |index: usize, time: u64| state(&keys, &keys[index], START + time);
     assert_eq!((at(0, 0), at(1, 0)), (KeyState::Current, KeyState::Next));
     assert_eq!(
         (at(0, 999), at(1, 999)),
@@ -232,16 +232,19 @@ fn a_key_goes_through_its_life() {
     assert_eq!(at(0, 1_000 + VERIFY_AFTER_RETIREMENT_MS), KeyState::Expired);
 }
 
-/// A replica hears that the key was taken back before it has read what follows it.
+/// A replica can receive the revocation of a key before it has read the next key.
 #[test]
-fn where_the_signer_was_taken_back_the_next_one_signs_before_its_time_and_never_an_older_one() {
+fn next_key_replaces_revoked_signer_before_its_start() {
     let (old, revoked, next) = (
         key(1, 0, None),
         key(2, 1_000, Some(2_000)),
         key(3, 9_000, None),
     );
-    assert_eq!(signer(&[old, revoked], START + 3_000), None);
-    assert_eq!(signer(&[old, revoked, next], START + 3_000), Some(&next));
+    assert_eq!(find_signer(&[old, revoked], START + 3_000), None);
+    assert_eq!(
+        find_signer(&[old, revoked, next], START + 3_000),
+        Some(&next)
+    );
     assert_eq!(
         state(&[old, revoked, next], &revoked, START + 3_000),
         KeyState::Revoked
@@ -257,27 +260,30 @@ fn where_the_signer_was_taken_back_the_next_one_signs_before_its_time_and_never_
 }
 
 #[test]
-fn a_key_that_was_taken_back_before_its_time_follows_nobody() {
+fn key_revoked_before_its_start_replaces_no_key() {
     let (current, revoked) = (key(1, 0, None), key(2, 1_000, Some(500)));
-    assert_eq!(signer(&[current, revoked], START + 5_000), Some(&current));
-    assert_eq!(ends_at(&[current, revoked], &current), None);
+    assert_eq!(
+        find_signer(&[current, revoked], START + 5_000),
+        Some(&current)
+    );
+    assert_eq!(find_end(&[current, revoked], &current), None);
 }
 
-/// Its own clock is behind that of the record.
+/// The clock of the replica is behind that of PostgreSQL.
 #[test]
-fn a_replica_whose_clock_is_behind_signs_with_the_first_key() {
+fn clock_behind_postgres_signs_with_first_key() {
     let first = key(1, 60_000, None);
-    assert_eq!(signer(&[first], START), Some(&first));
+    assert_eq!(find_signer(&[first], START), Some(&first));
 }
 
 #[test]
-fn without_a_rotation_nobody_makes_a_key() {
-    let pace = KeyRotationPolicy {
+fn no_key_is_due_if_rotation_is_disabled() {
+    let policy = KeyRotationPolicy {
         rotation: 0,
         max_age: 1_000,
     };
     assert_eq!(
-        pace.due(&[key(1, 0, None)], START + 1_000_000_000_000),
+        policy.due(&[key(1, 0, None)], START + 1_000_000_000_000),
         None
     );
 }

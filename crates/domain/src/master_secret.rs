@@ -1,5 +1,4 @@
-//! The master secret, and every key that is derived from it (HKDF-SHA-256, RFC 5869; one label
-//! each).
+//! The master secret and the keys that are derived from it (HKDF-SHA-256, RFC 5869), one per label.
 
 use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
@@ -12,13 +11,15 @@ use base64::{
 };
 use zeroize::Zeroizing;
 
-/// Bytes of a derived key.
+/// Length of a derived key.
 const KEY_BYTES: usize = 32;
 
-/// The fewest bytes of a master secret: 256 bits.
-const MIN_BYTES: usize = 32;
+/// Minimum length of a master secret: 256 bits.
+const MIN_SECRET_BYTES: usize = 32;
 
-/// Words of examples and templates. A random text holds one of them less than once in a million.
+/// Words that occur in examples and templates.
+///
+/// The probability that a random secret contains one of them is below one in a million.
 const PLACEHOLDERS: [&str; 6] = [
     "change",
     "replace",
@@ -28,68 +29,83 @@ const PLACEHOLDERS: [&str; 6] = [
     "placeholder",
 ];
 
-const PLACEHOLDER: &str = "looks like a placeholder; generate one with `openssl rand -base64 32`";
+/// The error text for a secret that is not random.
+const PLACEHOLDER_ERROR: &str =
+    "looks like a placeholder; generate one with `openssl rand -base64 32`";
 
-/// So many bytes in ascending order, each one more than the one before, are nobody's random choice.
-const RUN: usize = 6;
+/// Number of consecutive ascending bytes (such as `abcdef`) that a random secret does not contain.
+const ASCENDING_RUN_BYTES: usize = 6;
 
-/// The secret that the operator gives to every replica. It has neither `Debug` nor `Display`.
+/// The secret that all replicas share.
+///
+/// The type does not implement `Debug` or `Display`, so that the secret cannot be logged.
+#[derive(Clone)]
 pub struct MasterSecret(Zeroizing<Vec<u8>>);
 
-/// The master secret; while it is exchanged for another one, both. The first makes, both verify and
-/// unseal: so replicas that have them in either order accept what the others made. It has neither
-/// `Debug` nor `Display`.
+/// The master secret, or two of them during a rotation.
+///
+/// The first secret signs and seals, and both verify and unseal. Replicas with the secrets in
+/// either order therefore accept the output of each other. The type does not implement `Debug` or
+/// `Display`, so that the secrets cannot be logged.
+#[derive(Clone)]
 pub struct MasterSecrets {
     first: MasterSecret,
     second: Option<MasterSecret>,
 }
 
-/// Keys for messages that only gateways with the same secret can have made.
+/// A key for messages that only servers with the same master secret can create (HMAC-SHA-256).
 #[derive(Clone)]
 pub struct MacKey(hmac::Key);
 
-/// The same for messages that gateways with either secret can have made.
+/// The keys for messages that servers with either master secret can create.
 pub struct MacKeys {
     first: MacKey,
     second: Option<MacKey>,
 }
 
-/// The key under which private signing keys rest in the record.
+/// The key that encrypts the private signing keys in PostgreSQL (AES-256-GCM).
 pub struct SealingKey(RandomizedNonceKey);
 
-struct Bytes(usize);
+/// The output length of HKDF, in bytes.
+struct OutputBytes(usize);
 
-impl KeyType for Bytes {
+impl KeyType for OutputBytes {
     fn len(&self) -> usize {
         self.0
     }
 }
 
 impl MasterSecret {
-    /// Reads a secret written in hexadecimal or base64. What is too short, or so regular that it
-    /// must be a placeholder, is refused (OWASP ASVS 5.0, 13.2.3).
+    /// Parses a secret in hexadecimal or base64.
+    ///
+    /// # Errors
+    /// If the secret is malformed, shorter than 32 bytes, or apparently a placeholder (OWASP ASVS
+    /// 5.0, 13.2.3). The text describes the fix.
     pub fn parse(text: &str) -> Result<MasterSecret, &'static str> {
         let text = text.trim();
         if PLACEHOLDERS
             .iter()
             .any(|word| text.to_ascii_lowercase().contains(word))
         {
-            return Err(PLACEHOLDER);
+            return Err(PLACEHOLDER_ERROR);
         }
-        let bytes = decode(text)
+        let bytes = decode_secret(text)
             .ok_or("must be hexadecimal or base64; generate one with `openssl rand -base64 32`")?;
-        if bytes.len() < MIN_BYTES {
+        if bytes.len() < MIN_SECRET_BYTES {
             return Err(
                 "must have at least 32 random bytes; generate one with `openssl rand -base64 32`",
             );
         }
-        if distinct(&bytes) < 16 || has_run(&bytes) || has_run(text.as_bytes()) {
-            return Err(PLACEHOLDER);
+        if count_distinct(&bytes) < 16
+            || has_ascending_run(&bytes)
+            || has_ascending_run(text.as_bytes())
+        {
+            return Err(PLACEHOLDER_ERROR);
         }
         Ok(MasterSecret(bytes))
     }
 
-    /// The key for messages of one purpose.
+    /// Derives the key for messages of one purpose. Each purpose has its own label.
     pub fn mac_key(&self, label: &'static str) -> MacKey {
         MacKey(hmac::Key::new(
             hmac::HMAC_SHA256,
@@ -97,12 +113,11 @@ impl MasterSecret {
         ))
     }
 
-    /// The key that seals signing keys.
+    /// Derives the key that encrypts signing keys.
     pub fn sealing_key(&self) -> SealingKey {
         let key = self.derive("latchkey signing keys");
         SealingKey(
-            RandomizedNonceKey::new(&AES_256_GCM, key.as_slice())
-                .expect("AES-256 takes any 32 bytes"),
+            RandomizedNonceKey::new(&AES_256_GCM, key.as_slice()).expect("a key of 32 bytes"),
         )
     }
 
@@ -111,15 +126,18 @@ impl MasterSecret {
         let info = [label.as_bytes()];
         Salt::new(HKDF_SHA256, b"latchkey")
             .extract(&self.0)
-            .expand(&info, Bytes(KEY_BYTES))
+            .expand(&info, OutputBytes(KEY_BYTES))
             .and_then(|okm| okm.fill(key.as_mut_slice()))
-            .expect("HKDF-SHA-256 gives up to 8,160 bytes");
+            .expect("an output of at most 8,160 bytes");
         key
     }
 }
 
 impl MasterSecrets {
-    /// Reads one secret, or two with a comma between them.
+    /// Parses one secret, or two secrets separated by a comma.
+    ///
+    /// # Errors
+    /// If a secret is invalid, or both are equal. The text describes the fix.
     pub fn parse(text: &str) -> Result<MasterSecrets, &'static str> {
         let (first, second) = text
             .split_once(',')
@@ -140,17 +158,17 @@ impl MasterSecrets {
         }
     }
 
-    /// The one that makes.
+    /// Returns the secret that signs and seals.
     pub fn first(&self) -> &MasterSecret {
         &self.first
     }
 
-    /// The one beside it.
+    /// Returns the other secret during a rotation.
     pub fn second(&self) -> Option<&MasterSecret> {
         self.second.as_ref()
     }
 
-    /// The keys for messages of one purpose.
+    /// Derives the keys for messages of one purpose. Each purpose has its own label.
     pub fn mac_keys(&self, label: &'static str) -> MacKeys {
         MacKeys {
             first: self.first.mac_key(label),
@@ -158,24 +176,24 @@ impl MasterSecrets {
         }
     }
 
-    /// What was sealed under either secret in this context, and whether it was the first.
+    /// Decrypts a message of either secret. Also returns whether the first secret sealed it.
     pub fn unseal(&self, sealed: &[u8], context: &str) -> Option<(Zeroizing<Vec<u8>>, bool)> {
         let by_first = self
             .first
             .sealing_key()
             .unseal(sealed, context)
-            .map(|found| (found, true));
+            .map(|private| (private, true));
         by_first.or_else(|| Some((self.second()?.sealing_key().unseal(sealed, context)?, false)))
     }
 }
 
 impl MacKeys {
-    /// HMAC-SHA-256 under the first; see [`MacKey::sign`].
+    /// Signs the parts with the first key; see [`MacKey::sign`].
     pub fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
         self.first.sign(parts)
     }
 
-    /// Whether either made it; compares in constant time.
+    /// Verifies the tag with both keys, in constant time.
     pub fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
         self.first.verify(message, tag)
             || self
@@ -186,8 +204,10 @@ impl MacKeys {
 }
 
 impl MacKey {
-    /// HMAC-SHA-256 of the parts. Only the last may vary in length, or two messages could look the
-    /// same.
+    /// Returns the HMAC-SHA-256 tag of the concatenated parts.
+    ///
+    /// Only the last part can have a variable length. Otherwise, two messages could have the same
+    /// concatenation.
     pub fn sign(&self, parts: &[&[u8]]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.0);
         parts.iter().for_each(|part| context.update(part));
@@ -195,28 +215,29 @@ impl MacKey {
             .sign()
             .as_ref()
             .try_into()
-            .expect("HMAC-SHA-256 gives 32 bytes")
+            .expect("a tag of 32 bytes")
     }
 
-    /// Compares in constant time.
+    /// Verifies the tag of a message in constant time.
     pub fn verify(&self, message: &[u8], tag: &[u8]) -> bool {
         hmac::verify(&self.0, message, tag).is_ok()
     }
 }
 
 impl SealingKey {
-    /// Encrypts with AES-256-GCM and a fresh nonce, which is put in front; `context` is bound to
-    /// the result.
+    /// Encrypts a secret with AES-256-GCM. The random nonce precedes the ciphertext.
+    ///
+    /// `context` is authenticated data, so that the result cannot be used in another context.
     pub fn seal(&self, secret: &[u8], context: &str) -> Vec<u8> {
         let mut sealed = secret.to_vec();
         let nonce = self
             .0
             .seal_in_place_append_tag(Aad::from(context.as_bytes()), &mut sealed)
-            .expect("a private key is far below the limit of AES-GCM");
+            .expect("a secret below the limit of AES-GCM");
         [nonce.as_ref().as_slice(), &sealed].concat()
     }
 
-    /// The secret, if it was sealed under this key in this context.
+    /// Decrypts a secret. Returns `None` if the key or the context is another one.
     pub fn unseal(&self, sealed: &[u8], context: &str) -> Option<Zeroizing<Vec<u8>>> {
         let (nonce, ciphertext) = sealed.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
@@ -231,12 +252,13 @@ impl SealingKey {
     }
 }
 
-fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let hexadecimal = text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit());
-    let bytes = if hexadecimal {
+fn decode_secret(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let is_hexadecimal =
+        text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let bytes = if is_hexadecimal {
         (0..text.len())
             .step_by(2)
-            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok())
+            .map(|index| u8::from_str_radix(&text[index..index + 2], 16).ok())
             .collect::<Option<Vec<u8>>>()
     } else {
         STANDARD
@@ -247,14 +269,14 @@ fn decode(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     bytes.map(Zeroizing::new)
 }
 
-fn has_run(bytes: &[u8]) -> bool {
-    bytes.windows(RUN).any(|run| {
+fn has_ascending_run(bytes: &[u8]) -> bool {
+    bytes.windows(ASCENDING_RUN_BYTES).any(|run| {
         run.windows(2)
             .all(|pair| pair[1] == pair[0].wrapping_add(1))
     })
 }
 
-fn distinct(bytes: &[u8]) -> usize {
+fn count_distinct(bytes: &[u8]) -> usize {
     let mut seen = [false; 256];
     bytes
         .iter()
@@ -266,15 +288,15 @@ fn distinct(bytes: &[u8]) -> usize {
 mod tests {
     use super::*;
 
-    fn random() -> String {
+    fn random_secret() -> String {
         let mut bytes = [0; 32];
         aws_lc_rs::rand::fill(&mut bytes).unwrap();
         STANDARD.encode(bytes)
     }
 
     #[test]
-    fn placeholders_and_short_secrets_are_refused() {
-        for bad in [
+    fn placeholders_and_short_secrets_are_rejected() {
+        for invalid in [
             "",
             "changeme",
             "secret",
@@ -285,25 +307,25 @@ mod tests {
             "replaceXmeXwithXaXrandomXvalueXofXatXleastX32",
             "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
             "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKL",
-            &random()[..20],
+            &random_secret()[..20],
         ] {
-            assert!(MasterSecret::parse(bad).is_err(), "{bad:?}");
+            assert!(MasterSecret::parse(invalid).is_err(), "{invalid:?}");
         }
-        assert!(MasterSecret::parse(&random()).is_ok());
+        assert!(MasterSecret::parse(&random_secret()).is_ok());
     }
 
     #[test]
-    fn what_is_sealed_opens_only_under_its_key_and_context() {
-        let ours = MasterSecret::parse(&random()).ok().unwrap().sealing_key();
-        let sealed = ours.seal(b"private", "kid-1");
-        assert_eq!(
-            ours.unseal(&sealed, "kid-1").unwrap().as_slice(),
-            b"private"
-        );
-        assert!(ours.unseal(&sealed, "kid-2").is_none());
-        assert!(ours.unseal(&sealed[..8], "kid-1").is_none());
+    fn unseal_requires_same_key_and_context() {
+        let key = MasterSecret::parse(&random_secret())
+            .ok()
+            .unwrap()
+            .sealing_key();
+        let sealed = key.seal(b"private", "kid-1");
+        assert_eq!(key.unseal(&sealed, "kid-1").unwrap().as_slice(), b"private");
+        assert!(key.unseal(&sealed, "kid-2").is_none());
+        assert!(key.unseal(&sealed[..8], "kid-1").is_none());
         assert!(
-            MasterSecret::parse(&random())
+            MasterSecret::parse(&random_secret())
                 .ok()
                 .unwrap()
                 .sealing_key()
@@ -313,16 +335,16 @@ mod tests {
     }
 
     #[test]
-    fn two_secrets_are_read_and_anything_else_is_refused() {
-        let (one, other) = (random(), random());
-        for good in [
+    fn one_or_two_different_secrets_are_accepted() {
+        let (one, other) = (random_secret(), random_secret());
+        for valid in [
             one.clone(),
             format!("{one},{other}"),
             format!(" {one} , {other} "),
         ] {
-            assert!(MasterSecrets::parse(&good).is_ok());
+            assert!(MasterSecrets::parse(&valid).is_ok());
         }
-        for bad in [
+        for invalid in [
             "",
             ",",
             &format!("{one},"),
@@ -330,32 +352,35 @@ mod tests {
             &format!("{one},{one}"),
             &format!("{one},secret"),
         ] {
-            assert!(MasterSecrets::parse(bad).is_err(), "{bad:?}");
+            assert!(MasterSecrets::parse(invalid).is_err(), "{invalid:?}");
         }
-        assert!(MasterSecrets::parse(&format!("{one},{other},{}", random())).is_err());
+        assert!(MasterSecrets::parse(&format!("{one},{other},{}", random_secret())).is_err());
     }
 
     #[test]
-    fn the_first_makes_and_both_accept() {
-        let (old, new) = (random(), random());
-        let read = |text: &str| MasterSecrets::parse(text).ok().unwrap();
-        let (before, after) = (read(&format!("{old},{new}")), read(&format!("{new},{old}")));
+    fn first_secret_signs_and_both_secrets_verify() {
+        let (old, new) = (random_secret(), random_secret());
+        let parse = |text: &str| MasterSecrets::parse(text).ok().unwrap();
+        let (before, after) = (
+            parse(&format!("{old},{new}")),
+            parse(&format!("{new},{old}")),
+        );
         let label = "a";
-        for (maker, only) in [(&before, &old), (&after, &new)] {
+        for (signer, first) in [(&before, &old), (&after, &new)] {
             let (tag, sealed) = (
-                maker.mac_keys(label).sign(&[b"x"]),
-                maker.first().sealing_key().seal(b"x", "kid"),
+                signer.mac_keys(label).sign(&[b"x"]),
+                signer.first().sealing_key().seal(b"x", "kid"),
             );
-            for secrets in [&before, &after, &read(only)] {
+            for secrets in [&before, &after, &parse(first)] {
                 assert!(secrets.mac_keys(label).verify(b"x", &tag));
-                let (found, by_first) = secrets.unseal(&sealed, "kid").unwrap();
-                let its_first_made_it = secrets.mac_keys(label).sign(&[b"x"]) == tag;
+                let (private, by_first) = secrets.unseal(&sealed, "kid").unwrap();
+                let signed_by_first = secrets.mac_keys(label).sign(&[b"x"]) == tag;
                 assert_eq!(
-                    (found.as_slice(), by_first),
-                    (b"x".as_slice(), its_first_made_it)
+                    (private.as_slice(), by_first),
+                    (b"x".as_slice(), signed_by_first)
                 );
             }
-            let other = read(if *only == old { &new } else { &old });
+            let other = parse(if *first == old { &new } else { &old });
             assert!(
                 !other.mac_keys(label).verify(b"x", &tag) && other.unseal(&sealed, "kid").is_none()
             );
@@ -363,8 +388,8 @@ mod tests {
     }
 
     #[test]
-    fn each_label_has_a_key_of_its_own() {
-        let secret = MasterSecret::parse(&random()).ok().unwrap();
+    fn labels_derive_different_keys() {
+        let secret = MasterSecret::parse(&random_secret()).ok().unwrap();
         assert_ne!(
             secret.mac_key("a").sign(&[b"x"]),
             secret.mac_key("b").sign(&[b"x"])

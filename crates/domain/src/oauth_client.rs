@@ -1,23 +1,22 @@
-//! OAuth clients: what is typed of them.
+//! OAuth clients: the settings that an administrator enters.
 
 use crate::text::{self, ParsedText, Rejection, TextRules};
 
-/// Audiences of a client.
-const MOST: usize = 10;
+/// Maximum number of audiences of a client.
+const MAX_AUDIENCES: usize = 10;
 
-/// The longest audience, in bytes: tokens hold it.
-const LONGEST: usize = 255;
+/// Maximum length of an audience, which tokens contain.
+const MAX_AUDIENCE_BYTES: usize = 255;
 
-/// The same rules for a schema.
+/// The rules of [`Audiences::parse`], for the OpenAPI document.
 const PATTERN: &str = r"^[\t\n\f\r ]*([!-~]{1,255}[\t\n\f\r ]+){0,9}[!-~]{1,255}[\t\n\f\r ]*$";
 
-/// Whom the tokens of a client may be for (RFC 9068 section 3), each a word of its own; mostly
-/// addresses.
+/// The audiences for which a client can request tokens (RFC 9068 section 3), usually URLs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audiences(Vec<String>);
 
 impl Audiences {
-    /// Them.
+    /// Returns the audiences in the order of the input.
     pub fn into_inner(self) -> Vec<String> {
         self.0
     }
@@ -34,17 +33,24 @@ impl ParsedText for Audiences {
 
     fn parse(text: &str) -> Result<Self, Rejection> {
         text::length(text, Self::RULES)?;
-        let words: Vec<&str> = text.split_ascii_whitespace().collect();
-        let printable =
-            |word: &&str| word.len() <= LONGEST && word.bytes().all(|byte| byte.is_ascii_graphic());
-        if words.is_empty() || words.len() > MOST || !words.iter().all(printable) {
+        let audiences: Vec<&str> = text.split_ascii_whitespace().collect();
+        let is_valid = |audience: &&str| {
+            audience.len() <= MAX_AUDIENCE_BYTES
+                && audience.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if audiences.is_empty()
+            || audiences.len() > MAX_AUDIENCES
+            || !audiences.iter().all(is_valid)
+        {
             return Err(
                 "must contain 1 to 10 audiences, separated by spaces, each of at most 255 \
                  printable ASCII characters"
                     .into(),
             );
         }
-        Ok(Audiences(words.into_iter().map(str::to_owned).collect()))
+        Ok(Audiences(
+            audiences.into_iter().map(str::to_owned).collect(),
+        ))
     }
 }
 
@@ -56,21 +62,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_fits_the_pattern_is_accepted(text in text::that_fit(PATTERN)) {
+        fn text_that_matches_pattern_is_accepted(text in text::matching(PATTERN)) {
             prop_assume!(text.len() <= Audiences::RULES.max);
             prop_assert!(Audiences::parse(&text).is_ok());
         }
     }
 
     #[test]
-    fn audiences_are_words() {
-        let read = |text: &str| Audiences::parse(text).map(Audiences::into_inner);
+    fn audiences_are_separated_by_whitespace() {
+        let parse = |text: &str| Audiences::parse(text).map(Audiences::into_inner);
         assert_eq!(
-            read("https://a.example  b").unwrap(),
+            parse("https://a.example  b").unwrap(),
             ["https://a.example", "b"]
         );
-        for bad in ["", " ", "ä", &"a".repeat(256), &"a ".repeat(11)] {
-            assert!(read(bad).is_err(), "{bad}");
+        for invalid in ["", " ", "ä", &"a".repeat(256), &"a ".repeat(11)] {
+            assert!(parse(invalid).is_err(), "{invalid}");
         }
     }
 }

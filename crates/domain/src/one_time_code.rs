@@ -1,7 +1,7 @@
-//! One-time codes that are sent by mail: 10 characters of Crockford's base32, which are 50 bits.
+//! One-time codes that emails contain: 10 characters of Crockford's base32 (50 bits).
 //!
-//! A code is *derived* from the row of the outbox that sends it, so that sending again sends the
-//! same one and no table holds it. Redis holds a keyed hash of the current one.
+//! A code is derived from the ID of its email in the outbox. A repeated delivery therefore contains
+//! the same code, and PostgreSQL does not store it. Redis stores a keyed hash of the current code.
 
 use uuid::Uuid;
 
@@ -10,33 +10,34 @@ use crate::{
     text::{ParsedText, Rejection, TextRules},
 };
 
-/// Without I, L, O and U, which people misread or mistype.
+/// Crockford's base32 without I, L, O, and U, which are easily confused with other characters.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
-/// 10 characters of 5 bits each (OWASP ASVS 5.0, 6.5.4 wants at least 20 bits; counted tries make
-/// 50 unguessable).
-const CHARACTERS: usize = 10;
+/// Length of a code: 50 bits.
+///
+/// OWASP ASVS 5.0, 6.5.4 requires at least 20 bits. With the limit on attempts, a code with 50 bits
+/// cannot be guessed.
+const CODE_CHARACTERS: usize = 10;
 
-/// What people may type, for a schema: ten characters, with hyphens and spaces wherever they like.
+/// Accepted input, for the OpenAPI document: ten characters with any hyphens and spaces.
 const PATTERN: &str = "^[- ]*([0-9A-TV-Za-tv-z][- ]*){10}$";
 
-/// A code. It has neither `Debug` nor `Display`; [`OneTimeCode::for_mail`] is the only way to read
-/// it.
+/// A one-time code. Only [`OneTimeCode::for_mail`] returns its text, so that it cannot be logged.
 #[derive(Clone)]
 #[cfg_attr(test, derive(PartialEq, Eq))]
-pub struct OneTimeCode([u8; CHARACTERS]);
+pub struct OneTimeCode([u8; CODE_CHARACTERS]);
 
-/// What a code is good for; a code for one purpose is nothing for another.
+/// The purpose of a code. A code for one purpose is invalid for the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodePurpose {
-    /// Choosing a new password.
+    /// To set a new password.
     PasswordReset,
-    /// Showing that one reads mail at an address.
+    /// To verify an email address.
     EmailConfirmation,
 }
 
 impl CodePurpose {
-    /// The purpose as it is stored.
+    /// Returns the stored value.
     pub const fn as_str(self) -> &'static str {
         match self {
             CodePurpose::PasswordReset => "password_reset",
@@ -45,15 +46,14 @@ impl CodePurpose {
     }
 }
 
-/// The keys of all codes. While the secret is exchanged a code of either is good, whichever replica
-/// has mailed it.
+/// The keys of all codes. During a rotation of the master secret, codes of both secrets are valid.
 pub struct CodeKeys {
     first: DerivedKeys,
     second: Option<DerivedKeys>,
     decoy_user_id: MacKey,
 }
 
-/// The keys under one secret: one derives codes, the other hashes them for storage.
+/// The keys of one master secret: one derives codes, the other hashes them for storage.
 struct DerivedKeys {
     derivation: MacKey,
     storage: MacKey,
@@ -67,11 +67,11 @@ impl DerivedKeys {
         }
     }
 
-    fn derive(&self, purpose: CodePurpose, row: Uuid) -> OneTimeCode {
+    fn derive(&self, purpose: CodePurpose, email_id: Uuid) -> OneTimeCode {
         let mac = self
             .derivation
-            .sign(&[row.as_bytes(), purpose.as_str().as_bytes()]);
-        let mut code = [0; CHARACTERS];
+            .sign(&[email_id.as_bytes(), purpose.as_str().as_bytes()]);
+        let mut code = [0; CODE_CHARACTERS];
         code.iter_mut()
             .zip(mac)
             .for_each(|(character, byte)| *character = ALPHABET[usize::from(byte & 31)]);
@@ -84,76 +84,80 @@ impl DerivedKeys {
     }
 }
 
-/// What is stored of a code: good for one account and one purpose only.
+/// The stored hash of a code. It is valid for one user and one purpose only.
 pub type CodeHash = [u8; 32];
 
-/// The code of a mail, and what is stored of it.
+/// The code of an email with its hash.
 pub struct DerivedCode {
     /// The code.
     pub code: OneTimeCode,
-    /// Its hash.
+    /// The hash that Redis stores.
     pub hash: CodeHash,
 }
 
 impl CodeKeys {
-    /// The keys under these secrets.
+    /// Derives the keys from the master secrets.
     pub fn new(secrets: &MasterSecrets) -> CodeKeys {
         CodeKeys {
             first: DerivedKeys::new(secrets.first()),
             second: secrets.second().map(DerivedKeys::new),
-            // Under the first alone: an address is another nobody once, when the first secret is
-            // another, and the tries for it are counted anew, as they are for networks.
+            // Only the first secret is used. When it changes, the attempt counters of unknown email
+            // addresses start again, like those of networks.
             decoy_user_id: secrets.first().mac_key("latchkey unknown accounts"),
         }
     }
 
-    /// The code that the mail of this row carries to this account.
-    pub fn derive(&self, purpose: CodePurpose, row: Uuid, sub: Uuid) -> DerivedCode {
-        derived(&self.first, purpose, row, sub)
+    /// Derives the code that an email contains. `email_id` is its ID in the outbox, `sub` the user.
+    pub fn derive(&self, purpose: CodePurpose, email_id: Uuid, sub: Uuid) -> DerivedCode {
+        derive_code(&self.first, purpose, email_id, sub)
     }
 
-    /// The code that a replica which has the secrets in the other order has made, or would make, of
-    /// the same row. A mail is sent again with the code that it was sent with: one of the two is
-    /// stored.
+    /// Derives the code of an email as a replica with the secrets in the other order derives it.
+    ///
+    /// A repeated delivery must contain the code of the first delivery, which can be either of the
+    /// two. Returns `None` without a second secret.
     pub fn derive_with_other_secret(
         &self,
         purpose: CodePurpose,
-        row: Uuid,
+        email_id: Uuid,
         sub: Uuid,
     ) -> Option<DerivedCode> {
         self.second
             .as_ref()
-            .map(|second| derived(second, purpose, row, sub))
+            .map(|second| derive_code(second, purpose, email_id, sub))
     }
 
-    /// What may be stored of a code that was typed: under the first secret and under the second.
-    /// Without a second it is the same twice, so that nobody need ask how many there are.
+    /// Returns the hashes of an entered code under the first and the second secret.
+    ///
+    /// The stored hash of a valid code equals one of them. Without a second secret, both are equal,
+    /// so that callers need no special case.
     pub fn hashes(&self, purpose: CodePurpose, sub: Uuid, code: &OneTimeCode) -> [CodeHash; 2] {
         [&self.first, self.second.as_ref().unwrap_or(&self.first)]
-            .map(|pair| pair.hash(purpose, sub, code))
+            .map(|keys| keys.hash(purpose, sub, code))
     }
 
-    /// An account that does not exist, but always the same for the same address: so that a try for
-    /// an unknown address does the same work and is counted the same way as one for a known
-    /// address.
+    /// Returns the ID of a nonexistent user, always the same for the same email address.
+    ///
+    /// Attempts for unknown and for known addresses then cause the same work and are counted
+    /// equally. Responses therefore do not reveal which addresses exist.
     pub fn decoy_user_id(&self, email: &str) -> Uuid {
         let mac = self
             .decoy_user_id
             .sign(&[email.to_ascii_lowercase().as_bytes()]);
-        Uuid::from_slice(&mac[..16]).expect("16 bytes are a uuid")
+        Uuid::from_slice(&mac[..16]).expect("a UUID of 16 bytes")
     }
 }
 
-fn derived(pair: &DerivedKeys, purpose: CodePurpose, row: Uuid, sub: Uuid) -> DerivedCode {
-    let code = pair.derive(purpose, row);
+fn derive_code(keys: &DerivedKeys, purpose: CodePurpose, email_id: Uuid, sub: Uuid) -> DerivedCode {
+    let code = keys.derive(purpose, email_id);
     DerivedCode {
-        hash: pair.hash(purpose, sub, &code),
+        hash: keys.hash(purpose, sub, &code),
         code,
     }
 }
 
 impl OneTimeCode {
-    /// The code as a mail shows it.
+    /// Returns the code as an email contains it, with a hyphen after five characters.
     pub fn for_mail(&self) -> String {
         let text: String = self.0.iter().map(|b| char::from(*b)).collect();
         format!("{}-{}", &text[..5], &text[5..])
@@ -169,25 +173,26 @@ impl ParsedText for OneTimeCode {
         example: "7H3KM-X9QTA",
     };
 
-    /// Reads what people type: in any case, with or without hyphens and spaces, with the letters
-    /// that look like digits.
+    /// Parses entered text: in any case, with or without hyphens and spaces.
+    ///
+    /// The letters O, I, and L are read as the digits that they resemble.
     fn parse(text: &str) -> Result<Self, Rejection> {
         crate::text::length(text, Self::RULES)?;
-        let typed = text.bytes().filter(|b| !matches!(b, b'-' | b' '));
-        let read: Option<Vec<u8>> = typed.map(canonical).collect();
-        let code = read.and_then(|read| read.try_into().ok());
+        let input = text.bytes().filter(|b| !matches!(b, b'-' | b' '));
+        let characters: Option<Vec<u8>> = input.map(canonical_character).collect();
+        let code = characters.and_then(|characters| characters.try_into().ok());
         code.map(OneTimeCode)
             .ok_or_else(|| "must be the 10-character code from the email".into())
     }
 }
 
-fn canonical(typed: u8) -> Option<u8> {
-    let read = match typed.to_ascii_uppercase() {
+fn canonical_character(input: u8) -> Option<u8> {
+    let character = match input.to_ascii_uppercase() {
         b'O' => b'0',
         b'I' | b'L' => b'1',
         other => other,
     };
-    ALPHABET.contains(&read).then_some(read)
+    ALPHABET.contains(&character).then_some(character)
 }
 
 #[cfg(test)]
@@ -197,23 +202,23 @@ mod tests {
 
     use super::*;
 
-    fn random() -> String {
+    fn random_secret() -> String {
         let mut bytes = [0; 32];
         aws_lc_rs::rand::fill(&mut bytes).unwrap();
         STANDARD.encode(bytes)
     }
 
-    fn keys_of(secrets: &str) -> CodeKeys {
+    fn keys_with(secrets: &str) -> CodeKeys {
         CodeKeys::new(&MasterSecrets::parse(secrets).ok().unwrap())
     }
 
     fn keys() -> CodeKeys {
-        keys_of(&random())
+        keys_with(&random_secret())
     }
 
     proptest! {
         #[test]
-        fn what_fits_the_pattern_is_read(text in crate::text::that_fit(PATTERN)) {
+        fn text_that_matches_pattern_is_accepted(text in crate::text::matching(PATTERN)) {
             prop_assert_eq!(
                 OneTimeCode::parse(&text).is_ok(),
                 text.len() <= OneTimeCode::RULES.max
@@ -221,79 +226,79 @@ mod tests {
         }
 
         #[test]
-        fn what_the_mail_shows_can_be_typed_back(row: u128, lower: bool) {
+        fn code_from_email_is_parsed(email_id: u128, lower: bool) {
             let code = keys()
-                .derive(CodePurpose::PasswordReset, Uuid::from_u128(row), Uuid::nil())
+                .derive(CodePurpose::PasswordReset, Uuid::from_u128(email_id), Uuid::nil())
                 .code;
-            let shown = code.for_mail();
-            let typed = if lower { shown.to_lowercase().replace('-', " ") } else { shown };
-            prop_assert!(OneTimeCode::parse(&typed).is_ok_and(|read| read == code));
+            let text = code.for_mail();
+            let input = if lower { text.to_lowercase().replace('-', " ") } else { text };
+            prop_assert!(OneTimeCode::parse(&input).is_ok_and(|parsed| parsed == code));
         }
 
         #[test]
-        fn other_texts_are_refused_without_a_panic(text in "\\PC{0,45}") {
+        fn arbitrary_text_does_not_panic(text in "\\PC{0,45}") {
             let _ = OneTimeCode::parse(&text);
         }
     }
 
     #[test]
-    fn letters_that_look_like_digits_are_read_as_digits() {
-        let read = |text| OneTimeCode::parse(text).ok().unwrap();
-        assert!(read("oOiIl-LAAAA") == read("00111-1AAAA"));
+    fn letters_that_resemble_digits_are_parsed_as_digits() {
+        let parse = |text| OneTimeCode::parse(text).ok().unwrap();
+        assert!(parse("oOiIl-LAAAA") == parse("00111-1AAAA"));
         assert!(OneTimeCode::parse("UUUUU-UUUUU").is_err());
     }
 
     #[test]
-    fn codes_differ_by_row_and_hashes_by_account() {
+    fn codes_differ_by_email_and_hashes_by_user() {
         let keys = keys();
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let derive = |row, sub| keys.derive(CodePurpose::PasswordReset, row, sub);
-        let of_one = derive(one, one);
-        assert!(of_one.code == derive(one, two).code && of_one.code != derive(two, one).code);
-        assert_ne!(of_one.hash, derive(one, two).hash);
+        let derive = |email_id, sub| keys.derive(CodePurpose::PasswordReset, email_id, sub);
+        let derived = derive(one, one);
+        assert!(derived.code == derive(one, two).code && derived.code != derive(two, one).code);
+        assert_ne!(derived.hash, derive(one, two).hash);
         assert_eq!(
-            keys.hashes(CodePurpose::PasswordReset, one, &of_one.code),
-            [of_one.hash; 2]
+            keys.hashes(CodePurpose::PasswordReset, one, &derived.code),
+            [derived.hash; 2]
         );
     }
 
     #[test]
-    fn codes_of_either_secret_are_known_under_both() {
-        let (old, new, row) = (random(), random(), Uuid::from_u128(1));
+    fn codes_of_both_secrets_are_valid_during_rotation() {
+        let (old, new, email_id) = (random_secret(), random_secret(), Uuid::from_u128(1));
         let (before, after) = (
-            keys_of(&format!("{old},{new}")),
-            keys_of(&format!("{new},{old}")),
+            keys_with(&format!("{old},{new}")),
+            keys_with(&format!("{new},{old}")),
         );
         let purpose = CodePurpose::EmailConfirmation;
-        let mailed = keys_of(&old).derive(purpose, row, row);
-        for keys in [&before, &after, &keys_of(&old)] {
+        let sent = keys_with(&old).derive(purpose, email_id, email_id);
+        for keys in [&before, &after, &keys_with(&old)] {
             assert!(
-                keys.hashes(purpose, row, &mailed.code)
-                    .contains(&mailed.hash)
+                keys.hashes(purpose, email_id, &sent.code)
+                    .contains(&sent.hash)
             );
         }
         assert!(
-            !keys_of(&new)
-                .hashes(purpose, row, &mailed.code)
-                .contains(&mailed.hash)
+            !keys_with(&new)
+                .hashes(purpose, email_id, &sent.code)
+                .contains(&sent.hash)
         );
-        assert!(before.derive(purpose, row, row).hash == mailed.hash);
+        assert!(before.derive(purpose, email_id, email_id).hash == sent.hash);
         assert!(
             after
-                .derive_with_other_secret(purpose, row, row)
+                .derive_with_other_secret(purpose, email_id, email_id)
                 .unwrap()
                 .hash
-                == mailed.hash
+                == sent.hash
         );
         assert!(
-            keys_of(&new)
-                .derive_with_other_secret(purpose, row, row)
+            keys_with(&new)
+                .derive_with_other_secret(purpose, email_id, email_id)
                 .is_none()
         );
     }
 
     #[test]
-    fn an_unknown_address_is_always_the_same_nobody() {
+    fn decoy_user_id_depends_on_address_only() {
         let keys = keys();
         assert_eq!(
             keys.decoy_user_id("A@example.com"),

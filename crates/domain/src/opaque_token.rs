@@ -1,10 +1,9 @@
-//! Opaque tokens: personal access tokens, and the secrets of OAuth clients. The record holds a hash
-//! of them only.
+//! Opaque tokens: personal access tokens, and the secrets of OAuth clients. PostgreSQL contains
+//! only their hashes.
 //!
-//! One string: a prefix by which secret scanners know it, and base64url of the id (16 bytes), the
-//! secret (32 random bytes) and a checksum (the first 4 bytes of the SHA-256 of what stands before
-//! it, prefix included). So a typing mistake, and what a scanner takes for one of these, are told
-//! apart without asking anybody.
+//! A token consists of a prefix for secret scanners and the base64url encoding of ID (16 bytes),
+//! secret (32 random bytes), and checksum. The checksum is the first 4 bytes of the SHA-256 hash of
+//! everything before it. It exposes typing errors and false positives of scanners without a query.
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -14,29 +13,29 @@ use zeroize::Zeroizing;
 
 use crate::text::{self, ParsedText, Rejection, TextRules};
 
-/// Bytes of the secret part: 256 bits, which nobody guesses, so that a plain hash of it is enough.
+/// Length of the secret part: 256 random bits, for which a hash without salt is sufficient.
 pub const SECRET_BYTES: usize = 32;
 
-/// Bytes of an id.
+/// Length of an ID.
 const ID_BYTES: usize = 16;
 
-/// Bytes of the checksum.
+/// Length of the checksum.
 const CHECKSUM_BYTES: usize = 4;
 
-/// Bytes in all.
-const BYTES: usize = ID_BYTES + SECRET_BYTES + CHECKSUM_BYTES;
+/// Length of a token before encoding.
+const TOKEN_BYTES: usize = ID_BYTES + SECRET_BYTES + CHECKSUM_BYTES;
 
-/// What a token is for, which its prefix says.
+/// The kind of an opaque token, which determines its prefix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpaqueTokenKind {
-    /// A user's program signs in with it.
+    /// A token with which a program of a user calls the API.
     PersonalAccessToken,
-    /// An OAuth client proves that it is itself.
+    /// A secret for the client authentication of an OAuth client.
     ClientSecret,
 }
 
 impl OpaqueTokenKind {
-    /// In front of every token.
+    /// Returns the prefix of all tokens of this kind.
     pub const fn prefix(self) -> &'static str {
         match self {
             OpaqueTokenKind::PersonalAccessToken => "lkp_",
@@ -44,92 +43,90 @@ impl OpaqueTokenKind {
         }
     }
 
-    /// Whether a text says that it is one of these.
+    /// Returns whether the text has the prefix of this kind. It can still be malformed.
     pub fn matches_prefix(self, text: &str) -> bool {
         text.starts_with(self.prefix())
     }
 }
 
-/// A token as its holder knows it. It has neither `Debug` nor `Display`.
+/// A token in plaintext.
+///
+/// The type does not implement `Debug` or `Display`, so that the token cannot be logged.
 pub struct OpaqueToken {
-    /// What it is for.
-    pub purpose: OpaqueTokenKind,
-    /// Which row it belongs to.
+    /// The kind of the token.
+    pub kind: OpaqueTokenKind,
+    /// The ID of the token or OAuth client in PostgreSQL.
     pub id: Uuid,
     secret: Zeroizing<[u8; SECRET_BYTES]>,
 }
 
 impl OpaqueToken {
-    /// A token with this secret, which must be random.
+    /// Creates a token. The secret must be random.
     pub fn new(
-        purpose: OpaqueTokenKind,
+        kind: OpaqueTokenKind,
         id: Uuid,
         secret: Zeroizing<[u8; SECRET_BYTES]>,
     ) -> OpaqueToken {
-        OpaqueToken {
-            purpose,
-            id,
-            secret,
-        }
+        OpaqueToken { kind, id, secret }
     }
 
-    /// The token as its holder gets it, once.
+    /// Returns the encoded token. The API returns it only once, at creation.
     pub fn text(&self) -> Zeroizing<String> {
-        let mut bytes = Zeroizing::new([0; BYTES]);
+        let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
         bytes[..ID_BYTES].copy_from_slice(self.id.as_bytes());
         bytes[ID_BYTES..][..SECRET_BYTES].copy_from_slice(self.secret.as_slice());
-        let checksum = checksum(self.purpose, &bytes[..ID_BYTES + SECRET_BYTES]);
+        let checksum = checksum(self.kind, &bytes[..ID_BYTES + SECRET_BYTES]);
         bytes[ID_BYTES + SECRET_BYTES..].copy_from_slice(&checksum);
-        let mut text = Zeroizing::new(self.purpose.prefix().to_owned());
+        let mut text = Zeroizing::new(self.kind.prefix().to_owned());
         URL_SAFE_NO_PAD.encode_string(bytes.as_slice(), &mut text);
         text
     }
 
-    /// Reads a token of this purpose; nothing where it is none.
-    pub fn read(purpose: OpaqueTokenKind, text: &str) -> Option<OpaqueToken> {
-        // A little longer, which the decoder wants.
-        let mut bytes = Zeroizing::new([0; BYTES + 2]);
+    /// Parses a token of this kind. Returns `None` if the text is malformed.
+    pub fn read(kind: OpaqueTokenKind, text: &str) -> Option<OpaqueToken> {
+        // The decoder requires a buffer that is slightly longer than its output.
+        let mut bytes = Zeroizing::new([0; TOKEN_BYTES + 2]);
         let length = URL_SAFE_NO_PAD
-            .decode_slice(text.strip_prefix(purpose.prefix())?, bytes.as_mut_slice())
+            .decode_slice(text.strip_prefix(kind.prefix())?, bytes.as_mut_slice())
             .ok()?;
-        let (body, sum) = bytes[..length].split_at_checked(ID_BYTES + SECRET_BYTES)?;
+        let (body, actual_checksum) = bytes[..length].split_at_checked(ID_BYTES + SECRET_BYTES)?;
         let (id, secret) = body.split_at(ID_BYTES);
         let secret = Zeroizing::new(secret.try_into().ok()?);
-        (sum == checksum(purpose, body)).then_some(OpaqueToken {
-            purpose,
+        (actual_checksum == checksum(kind, body)).then_some(OpaqueToken {
+            kind,
             id: Uuid::from_slice(id).ok()?,
             secret,
         })
     }
 
-    /// What the record holds of it.
+    /// Returns the SHA-256 hash of the secret, which PostgreSQL contains.
     pub fn hash(&self) -> Vec<u8> {
         digest::digest(&digest::SHA256, self.secret.as_slice())
             .as_ref()
             .to_vec()
     }
 
-    /// Whether the record means this one. Compares in constant time.
+    /// Returns whether the stored hash belongs to this token. Compares in constant time.
     pub fn matches_hash(&self, hash: &[u8]) -> bool {
         verify_slices_are_equal(&self.hash(), hash).is_ok()
     }
 }
 
-fn checksum(purpose: OpaqueTokenKind, body: &[u8]) -> [u8; CHECKSUM_BYTES] {
+fn checksum(kind: OpaqueTokenKind, body: &[u8]) -> [u8; CHECKSUM_BYTES] {
     let mut context = digest::Context::new(&digest::SHA256);
-    context.update(purpose.prefix().as_bytes());
+    context.update(kind.prefix().as_bytes());
     context.update(body);
     context.finish().as_ref()[..CHECKSUM_BYTES]
         .try_into()
-        .expect("a digest is longer than its beginning")
+        .expect("a digest of 32 bytes")
 }
 
-/// What somebody calls a client or a token of theirs: one line.
+/// The name of an OAuth client or of a personal access token: one line of 1 to 100 characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label(String);
 
 impl Label {
-    /// The label as it was typed.
+    /// Returns the validated text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -151,7 +148,7 @@ impl ParsedText for Label {
     }
 }
 
-/// When something is to end.
+/// The requested expiry of a personal access token, an RFC 3339 date-time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry(pub OffsetDateTime);
 
@@ -177,52 +174,52 @@ mod tests {
 
     use super::*;
 
-    fn token(purpose: OpaqueTokenKind, id: u128, secret: [u8; SECRET_BYTES]) -> OpaqueToken {
-        OpaqueToken::new(purpose, Uuid::from_u128(id), Zeroizing::new(secret))
+    fn token(kind: OpaqueTokenKind, id: u128, secret: [u8; SECRET_BYTES]) -> OpaqueToken {
+        OpaqueToken::new(kind, Uuid::from_u128(id), Zeroizing::new(secret))
     }
 
     proptest! {
         #[test]
-        fn tokens_come_back(id: u128, secret: [u8; SECRET_BYTES]) {
-            for (purpose, other) in [
+        fn encoded_token_is_parsed_as_its_kind_only(id: u128, secret: [u8; SECRET_BYTES]) {
+            for (kind, other) in [
                 (OpaqueTokenKind::PersonalAccessToken, OpaqueTokenKind::ClientSecret),
                 (OpaqueTokenKind::ClientSecret, OpaqueTokenKind::PersonalAccessToken),
             ] {
-                let made = token(purpose, id, secret);
-                let text = made.text();
-                let read = OpaqueToken::read(purpose, &text).unwrap();
-                prop_assert!(read.id == made.id && read.matches_hash(&made.hash()));
+                let created = token(kind, id, secret);
+                let text = created.text();
+                let parsed = OpaqueToken::read(kind, &text).unwrap();
+                prop_assert!(parsed.id == created.id && parsed.matches_hash(&created.hash()));
                 prop_assert!(OpaqueToken::read(other, &text).is_none());
-                let disguised = text.replacen(purpose.prefix(), other.prefix(), 1);
+                let disguised = text.replacen(kind.prefix(), other.prefix(), 1);
                 prop_assert!(OpaqueToken::read(other, &disguised).is_none());
             }
         }
 
         #[test]
-        fn a_mistyped_character_shows(
+        fn changed_character_is_rejected(
             id: u128,
             secret: [u8; SECRET_BYTES],
             at in 0usize..74,
-            typed in "[A-Za-z0-9_-]",
+            replacement in "[A-Za-z0-9_-]",
         ) {
-            let good = token(OpaqueTokenKind::PersonalAccessToken, id, secret).text();
-            prop_assert_eq!(good.len(), 74);
-            let mut bad = good.to_string();
-            bad.replace_range(at..=at, &typed);
+            let valid = token(OpaqueTokenKind::PersonalAccessToken, id, secret).text();
+            prop_assert_eq!(valid.len(), 74);
+            let mut changed = valid.to_string();
+            changed.replace_range(at..=at, &replacement);
             prop_assert_eq!(
-                OpaqueToken::read(OpaqueTokenKind::PersonalAccessToken, &bad).is_some(),
-                bad == *good
+                OpaqueToken::read(OpaqueTokenKind::PersonalAccessToken, &changed).is_some(),
+                changed == *valid
             );
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in "(lkp_)?\\PC{0,100}") {
+        fn arbitrary_text_is_rejected_without_panic(text in "(lkp_)?\\PC{0,100}") {
             prop_assert!(OpaqueToken::read(OpaqueTokenKind::PersonalAccessToken, &text).is_none());
         }
     }
 
     #[test]
-    fn another_secret_is_not_known() {
+    fn hash_matches_only_its_secret() {
         let (one, other) = (
             token(OpaqueTokenKind::ClientSecret, 1, [1; 32]),
             token(OpaqueTokenKind::ClientSecret, 1, [2; 32]),

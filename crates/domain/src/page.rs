@@ -1,43 +1,48 @@
-//! Pages of a list: ordered by id ascending, continued after the last id seen (keyset pagination).
+//! Pages of a list, ordered by ascending ID and continued after the last ID (keyset pagination).
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
-/// Which part of a list is wanted.
+/// The requested part of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// At most so many.
+    /// The maximum number of items.
     pub limit: u8,
-    /// Those with a larger id; the nil id comes before all.
+    /// The last ID of the previous page. The nil UUID selects the first page.
     pub after: Uuid,
 }
 
-/// The most items of one page.
+/// Maximum number of items per page.
 pub const MAX_LIMIT: u8 = 100;
 
-/// The items of a page when nobody says otherwise.
+/// Number of items per page if the request does not contain a limit.
 pub const DEFAULT_LIMIT: u8 = 20;
 
-/// What cursors look like, as a schema's `pattern`: 16 bytes in base64url.
+/// The `pattern` of a cursor for the OpenAPI document: 16 bytes in base64url.
 pub const CURSOR: &str = "^[A-Za-z0-9_-]{21}[AQgw]$";
 
-/// The opaque cursor that continues after `last`.
+/// Returns the opaque cursor of the page after the ID `last`.
 pub fn cursor(last: Uuid) -> String {
     URL_SAFE_NO_PAD.encode(last.as_bytes())
 }
 
 impl Page {
-    /// Cuts what was read, one more than the page is to have, and gives the cursor of the next page
-    /// if there is one.
-    pub fn cut<T>(&self, mut read: Vec<T>, id: impl Fn(&T) -> Uuid) -> (Vec<T>, Option<String>) {
-        let more = read.len() > usize::from(self.limit);
-        read.truncate(usize::from(self.limit));
-        let next = read.last().filter(|_| more).map(|last| cursor(id(last)));
-        (read, next)
+    /// Truncates a query result to the page, and returns the cursor of the next page, if any.
+    ///
+    /// The query must read one more item than the limit. The additional item shows whether a next
+    /// page exists.
+    pub fn cut<T>(&self, mut items: Vec<T>, id: impl Fn(&T) -> Uuid) -> (Vec<T>, Option<String>) {
+        let has_more = items.len() > usize::from(self.limit);
+        items.truncate(usize::from(self.limit));
+        let next = items
+            .last()
+            .filter(|_| has_more)
+            .map(|last| cursor(id(last)));
+        (items, next)
     }
 }
 
-/// The id that a cursor continues after.
+/// Parses a cursor. Returns the last ID of the previous page, or `None` if it is malformed.
 pub fn position(cursor: &str) -> Option<Uuid> {
     Uuid::from_slice(&URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
 }
@@ -50,18 +55,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_looks_like_a_cursor_is_one(text in crate::text::that_fit(CURSOR)) {
+        fn text_that_matches_pattern_is_accepted(text in crate::text::matching(CURSOR)) {
             prop_assert!(position(&text).is_some());
         }
 
         #[test]
-        fn cursors_come_back(id in any::<u128>()) {
+        fn encoded_cursor_is_parsed(id in any::<u128>()) {
             let id = Uuid::from_u128(id);
             prop_assert_eq!(position(&cursor(id)), Some(id));
         }
 
         #[test]
-        fn any_other_text_is_refused_or_canonical(text in "\\PC{0,30}") {
+        fn accepted_cursor_is_canonical(text in "\\PC{0,30}") {
             if let Some(id) = position(&text) {
                 prop_assert_eq!(cursor(id), text);
             }

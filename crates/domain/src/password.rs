@@ -1,4 +1,4 @@
-//! Passwords: what is accepted, and how they are hashed (Argon2id, RFC 9106, in PHC form).
+//! Passwords: policy, generation, and hashes (Argon2id, RFC 9106, in PHC string format).
 
 mod argon2id;
 
@@ -14,53 +14,53 @@ use crate::text::{ParsedText, Rejection, TextRules};
 
 pub use crate::password::argon2id::{HashBuffer, simd_self_test_passed};
 
-/// 19 MiB, the lower of the two settings that OWASP's cheat sheet on password storage puts first.
+/// Memory of a hash: 19 MiB, as the OWASP Password Storage Cheat Sheet recommends.
 const MEMORY_KIB: u32 = 19 * 1024;
 
-/// Two passes go with 19 MiB there.
+/// Passes of a hash. The cheat sheet recommends two passes for 19 MiB.
 const PASSES: u32 = 2;
 
-/// A hash from elsewhere that asks for more is unreadable: one sign-in must not take the machine's
-/// memory,
+/// Maximum memory of an imported hash, so that one sign-in cannot exhaust the memory.
 const MAX_MEMORY_KIB: u32 = 1024 * 1024;
 
-/// nor a thread for minutes: sixteen passes over as much, or more over less.
+/// Maximum memory times passes of an imported hash, so that it cannot occupy a thread for minutes.
 const MAX_WORK_KIB: u64 = 16 * MAX_MEMORY_KIB as u64;
 
-/// Lanes are worked at one after the other here; nobody needs more.
+/// Maximum lanes of an imported hash, which are computed one after the other.
 const MAX_LANES: u32 = 64;
 
-/// One lane: a request is hashed by one thread.
+/// Lanes of a hash: one, because one thread computes the hash.
 const LANES: u32 = 1;
 
-/// Bytes of a salt (RFC 9106 section 3.1 recommends 16).
+/// Length of a salt (recommended by RFC 9106 section 3.1).
 pub const SALT_BYTES: usize = 16;
 
-/// The longest password, in characters: enough for any sentence, and a bound on what is hashed
-/// (ASVS 5.0, 6.2.9).
-const MAX_CHARACTERS: usize = 256;
+/// Maximum length of a password (OWASP ASVS 5.0, 6.2.9 requires at least 64 characters).
+const MAX_PASSWORD_CHARACTERS: usize = 256;
 
-/// The shortest password that any setting may allow (NIST SP 800-63B-4 section 3.1.1).
+/// Lowest minimum length in characters that an operator can set (NIST SP 800-63B-4 section 3.1.1).
 pub const MIN_ALLOWED_MINIMUM: usize = 8;
 
-/// Passwords of eight or more characters among the 10,000 most common. Shorter ones are refused by
-/// their length.
-static COMMON: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
+/// The passwords of at least eight characters among the 10,000 most common ones.
+///
+/// Shorter passwords are rejected in any case.
+static COMMON_PASSWORDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
     include_str!("common_passwords.txt")
         .lines()
         .filter(|line| !line.starts_with('#'))
         .collect()
 });
 
-/// A password as it was typed: never trimmed, never folded, never cut. It has neither `Debug` nor
-/// `Display`.
+/// A password exactly as entered: not trimmed, normalized, or truncated.
+///
+/// The type does not implement `Debug` or `Display`, so that the password cannot be logged.
 pub struct Password(Zeroizing<String>);
 
 impl ParsedText for Password {
     const RULES: TextRules = TextRules {
         format: Some("password"),
         min: 1,
-        max: MAX_CHARACTERS,
+        max: MAX_PASSWORD_CHARACTERS,
         pattern: None,
         example: "secret123",
     };
@@ -71,8 +71,10 @@ impl ParsedText for Password {
     }
 }
 
-/// A password that somebody chooses. Whether it may be chosen says [`Password::check`], with a code
-/// of its own; the document tells what every setting demands.
+/// A password that a user sets.
+///
+/// The rules of the type, for the OpenAPI document, hold for any configuration. [`Password::check`]
+/// applies the configured policy and has its own error code.
 pub struct NewPassword(pub Password);
 
 impl ParsedText for NewPassword {
@@ -87,12 +89,15 @@ impl ParsedText for NewPassword {
 }
 
 impl Password {
-    /// Whether the password may be chosen; if not, why.
+    /// Checks a new password against the policy. `minimum` is the minimum length in characters.
+    ///
+    /// # Errors
+    /// If the password is too short or too common. The reason is a sentence for the user.
     pub fn check(&self, minimum: usize) -> Result<(), Rejection> {
         if self.0.chars().count() < minimum {
             return Err(format!("The password must have at least {minimum} characters.").into());
         }
-        if COMMON.contains(self.0.to_lowercase().as_str()) {
+        if COMMON_PASSWORDS.contains(self.0.to_lowercase().as_str()) {
             return Err(
                 "The password is among the 10,000 most common passwords. Choose another one."
                     .into(),
@@ -102,13 +107,13 @@ impl Password {
     }
 }
 
-/// Of 32 letters and digits, none of which looks like another (Crockford's base32).
+/// Crockford's base32, without letters and digits that are easily confused.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// The characters of a password that nobody chose: 130 bits.
+/// Length of a generated password: 130 bits.
 pub const GENERATED_CHARACTERS: usize = 26;
 
-/// A password that nobody chose, to be shown once: a character of five bits for each random byte.
+/// Generates a password from random bytes: one character, which contains five bits, per byte.
 pub fn generated(random: &[u8]) -> Zeroizing<String> {
     Zeroizing::new(
         random
@@ -118,52 +123,52 @@ pub fn generated(random: &[u8]) -> Zeroizing<String> {
     )
 }
 
-/// What a comparison found.
+/// The result of the comparison of a password with a stored hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PasswordMatch {
-    /// It is the password.
+    /// The password is correct.
     Match,
-    /// It is the password, but its hash was made with weaker parameters than today's.
+    /// The password is correct, but its hash has weaker parameters than new hashes.
     MatchNeedsRehash,
-    /// It is not the password.
+    /// The password is incorrect.
     NoMatch,
 }
 
-/// A hash that could not be computed, because the system has too little memory for it.
+/// The computation of a hash failed, for example because the system has too little memory.
 #[derive(Debug, thiserror::Error)]
 #[error("computing a password hash failed")]
 pub struct HashError(#[from] argon2::Error);
 
-/// Hashes with today's parameters.
+/// Hashes a password with the current parameters and returns the PHC string.
 ///
 /// # Errors
 /// If the system has too little memory.
 pub fn hash(
     password: &Password,
     salt: &[u8; SALT_BYTES],
-    memory: &mut HashBuffer,
+    buffer: &mut HashBuffer,
 ) -> Result<String, HashError> {
     let mut output = Zeroizing::new([0; Params::DEFAULT_OUTPUT_LEN]);
     argon2id::derive(
         password.0.as_bytes(),
         salt,
-        &policy(),
+        &current_params(),
         output.as_mut_slice(),
-        memory,
+        buffer,
     )?;
-    Ok(in_phc_form(salt, output.as_slice()))
+    Ok(format_phc(salt, output.as_slice()))
 }
 
-/// Compares in constant time. An unreadable hash is nobody's password.
+/// Compares a password with a stored hash in constant time. An invalid hash matches no password.
 ///
 /// # Errors
 /// If the system has too little memory for the parameters of the hash.
 pub fn verify(
     password: &Password,
     phc: &str,
-    memory: &mut HashBuffer,
+    buffer: &mut HashBuffer,
 ) -> Result<PasswordMatch, HashError> {
-    let Some((params, salt, expected)) = read(phc) else {
+    let Some((params, salt, expected)) = parse_phc(phc) else {
         return Ok(PasswordMatch::NoMatch);
     };
     let mut output = Zeroizing::new(vec![0; expected.len()]);
@@ -172,7 +177,7 @@ pub fn verify(
         salt.as_ref(),
         &params,
         &mut output,
-        memory,
+        buffer,
     )?;
     Ok(
         match aws_lc_rs::constant_time::verify_slices_are_equal(&output, expected.as_bytes()) {
@@ -185,38 +190,40 @@ pub fn verify(
     )
 }
 
-/// A hash that no password has, in today's form: unknown users are compared with it, so that they
-/// cost the same.
+/// Returns a hash with the current parameters that no password matches.
+///
+/// A sign-in of an unknown user is compared with it, so that it takes as long as any other.
 pub fn dummy_hash() -> String {
-    in_phc_form(&[0; SALT_BYTES], &argon2id::DUMMY_OUTPUT)
+    format_phc(&[0; SALT_BYTES], &argon2id::DUMMY_OUTPUT)
 }
 
-fn in_phc_form(salt: &[u8; SALT_BYTES], output: &[u8]) -> String {
+fn format_phc(salt: &[u8; SALT_BYTES], output: &[u8]) -> String {
     let phc = PasswordHash {
         algorithm: Algorithm::Argon2id.ident(),
         version: Some(Version::V0x13.into()),
-        params: ParamsString::try_from(&policy()).expect("the constants above fit the PHC form"),
-        salt: Some(Salt::new(salt).expect("16 bytes are a salt")),
-        hash: Some(Output::new(output).expect("32 bytes are an output")),
+        params: ParamsString::try_from(&current_params()).expect("parameters of the PHC format"),
+        salt: Some(Salt::new(salt).expect("a salt of 16 bytes")),
+        hash: Some(Output::new(output).expect("an output of 32 bytes")),
     };
     phc.to_string()
 }
 
-fn policy() -> Params {
+fn current_params() -> Params {
     Params::new(MEMORY_KIB, PASSES, LANES, Some(Params::DEFAULT_OUTPUT_LEN))
-        .expect("the constants above are in range")
+        .expect("parameters in range")
 }
 
-fn read(phc: &str) -> Option<(Params, Salt, Output)> {
+/// Parses a PHC string. Returns `None` if it is not Argon2id, or its cost exceeds the limits.
+fn parse_phc(phc: &str) -> Option<(Params, Salt, Output)> {
     let phc = PasswordHash::new(phc).ok()?;
-    let argon2id =
+    let is_argon2id =
         phc.algorithm == Algorithm::Argon2id.ident() && phc.version == Some(Version::V0x13.into());
-    argon2id.then_some(())?;
+    is_argon2id.then_some(())?;
     let params = Params::try_from(&phc).ok()?;
     let work = u64::from(params.m_cost()) * u64::from(params.t_cost());
-    let bounded =
+    let is_within_limits =
         params.m_cost() <= MAX_MEMORY_KIB && work <= MAX_WORK_KIB && params.p_cost() <= MAX_LANES;
-    bounded.then_some((params, phc.salt?, phc.hash?))
+    is_within_limits.then_some((params, phc.salt?, phc.hash?))
 }
 
 #[cfg(test)]
@@ -227,40 +234,40 @@ mod tests {
         Password::parse(text).ok().unwrap()
     }
 
-    fn hash(password: &Password, salt: &[u8; SALT_BYTES], memory: &mut HashBuffer) -> String {
-        crate::password::hash(password, salt, memory).unwrap()
+    fn hash(password: &Password, salt: &[u8; SALT_BYTES], buffer: &mut HashBuffer) -> String {
+        crate::password::hash(password, salt, buffer).unwrap()
     }
 
-    fn verify(password: &Password, phc: &str, memory: &mut HashBuffer) -> PasswordMatch {
-        crate::password::verify(password, phc, memory).unwrap()
+    fn verify(password: &Password, phc: &str, buffer: &mut HashBuffer) -> PasswordMatch {
+        crate::password::verify(password, phc, buffer).unwrap()
     }
 
     #[test]
-    fn the_example_of_the_readme_is_no_common_password() {
+    fn example_password_of_documentation_is_accepted() {
         assert!(password("secret123").check(8).is_ok());
     }
 
     #[test]
-    fn common_and_short_passwords_are_refused_in_any_case() {
-        for bad in ["password", "PassWord", "12345678", "qwertyuiop", "1234567"] {
-            assert!(password(bad).check(8).is_err(), "{bad}");
+    fn common_and_short_passwords_are_rejected_in_any_case() {
+        for rejected in ["password", "PassWord", "12345678", "qwertyuiop", "1234567"] {
+            assert!(password(rejected).check(8).is_err(), "{rejected}");
         }
-        assert!(COMMON.len() > 3_000);
+        assert!(COMMON_PASSWORDS.len() > 3_000);
     }
 
     #[test]
-    fn any_characters_are_welcome_and_none_are_cut_or_folded() {
-        let memory = &mut HashBuffer::default();
+    fn password_is_not_trimmed_folded_or_truncated() {
+        let buffer = &mut HashBuffer::default();
         let long = "ü 🗝\u{0}".repeat(20);
-        let phc = hash(&password(&long), &[7; SALT_BYTES], memory);
-        assert_eq!(verify(&password(&long), &phc, memory), PasswordMatch::Match);
+        let phc = hash(&password(&long), &[7; SALT_BYTES], buffer);
+        assert_eq!(verify(&password(&long), &phc, buffer), PasswordMatch::Match);
         for other in [
             long.to_uppercase(),
             long[..long.len() - 1].to_owned(),
             format!("{long} "),
         ] {
             assert_eq!(
-                verify(&password(&other), &phc, memory),
+                verify(&password(&other), &phc, buffer),
                 PasswordMatch::NoMatch
             );
         }
@@ -268,21 +275,21 @@ mod tests {
     }
 
     #[test]
-    fn passwords_that_differ_after_byte_72_differ() {
-        let memory = &mut HashBuffer::default();
+    fn passwords_that_differ_after_byte_72_do_not_match() {
+        let buffer = &mut HashBuffer::default();
         let phc = hash(
             &password(&format!("{}a", "x".repeat(72))),
             &[7; SALT_BYTES],
-            memory,
+            buffer,
         );
         assert_eq!(
-            verify(&password(&format!("{}b", "x".repeat(72))), &phc, memory),
+            verify(&password(&format!("{}b", "x".repeat(72))), &phc, buffer),
             PasswordMatch::NoMatch
         );
     }
 
     #[test]
-    fn hashes_are_in_phc_form_with_the_parameters_of_the_policy() {
+    fn hash_is_phc_string_with_current_parameters() {
         let phc = hash(
             &password("secret123"),
             &[7; SALT_BYTES],
@@ -291,8 +298,8 @@ mod tests {
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
     }
 
-    /// By the reference implementation, some of them from its own tests.
-    const FROM_ELSEWHERE: &[(&str, &str, PasswordMatch)] = &[
+    /// Hashes of the reference implementation, some of them from its test suite.
+    const REFERENCE_HASHES: &[(&str, &str, PasswordMatch)] = &[
         (
             "secret123",
             "$argon2id$v=19$m=19456,t=2,p=1$MDEyMzQ1Njc4OWFiY2RlZg\
@@ -329,12 +336,12 @@ mod tests {
     ];
 
     #[test]
-    fn hashes_from_elsewhere_are_understood_and_weaker_ones_want_to_be_raised() {
-        let memory = &mut HashBuffer::default();
-        for (text, phc, verdict) in FROM_ELSEWHERE {
-            assert_eq!(verify(&password(text), phc, memory), *verdict, "{phc}");
+    fn reference_hashes_match_and_weak_ones_need_rehash() {
+        let buffer = &mut HashBuffer::default();
+        for (text, phc, expected) in REFERENCE_HASHES {
+            assert_eq!(verify(&password(text), phc, buffer), *expected, "{phc}");
             assert_eq!(
-                verify(&password(&format!("{text}4")), phc, memory),
+                verify(&password(&format!("{text}4")), phc, buffer),
                 PasswordMatch::NoMatch,
                 "{phc}"
             );
@@ -342,44 +349,44 @@ mod tests {
     }
 
     #[test]
-    fn nobodys_hash_has_todays_form() {
-        let today = hash(
+    fn dummy_hash_has_current_parameters() {
+        let current = hash(
             &password("secret123"),
             &[0; SALT_BYTES],
             &mut HashBuffer::default(),
         );
         let parameters = |phc: &str| phc.rsplit_once('$').unwrap().0.to_owned();
-        assert_eq!(parameters(&dummy_hash()), parameters(&today));
-        assert_eq!(dummy_hash().len(), today.len());
+        assert_eq!(parameters(&dummy_hash()), parameters(&current));
+        assert_eq!(dummy_hash().len(), current.len());
     }
 
     #[test]
-    fn memory_that_was_used_before_changes_nothing() {
-        let memory = &mut HashBuffer::default();
-        let first = hash(&password("secret123"), &[1; SALT_BYTES], memory);
-        hash(&password("something else"), &[2; SALT_BYTES], memory);
+    fn reused_buffer_does_not_change_hash() {
+        let buffer = &mut HashBuffer::default();
+        let expected = hash(&password("secret123"), &[1; SALT_BYTES], buffer);
+        hash(&password("something else"), &[2; SALT_BYTES], buffer);
         assert_eq!(
-            hash(&password("secret123"), &[1; SALT_BYTES], memory),
-            first
+            hash(&password("secret123"), &[1; SALT_BYTES], buffer),
+            expected
         );
     }
 
     #[test]
-    fn unreadable_hashes_are_nobodys() {
-        let unreadable = [
+    fn invalid_hashes_match_no_password() {
+        let invalid = [
             "",
             "x",
             "$argon2i$v=19$m=1024,t=1,p=1$AAAAAAAAAAA$AAAAAAAAAAA",
             "$argon2id$v=19$m=1,t=1,p=1$AA$AA",
-            // A gigabyte and more, and a million passes.
+            // More than 1 GiB of memory, and a million passes.
             "$argon2id$v=19$m=1048577,t=2,p=1$c29tZXNhbHQ\
              $CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
             "$argon2id$v=19$m=1024,t=1000000,p=1$c29tZXNhbHQ\
              $CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
-            // A salt of seven bytes.
+            // A salt of seven bytes, which is too short.
             "$argon2id$v=19$m=1024,t=1,p=1$AAAAAAAAAA$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
         ];
-        for phc in unreadable {
+        for phc in invalid {
             assert_eq!(
                 verify(&password("secret123"), phc, &mut HashBuffer::default()),
                 PasswordMatch::NoMatch

@@ -1,11 +1,12 @@
-//! Limits on how often something may be tried: so many at once, and as many again in each period,
-//! evenly spread (the generic cell rate algorithm).
+//! Rate limits with the generic cell rate algorithm (GCRA).
 //!
-//! A bucket holds one number, its *level*: the time until it is empty again. Every try raises it by
-//! the interval, and one that would raise it above the capacity is not counted, but refused or made
-//! to wait. So nobody ever gets more than twice the burst in one period, and nothing has to be
-//! counted or swept. `redis/rate_limit.lua` is the same arithmetic, where replicas share the
-//! buckets. Times are microseconds: an interval is a fraction of a period.
+//! A limit allows a burst of attempts, and the same number again in each period, evenly
+//! distributed. A bucket stores one number, its level: the time until it is empty. Each attempt
+//! raises the level by the interval. An attempt that would raise it above the capacity is not
+//! counted, but rejected or delayed. A client therefore gets at most twice the burst in one period.
+//!
+//! The Redis script `rate_limit.lua` has the same arithmetic, for buckets that all replicas share.
+//! Times are in microseconds, because an interval is a fraction of a period.
 
 use std::time::Duration;
 
@@ -13,21 +14,27 @@ use uuid::Uuid;
 
 use crate::master_secret::{MacKey, MasterSecrets};
 
-/// The longest that somebody waits who is not to be refused: an owner bears it, and it is far below
-/// the timeouts of clients and proxies.
+/// Microseconds per second.
+pub const MICROS_PER_SECOND: u64 = 1_000_000;
+
+/// Maximum delay of an attempt that must not be rejected.
+///
+/// It is acceptable for the user of an attacked account, and below the timeouts of clients and
+/// proxies.
 const MAX_DELAY: Duration = Duration::from_secs(2);
 
-/// How many replicas together stay within a limit when each counts for itself, because Redis does
-/// not answer.
+/// Number of replicas that together stay within a limit while each replica counts alone.
+///
+/// Replicas count alone while Redis is unavailable.
 const ASSUMED_REPLICAS: u32 = 4;
 
-/// The most tries of a limit: enough to be none, and few enough for an interval of microseconds.
+/// Maximum burst, practically no limit. The interval is still at least 1 µs.
 const MAX_BURST: u32 = 1_000_000;
 
-/// The longest period: what is counted is forgotten after it.
+/// Maximum period. Attempts are forgotten after it.
 const MAX_PERIOD: Duration = Duration::from_secs(86_400);
 
-/// So many tries in each period.
+/// A number of attempts per period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit {
     burst: u32,
@@ -35,26 +42,28 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// A limit, where the numbers make sense: at least one try, and a period from a second to a
-    /// day.
+    /// Creates a limit of 1 to 1,000,000 attempts per period of 1 second to 1 day.
+    ///
+    /// Returns `None` if a value is out of range.
     pub fn new(burst: u32, period: Duration) -> Option<Limit> {
-        let sane = (1..=MAX_BURST).contains(&burst)
+        let is_valid = (1..=MAX_BURST).contains(&burst)
             && (Duration::from_secs(1)..=MAX_PERIOD).contains(&period);
-        sane.then_some(Limit { burst, period })
+        is_valid.then_some(Limit { burst, period })
     }
 
-    /// How many may be tried at once.
+    /// Returns the number of attempts that are allowed at once.
     pub fn burst(self) -> u32 {
         self.burst
     }
 
-    /// The time in which as many may be tried again.
+    /// Returns the time in which an empty quota is refilled.
     pub fn period(self) -> Duration {
         self.period
     }
 
-    /// What one replica allows that counts for itself: a quarter, so that four of them allow what
-    /// all did together.
+    /// Returns the limit of a replica that counts alone: a quarter of the burst.
+    ///
+    /// Four replicas then together allow about as many attempts as with shared buckets.
     #[must_use]
     pub fn stricter(self) -> Limit {
         Limit {
@@ -63,99 +72,101 @@ impl Limit {
         }
     }
 
-    /// What one try adds to the level.
+    /// Returns the time in µs that one attempt adds to the level.
     pub fn interval(self) -> u64 {
         micros(self.period) / u64::from(self.burst)
     }
 
-    /// The level that no try may exceed.
+    /// Returns the maximum level, in µs.
     pub fn capacity(self) -> u64 {
         self.interval() * u64::from(self.burst)
     }
 
-    /// The level at a moment, of a bucket that will be empty at another. What was stored under a
-    /// larger limit counts as full, not as more.
+    /// Returns the level at `now` of a bucket that is empty at `empty_at`, all in µs.
+    ///
+    /// A bucket that was filled under a higher limit counts as full, not as more than full.
     pub fn level(self, empty_at: u64, now: u64) -> u64 {
         empty_at.saturating_sub(now).min(self.capacity())
     }
 
-    /// The level after one more try, if that is allowed.
+    /// Returns the level after one more attempt, or `None` if the attempt is not allowed.
     pub fn after_attempt(self, level: u64) -> Option<u64> {
         let after = level + self.interval();
         (after <= self.capacity()).then_some(after)
     }
 
-    /// The level when a try is not to count after all.
+    /// Returns the level after an attempt is refunded.
     pub fn after_refund(self, level: u64) -> u64 {
         level.saturating_sub(self.interval())
     }
 
-    /// How many more may be tried at this moment.
+    /// Returns the number of attempts that are allowed now.
     pub fn remaining(self, level: u64) -> u64 {
         self.capacity().saturating_sub(level) / self.interval()
     }
 
-    /// The time until one more may be tried.
+    /// Returns the time in µs until another attempt is allowed.
     pub fn retry_after(self, level: u64) -> u64 {
         (level + self.interval()).saturating_sub(self.capacity())
     }
 
-    /// How long a try waits that is beyond the limit, but must not be refused.
+    /// Returns the delay of an attempt that exceeds the limit but must not be rejected.
     pub fn delay(self, level: u64) -> Duration {
         Duration::from_micros(self.retry_after(level)).min(MAX_DELAY)
     }
 }
 
-/// Which bucket it is: what it limits, and for whom. Networks and accounts are ids or
-/// [`RateLimitKey`] hashes.
+/// The ID of a bucket: the limit, and the network or user that it applies to.
+///
+/// Networks and users are represented by IDs or by hashes of [`RateLimitKey`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BucketId {
-    /// What is limited.
+    /// The name of the limit.
     pub name: &'static str,
-    /// For whom. What is to be decided together has the same owner.
+    /// The network or user. One attempt can be counted only in buckets of the same owner.
     pub owner: Uuid,
-    /// For which account, where the owner is a network.
+    /// The user, if the limit applies to one user and one network (the owner).
     pub account: Option<Uuid>,
 }
 
-/// A bucket, and how much goes into it.
+/// A bucket with its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bucket {
-    /// Which it is.
+    /// The ID of the bucket.
     pub id: BucketId,
-    /// How much goes into it.
+    /// The limit of the bucket.
     pub limit: Limit,
 }
 
-/// What became of a try that was counted in several buckets at once.
+/// The result of counting one attempt in several buckets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketLevels {
-    /// Whether all of them allow it; if not, none has counted it.
+    /// Whether all buckets allow the attempt. Otherwise, no bucket has counted it.
     pub allowed: bool,
-    /// The level of each now.
+    /// The current level of each bucket, in µs.
     pub levels: Vec<u64>,
 }
 
-/// Makes ids of names and networks, so that no key tells them.
+/// Derives IDs from names and networks, so that the keys in Redis do not contain them.
 pub struct RateLimitKey(MacKey);
 
 impl RateLimitKey {
-    /// The key under the first secret. The second is of no use: where replicas have them in another
-    /// order, or the first is another than yesterday, buckets begin anew, and a guesser has at most
-    /// twice the tries for once.
+    /// Derives the key from the first master secret.
+    ///
+    /// After a rotation of the secret, or while replicas have the secrets in different orders, new
+    /// buckets start empty. An attacker then gets at most twice the attempts once.
     pub fn new(secrets: &MasterSecrets) -> RateLimitKey {
         RateLimitKey(secrets.first().mac_key("latchkey throttles"))
     }
 
-    /// The id of a network, or of what was typed as a name or an address: the same for all ways to
-    /// write it.
+    /// Returns the ID of a network, username, or email address, without regard to case.
     pub fn id(&self, subject: &str) -> Uuid {
         let mac = self.0.sign(&[subject.to_ascii_lowercase().as_bytes()]);
-        Uuid::from_slice(&mac[..16]).expect("16 bytes are a uuid")
+        Uuid::from_slice(&mac[..16]).expect("a UUID of 16 bytes")
     }
 }
 
-/// A duration in microseconds.
+/// Converts a duration to microseconds.
 pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
@@ -168,51 +179,51 @@ mod tests {
 
     fn limits() -> impl Strategy<Value = Limit> {
         (1..50u32, 1..100u64).prop_map(|(burst, seconds)| {
-            Limit::new(burst, Duration::from_secs(seconds)).expect("sane")
+            Limit::new(burst, Duration::from_secs(seconds)).expect("a valid limit")
         })
     }
 
-    /// Tries after these pauses; the moments of those that were allowed.
-    fn allowed(limit: Limit, pauses: &[u64]) -> Vec<u64> {
+    /// Makes an attempt after each pause. Returns the times of the allowed attempts.
+    fn allowed_times(limit: Limit, pauses: &[u64]) -> Vec<u64> {
         let (mut now, mut empty_at) = (1_000_000, 0);
-        let mut moments = Vec::new();
+        let mut times = Vec::new();
         for pause in pauses {
             now += pause;
             if let Some(after) = limit.after_attempt(limit.level(empty_at, now)) {
                 empty_at = now + after;
-                moments.push(now);
+                times.push(now);
             }
         }
-        moments
+        times
     }
 
     proptest! {
         #[test]
-        fn no_stretch_of_time_sees_more_than_the_burst_and_what_was_refilled(
+        fn any_interval_allows_at_most_burst_plus_refill(
             limit in limits(),
             pauses in prop::collection::vec(0..5_000_000u64, 1..300),
         ) {
-            let moments = allowed(limit, &pauses);
-            for (first, begin) in moments.iter().enumerate() {
-                for (last, end) in moments.iter().enumerate().skip(first) {
-                    let most = u64::from(limit.burst()) + (end - begin) / limit.interval();
-                    prop_assert!((last - first + 1) as u64 <= most);
+            let times = allowed_times(limit, &pauses);
+            for (first, start) in times.iter().enumerate() {
+                for (last, end) in times.iter().enumerate().skip(first) {
+                    let max = u64::from(limit.burst()) + (end - start) / limit.interval();
+                    prop_assert!((last - first + 1) as u64 <= max);
                 }
             }
         }
 
         #[test]
-        fn whoever_keeps_to_the_interval_is_never_refused(limit in limits(), count in 1..200usize) {
+        fn attempts_at_the_interval_are_always_allowed(limit in limits(), count in 1..200usize) {
             let pauses = vec![limit.interval(); count];
-            prop_assert_eq!(allowed(limit, &pauses).len(), count);
+            prop_assert_eq!(allowed_times(limit, &pauses).len(), count);
         }
 
         #[test]
-        fn what_is_told_is_what_happens(limit in limits(), level in 0..100_000_000u64) {
+        fn remaining_and_retry_after_match_behavior(limit in limits(), level in 0..100_000_000u64) {
             let level = level.min(limit.capacity());
             let mut after = level;
             for _ in 0..limit.remaining(level) {
-                after = limit.after_attempt(after).expect("it was told to remain");
+                after = limit.after_attempt(after).expect("a remaining attempt");
             }
             prop_assert_eq!(limit.after_attempt(after), None);
             let wait = limit.retry_after(after);
@@ -226,21 +237,23 @@ mod tests {
         }
 
         #[test]
-        fn a_refund_gives_back_exactly_one_try(limit in limits(), level in 0..100_000_000u64) {
+        fn refund_reverts_exactly_one_attempt(limit in limits(), level in 0..100_000_000u64) {
             if let Some(after) = limit.after_attempt(level) {
                 prop_assert_eq!(limit.after_refund(after), level);
             }
         }
 
         #[test]
-        fn four_replicas_on_their_own_allow_hardly_more_than_one_limit(burst in 1..MAX_BURST) {
-            let limit = Limit::new(burst, Duration::from_secs(60)).expect("sane").stricter();
-            prop_assert!(limit.burst() >= 1 && limit.burst() * ASSUMED_REPLICAS < burst + ASSUMED_REPLICAS);
+        fn stricter_limits_of_four_replicas_are_about_one_limit(burst in 1..MAX_BURST) {
+            let limit = Limit::new(burst, Duration::from_secs(60)).expect("a valid limit");
+            let allowed_by_one = limit.stricter().burst();
+            let allowed_by_all = allowed_by_one * ASSUMED_REPLICAS;
+            prop_assert!(allowed_by_one >= 1 && allowed_by_all < burst + ASSUMED_REPLICAS);
         }
     }
 
     #[test]
-    fn a_limit_that_makes_no_sense_is_none() {
+    fn limit_out_of_range_is_rejected() {
         for (burst, seconds) in [(0, 60), (MAX_BURST + 1, 60), (5, 0), (5, 86_401)] {
             assert_eq!(
                 Limit::new(burst, Duration::from_secs(seconds)),
@@ -251,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lowered_limit_does_not_lock_out_for_what_a_larger_one_stored() {
+    fn level_is_capped_after_limit_is_lowered() {
         let limit = Limit::new(5, Duration::from_secs(60)).unwrap();
         assert_eq!(limit.level(86_400_000_000, 0), 60_000_000);
     }

@@ -1,63 +1,64 @@
-//! Refresh tokens: opaque to clients; inside, the session and a counter under a MAC.
+//! Refresh tokens: opaque to clients. They contain the session and its rotation counter, and a MAC.
 //!
-//! Nothing usable is stored anywhere. Redis keeps the session's current counter only, so that the
-//! next token is *derived again* from it, not looked up, and every replica derives the same one.
+//! No store contains a refresh token. Redis stores only the current rotation counter of a session,
+//! from which every replica derives the same token.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use uuid::Uuid;
 
 use crate::master_secret::{MacKeys, MasterSecrets};
 
-/// In front of every token, so that secret scanners can know one.
+/// The prefix of all refresh tokens, by which secret scanners find them.
 pub const PREFIX: &str = "lkr_";
 
-/// `sub`, `sid` and the counter.
+/// Length of the authenticated content: `sub`, `sid`, and the counter.
 const BODY_BYTES: usize = 16 + 16 + 8;
 
-/// HMAC-SHA-256, not shortened.
+/// Length of the MAC: HMAC-SHA-256, not truncated.
 const MAC_BYTES: usize = 32;
 
-/// What a refresh token says.
+/// The content of a refresh token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefreshToken {
-    /// The user.
+    /// The ID of the user.
     pub sub: Uuid,
-    /// The session.
+    /// The ID of the session.
     pub sid: Uuid,
-    /// How often the session had been refreshed when the token was made.
+    /// The rotation counter of the session when the token was issued.
     pub counter: u64,
 }
 
-/// The key of all refresh tokens. While the secret is exchanged, a token of either is good: nobody
-/// is signed out, and who refreshes gets one of the first. What a session's token says does not
-/// depend on the secret that it was made under, so a replica that makes them under the other one
-/// gives, within the grace window, the same child in other words.
+/// The key of all refresh tokens.
+///
+/// During a rotation of the master secret, tokens of both secrets are valid, so that no user is
+/// signed out. New tokens use the first secret. The content of a token does not depend on the
+/// secret, so replicas with the secrets in different orders issue equivalent tokens.
 pub struct RefreshKey(MacKeys);
 
 impl RefreshKey {
-    /// The key under these secrets.
+    /// Derives the key from the master secrets.
     pub fn new(secrets: &MasterSecrets) -> RefreshKey {
         RefreshKey(secrets.mac_keys("latchkey refresh tokens"))
     }
 
-    /// The token as the client gets it.
+    /// Returns the encoded and authenticated token.
     pub fn seal(&self, token: &RefreshToken) -> String {
-        let body = body(token);
+        let body = encode_body(token);
         let sealed = [body.as_slice(), &self.0.sign(&[&body])].concat();
         format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(sealed))
     }
 
-    /// What the text says, if it was made under this key. Any change of a single bit is noticed.
+    /// Verifies and decodes a token. Returns `None` if it was modified, or issued with another key.
     pub fn open(&self, text: &str) -> Option<RefreshToken> {
         let encoded = text.strip_prefix(PREFIX)?;
         let mut sealed = [0; BODY_BYTES + MAC_BYTES];
         let length = URL_SAFE_NO_PAD.decode_slice(encoded, &mut sealed).ok()?;
         let (body, mac) = sealed.split_at(BODY_BYTES);
-        (length == sealed.len() && self.0.verify(body, mac)).then(|| read(body))
+        (length == sealed.len() && self.0.verify(body, mac)).then(|| decode_body(body))
     }
 }
 
-fn body(token: &RefreshToken) -> [u8; BODY_BYTES] {
+fn encode_body(token: &RefreshToken) -> [u8; BODY_BYTES] {
     let mut body = [0; BODY_BYTES];
     body[..16].copy_from_slice(token.sub.as_bytes());
     body[16..32].copy_from_slice(token.sid.as_bytes());
@@ -65,15 +66,12 @@ fn body(token: &RefreshToken) -> [u8; BODY_BYTES] {
     body
 }
 
-fn read(body: &[u8]) -> RefreshToken {
-    let part = |range: std::ops::Range<usize>| {
-        body.get(range)
-            .expect("the body has its length by construction")
-    };
+fn decode_body(body: &[u8]) -> RefreshToken {
+    let part = |range: std::ops::Range<usize>| body.get(range).expect("a body of 40 bytes");
     RefreshToken {
-        sub: Uuid::from_slice(part(0..16)).expect("16 bytes are a uuid"),
-        sid: Uuid::from_slice(part(16..32)).expect("16 bytes are a uuid"),
-        counter: u64::from_be_bytes(part(32..40).try_into().expect("8 bytes are a u64")),
+        sub: Uuid::from_slice(part(0..16)).expect("a UUID of 16 bytes"),
+        sid: Uuid::from_slice(part(16..32)).expect("a UUID of 16 bytes"),
+        counter: u64::from_be_bytes(part(32..40).try_into().expect("a counter of 8 bytes")),
     }
 }
 
@@ -92,7 +90,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn tokens_come_back(sub: u128, sid: u128, counter: u64) {
+        fn sealed_token_is_opened(sub: u128, sid: u128, counter: u64) {
             let key = key();
             let token = RefreshToken {
                 sub: Uuid::from_u128(sub),
@@ -103,26 +101,26 @@ mod tests {
         }
 
         #[test]
-        fn any_changed_character_is_refused(
+        fn changed_character_is_rejected(
             at in 0usize..100,
-            with in "[A-Za-z0-9_-]",
+            replacement in "[A-Za-z0-9_-]",
             counter: u64,
         ) {
             let key = key();
-            let good = key.seal(&RefreshToken { sub: Uuid::nil(), sid: Uuid::max(), counter });
-            let mut bad = good.clone();
-            bad.replace_range(at..=at, &with);
-            prop_assert_eq!(key.open(&bad).is_some(), bad == good);
+            let valid = key.seal(&RefreshToken { sub: Uuid::nil(), sid: Uuid::max(), counter });
+            let mut changed = valid.clone();
+            changed.replace_range(at..=at, &replacement);
+            prop_assert_eq!(key.open(&changed).is_some(), changed == valid);
         }
 
         #[test]
-        fn other_texts_are_refused(text in "\\PC{0,200}") {
+        fn arbitrary_text_is_rejected(text in "\\PC{0,200}") {
             prop_assert_eq!(key().open(&text), None);
         }
     }
 
     #[test]
-    fn another_secret_opens_nothing() {
+    fn token_of_another_secret_is_rejected() {
         let token = RefreshToken {
             sub: Uuid::nil(),
             sid: Uuid::nil(),
@@ -132,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn longer_and_shorter_texts_are_refused() {
+    fn longer_and_shorter_texts_are_rejected() {
         let key = key();
-        let good = key.seal(&RefreshToken {
+        let valid = key.seal(&RefreshToken {
             sub: Uuid::nil(),
             sid: Uuid::nil(),
             counter: 1,
         });
-        assert_eq!(key.open(&format!("{good}AAAA")), None);
-        assert_eq!(key.open(&good[..good.len() - 4]), None);
+        assert_eq!(key.open(&format!("{valid}AAAA")), None);
+        assert_eq!(key.open(&valid[..valid.len() - 4]), None);
     }
 }

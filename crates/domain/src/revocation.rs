@@ -1,5 +1,7 @@
-//! Revocations: what can be taken back, what a check must ask about, and (in [`lease`]) when memory
-//! may answer and when a revocation has taken effect everywhere.
+//! Revocations, their entries in the revocation log, and the keys by which a token can be revoked.
+//!
+//! [`lease`] decides when a replica can serve a check from memory, and when all replicas enforce a
+//! revocation.
 
 mod entry;
 pub mod lease;
@@ -10,74 +12,77 @@ pub mod recent_entries;
 use uuid::Uuid;
 
 pub use crate::revocation::entry::{Entry, EntryState, Subject, UnknownEntry};
-pub use crate::revocation::reason::Reason;
+pub use crate::revocation::reason::RevocationReason;
 
 use crate::access_token::Kid;
 
-/// The types that [`leased_set`] is built from. Its model replaces them.
+/// Imports of [`leased_set`]. Its model compiles the same file with the types of `loom` instead.
 mod sync {
     pub use std::sync::atomic::{AtomicU64, Ordering};
 
     pub use super::lease::{BootTime, is_lease_valid};
 }
 
-/// How long the entry of a session, a user or a key is kept, in seconds: longer than any access
-/// token lives (one hour at most), whatever a setting says today, because a lower setting tomorrow
-/// must not shorten it.
+/// Lifetime of all entries except those of single access tokens, in seconds.
+///
+/// It exceeds the maximum lifetime of an access token, which is one hour. It is a constant, because
+/// a lower token lifetime in the settings must not shorten entries for tokens issued before.
 pub const ENTRY_SECONDS: u64 = 65 * 60;
 
-/// How long the entry of a single token outlives its `exp`, in seconds: wall clocks may disagree by
-/// two minutes.
+/// Time between the `exp` claim of an access token and the expiry of its entry, in seconds.
+///
+/// Wall clocks can differ by up to two minutes.
 pub const TOKEN_MARGIN_SECONDS: u64 = 5 * 60;
 
-/// How long what was read of a personal access token is believed, in seconds, before it is read
-/// again.
+/// Maximum time for which a replica caches a personal access token, in seconds.
 pub const PERSONAL_TOKEN_SECONDS: u64 = 10 * 60;
 
-/// One thing that was taken back.
+/// A revocation of one token or of a group of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revocation {
-    /// A session with all its tokens.
+    /// All tokens of a session.
     Session {
-        /// The session.
+        /// ID of the session.
         sid: Uuid,
     },
-    /// All tokens of a user below a generation.
+    /// All tokens of a user with a smaller generation.
     User {
-        /// The user.
+        /// ID of the user.
         sub: Uuid,
-        /// Tokens with a smaller generation are rejected.
+        /// Smallest generation that is still valid.
         below: i64,
     },
-    /// All tokens of an OAuth client below a generation.
+    /// All tokens of an OAuth client with a smaller generation.
     Client {
-        /// The client.
+        /// ID of the client.
         id: Uuid,
-        /// Tokens with a smaller generation are rejected.
+        /// Smallest generation that is still valid.
         below: i64,
     },
     /// One access token.
     Token {
-        /// The token.
+        /// The `jti` claim of the token.
         jti: Uuid,
-        /// Its `exp`.
+        /// The `exp` claim of the token, in seconds since the Unix epoch.
         exp: u64,
     },
-    /// One personal access token. It may live for years, but nobody believes what was read of it
-    /// for longer than [`PERSONAL_TOKEN_SECONDS`].
+    /// One personal access token.
+    ///
+    /// The entry can expire before the token. By then, no replica has a cached copy from before the
+    /// revocation, because copies expire after [`PERSONAL_TOKEN_SECONDS`].
     PersonalToken {
-        /// The token.
+        /// ID of the token.
         id: Uuid,
     },
-    /// Everything that a key signed.
+    /// All tokens signed with a key.
     Key {
-        /// The key.
+        /// ID of the signing key.
         kid: Kid,
     },
 }
 
 impl Revocation {
-    /// What it is called in the record, and where it is counted.
+    /// Returns the kind used in PostgreSQL and in metrics.
     pub const fn kind(&self) -> &'static str {
         match self {
             Revocation::Session { .. } => "session",
@@ -88,7 +93,7 @@ impl Revocation {
         }
     }
 
-    /// Seconds for which the entry must be remembered, seen from `now`.
+    /// Returns the lifetime of an entry that is published at `now`, both in seconds.
     pub fn lifetime(&self, now: u64) -> u64 {
         match self {
             Revocation::Token { exp, .. } => exp.saturating_sub(now) + TOKEN_MARGIN_SECONDS,
@@ -100,7 +105,7 @@ impl Revocation {
         }
     }
 
-    /// The entry that is published at `now`.
+    /// Returns the entry to publish at `now`, in seconds since the Unix epoch.
     pub fn entry(&self, now: u64) -> Entry {
         let ends_at = now + self.lifetime(now);
         let (subject, value) = match self {
@@ -119,20 +124,23 @@ impl Revocation {
     }
 }
 
-/// What one event took back: in the record once it is committed, and in Redis once it is published.
+/// Revocations of one database transaction.
+///
+/// The server commits them to PostgreSQL, then publishes them to Redis. Reuse of a refresh token is
+/// the exception: its revocation is published first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevocationBatch {
-    /// Whose account it was of; a client or a key belongs to nobody.
+    /// ID of the user whose credentials are revoked; `None` for an OAuth client or a signing key.
     pub sub: Option<Uuid>,
-    /// Why, for the person who asks.
-    pub reason: Reason,
-    /// All of it.
+    /// Reason for the revocations.
+    pub reason: RevocationReason,
+    /// Revocations in the batch.
     pub entries: Vec<Revocation>,
 }
 
 impl RevocationBatch {
-    /// The end of single sessions.
-    pub fn of_sessions(sub: Uuid, sids: &[Uuid], reason: Reason) -> RevocationBatch {
+    /// Creates a batch that revokes individual sessions of a user.
+    pub fn of_sessions(sub: Uuid, sids: &[Uuid], reason: RevocationReason) -> RevocationBatch {
         let entries = sids
             .iter()
             .map(|sid| Revocation::Session { sid: *sid })
@@ -144,8 +152,8 @@ impl RevocationBatch {
         }
     }
 
-    /// The end of everything of a user below a generation.
-    pub fn of_user(sub: Uuid, below: i64, reason: Reason) -> RevocationBatch {
+    /// Creates a batch that revokes all tokens of a user with a generation smaller than `below`.
+    pub fn of_user(sub: Uuid, below: i64, reason: RevocationReason) -> RevocationBatch {
         RevocationBatch {
             sub: Some(sub),
             reason,
@@ -153,8 +161,8 @@ impl RevocationBatch {
         }
     }
 
-    /// The end of everything of a client below a generation.
-    pub fn of_client(id: Uuid, below: i64, reason: Reason) -> RevocationBatch {
+    /// Creates a batch that revokes all tokens of a client with a generation smaller than `below`.
+    pub fn of_client(id: Uuid, below: i64, reason: RevocationReason) -> RevocationBatch {
         RevocationBatch {
             sub: None,
             reason,
@@ -162,8 +170,8 @@ impl RevocationBatch {
         }
     }
 
-    /// The end of one personal access token.
-    pub fn of_personal_token(sub: Uuid, id: Uuid, reason: Reason) -> RevocationBatch {
+    /// Creates a batch that revokes one personal access token.
+    pub fn of_personal_token(sub: Uuid, id: Uuid, reason: RevocationReason) -> RevocationBatch {
         RevocationBatch {
             sub: Some(sub),
             reason,
@@ -171,8 +179,13 @@ impl RevocationBatch {
         }
     }
 
-    /// The end of one access token.
-    pub fn of_token(sub: Option<Uuid>, jti: Uuid, exp: u64, reason: Reason) -> RevocationBatch {
+    /// Creates a batch that revokes one access token.
+    pub fn of_token(
+        sub: Option<Uuid>,
+        jti: Uuid,
+        exp: u64,
+        reason: RevocationReason,
+    ) -> RevocationBatch {
         RevocationBatch {
             sub,
             reason,
@@ -180,8 +193,8 @@ impl RevocationBatch {
         }
     }
 
-    /// The end of everything that a key signed.
-    pub fn of_key(kid: Kid, reason: Reason) -> RevocationBatch {
+    /// Creates a batch that revokes all tokens signed with a key.
+    pub fn of_key(kid: Kid, reason: RevocationReason) -> RevocationBatch {
         RevocationBatch {
             sub: None,
             reason,
@@ -189,72 +202,74 @@ impl RevocationBatch {
         }
     }
 
-    /// The sessions among it.
+    /// Returns the IDs of the revoked sessions.
     pub fn sessions(&self) -> Vec<Uuid> {
-        let session = |entry: &Revocation| {
-            if let Revocation::Session { sid } = entry {
+        let session_id = |revocation: &Revocation| {
+            if let Revocation::Session { sid } = revocation {
                 Some(*sid)
             } else {
                 None
             }
         };
-        self.entries.iter().filter_map(session).collect()
+        self.entries.iter().filter_map(session_id).collect()
     }
 
-    /// The generation among it of the account that it is of.
+    /// Returns the smallest valid generation of the user, if the batch revokes smaller ones.
     pub fn below(&self) -> Option<i64> {
-        let below = |entry: &Revocation| {
-            if let Revocation::User { below, .. } = entry {
+        let user_generation = |revocation: &Revocation| {
+            if let Revocation::User { below, .. } = revocation {
                 Some(*below)
             } else {
                 None
             }
         };
-        self.entries.iter().find_map(below)
+        self.entries.iter().find_map(user_generation)
     }
 }
 
-/// Everything about a token that can be taken back.
+/// Revocation keys: the keys by which a token can be revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RevocationKeys {
-    /// An access token of a user's session.
+    /// Keys of an access token that belongs to a session.
     Session {
-        /// The key that signed it.
+        /// ID of the signing key.
         kid: Kid,
-        /// The user.
+        /// ID of the user.
         sub: Uuid,
-        /// The session.
+        /// ID of the session.
         sid: Uuid,
-        /// The token itself.
+        /// ID of the token.
         jti: Uuid,
-        /// The user's generation at the sign-in.
+        /// Generation of the user at the sign-in.
         generation: i64,
     },
-    /// An access token of an OAuth client.
+    /// Keys of an access token that belongs to an OAuth client.
     Client {
-        /// The key that signed it.
+        /// ID of the signing key.
         kid: Kid,
-        /// The client.
+        /// ID of the client.
         id: Uuid,
-        /// The token itself.
+        /// ID of the token.
         jti: Uuid,
-        /// The client's generation when it was issued.
+        /// Generation of the client when the token was issued.
         generation: i64,
     },
-    /// A personal access token, which outlives sessions and keys, and nothing that ends everything
-    /// of its user.
+    /// Keys of a personal access token.
+    ///
+    /// The token depends neither on a session nor on a signing key. Incrementing the generation of
+    /// its user revokes it.
     PersonalAccessToken {
-        /// The token itself.
+        /// ID of the token.
         id: Uuid,
-        /// The user.
+        /// ID of the user.
         sub: Uuid,
-        /// The user's generation when it was made.
+        /// Generation of the user when the token was created.
         generation: i64,
     },
 }
 
 impl RevocationKeys {
-    /// The subjects whose entries speak of the token.
+    /// Returns the subjects whose entries can revoke the token.
     pub fn subjects(&self) -> impl Iterator<Item = Subject> {
         let subjects = match *self {
             RevocationKeys::Session {
@@ -281,25 +296,28 @@ impl RevocationKeys {
         subjects.into_iter().flatten()
     }
 
-    /// The first subject whose entry refuses the token, by what each one's entry says, if there is
-    /// one. Timestamps never decide.
+    /// Returns the first subject whose entry revokes the token; `None` if the token is not revoked.
+    ///
+    /// `entry_value` returns the value of a subject's entry. Timestamps never decide, because the
+    /// clocks of the replicas differ.
     pub fn find_revoked_subject(
         &self,
-        mut value: impl FnMut(&Subject) -> Option<i64>,
+        mut entry_value: impl FnMut(&Subject) -> Option<i64>,
     ) -> Option<Subject> {
-        self.subjects()
-            .find(|subject| value(subject).is_some_and(|value| self.is_refused(subject, value)))
+        self.subjects().find(|subject| {
+            entry_value(subject).is_some_and(|value| self.is_revoked_by(subject, value))
+        })
     }
 
-    /// Whether an entry of this value for one of its subjects refuses it.
-    fn is_refused(&self, subject: &Subject, value: i64) -> bool {
+    /// Whether an entry with one of these subjects and this value revokes the token.
+    fn is_revoked_by(&self, subject: &Subject, value: i64) -> bool {
         match subject {
             Subject::User(_) | Subject::Client(_) => self.generation() < value,
             Subject::Session(_) | Subject::Token(_) | Subject::Key(_) | Subject::Probe(_) => true,
         }
     }
 
-    /// The token itself, as answers about many tokens name it.
+    /// Returns the ID of the token.
     pub const fn jti(&self) -> Uuid {
         match self {
             RevocationKeys::Session { jti, .. }
@@ -308,7 +326,7 @@ impl RevocationKeys {
         }
     }
 
-    /// The generation, of its user or client, at which it was issued.
+    /// Generation of the user or client when the token was issued.
     const fn generation(&self) -> i64 {
         match self {
             RevocationKeys::Session { generation, .. }
@@ -330,39 +348,50 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_is_allowed_only_when_nothing_speaks_against_it(
-            key: bool,
-            session: bool,
-            token: bool,
+        fn token_is_revoked_only_by_its_own_entries(
+            is_key_revoked: bool,
+            is_session_revoked: bool,
+            is_token_revoked: bool,
             below in proptest::option::of(0i64..5),
             generation in 0i64..5,
         ) {
             let (sub, sid, jti) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
-            let value = |subject: &Subject| match subject {
-                Subject::Key(_) => key.then_some(EntryState::FLAG),
+            let entry_value = |subject: &Subject| match subject {
+                Subject::Key(_) => is_key_revoked.then_some(EntryState::FLAG),
                 Subject::User(id) | Subject::Client(id) => below.filter(|_| *id == sub),
-                Subject::Session(id) => (session && *id == sid).then_some(EntryState::FLAG),
-                Subject::Token(id) => (token && *id == jti).then_some(EntryState::FLAG),
+                Subject::Session(id) => {
+                    (is_session_revoked && *id == sid).then_some(EntryState::FLAG)
+                }
+                Subject::Token(id) => (is_token_revoked && *id == jti).then_some(EntryState::FLAG),
                 Subject::Probe(_) => Some(EntryState::FLAG),
             };
-            let of_all = below > Some(generation);
-            let marks = RevocationKeys::Session { kid: kid(), sub, sid, jti, generation };
-            prop_assert_eq!(marks.find_revoked_subject(value).is_some(), key || session || token || of_all);
-            let marks = RevocationKeys::Client { kid: kid(), id: sub, jti, generation };
-            prop_assert_eq!(marks.find_revoked_subject(value).is_some(), key || token || of_all);
-            let marks = RevocationKeys::PersonalAccessToken { id: jti, sub, generation };
-            prop_assert_eq!(marks.find_revoked_subject(value).is_some(), token || of_all);
+            let is_generation_revoked = below > Some(generation);
+            let keys = RevocationKeys::Session { kid: kid(), sub, sid, jti, generation };
+            prop_assert_eq!(
+                keys.find_revoked_subject(entry_value).is_some(),
+                is_key_revoked || is_session_revoked || is_token_revoked || is_generation_revoked
+            );
+            let keys = RevocationKeys::Client { kid: kid(), id: sub, jti, generation };
+            prop_assert_eq!(
+                keys.find_revoked_subject(entry_value).is_some(),
+                is_key_revoked || is_token_revoked || is_generation_revoked
+            );
+            let keys = RevocationKeys::PersonalAccessToken { id: jti, sub, generation };
+            prop_assert_eq!(
+                keys.find_revoked_subject(entry_value).is_some(),
+                is_token_revoked || is_generation_revoked
+            );
         }
 
         #[test]
-        fn the_entry_of_a_token_outlives_it(exp in 0u64..1 << 40, now in 0u64..1 << 40) {
-            let entry = Revocation::Token { jti: Uuid::nil(), exp };
-            prop_assert!(now + entry.lifetime(now) > exp);
+        fn token_entry_outlives_token(exp in 0u64..1 << 40, now in 0u64..1 << 40) {
+            let revocation = Revocation::Token { jti: Uuid::nil(), exp };
+            prop_assert!(now + revocation.lifetime(now) > exp);
         }
     }
 
     #[test]
-    fn the_entry_of_a_personal_token_outlives_whatever_was_read_of_it_before() {
+    fn personal_token_entry_outlives_cached_token() {
         assert!(Revocation::PersonalToken { id: Uuid::nil() }.lifetime(0) > PERSONAL_TOKEN_SECONDS);
     }
 }

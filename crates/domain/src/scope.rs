@@ -1,30 +1,31 @@
-//! Scopes: what a token may be used for (RFC 6749 section 3.3). The vocabulary is small and closed;
-//! every operation on an account, on items or on everybody wants one word of it, and no token ever
-//! grows: a refresh gives what the sign-in gave, or less.
+//! Scopes: a closed list of the permissions of tokens (RFC 6749 section 3.3).
+//!
+//! Each operation on user data or items requires one scope. A refresh grants the scopes of the
+//! sign-in or fewer, never more.
 
 use std::{fmt, str::FromStr};
 
 use crate::text::{ParsedText, Rejection, TextRules};
 
-/// Declares [`Scope`]: variant, word, and what it permits.
+/// Declares [`Scope`]: variant, name, and description.
 macro_rules! scopes {
-    ($($variant:ident $word:literal $told:literal;)*) => {
-        /// One thing that a token may be used for.
+    ($($variant:ident $name:literal $description:literal;)*) => {
+        /// A permission of a token.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Scope { $(#[doc = $told] $variant,)* }
+        pub enum Scope { $(#[doc = $description] $variant,)* }
 
         impl Scope {
-            /// All of them, in the order in which they are written.
+            /// All scopes, in the order in which they are written.
             pub const ALL: &[Scope] = &[$(Scope::$variant,)*];
 
-            /// The word.
+            /// Returns the name of the scope.
             pub const fn as_str(self) -> &'static str {
-                match self { $(Scope::$variant => $word,)* }
+                match self { $(Scope::$variant => $name,)* }
             }
 
-            /// What it permits.
-            pub const fn told(self) -> &'static str {
-                match self { $(Scope::$variant => $told,)* }
+            /// Returns the description, which the OpenAPI document contains.
+            pub const fn description(self) -> &'static str {
+                match self { $(Scope::$variant => $description,)* }
             }
         }
     };
@@ -45,12 +46,12 @@ impl Scope {
     }
 }
 
-/// A set of scopes, written in one order, separated by spaces.
+/// A set of scopes. Its text contains the names in a fixed order, separated by spaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scopes(u8);
 
 impl Scopes {
-    /// What an account may do with its own, and nothing about others.
+    /// The scopes that a user without the role `admin` can grant.
     pub const OF_USERS: Scopes = Scopes::of(&[
         Scope::UserRead,
         Scope::UserWrite,
@@ -58,46 +59,48 @@ impl Scopes {
         Scope::ItemsWrite,
     ]);
 
-    /// What an administrator's account may do.
+    /// The scopes that an administrator can grant.
     pub const OF_ADMINS: Scopes = Scopes(Scopes::OF_USERS.0 | Scope::Admin.bit());
 
-    /// A set of these.
+    /// Creates a set.
     pub const fn of(scopes: &[Scope]) -> Scopes {
-        let (mut bits, mut at) = (0, 0);
-        while at < scopes.len() {
-            bits |= scopes[at].bit();
-            at += 1;
+        let (mut bits, mut index) = (0, 0);
+        while index < scopes.len() {
+            bits |= scopes[index].bit();
+            index += 1;
         }
         Scopes(bits)
     }
 
-    /// The words of a token. A word that a newer version knows permits nothing here.
+    /// Parses the scopes of a token. Unknown names are ignored.
+    ///
+    /// A token of a newer version can contain a name that this version does not support.
     pub fn granted(text: &str) -> Scopes {
-        let known = |word| Scope::ALL.iter().find(|scope| scope.as_str() == word);
+        let find_scope = |name| Scope::ALL.iter().find(|scope| scope.as_str() == name);
         Scopes(
             text.split(' ')
-                .filter_map(known)
+                .filter_map(find_scope)
                 .fold(0, |bits, scope| bits | scope.bit()),
         )
     }
 
-    /// Whether it holds this one.
+    /// Returns whether the set contains the scope.
     pub const fn contains(self, scope: Scope) -> bool {
         self.0 & scope.bit() != 0
     }
 
-    /// Whether the other holds all of it.
+    /// Returns whether `other` contains all scopes of this set.
     pub const fn is_within(self, other: Scopes) -> bool {
         self.0 & !other.0 == 0
     }
 
-    /// What both hold.
+    /// Returns the scopes that both sets contain.
     #[must_use]
     pub const fn and(self, other: Scopes) -> Scopes {
         Scopes(self.0 & other.0)
     }
 
-    /// Whether it permits nothing.
+    /// Returns whether the set contains no scope.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -105,29 +108,29 @@ impl Scopes {
 
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: Vec<_> = Scope::ALL
+        let names: Vec<_> = Scope::ALL
             .iter()
             .filter(|scope| self.contains(**scope))
             .map(|scope| scope.as_str())
             .collect();
-        f.write_str(&words.join(" "))
+        f.write_str(&names.join(" "))
     }
 }
 
-/// A text holds a word that is none.
+/// The text contains an unknown scope.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UnknownScope;
 
-/// What somebody asks for: unlike in a token, a word that is not known is a mistake.
+/// Parses requested scopes. Unlike in a token, an unknown name is an error.
 impl FromStr for Scopes {
     type Err = UnknownScope;
 
     fn from_str(text: &str) -> Result<Scopes, UnknownScope> {
         let scopes = Scopes::granted(text);
-        let words = text.split(' ').filter(|word| !word.is_empty());
-        if words
+        let names = text.split(' ').filter(|name| !name.is_empty());
+        if names
             .into_iter()
-            .all(|word| Scope::ALL.iter().any(|scope| scope.as_str() == word))
+            .all(|name| Scope::ALL.iter().any(|scope| scope.as_str() == name))
         {
             Ok(scopes)
         } else {
@@ -136,7 +139,7 @@ impl FromStr for Scopes {
     }
 }
 
-/// Words of the vocabulary with spaces between and around them, or nothing at all.
+/// Accepted input, for the OpenAPI document: scopes separated by spaces, or an empty text.
 const PATTERN: &str = "^( |(user:read|user:write|items:read|items:write|admin|revocations:read) )*\
     (user:read|user:write|items:read|items:write|admin|revocations:read)?$";
 
@@ -169,44 +172,44 @@ mod tests {
 
     proptest! {
         #[test]
-        fn they_come_back(bits in 0u8..64) {
+        fn displayed_scopes_are_parsed(bits in 0u8..64) {
             prop_assert_eq!(Scopes(bits).to_string().parse(), Ok(Scopes(bits)));
             prop_assert_eq!(Scopes::granted(&Scopes(bits).to_string()), Scopes(bits));
         }
 
         #[test]
-        fn what_fits_the_pattern_is_accepted(text in crate::text::that_fit(PATTERN)) {
+        fn text_that_matches_pattern_is_accepted(text in crate::text::matching(PATTERN)) {
             prop_assert!(Scopes::parse(&text).is_ok());
         }
 
         #[test]
-        fn what_both_hold_is_within_each(one in 0u8..64, other in 0u8..64) {
+        fn intersection_is_within_both_sets(one in 0u8..64, other in 0u8..64) {
             let both = Scopes(one).and(Scopes(other));
             prop_assert!(both.is_within(Scopes(one)) && both.is_within(Scopes(other)));
         }
 
         #[test]
-        fn no_text_permits_what_it_does_not_say(text in "[a-z: ]{0,40}") {
+        fn granted_contains_only_named_scopes(text in "[a-z: ]{0,40}") {
             for scope in Scope::ALL
                 .iter()
                 .filter(|scope| Scopes::granted(&text).contains(**scope))
             {
-                prop_assert!(text.split(' ').any(|word| word == scope.as_str()));
+                prop_assert!(text.split(' ').any(|name| name == scope.as_str()));
             }
         }
     }
 
     #[test]
-    fn the_pattern_knows_every_word() {
-        let words: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
+    fn pattern_contains_all_scopes() {
+        let names: Vec<&str> = Scope::ALL.iter().map(|scope| scope.as_str()).collect();
         assert_eq!(
-            PATTERN.matches(&format!("({})", words.join("|"))).count(),
+            PATTERN.matches(&format!("({})", names.join("|"))).count(),
             2
         );
     }
 
     #[test]
-    fn an_unknown_word_permits_nothing_and_cannot_be_asked_for() {
+    fn unknown_scope_is_ignored_in_tokens_and_rejected_in_requests() {
         assert_eq!(
             Scopes::granted("items:read items:readx Admin"),
             Scopes::of(&[Scope::ItemsRead])

@@ -1,33 +1,35 @@
-//! A session: what lasts from a sign-in to its end, whatever tokens come and go meanwhile.
+//! Sessions: each lasts from a sign-in to its expiry or revocation, and covers all its tokens.
 
 use uuid::Uuid;
 
-/// The client that people use themselves, as opposed to registered OAuth clients.
+/// The `client_id` of tokens from `POST /login`, as opposed to those of registered OAuth clients.
 pub const FIRST_PARTY_CLIENT: &str = "latchkey";
 
-/// The same people in a browser, with a cookie. The cookie is an access token that is signed anew
-/// while it is used, which no other access token is: so it must be known from them.
+/// The `client_id` of session cookies.
+///
+/// Only session cookies are renewed while they are used, so they must be distinguishable from other
+/// access tokens.
 pub const BROWSER_CLIENT: &str = "latchkey-browser";
 
-/// Programs of theirs, with a personal access token.
+/// The `client_id` in the claims of a personal access token.
 pub const PERSONAL_TOKEN_CLIENT: &str = "latchkey-personal-token";
 
-/// What every token of a session has in common. Times are seconds since the epoch.
+/// The data that all tokens of a session share. Times are seconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// The session's id, `sid` in tokens.
+    /// The ID of the session, `sid` in tokens.
     pub sid: Uuid,
-    /// The user, `sub` in tokens.
+    /// The ID of the user, `sub` in tokens.
     pub sub: Uuid,
-    /// The user's generation at the sign-in; raised by everything that ends all of a user's
-    /// sessions.
+    /// The generation of the user at sign-in. The revocation of all sessions of a user increments
+    /// the generation of the user.
     pub generation: i64,
-    /// The OAuth client that the session belongs to.
+    /// The client that signed in, `client_id` in tokens.
     pub client_id: String,
-    /// What its tokens may be used for, separated by spaces (RFC 6749 section 3.3).
+    /// The granted scopes, separated by spaces (RFC 6749 section 3.3).
     pub scope: String,
-    /// When the user last proved to know the password.
+    /// The time of the last authentication with the password.
     pub auth_time: u64,
-    /// The absolute end, which no refresh moves.
+    /// The end of the maximum lifetime, which no refresh extends.
     pub ends_at: u64,
 }

@@ -1,26 +1,34 @@
-//! The browser's cookie: an access token that is signed anew while it is used, so that silence
-//! alone ends it.
+//! Session cookies: access tokens that are renewed while they are used (sliding expiration).
+//!
+//! A renewal never exceeds the maximum lifetime of the session.
 
 use uuid::Uuid;
 
 use crate::{access_token::Claims, account::Identity, session::BROWSER_CLIENT};
 
-/// Whether a token may come as a cookie. Any other would live for ever if a thief could have it
-/// signed anew.
+/// Returns whether the token can be used as a session cookie.
+///
+/// Other access tokens must not be renewed, because an attacker could then extend the lifetime of a
+/// stolen token.
 pub fn is_cookie(claims: &Claims) -> bool {
     claims.client_id == BROWSER_CLIENT
 }
 
-/// Which quarter of its life the cookie is in, from 1 to 3, if it is to be signed anew: not in the
-/// first, so that few requests cost a signature, and only where the next one lives longer. `idle`
-/// is in seconds.
+/// Returns the elapsed quarters of the cookie's lifetime if the cookie must be renewed.
+///
+/// A cookie is not renewed in its first quarter, because each renewal costs a signature. It is also
+/// not renewed if the next cookie would not expire later. `now` is in seconds since the Unix epoch,
+/// `idle` (the idle timeout) in seconds.
 pub fn renewal_due(claims: &Claims, now: u64, idle: u64) -> Option<u64> {
     let age = now.saturating_sub(claims.iat);
-    let quarter = age * 4 / claims.exp.saturating_sub(claims.iat).max(1);
-    (quarter > 0 && end(claims, now, idle) > claims.exp).then_some(quarter)
+    let quarters = age * 4 / claims.exp.saturating_sub(claims.iat).max(1);
+    (quarters > 0 && expires_at(claims, now, idle) > claims.exp).then_some(quarters)
 }
 
-/// The next cookie of the same session; without an identity it says of the user what this one says.
+/// Returns the claims of the next cookie of the session.
+///
+/// Without a new identity, the claims keep the identity of the previous cookie. `now` is in seconds
+/// since the Unix epoch, `idle` (the idle timeout) in seconds.
 pub fn renewed_claims(
     claims: &Claims,
     identity: Option<&Identity>,
@@ -28,21 +36,21 @@ pub fn renewed_claims(
     now: u64,
     idle: u64,
 ) -> Claims {
-    let mut renewed_claims = Claims {
+    let mut renewed = Claims {
         jti,
         iat: now,
         nbf: now,
-        exp: end(claims, now, idle),
+        exp: expires_at(claims, now, idle),
         ..claims.clone()
     };
     if let Some(identity) = identity {
-        renewed_claims = renewed_claims.of(identity);
+        renewed = renewed.with_identity(identity);
     }
-    renewed_claims
+    renewed
 }
 
-/// No slide moves the absolute end.
-fn end(claims: &Claims, now: u64, idle: u64) -> u64 {
+/// Returns the expiry of a renewed cookie, at most the expiry of the session.
+fn expires_at(claims: &Claims, now: u64, idle: u64) -> u64 {
     (now + idle).min(claims.session_exp.unwrap_or(claims.exp))
 }
 
@@ -70,7 +78,7 @@ mod tests {
         }
     }
 
-    fn cookie(idle: u64, whole: u64) -> Claims {
+    fn cookie(idle: u64, max_lifetime: u64) -> Claims {
         let session = Session {
             sid: Uuid::from_u128(1),
             sub: Uuid::from_u128(2),
@@ -78,15 +86,15 @@ mod tests {
             client_id: BROWSER_CLIENT.into(),
             scope: "user:read".into(),
             auth_time: NOW,
-            ends_at: NOW + whole,
+            ends_at: NOW + max_lifetime,
         };
-        let realm = TokenPolicy {
+        let policy = TokenPolicy {
             issuer: "i".into(),
             audience: "a".into(),
             clock_skew: 5,
         };
         access_token::claims(
-            &realm,
+            &policy,
             &session,
             &identity("john"),
             Uuid::from_u128(3),
@@ -96,9 +104,9 @@ mod tests {
     }
 
     #[test]
-    fn it_slides_once_a_quarter_of_its_life_has_passed() {
+    fn cookie_is_renewed_after_quarter_of_its_lifetime() {
         let claims = cookie(600, 86_400);
-        let quarters = [
+        let cases = [
             (0, None),
             (149, None),
             (150, Some(1)),
@@ -106,34 +114,37 @@ mod tests {
             (300, Some(2)),
             (599, Some(3)),
         ];
-        for (age, quarter) in quarters {
-            assert_eq!(renewal_due(&claims, NOW + age, 600), quarter, "{age}");
+        for (age, quarters) in cases {
+            assert_eq!(renewal_due(&claims, NOW + age, 600), quarters, "{age}");
         }
         assert_eq!(
             renewal_due(&claims, NOW - 5, 600),
             None,
-            "a clock that is ahead"
+            "the clock of the issuer is ahead"
         );
     }
 
     #[test]
-    fn no_slide_moves_the_absolute_end() {
+    fn renewal_never_exceeds_session_expiry() {
         let claims = cookie(600, 700);
-        let slid = renewed_claims(&claims, None, Uuid::from_u128(4), NOW + 200, 600);
-        assert_eq!((slid.exp, slid.session_exp), (NOW + 700, Some(NOW + 700)));
+        let renewed = renewed_claims(&claims, None, Uuid::from_u128(4), NOW + 200, 600);
         assert_eq!(
-            renewal_due(&slid, NOW + 650, 600),
+            (renewed.exp, renewed.session_exp),
+            (NOW + 700, Some(NOW + 700))
+        );
+        assert_eq!(
+            renewal_due(&renewed, NOW + 650, 600),
             None,
-            "it lives as long as it may"
+            "the cookie already expires with the session"
         );
     }
 
     #[test]
-    fn the_next_one_says_who_the_user_is_by_now() {
+    fn renewed_cookie_contains_current_identity() {
         let claims = cookie(600, 86_400);
-        let kept = renewed_claims(&claims, None, Uuid::from_u128(4), NOW + 200, 600);
+        let unchanged = renewed_claims(&claims, None, Uuid::from_u128(4), NOW + 200, 600);
         assert_eq!(
-            (kept.username.as_deref(), kept.iat, kept.exp),
+            (unchanged.username.as_deref(), unchanged.iat, unchanged.exp),
             (Some("john"), NOW + 200, NOW + 800)
         );
         let renamed = renewed_claims(
@@ -149,7 +160,7 @@ mod tests {
         assert_eq!(
             (renamed.username.as_deref(), renamed.roles),
             (Some("jane"), vec![Role::User]),
-            "no scope for more"
+            "the token does not have the scope admin"
         );
         assert_eq!(
             (renamed.sid, renamed.generation, renamed.auth_time),
@@ -159,17 +170,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_slide_never_shortens_a_life_nor_outlives_the_session(
+        fn renewal_extends_cookie_up_to_session_expiry(
             idle in 1u64..4000,
-            whole in 1u64..100_000,
+            max_lifetime in 1u64..100_000,
             age in 0u64..4000,
-            later in 1u64..4000,
+            new_idle in 1u64..4000,
         ) {
-            let claims = cookie(idle, whole);
+            let claims = cookie(idle, max_lifetime);
             let now = NOW + age;
-            if renewal_due(&claims, now, later).is_some() {
-                let slid = renewed_claims(&claims, None, Uuid::nil(), now, later);
-                prop_assert!(slid.exp > claims.exp && Some(slid.exp) <= claims.session_exp);
+            if renewal_due(&claims, now, new_idle).is_some() {
+                let renewed = renewed_claims(&claims, None, Uuid::nil(), now, new_idle);
+                prop_assert!(renewed.exp > claims.exp && Some(renewed.exp) <= claims.session_exp);
             }
         }
     }

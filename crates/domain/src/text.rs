@@ -1,94 +1,105 @@
-//! Text that people type: what every member of a request has in common.
+//! Rules and checks for the text fields of requests.
 
 use std::borrow::Cow;
 
-/// Why a text is refused: words that follow the member's name.
+/// The reason why a text is rejected. It follows the name of the field in an error.
 pub type Rejection = Cow<'static, str>;
 
-/// A value that is parsed from text at the edge, and is right wherever it is held.
+/// A value that is parsed from text at the API, so that every instance is valid.
 pub trait ParsedText: Sized {
-    /// What the document says about the text.
+    /// The rules that the OpenAPI document contains.
     const RULES: TextRules;
 
-    /// The value, or the reason why there is none. The reason never repeats the text.
+    /// Parses the text.
+    ///
+    /// # Errors
+    /// If the text is invalid. The reason never contains the text, because it can be a password.
     fn parse(text: &str) -> Result<Self, Rejection>;
 }
 
-/// The rules of a text that a JSON schema can express.
+/// The rules of a text that JSON Schema can express.
 #[derive(Debug, Clone, Copy)]
 pub struct TextRules {
-    /// The schema's `format`.
+    /// The `format` of the schema.
     pub format: Option<&'static str>,
-    /// The fewest characters.
+    /// Minimum length in characters.
     pub min: usize,
-    /// The most characters.
+    /// Maximum length in characters.
     pub max: usize,
-    /// The schema's `pattern`.
+    /// The `pattern` of the schema.
     pub pattern: Option<&'static str>,
-    /// A good value, for the document.
+    /// A valid value, as an example for the OpenAPI document.
     pub example: &'static str,
 }
 
-/// What [`printable`] lets pass on one line, as a schema's `pattern`.
+/// The `pattern` for one line that [`printable`] accepts.
 pub const LINE: Option<&str> = Some(r"^[^\u0000-\u001F\u007F-\u009F\u202A-\u202E\u2066-\u2069]*$");
 
-/// The same where lines are wanted.
+/// The `pattern` for several lines that [`printable`] accepts.
 pub const LINES: Option<&str> =
     Some(r"^[^\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F\u202A-\u202E\u2066-\u2069]*$");
 
-/// Checks a length in characters (Unicode scalar values), as JSON schema counts it.
-pub fn length(text: &str, shape: TextRules) -> Result<(), Rejection> {
+/// Checks the length in Unicode code points, as JSON Schema counts it.
+///
+/// # Errors
+/// If the text is shorter or longer than the rules allow.
+pub fn length(text: &str, rules: TextRules) -> Result<(), Rejection> {
     match text.chars().count() {
-        0 if shape.min > 0 => Err("must not be empty".into()),
-        count if count < shape.min => {
-            Err(format!("must have at least {} characters", shape.min).into())
+        0 if rules.min > 0 => Err("must not be empty".into()),
+        count if count < rules.min => {
+            Err(format!("must have at least {} characters", rules.min).into())
         }
-        count if count > shape.max => {
-            Err(format!("must have at most {} characters", shape.max).into())
+        count if count > rules.max => {
+            Err(format!("must have at most {} characters", rules.max).into())
         }
         _fits => Ok(()),
     }
 }
 
-/// Refuses control characters: they forge log lines and mail headers, and those that turn the
-/// direction of writing make a name look like another. Where lines are wanted, tab and line breaks
-/// pass.
+/// Rejects control characters, because they can inject log lines and email headers.
+///
+/// It also rejects characters that change the writing direction, because they can disguise a name.
+/// With `lines`, tabs and line breaks are allowed.
+///
+/// # Errors
+/// If the text contains such a character.
 pub fn printable(text: &str, lines: bool) -> Result<(), Rejection> {
-    let allowed = |c: char| is_printable(c) || (lines && matches!(c, '\n' | '\r' | '\t'));
-    if text.chars().all(allowed) {
+    let is_allowed = |c: char| is_printable(c) || (lines && matches!(c, '\n' | '\r' | '\t'));
+    if text.chars().all(is_allowed) {
         Ok(())
     } else {
         Err("must not contain control characters".into())
     }
 }
 
-/// The text with what [`printable`] refuses written as `\u{…}`, for what must be told whatever it
-/// holds.
+/// Returns the text with all characters that [`printable`] rejects escaped as `\u{…}`.
+///
+/// Untrusted text from headers can then be stored and logged.
 pub fn escaped(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
+    let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         if is_printable(c) {
-            shown.push(c)
+            escaped.push(c)
         } else {
-            shown.extend(c.escape_unicode())
+            escaped.extend(c.escape_unicode())
         }
     }
-    shown
+    escaped
 }
 
 fn is_printable(c: char) -> bool {
-    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    !c.is_control() && !turns
+    let changes_direction = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !c.is_control() && !changes_direction
 }
 
-/// Texts that fit a `pattern`: a parser must accept them, as far as it looks at nothing else.
+/// Generates texts that match a `pattern` of the OpenAPI document.
 #[cfg(test)]
-pub fn that_fit(pattern: &str) -> impl proptest::strategy::Strategy<Value = String> {
-    let whole = pattern
+pub fn matching(pattern: &str) -> impl proptest::strategy::Strategy<Value = String> {
+    let unanchored = pattern
         .strip_prefix('^')
-        .and_then(|rest| rest.strip_suffix('$'))
-        .expect("it is about whole texts");
-    proptest::string::string_regex(whole).expect("it is read by everybody")
+        .and_then(|pattern| pattern.strip_suffix('$'))
+        .expect("an anchored pattern");
+    proptest::string::string_regex(unanchored).expect("a valid regular expression")
 }
 
 #[cfg(test)]
@@ -99,9 +110,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_fits_the_pattern_is_printable(
-            line in that_fit(LINE.unwrap()),
-            lines in that_fit(LINES.unwrap()),
+        fn text_that_matches_pattern_is_printable(
+            line in matching(LINE.unwrap()),
+            lines in matching(LINES.unwrap()),
         ) {
             prop_assert!(printable(&line, false).is_ok());
             prop_assert!(printable(&lines, true).is_ok());
@@ -109,8 +120,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_printable_is_named_in_the_pattern() {
-        let named = |pattern: &str, c: char| {
+    fn patterns_exclude_all_unprintable_characters() {
+        let excludes = |pattern: &str, c: char| {
             let ranges = pattern
                 .trim_start_matches("^[^")
                 .trim_end_matches("]*$")
@@ -124,19 +135,19 @@ mod tests {
                 .skip(1)
                 .map(|part| part.ends_with('-'))
                 .collect();
-            (0..points.len()).any(|at| {
-                let end = if dashes[at] {
-                    points[at + 1]
+            (0..points.len()).any(|index| {
+                let end = if dashes[index] {
+                    points[index + 1]
                 } else {
-                    points[at]
+                    points[index]
                 };
-                (points[at]..=end).contains(&u32::from(c))
+                (points[index]..=end).contains(&u32::from(c))
             })
         };
         for c in ('\0'..='\u{3000}').filter(|c| printable(&c.to_string(), false).is_err()) {
-            assert!(named(LINE.unwrap(), c), "{c:?}");
+            assert!(excludes(LINE.unwrap(), c), "{c:?}");
             assert_eq!(
-                named(LINES.unwrap(), c),
+                excludes(LINES.unwrap(), c),
                 printable(&c.to_string(), true).is_err(),
                 "{c:?}"
             );
@@ -159,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn line_breaks_pass_only_where_lines_are_wanted() {
+    fn line_breaks_require_multiline_text() {
         assert!(printable("a\nb", true).is_ok());
         assert!(printable("a\nb", false).is_err());
         assert!(printable("a\0b", true).is_err());

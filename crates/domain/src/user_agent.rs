@@ -1,11 +1,12 @@
-//! What signed in, in words: `User-Agent` fields are written for servers that guess, and people see
-//! "Firefox on Linux".
+//! Descriptions of `User-Agent` headers for users, such as "Firefox on Linux".
 //!
-//! The tables are our own and short on purpose: they name what people have, and everything else
-//! keeps its own words.
+//! The tables contain only common programs and systems. For all others, the start of the header is
+//! shown.
 
-/// A mark in the field, and the program that it stands for. Every browser claims to be its
-/// predecessors as well, so the more particular mark comes first.
+/// A part of the header, and the program that it identifies.
+///
+/// The headers of most browsers also contain the names of older browsers, so specific parts come
+/// first.
 const PROGRAMS: &[(&str, &str)] = &[
     ("Edg/", "Edge"),
     ("EdgA/", "Edge"),
@@ -38,8 +39,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("Java-http-client/", "Java"),
 ];
 
-/// A mark in the field, and the system that it stands for. Phones claim to be desktops, so they
-/// come first.
+/// A part of the header, and the operating system that it identifies.
+///
+/// The headers of phones also contain the names of desktop systems, so phones come first.
 const SYSTEMS: &[(&str, &str)] = &[
     ("iPhone", "iOS"),
     ("iPad", "iOS"),
@@ -53,32 +55,32 @@ const SYSTEMS: &[(&str, &str)] = &[
     ("X11", "Linux"),
 ];
 
-/// What is shown of a field that nothing is known of, in characters.
-const SHOWN: usize = 40;
+/// Maximum length of the description of an unknown header.
+const MAX_UNKNOWN_CHARACTERS: usize = 40;
 
-/// The program and its system in words, such as "Firefox on Linux".
-pub fn in_words(agent: &str) -> String {
-    known(agent).unwrap_or_else(|| shortened(agent))
+/// Returns the program and its system, or the start of an unknown header.
+pub fn describe(agent: &str) -> String {
+    known(agent).unwrap_or_else(|| shorten(agent))
 }
 
-/// The same for a known program. It contains nothing of the field's own words.
+/// Returns a known program and its system. The text never contains parts of the header.
 pub fn known(agent: &str) -> Option<String> {
-    let found = |table: &[(&str, &'static str)]| {
+    let find_name = |table: &[(&str, &'static str)]| {
         table
             .iter()
-            .find(|(mark, _)| agent.contains(mark))
+            .find(|(part, _)| agent.contains(part))
             .map(|(_, name)| *name)
     };
-    let program = found(PROGRAMS)?;
-    Some(match found(SYSTEMS) {
+    let program = find_name(PROGRAMS)?;
+    Some(match find_name(SYSTEMS) {
         Some(system) => format!("{program} on {system}"),
         None => program.to_owned(),
     })
 }
 
-fn shortened(agent: &str) -> String {
+fn shorten(agent: &str) -> String {
     let agent = agent.trim();
-    match agent.char_indices().nth(SHOWN) {
+    match agent.char_indices().nth(MAX_UNKNOWN_CHARACTERS) {
         Some((end, _)) => format!("{}…", agent[..end].trim_end()),
         None => agent.to_owned(),
     }
@@ -91,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn real_agents_are_told_in_words() {
+    fn common_user_agents_are_described() {
         let windows = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 \
             (KHTML, like Gecko) Chrome/131.0.0.0 Safari/537.36";
         let android = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 \
@@ -156,23 +158,23 @@ mod tests {
             ("Go-http-client/2.0", "Go"),
             ("Dart/3.5 (dart:io)", "Dart"),
         ];
-        for (agent, words) in cases {
-            assert_eq!(in_words(agent), words, "{agent}");
+        for (agent, description) in cases {
+            assert_eq!(describe(agent), description, "{agent}");
         }
     }
 
     #[test]
-    fn unknown_ones_keep_their_own_words_shortened() {
-        assert_eq!(in_words("acme-sync/2.1 (Linux)"), "acme-sync/2.1 (Linux)");
-        assert_eq!(in_words(&"x".repeat(41)), format!("{}…", "x".repeat(40)));
-        assert_eq!(in_words(""), "");
+    fn unknown_user_agent_is_shortened() {
+        assert_eq!(describe("acme-sync/2.1 (Linux)"), "acme-sync/2.1 (Linux)");
+        assert_eq!(describe(&"x".repeat(41)), format!("{}…", "x".repeat(40)));
+        assert_eq!(describe(""), "");
         assert_eq!(known("acme-sync/2.1 (Linux)"), None);
     }
 
     proptest! {
         #[test]
-        fn words_are_short(agent in "\\PC{0,300}") {
-            prop_assert!(in_words(&agent).chars().count() <= SHOWN + 1);
+        fn description_is_short(agent in "\\PC{0,300}") {
+            prop_assert!(describe(&agent).chars().count() <= MAX_UNKNOWN_CHARACTERS + 1);
         }
     }
 }

@@ -1,37 +1,37 @@
-//! What administrators change about accounts, and what comes along with it.
+//! Changes of users by administrators, with the resulting revocations and audit events.
 
 use crate::{
     account::{DisplayName, EmailAddress, Identity, Role, Username},
     audit::EventKind,
-    revocation::Reason,
+    revocation::RevocationReason,
 };
 
-/// What changes: `None` leaves a member as it is, `Some(None)` clears it.
+/// A change of a user. `None` keeps the value of a field, `Some(None)` clears it.
 #[derive(Debug, Clone, Default)]
 pub struct AccountChange {
-    /// The user name.
+    /// The new username.
     pub username: Option<Option<Username>>,
-    /// The address.
+    /// The new email address.
     pub email: Option<Option<EmailAddress>>,
-    /// The display name.
+    /// The new display name.
     pub name: Option<Option<DisplayName>>,
-    /// What the account may do.
+    /// The new role.
     pub role: Option<Role>,
-    /// Whether signing in is refused.
+    /// Whether the user is disabled after the change.
     pub disabled: Option<bool>,
 }
 
-/// Who somebody is, and whether they may sign in.
+/// The state of a user that a change can affect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserState {
-    /// What goes into tokens.
+    /// The data that tokens contain.
     pub identity: Identity,
-    /// Whether signing in is refused.
+    /// Whether the user is disabled.
     pub disabled: bool,
 }
 
 impl UserState {
-    /// The standing after a change. The version rises where anything of the identity differs.
+    /// Returns the state after a change. If the identity differs, its version is incremented.
     pub fn changed(&self, change: &AccountChange) -> UserState {
         let Identity {
             version,
@@ -41,9 +41,9 @@ impl UserState {
             email_verified,
             name,
         } = self.identity.clone();
-        let text =
+        let apply =
             |change: Option<Option<&str>>, old| change.map_or(old, |new| new.map(str::to_owned));
-        let email_now = text(
+        let new_email = apply(
             change
                 .email
                 .as_ref()
@@ -53,18 +53,18 @@ impl UserState {
         let mut identity = Identity {
             version,
             role: change.role.unwrap_or(role),
-            username: text(
+            username: apply(
                 change
                     .username
                     .as_ref()
                     .map(|new| new.as_ref().map(Username::as_str)),
                 username,
             ),
-            // An address that nobody has proved to read is unverified; one that is only respelled
-            // stays what it was.
-            email_verified: email_verified && is_same(email.as_deref(), email_now.as_deref()),
-            email: email_now,
-            name: text(
+            // A new address is unverified. A change of case keeps the verification.
+            email_verified: email_verified
+                && is_same_address(email.as_deref(), new_email.as_deref()),
+            email: new_email,
+            name: apply(
                 change
                     .name
                     .as_ref()
@@ -79,35 +79,36 @@ impl UserState {
         }
     }
 
-    /// Whether it administers.
+    /// Returns whether the user is an administrator who is not disabled.
     pub fn administers(&self) -> bool {
         self.identity.role == Role::Admin && !self.disabled
     }
 
-    /// Why every session ends on the way from here to there, if it does.
-    pub fn ends(&self, after: &UserState, new_password: bool) -> Option<Reason> {
+    /// Returns the reason why the change revokes all sessions, or `None` if it does not.
+    pub fn ends(&self, after: &UserState, new_password: bool) -> Option<RevocationReason> {
         if after.disabled && !self.disabled {
-            Some(Reason::Disabled)
+            Some(RevocationReason::Disabled)
         } else if new_password {
-            Some(Reason::PasswordReset)
+            Some(RevocationReason::PasswordReset)
         } else {
-            (after.identity.role != self.identity.role).then_some(Reason::RoleChange)
+            (after.identity.role != self.identity.role).then_some(RevocationReason::RoleChange)
         }
     }
 
-    /// What happens to the account on the way from here to there. Those that end every session say
-    /// so as their reason.
+    /// Returns the audit events of the change.
+    ///
+    /// The events of changes that revoke all sessions contain a reason.
     pub fn events(
         &self,
         after: &UserState,
         new_password: bool,
-    ) -> Vec<(EventKind, Option<Reason>)> {
+    ) -> Vec<(EventKind, Option<RevocationReason>)> {
         let (old, new) = (&self.identity, &after.identity);
         let events = [
             (
                 after.disabled && !self.disabled,
                 EventKind::UserDisabled,
-                Some(Reason::Disabled),
+                Some(RevocationReason::Disabled),
             ),
             (
                 self.disabled && !after.disabled,
@@ -117,12 +118,12 @@ impl UserState {
             (
                 new_password,
                 EventKind::PasswordReset,
-                Some(Reason::PasswordReset),
+                Some(RevocationReason::PasswordReset),
             ),
             (
                 old.role != new.role,
                 EventKind::RoleChanged,
-                Some(Reason::RoleChange),
+                Some(RevocationReason::RoleChange),
             ),
             (old.email != new.email, EventKind::EmailChanged, None),
             (
@@ -133,27 +134,26 @@ impl UserState {
         ];
         events
             .into_iter()
-            .filter(|(is_so, ..)| *is_so)
+            .filter(|(has_occurred, ..)| *has_occurred)
             .map(|(_, kind, reason)| (kind, reason))
             .collect()
     }
 
-    /// Whether there is another address afterwards, so that codes which were mailed to this one
-    /// must not work any more.
+    /// Returns whether the email address changes. Earlier one-time codes must then be invalidated.
     pub fn moves(&self, after: &UserState) -> bool {
-        !is_same(
+        !is_same_address(
             self.identity.email.as_deref(),
             after.identity.email.as_deref(),
         )
     }
 }
 
-/// Addresses are unique without regard to case.
-fn is_same(one: Option<&str>, other: Option<&str>) -> bool {
+/// Compares email addresses without regard to case.
+fn is_same_address(one: Option<&str>, other: Option<&str>) -> bool {
     match (one, other) {
         (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
         (None, None) => true,
-        _one_of_them => false,
+        _only_one => false,
     }
 }
 
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_nothing_raises_no_version() {
+    fn change_to_same_values_keeps_version() {
         let same = AccountChange {
             username: Some(Some(Username::parse("john").unwrap())),
             role: Some(Role::User),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_changes_is_an_event_of_its_own() {
+    fn each_change_is_a_separate_event() {
         let disabled = UserState {
             disabled: true,
             ..john()
@@ -222,36 +222,41 @@ mod tests {
             .into_iter()
             .map(|(kind, _)| kind)
             .collect();
-        let (first, rest) = (
+        let (first, others) = (
             [EventKind::UserDisabled, EventKind::PasswordReset],
             [EventKind::RoleChanged, EventKind::EmailChanged],
         );
         assert_eq!(
             kinds,
-            [first.as_slice(), &rest, &[EventKind::ProfileUpdated]].concat()
+            [first.as_slice(), &others, &[EventKind::ProfileUpdated]].concat()
         );
     }
 
     #[test]
-    fn another_address_is_unverified_and_a_respelled_one_stays_verified() {
-        let (moved, respelled) = (
+    fn new_email_is_unverified_unless_only_case_differs() {
+        let (new_address, other_case) = (
             john().changed(&email("j@example.com")),
             john().changed(&email("John@Example.com")),
         );
-        assert!(!moved.identity.email_verified && john().moves(&moved));
-        assert!(respelled.identity.email_verified && !john().moves(&respelled));
-        assert_eq!((moved.identity.version, respelled.identity.version), (4, 4));
-        let none = john().changed(&AccountChange {
+        assert!(!new_address.identity.email_verified && john().moves(&new_address));
+        assert!(other_case.identity.email_verified && !john().moves(&other_case));
+        assert_eq!(
+            (new_address.identity.version, other_case.identity.version),
+            (4, 4)
+        );
+        let cleared = john().changed(&AccountChange {
             email: Some(None),
             ..Default::default()
         });
         assert!(
-            none.identity.email.is_none() && !none.identity.email_verified && john().moves(&none)
+            cleared.identity.email.is_none()
+                && !cleared.identity.email_verified
+                && john().moves(&cleared)
         );
     }
 
     #[test]
-    fn disabling_a_new_password_and_another_role_end_everything_and_nothing_else_does() {
+    fn only_disabling_password_and_role_revoke_sessions() {
         let disabled = UserState {
             disabled: true,
             ..john()
@@ -260,10 +265,22 @@ mod tests {
             role: Some(Role::Admin),
             ..Default::default()
         });
-        assert_eq!(john().ends(&disabled, true), Some(Reason::Disabled));
-        assert_eq!(john().ends(&admin, true), Some(Reason::PasswordReset));
-        assert_eq!(john().ends(&admin, false), Some(Reason::RoleChange));
-        assert_eq!(admin.ends(&john(), false), Some(Reason::RoleChange));
+        assert_eq!(
+            john().ends(&disabled, true),
+            Some(RevocationReason::Disabled)
+        );
+        assert_eq!(
+            john().ends(&admin, true),
+            Some(RevocationReason::PasswordReset)
+        );
+        assert_eq!(
+            john().ends(&admin, false),
+            Some(RevocationReason::RoleChange)
+        );
+        assert_eq!(
+            admin.ends(&john(), false),
+            Some(RevocationReason::RoleChange)
+        );
         assert_eq!(disabled.ends(&john(), false), None);
         assert_eq!(
             john().ends(&john().changed(&email("j@example.com")), false),
@@ -272,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_administrator_who_is_disabled_administers_nothing() {
+    fn disabled_administrator_does_not_count() {
         let admin = john().changed(&AccountChange {
             role: Some(Role::Admin),
             ..Default::default()

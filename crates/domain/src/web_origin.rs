@@ -1,42 +1,42 @@
-//! Origins as browsers write them (RFC 6454 section 6.2): scheme, host and port, and nothing else.
+//! Web origins: scheme, host, and port (RFC 6454 section 6.2).
 
-/// An origin in its one form: in lower case, without a port that goes without saying.
+/// A normalized origin: in lower case, without the default port of its scheme.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct WebOrigin(String);
 
 impl WebOrigin {
-    /// Reads `scheme://host:port`. `null`, and whatever has a path, is none.
+    /// Parses `scheme://host:port`. Returns `None` for `null` and for URLs with a path.
     pub fn parse(text: &str) -> Option<WebOrigin> {
         let (scheme, authority) = text.split_once("://")?;
         WebOrigin::new(scheme, authority)
     }
 
-    /// Of a scheme (`http` or `https`), and of a host with or without a port.
+    /// Creates an origin from a scheme (`http` or `https`) and a host with an optional port.
     pub fn new(scheme: &str, authority: &str) -> Option<WebOrigin> {
         let scheme = scheme.to_ascii_lowercase();
-        let usual = match scheme.as_str() {
+        let default_port = match scheme.as_str() {
             "https" => 443,
             "http" => 80,
             _other => return None,
         };
-        let (host, port) = split(authority)?;
-        let port = port.map_or(Some(usual), number)?;
+        let (host, port) = split_authority(authority)?;
+        let port = port.map_or(Some(default_port), parse_port)?;
         let host = host.to_ascii_lowercase();
-        Some(WebOrigin(if port == usual {
+        Some(WebOrigin(if port == default_port {
             format!("{scheme}://{host}")
         } else {
             format!("{scheme}://{host}:{port}")
         }))
     }
 
-    /// The text, as a browser sends it in `Origin`.
+    /// Returns the value as a browser sends it in the `Origin` header.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Host and port (RFC 3986 section 3.2), if it is a host.
-fn split(authority: &str) -> Option<(&str, Option<&str>)> {
+/// Splits an authority into host and port (RFC 3986 section 3.2). User information is rejected.
+fn split_authority(authority: &str) -> Option<(&str, Option<&str>)> {
     let end = match authority.strip_prefix('[') {
         Some(rest) => rest.find(']')? + 2,
         None => authority.find(':').unwrap_or(authority.len()),
@@ -55,7 +55,7 @@ fn is_host(host: &str) -> bool {
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
     {
-        Some(v6) => v6.parse::<core::net::Ipv6Addr>().is_ok(),
+        Some(address) => address.parse::<core::net::Ipv6Addr>().is_ok(),
         None => {
             !host.is_empty()
                 && host
@@ -65,8 +65,8 @@ fn is_host(host: &str) -> bool {
     }
 }
 
-/// A port: digits alone, without the sign that numbers may have.
-fn number(text: &str) -> Option<u16> {
+/// Parses a port. A sign, which integers can have, is rejected.
+fn parse_port(text: &str) -> Option<u16> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         text.parse().ok()
     } else {
@@ -78,13 +78,13 @@ fn number(text: &str) -> Option<u16> {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Option<String> {
+    fn normalize(text: &str) -> Option<String> {
         WebOrigin::parse(text).map(|origin| origin.as_str().to_owned())
     }
 
     #[test]
-    fn one_origin_has_one_form() {
-        for (text, form) in [
+    fn origin_is_normalized() {
+        for (text, expected) in [
             ("https://app.example.com", "https://app.example.com"),
             ("HTTPS://APP.Example.com:443", "https://app.example.com"),
             ("http://app.example.com:80", "http://app.example.com"),
@@ -97,12 +97,12 @@ mod tests {
             ("https://[2001:DB8::1]", "https://[2001:db8::1]"),
             ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
         ] {
-            assert_eq!(parsed(text).as_deref(), Some(form), "{text}");
+            assert_eq!(normalize(text).as_deref(), Some(expected), "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_origin_is_none() {
+    fn invalid_origin_is_rejected() {
         for text in [
             "",
             "null",
@@ -124,7 +124,7 @@ mod tests {
             "https://[::1]evil",
             "https://*",
         ] {
-            assert_eq!(parsed(text), None, "{text}");
+            assert_eq!(normalize(text), None, "{text}");
         }
     }
 }

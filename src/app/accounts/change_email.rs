@@ -1,5 +1,5 @@
-//! An address of one's own: asking for a code there, and confirming it. Confirming the address that
-//! one has verifies it.
+//! Use case: change or verify the caller's email address. The caller requests a code by email, and
+//! confirms the address with it. Confirming the current address verifies it.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use latchkey_domain::{
     audit::{AuditEvent, EventKind},
     one_time_code::{CodePurpose, OneTimeCode},
     password::Password,
-    revocation::Reason,
+    revocation::RevocationReason,
 };
 use uuid::Uuid;
 
 use crate::{
-    app::{Gateway, Origin},
+    app::{accounts::Accounts, origin::Origin},
     error::Error,
     postgres::{CodeState, StoredUser},
     redis::Reservation,
@@ -22,9 +22,11 @@ use crate::{
 
 const EMAIL_CODE: CodePurpose = CodePurpose::EmailConfirmation;
 
-impl Gateway {
-    /// Promises a code to an address, which may be the caller's own. Whether somebody has it is not
-    /// told here, nor that it had enough mails.
+impl Accounts {
+    /// Enqueues an email with a code to a new address, or to the current one.
+    ///
+    /// The response reveals neither whether another user has the address, nor whether its email
+    /// quota is exhausted.
     ///
     /// # Errors
     /// `incorrect_password`, `token_revoked`, `email_disabled`, `too_many_requests`, `busy`,
@@ -36,23 +38,26 @@ impl Gateway {
         password: Password,
         origin: &Origin,
     ) -> Result<(), Error> {
-        // Whoever has found a token must not guess the password with it, and nobody fills the
-        // mailboxes of others.
-        let sign_in = self.sign_in_attempt(&caller.sub.to_string(), origin);
-        let task = self.rate_limited(
+        // The limits prevent an attacker with a stolen token from guessing the password, and a
+        // user from flooding the mailboxes of others.
+        let sign_in = self
+            .rate_limits
+            .sign_in_attempt(&caller.sub.to_string(), origin);
+        let task = self.rate_limits.run_rate_limited(
             sign_in,
             &origin.request_limits,
-            self.try_request_email(caller, email, password, origin),
+            self.try_request_email_change(caller, email, password, origin),
         );
-        self.rate_limited(
-            self.reset_request_attempt(origin),
-            &origin.request_limits,
-            task,
-        )
-        .await
+        self.rate_limits
+            .run_rate_limited(
+                self.rate_limits.reset_request_attempt(origin),
+                &origin.request_limits,
+                task,
+            )
+            .await
     }
 
-    async fn try_request_email(
+    async fn try_request_email_change(
         &self,
         caller: &Claims,
         email: &EmailAddress,
@@ -63,15 +68,15 @@ impl Gateway {
             .verify_current_password(caller, password, origin)
             .await?
             .user;
-        if !self.mailer.is_on() {
+        if !self.mail.is_enabled() {
             return Err(Error::EmailDisabled(None));
         }
-        let self_event = user
+        let is_current = user
             .account
             .identity
             .email
-            .is_some_and(|self_event| self_event.eq_ignore_ascii_case(email.as_str()));
-        let kind = if self_event {
+            .is_some_and(|current| current.eq_ignore_ascii_case(email.as_str()));
+        let kind = if is_current {
             EventKind::CodeRequested
         } else {
             EventKind::EmailChangeRequested
@@ -79,12 +84,13 @@ impl Gateway {
         let event = origin
             .self_event(kind, caller)
             .with_reason(EMAIL_CODE.as_str());
-        self.within_email_quota(
-            EMAIL_CODE,
-            email.as_str(),
-            self.enqueue_verification_email(caller.sub, email, &event),
-        )
-        .await
+        self.rate_limits
+            .run_within_email_quota(
+                EMAIL_CODE,
+                email.as_str(),
+                self.enqueue_verification_email(caller.sub, email, &event),
+            )
+            .await
     }
 
     async fn enqueue_verification_email(
@@ -96,12 +102,14 @@ impl Gateway {
         self.postgres
             .enqueue_verification(Uuid::now_v7(), sub, email.as_str(), event)
             .await?;
-        self.mail_ready.notify_one();
+        self.mail.notify();
         Ok(())
     }
 
-    /// Makes the address of a code the caller's. Where it was another one before, every other
-    /// session ends, and that address is told.
+    /// Makes the recipient of the code the caller's verified email address.
+    ///
+    /// If the address changes, every other session of the user is revoked, and the previous address
+    /// receives a notification.
     ///
     /// # Errors
     /// `invalid_code`, `email_taken`, `too_many_requests`, `token_revoked`, `busy`, `unavailable`.
@@ -111,13 +119,16 @@ impl Gateway {
         code: &OneTimeCode,
         origin: &Origin,
     ) -> Result<Account, Error> {
-        let attempt = self.code_attempt(&caller.sub.to_string(), origin);
-        self.rate_limited(
-            attempt,
-            &origin.request_limits,
-            self.try_confirm_email(caller, code, origin),
-        )
-        .await
+        let attempt = self
+            .rate_limits
+            .code_attempt(&caller.sub.to_string(), origin);
+        self.rate_limits
+            .run_rate_limited(
+                attempt,
+                &origin.request_limits,
+                self.try_confirm_email(caller, code, origin),
+            )
+            .await
     }
 
     async fn try_confirm_email(
@@ -126,95 +137,103 @@ impl Gateway {
         code: &OneTimeCode,
         origin: &Origin,
     ) -> Result<Account, Error> {
-        let (gateway, sub, sid) = (
+        let (accounts, sub, sid) = (
             self.clone(),
             caller.sub,
             caller.sid.ok_or_else(Error::session_required)?,
         );
-        let reserved = self.reserve_code(EMAIL_CODE, sub, code, origin).await?;
-        self.record_wrong_code(&reserved, EMAIL_CODE, Some(sub), origin);
+        let reservation = self.reserve_code(EMAIL_CODE, sub, code, origin).await?;
+        self.audit_wrong_code(&reservation, EMAIL_CODE, Some(sub), origin);
         let event = origin.self_event(EventKind::EmailChanged, caller);
-        match reserved {
-            Reservation::Reserved(row) => {
-                self.run_to_completion(async move {
-                    gateway.use_email_code(row, sub, sid, &event).await
-                })
-                .await
+        match reservation {
+            Reservation::Reserved(email_id) => {
+                self.tasks
+                    .run_to_completion(async move {
+                        accounts.use_email_code(email_id, sub, sid, &event).await
+                    })
+                    .await
             }
-            Reservation::Busy(row) => self
-                .finish_confirmed_change(row, sub)
+            Reservation::Busy(email_id) => self
+                .finish_confirmed_change(email_id, sub)
                 .await?
                 .ok_or(Error::Busy),
             Reservation::Exhausted(retry_after) => Err(Error::TooManyRequests { retry_after }),
-            Reservation::Wrong => Err(Error::InvalidCode),
+            Reservation::Incorrect => Err(Error::InvalidCode),
         }
     }
 
     async fn use_email_code(
         &self,
-        row: Uuid,
+        email_id: Uuid,
         sub: Uuid,
         sid: Uuid,
         event: &AuditEvent,
     ) -> Result<Account, Error> {
         match self
             .postgres
-            .confirm_email(row, sub, sid, Uuid::now_v7(), event)
+            .confirm_email(email_id, sub, sid, Uuid::now_v7(), event)
             .await
         {
             Ok(Some(confirmed)) => {
-                self.mail_ready.notify_one();
-                self.publish(&confirmed.ending).await?;
-                self.publish_new_email(row, confirmed.user).await
+                self.mail.notify();
+                self.revocations.publish(&confirmed.batch).await?;
+                self.publish_new_email(email_id, confirmed.user).await
             }
             Ok(None) => self
-                .finish_confirmed_change(row, sub)
+                .finish_confirmed_change(email_id, sub)
                 .await?
                 .ok_or(Error::InvalidCode),
             Err(error) => {
-                // Mostly nothing was decided, and the code may be tried again at once; otherwise
-                // the repeat finds out.
-                let _ = self.redis.release_code(EMAIL_CODE, sub, row).await;
+                // Usually nothing was committed, so the user can retry the code immediately. If the
+                // commit succeeded, the retry finds a used code.
+                let _ = self.redis.release_code(EMAIL_CODE, sub, email_id).await;
                 Err(error)
             }
         }
     }
 
-    /// The code was used before: what came of it stands, and only its publication may be missing.
-    /// It is made up for.
+    /// Completes a change whose code is already used, and returns the user. Publishes the change
+    /// again, because an earlier attempt might have failed after the commit.
+    ///
+    /// Returns `None` if the code isn't used, or if the user's address has changed since.
     async fn finish_confirmed_change(
         &self,
-        row: Uuid,
+        email_id: Uuid,
         sub: Uuid,
     ) -> Result<Option<Account>, Error> {
         let CodeState::Used {
             address: Some(address),
-        } = self.postgres.find_code(row).await?
+        } = self.postgres.find_code(email_id).await?
         else {
             return Ok(None);
         };
-        let is_usable = |user: &StoredUser| {
+        let has_address = |user: &StoredUser| {
             let identity = &user.account.identity;
             identity.email_verified && identity.email.as_deref() == Some(address.as_str())
         };
-        let Some(user) = self.postgres.find_user(sub).await?.filter(is_usable) else {
+        let Some(user) = self.postgres.find_user(sub).await?.filter(has_address) else {
             return Ok(None);
         };
-        self.republish(
-            &self
-                .postgres
-                .recently_revoked_sessions(sub, Reason::EmailChange)
-                .await?,
-        )
-        .await?;
-        self.publish_new_email(row, user).await.map(Some)
+        self.revocations
+            .republish(
+                &self
+                    .postgres
+                    .recently_revoked_sessions(sub, RevocationReason::EmailChange)
+                    .await?,
+            )
+            .await?;
+        self.publish_new_email(email_id, user).await.map(Some)
     }
 
-    async fn publish_new_email(&self, row: Uuid, user: StoredUser) -> Result<Account, Error> {
-        self.publish_identity(user.account.id, &user.account.identity)
+    async fn publish_new_email(&self, email_id: Uuid, user: StoredUser) -> Result<Account, Error> {
+        self.revocations
+            .publish_identity(user.account.id, &user.account.identity)
             .await?;
-        // The record has consumed the code; that Redis forgets it is tidiness.
-        let _ = self.redis.use_code(EMAIL_CODE, user.account.id, row).await;
+        // PostgreSQL has consumed the code, so its deletion in Redis is optional.
+        let _ = self
+            .redis
+            .use_code(EMAIL_CODE, user.account.id, email_id)
+            .await;
         Ok(user.account)
     }
 }

@@ -1,4 +1,4 @@
-//! Changing one's password, with the current one.
+//! Use case: change the caller's password. The current password is required.
 
 use std::sync::Arc;
 
@@ -10,13 +10,15 @@ use latchkey_domain::{
 use uuid::Uuid;
 
 use crate::{
-    app::{Gateway, Origin},
+    app::{accounts::Accounts, origin::Origin},
     error::Error,
     postgres::Credentials,
 };
 
-impl Gateway {
-    /// Changes the password. Every other session ends; the caller's tokens stay good.
+impl Accounts {
+    /// Changes the password, and revokes every other session of the user.
+    ///
+    /// The tokens of the caller's session stay valid.
     ///
     /// # Errors
     /// `incorrect_password`, `weak_password`, `token_revoked`, `too_many_requests`, `busy`,
@@ -28,14 +30,17 @@ impl Gateway {
         new: Password,
         origin: &Origin,
     ) -> Result<(), Error> {
-        // Whoever has found a token must not guess the password with it.
-        let attempt = self.sign_in_attempt(&caller.sub.to_string(), origin);
-        self.rate_limited(
-            attempt,
-            &origin.request_limits,
-            self.try_change_password(caller, current, new, origin),
-        )
-        .await
+        // The limit prevents an attacker with a stolen token from guessing the password.
+        let attempt = self
+            .rate_limits
+            .sign_in_attempt(&caller.sub.to_string(), origin);
+        self.rate_limits
+            .run_rate_limited(
+                attempt,
+                &origin.request_limits,
+                self.try_change_password(caller, current, new, origin),
+            )
+            .await
     }
 
     async fn try_change_password(
@@ -45,44 +50,49 @@ impl Gateway {
         new: Password,
         origin: &Origin,
     ) -> Result<(), Error> {
-        new.check(self.config.password_min)
+        new.check(self.settings.password_min)
             .map_err(Error::WeakPassword)?;
-        let known = self
+        let credentials = self
             .verify_current_password(caller, current, origin)
             .await?;
         let hash = self.hasher.hash(new.into()).await?;
-        let (gateway, sid) = (
+        let (accounts, sid) = (
             self.clone(),
             caller.sid.ok_or_else(Error::session_required)?,
         );
         let event = origin.self_event(EventKind::PasswordChanged, caller);
-        self.run_to_completion(
-            async move { gateway.store_password(&known, &hash, sid, &event).await },
-        )
-        .await
+        self.tasks
+            .run_to_completion(async move {
+                accounts
+                    .store_password(&credentials, &hash, sid, &event)
+                    .await
+            })
+            .await
     }
 
-    /// The caller's row, if this is the caller's password. An account that is gone has taken its
-    /// tokens along.
+    /// Verifies the caller's password, and returns the stored credentials.
+    ///
+    /// # Errors
+    /// `incorrect_password`; `token_revoked` if the user is deleted; `busy`, `unavailable`.
     pub(crate) async fn verify_current_password(
         &self,
         caller: &Claims,
         password: Password,
         origin: &Origin,
     ) -> Result<Credentials, Error> {
-        let known = self
+        let credentials = self
             .postgres
             .find_credentials(caller.sub)
             .await?
             .ok_or(Error::TokenRevoked)?;
         match self
             .hasher
-            .verify(&Arc::new(password), Some(&known.password_hash))
+            .verify(&Arc::new(password), Some(&credentials.password_hash))
             .await?
         {
-            PasswordMatch::Match | PasswordMatch::MatchNeedsRehash => Ok(known),
+            PasswordMatch::Match | PasswordMatch::MatchNeedsRehash => Ok(credentials),
             PasswordMatch::NoMatch => {
-                self.record_denied(
+                self.audit.record_denied(
                     origin.self_event(EventKind::PasswordCheckFailed, caller),
                     origin,
                 );
@@ -93,17 +103,17 @@ impl Gateway {
 
     async fn store_password(
         &self,
-        known: &Credentials,
+        credentials: &Credentials,
         hash: &str,
-        keep: Uuid,
+        current_sid: Uuid,
         event: &AuditEvent,
     ) -> Result<(), Error> {
         let changed = self
             .postgres
-            .change_password(known, hash, keep, Uuid::now_v7(), event)
+            .change_password(credentials, hash, current_sid, Uuid::now_v7(), event)
             .await?;
-        let ending = changed.ok_or(Error::IncorrectPassword)?;
-        self.mail_ready.notify_one();
-        self.publish(&ending).await
+        let batch = changed.ok_or(Error::IncorrectPassword)?;
+        self.mail.notify();
+        self.revocations.publish(&batch).await
     }
 }

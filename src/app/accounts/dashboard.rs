@@ -1,4 +1,4 @@
-//! What somebody wants to see after signing in, in one answer.
+//! Use case: get the data that a client shows after sign-in, in one response.
 
 use latchkey_domain::{
     access_token::Claims,
@@ -7,20 +7,19 @@ use latchkey_domain::{
 };
 use uuid::Uuid;
 
-use crate::{app::Gateway, error::Error, postgres::SessionRow};
+use crate::{app::accounts::Accounts, error::Error, postgres::SessionRow};
 
-/// The account, its sessions and how much is in it.
+/// The user with an overview of the user's data.
 pub struct Dashboard {
-    /// The account.
     pub user: Account,
-    /// Its live sessions.
+    /// The valid sessions of the user.
     pub sessions: Vec<SessionRow>,
-    /// How many items it has.
+    /// The number of items of the user.
     pub items: i64,
 }
 
-impl Gateway {
-    /// The caller's dashboard.
+impl Accounts {
+    /// Returns the caller's user, sessions, and number of items.
     ///
     /// # Errors
     /// `token_revoked`, `unavailable`.
@@ -31,7 +30,7 @@ impl Gateway {
         };
         let (user, sessions, items) = tokio::try_join!(
             self.get_account(caller),
-            self.list_sessions(caller.sub, all),
+            self.sessions.list_sessions(caller.sub, all),
             self.postgres.count_items(caller.sub)
         )?;
         Ok(Dashboard {

@@ -1,4 +1,4 @@
-//! One's own account.
+//! Use cases: get, update, and delete the caller's own user.
 
 use std::sync::Arc;
 
@@ -6,27 +6,22 @@ use latchkey_domain::{
     access_token::Claims,
     account::{Account, DisplayName, Identity, Username},
     audit::EventKind,
-    revocation::{Reason, RevocationBatch},
+    revocation::{RevocationBatch, RevocationReason},
 };
 
 use crate::{
-    app::{Gateway, Origin},
+    app::{accounts::Accounts, origin::Origin},
     error::Error,
 };
 
-/// How long a sign-in is fresh enough for what cannot be undone, in seconds.
-const RECENT_SIGN_IN_SECONDS: u64 = 300;
-
-/// A change of names: `None` leaves one as it is, `Some(None)` clears it.
+/// A change of the profile: `None` keeps a field, `Some(None)` clears it.
 pub struct ProfileChange {
-    /// The user name.
     pub username: Option<Option<Username>>,
-    /// The display name.
     pub name: Option<Option<DisplayName>>,
 }
 
 impl ProfileChange {
-    fn changes_nothing(&self, identity: &Identity) -> bool {
+    fn has_no_effect(&self, identity: &Identity) -> bool {
         let username = self
             .username
             .as_ref()
@@ -40,12 +35,11 @@ impl ProfileChange {
     }
 }
 
-impl Gateway {
-    /// The caller's account as the record has it. An account that is gone has taken its tokens
-    /// along.
+impl Accounts {
+    /// Returns the caller's user from PostgreSQL.
     ///
     /// # Errors
-    /// `token_revoked`, `unavailable`.
+    /// `token_revoked` if the user is deleted; `unavailable`.
     pub async fn get_account(&self, caller: &Claims) -> Result<Account, Error> {
         Ok(self
             .postgres
@@ -55,8 +49,10 @@ impl Gateway {
             .account)
     }
 
-    /// Changes names. The caller's next tokens say the new ones. A user name counts like a sign-up:
-    /// the answer tells as much about others.
+    /// Updates the username and the display name. The user's next tokens contain the new values.
+    ///
+    /// A new username counts against the sign-up limit, because the response reveals whether the
+    /// username is taken.
     ///
     /// # Errors
     /// `username_taken`, `invalid_request`, `too_many_requests`, `token_revoked`, `unavailable`.
@@ -67,18 +63,19 @@ impl Gateway {
         origin: &Origin,
     ) -> Result<Account, Error> {
         let account = self.get_account(caller).await?;
-        if change.changes_nothing(&account.identity) {
+        if change.has_no_effect(&account.identity) {
             return Ok(account);
         }
         if change.username.is_none() {
             return self.store_profile(caller, change, origin).await;
         }
-        self.rate_limited(
-            self.sign_up_attempt(origin),
-            &origin.request_limits,
-            self.store_profile(caller, change, origin),
-        )
-        .await
+        self.rate_limits
+            .run_rate_limited(
+                self.rate_limits.sign_up_attempt(origin),
+                &origin.request_limits,
+                self.store_profile(caller, change, origin),
+            )
+            .await
     }
 
     async fn store_profile(
@@ -87,43 +84,35 @@ impl Gateway {
         change: ProfileChange,
         origin: &Origin,
     ) -> Result<Account, Error> {
-        let (gateway, sub) = (self.clone(), caller.sub);
+        let (accounts, sub) = (self.clone(), caller.sub);
         let event = origin.self_event(EventKind::ProfileUpdated, caller);
-        self.run_to_completion(async move {
-            let username = change
-                .username
-                .as_ref()
-                .map(|username| username.as_ref().map(Username::as_str));
-            let name = change
-                .name
-                .as_ref()
-                .map(|name| name.as_ref().map(DisplayName::as_str));
-            let user = gateway
-                .postgres
-                .update_user(sub, username, name, &event)
-                .await?
-                .ok_or(Error::TokenRevoked)?;
-            gateway
-                .publish_identity(sub, &user.account.identity)
-                .await?;
-            Ok(user.account)
-        })
-        .await
+        self.tasks
+            .run_to_completion(async move {
+                let username = change
+                    .username
+                    .as_ref()
+                    .map(|username| username.as_ref().map(Username::as_str));
+                let name = change
+                    .name
+                    .as_ref()
+                    .map(|name| name.as_ref().map(DisplayName::as_str));
+                let user = accounts
+                    .postgres
+                    .update_user(sub, username, name, &event)
+                    .await?
+                    .ok_or(Error::TokenRevoked)?;
+                accounts
+                    .revocations
+                    .publish_identity(sub, &user.account.identity)
+                    .await?;
+                Ok(user.account)
+            })
+            .await
     }
 
-    /// Refuses what cannot be undone, or outlives the session, to whoever has not just proved to
-    /// know the password.
-    pub(crate) fn require_recent_sign_in(&self, caller: &Claims) -> Result<(), Error> {
-        let is_fresh = |auth_time| self.clock.now() <= auth_time + RECENT_SIGN_IN_SECONDS;
-        if caller.auth_time.is_some_and(is_fresh) {
-            Ok(())
-        } else {
-            Err(Error::ReauthenticationRequired)
-        }
-    }
-
-    /// Deletes the caller's account with everything in it; every token of it is refused from now
-    /// on. Repeating it is fine, and finishes what could not be published.
+    /// Deletes the caller's user with all of the user's data, and revokes all of the user's tokens.
+    ///
+    /// A retry publishes a deletion that was committed but not published.
     ///
     /// # Errors
     /// `reauthentication_required`, `last_admin`, `unavailable`.
@@ -132,20 +121,22 @@ impl Gateway {
         caller: &Claims,
         origin: &Origin,
     ) -> Result<(), Error> {
-        self.require_recent_sign_in(caller)?;
-        let (gateway, sub, generation) = (self.clone(), caller.sub, caller.generation);
+        self.tokens.require_recent_sign_in(caller)?;
+        let (accounts, sub, generation) = (self.clone(), caller.sub, caller.generation);
         let event = origin.self_event(EventKind::UserDeleted, caller);
-        self.run_to_completion(async move {
-            // A live token has the user's generation; where the row is gone already, only the entry
-            // was missing.
-            let gone = || RevocationBatch::of_user(sub, generation + 1, Reason::AccountDeleted);
-            let ending = gateway
-                .postgres
-                .delete_user(sub, &event)
-                .await?
-                .unwrap_or_else(gone);
-            gateway.publish(&ending).await
-        })
-        .await
+        self.tasks
+            .run_to_completion(async move {
+                // If the row is missing, an earlier attempt deleted it and might not have published
+                // the deletion. A valid token contains the user's last generation.
+                let deleted_earlier =
+                    || RevocationBatch::of_user(sub, generation + 1, RevocationReason::UserDeleted);
+                let batch = accounts
+                    .postgres
+                    .delete_user(sub, &event)
+                    .await?
+                    .unwrap_or_else(deleted_earlier);
+                accounts.revocations.publish(&batch).await
+            })
+            .await
     }
 }

@@ -1,4 +1,5 @@
-//! Recovering an account by mail: asking for a code, and using it.
+//! Use case: reset a forgotten password. The user requests a code by email, and sets a new password
+//! with it.
 
 use std::sync::Arc;
 
@@ -7,31 +8,29 @@ use latchkey_domain::{
     audit::{Actor, AuditEvent, EventKind},
     one_time_code::{CodePurpose, OneTimeCode},
     password::{Password, PasswordMatch},
-    revocation::{Reason, RevocationBatch},
+    revocation::{RevocationBatch, RevocationReason},
 };
 use uuid::Uuid;
 
 use crate::{
-    app::{Gateway, Origin},
+    app::{accounts::Accounts, origin::Origin},
     error::Error,
     postgres::{CodeState, EmailTemplate, StoredUser},
     redis::Reservation,
 };
 
-/// What it takes to set a new password.
+/// The parameters of a password reset.
 pub struct PasswordReset {
-    /// The account's address.
     pub email: EmailAddress,
-    /// The code of the mail.
     pub code: OneTimeCode,
-    /// The password to be.
     pub new_password: Password,
 }
 
-impl Gateway {
-    /// Promises a mail with a code, if there is an account with this address. The same is done, and
-    /// answered, if not; and if the address had enough mails: then the last code stays the good
-    /// one.
+impl Accounts {
+    /// Enqueues an email with a code if a user has this email address.
+    ///
+    /// The response is the same if the address is unknown or its email quota is exhausted, so that
+    /// it doesn't reveal users. If the quota is exhausted, the previous code stays valid.
     ///
     /// # Errors
     /// `email_disabled`, `too_many_requests`, `unavailable`.
@@ -40,22 +39,23 @@ impl Gateway {
         email: &EmailAddress,
         origin: &Origin,
     ) -> Result<(), Error> {
-        if !self.mailer.is_on() {
+        if !self.mail.is_enabled() {
             return Err(Error::EmailDisabled(Some(
                 "Contact the operator for a reset code.",
             )));
         }
-        let promise = self.within_email_quota(
+        let task = self.rate_limits.run_within_email_quota(
             CodePurpose::PasswordReset,
             email.as_str(),
             self.enqueue_reset_code(email, origin),
         );
-        self.rate_limited(
-            self.reset_request_attempt(origin),
-            &origin.request_limits,
-            promise,
-        )
-        .await
+        self.rate_limits
+            .run_rate_limited(
+                self.rate_limits.reset_request_attempt(origin),
+                &origin.request_limits,
+                task,
+            )
+            .await
     }
 
     async fn enqueue_reset_code(&self, email: &EmailAddress, origin: &Origin) -> Result<(), Error> {
@@ -72,12 +72,13 @@ impl Gateway {
                 event,
             )
             .await?;
-        self.mail_ready.notify_one();
+        self.mail.notify();
         Ok(())
     }
 
-    /// Sets a new password with a code. Every session of the account ends, and the address counts
-    /// as verified.
+    /// Sets a new password with a code, and revokes every session of the user.
+    ///
+    /// If the code was sent by email, the email address is verified.
     ///
     /// # Errors
     /// `weak_password`, `invalid_code`, `too_many_requests`, `busy`, `unavailable`.
@@ -86,13 +87,16 @@ impl Gateway {
         request: PasswordReset,
         origin: &Origin,
     ) -> Result<(), Error> {
-        let attempt = self.code_attempt(request.email.as_str(), origin);
-        self.rate_limited(
-            attempt,
-            &origin.request_limits,
-            self.try_reset_password(request, origin),
-        )
-        .await
+        let attempt = self
+            .rate_limits
+            .code_attempt(request.email.as_str(), origin);
+        self.rate_limits
+            .run_rate_limited(
+                attempt,
+                &origin.request_limits,
+                self.try_reset_password(request, origin),
+            )
+            .await
     }
 
     async fn try_reset_password(
@@ -102,9 +106,9 @@ impl Gateway {
     ) -> Result<(), Error> {
         request
             .new_password
-            .check(self.config.password_min)
+            .check(self.settings.password_min)
             .map_err(Error::WeakPassword)?;
-        // Policy and hash come first: a code is not to be lost to a password that is refused.
+        // The policy and the hash come first, so that a rejected password doesn't consume the code.
         let password = Arc::new(request.new_password);
         let hash = self.hasher.hash(password.clone()).await?;
         let user = self
@@ -118,33 +122,39 @@ impl Gateway {
         let reservation = self
             .reserve_code(CodePurpose::PasswordReset, sub, &request.code, origin)
             .await?;
-        let owner = user.as_ref().map(|user| user.account.id);
-        self.record_wrong_code(&reservation, CodePurpose::PasswordReset, owner, origin);
+        let user_id = user.as_ref().map(|user| user.account.id);
+        self.audit_wrong_code(&reservation, CodePurpose::PasswordReset, user_id, origin);
         match (reservation, user) {
-            (Reservation::Reserved(row), Some(user)) => {
-                let (gateway, id) = (self.clone(), user.account.id);
+            (Reservation::Reserved(email_id), Some(user)) => {
+                let (accounts, id) = (self.clone(), user.account.id);
                 let event = origin.event(EventKind::PasswordReset, Actor::User(id), Some(id));
-                let event = event.with_reason(Reason::PasswordReset.as_str());
-                self.run_to_completion(async move {
-                    gateway
-                        .use_reset_code(row, &user, &hash, &password, &event)
-                        .await
-                })
-                .await
+                let event = event.with_reason(RevocationReason::PasswordReset.as_str());
+                self.tasks
+                    .run_to_completion(async move {
+                        accounts
+                            .use_reset_code(email_id, &user, &hash, &password, &event)
+                            .await
+                    })
+                    .await
             }
-            (Reservation::Busy(row), Some(user)) => {
-                self.finish_used_reset(row, &user, &password, Error::Busy)
+            (Reservation::Busy(email_id), Some(user)) => {
+                self.finish_used_reset(email_id, &user, &password, Error::Busy)
                     .await
             }
             (Reservation::Exhausted(retry_after), _) => Err(Error::TooManyRequests { retry_after }),
-            (Reservation::Wrong | Reservation::Reserved(_) | Reservation::Busy(_), _) => {
+            (Reservation::Incorrect | Reservation::Reserved(_) | Reservation::Busy(_), _) => {
                 Err(Error::InvalidCode)
             }
         }
     }
 
-    /// Looks at a code, unless this network has tried too many for the account. None of them voids
-    /// the code, so that no stranger can stop a recovery.
+    /// Checks a code and reserves it for this request, unless the network has exceeded its attempts
+    /// for this user.
+    ///
+    /// Wrong attempts never void the code, because an attacker could then block a recovery.
+    ///
+    /// # Errors
+    /// `unavailable`.
     pub(crate) async fn reserve_code(
         &self,
         purpose: CodePurpose,
@@ -158,27 +168,28 @@ impl Gateway {
                 purpose,
                 sub,
                 &hashes,
-                self.network_id(origin),
-                self.config.limit_code,
+                self.rate_limits.network_id(origin),
+                self.settings.limit_code,
             )
             .await
     }
 
-    /// Records that a code was wrong, or that there were too many of them.
-    pub(crate) fn record_wrong_code(
+    /// Records a wrong code, or a rejected attempt after too many wrong codes.
+    pub(crate) fn audit_wrong_code(
         &self,
         reservation: &Reservation,
         purpose: CodePurpose,
         user: Option<Uuid>,
         origin: &Origin,
     ) {
-        let refused = |kind| origin.event(kind, Actor::Unauthenticated, user);
+        let denied_event = |kind| origin.event(kind, Actor::Unauthenticated, user);
         match reservation {
-            Reservation::Exhausted(_) => {
-                self.record_denied(refused(EventKind::RateLimited).with_reason("code"), origin)
-            }
-            Reservation::Wrong => self.record_denied(
-                refused(EventKind::CodeCheckFailed).with_reason(purpose.as_str()),
+            Reservation::Exhausted(_) => self.audit.record_denied(
+                denied_event(EventKind::RateLimited).with_reason("code"),
+                origin,
+            ),
+            Reservation::Incorrect => self.audit.record_denied(
+                denied_event(EventKind::CodeCheckFailed).with_reason(purpose.as_str()),
                 origin,
             ),
             Reservation::Reserved(_) | Reservation::Busy(_) => {}
@@ -187,7 +198,7 @@ impl Gateway {
 
     async fn use_reset_code(
         &self,
-        row: Uuid,
+        email_id: Uuid,
         user: &StoredUser,
         hash: &str,
         password: &Arc<Password>,
@@ -195,80 +206,85 @@ impl Gateway {
     ) -> Result<(), Error> {
         let outcome = self
             .postgres
-            .reset_password(row, user.account.id, hash, Uuid::now_v7(), event)
+            .reset_password(email_id, user.account.id, hash, Uuid::now_v7(), event)
             .await;
-        let (updated, ending) = match outcome {
-            Ok(Some(done)) => done,
+        let (updated, batch) = match outcome {
+            Ok(Some(reset)) => reset,
             Ok(None) => {
                 return self
-                    .finish_used_reset(row, user, password, Error::InvalidCode)
+                    .finish_used_reset(email_id, user, password, Error::InvalidCode)
                     .await;
             }
             Err(error) => {
-                // Mostly nothing was decided; if the commit stands after all, the repeat finds out.
-                // If this fails too, the reservation lapses by itself.
+                // Usually nothing was committed, so the user can retry the code immediately. If the
+                // commit succeeded, the retry finds a used code. If the release fails as well, the
+                // reservation expires.
                 let _ = self
                     .redis
-                    .release_code(CodePurpose::PasswordReset, user.account.id, row)
+                    .release_code(CodePurpose::PasswordReset, user.account.id, email_id)
                     .await;
                 return Err(error);
             }
         };
-        self.mail_ready.notify_one();
-        self.publish_reset(row, &updated, &ending).await
+        self.mail.notify();
+        self.publish_reset(email_id, &updated, &batch).await
     }
 
-    /// If the code was used to set this very password, the reset stands, and only its publication
-    /// is missing: it is made up for. Any other password is a wrong code, and counts as one: or
-    /// whoever has an old code could try passwords with it.
+    /// Completes a reset whose code is already used. If the code set this password, publishes the
+    /// reset again, because an earlier attempt might have failed after the commit.
+    ///
+    /// With any other password, the code is invalid and the attempt counts. Otherwise an attacker
+    /// could guess the password with a used code.
     async fn finish_used_reset(
         &self,
-        row: Uuid,
+        email_id: Uuid,
         user: &StoredUser,
         password: &Arc<Password>,
-        unused: Error,
+        error_if_open: Error,
     ) -> Result<(), Error> {
-        match self.postgres.find_code(row).await? {
-            CodeState::Open => return Err(unused),
+        match self.postgres.find_code(email_id).await? {
+            CodeState::Open => return Err(error_if_open),
             CodeState::Void => return Err(Error::InvalidCode),
             CodeState::Used { .. } => {}
         }
-        let known = self
+        let credentials = self
             .postgres
             .find_credentials(user.account.id)
             .await?
             .ok_or(Error::InvalidCode)?;
-        let user = known.user;
+        let user = credentials.user;
         match self
             .hasher
-            .verify(password, Some(&known.password_hash))
+            .verify(password, Some(&credentials.password_hash))
             .await?
         {
             PasswordMatch::NoMatch => Err(Error::InvalidCode),
             PasswordMatch::Match | PasswordMatch::MatchNeedsRehash => {
-                let ending = RevocationBatch::of_user(
+                let batch = RevocationBatch::of_user(
                     user.account.id,
                     user.generation,
-                    Reason::PasswordReset,
+                    RevocationReason::PasswordReset,
                 );
-                self.publish_reset(row, &user, &ending).await
+                self.publish_reset(email_id, &user, &batch).await
             }
         }
     }
 
     async fn publish_reset(
         &self,
-        row: Uuid,
+        email_id: Uuid,
         user: &StoredUser,
-        ending: &RevocationBatch,
+        batch: &RevocationBatch,
     ) -> Result<(), Error> {
         let account = &user.account;
-        self.publish(ending).await?;
-        self.publish_identity(account.id, &account.identity).await?;
-        // The record has consumed the code; that Redis forgets it is tidiness.
+        self.revocations.publish(batch).await?;
+        self.revocations
+            .publish_identity(account.id, &account.identity)
+            .await?;
+        // PostgreSQL has consumed the code, so its deletion in Redis is optional.
         let _ = self
             .redis
-            .use_code(CodePurpose::PasswordReset, account.id, row)
+            .use_code(CodePurpose::PasswordReset, account.id, email_id)
             .await;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Signing up: an account and its first session, at once.
+//! Use case: register a user and create the first session, in one transaction.
 
 use latchkey_domain::{
     account::{Account, DisplayName, EmailAddress, Role, Username},
@@ -9,31 +9,33 @@ use latchkey_domain::{
 use uuid::Uuid;
 
 use crate::{
-    app::{Cookie, Gateway, Origin, TokenPair},
+    app::{
+        accounts::Accounts,
+        origin::Origin,
+        sessions::issue::{Cookie, TokenPair},
+    },
     config::Signup,
     error::Error,
     postgres::NewUser,
 };
 
-/// What it takes.
+/// The parameters of a sign-up.
 pub struct SignUp {
-    /// The user name; this, an address, or both.
+    /// Required without `email`.
     pub username: Option<Username>,
-    /// The address.
+    /// Required without `username`.
     pub email: Option<EmailAddress>,
-    /// The password.
     pub password: Password,
-    /// The display name.
     pub name: Option<DisplayName>,
 }
 
-impl Gateway {
-    /// Whether anybody may make an account of their own.
-    pub fn signup_is_open(&self) -> bool {
-        self.config.signup == Signup::Open
+impl Accounts {
+    /// Whether users can register themselves.
+    pub fn is_signup_open(&self) -> bool {
+        self.settings.signup == Signup::Open
     }
 
-    /// Makes the account and signs it in.
+    /// Registers a user, and issues the first token pair.
     ///
     /// # Errors
     /// `signup_closed`, `invalid_request`, `weak_password`, `username_taken`, `email_taken`,
@@ -46,20 +48,26 @@ impl Gateway {
         let (session, account) = self
             .create_account(FIRST_PARTY_CLIENT, request, origin)
             .await?;
-        Ok((self.first_pair(&session, &account).await?, account))
+        Ok((
+            self.sessions.issue_first_pair(&session, &account).await?,
+            account,
+        ))
     }
 
-    /// The same for a browser, which gets a cookie.
+    /// Registers a user, and issues a session cookie for a browser.
     ///
     /// # Errors
-    /// As [`Gateway::sign_up`].
+    /// The same as [`Accounts::sign_up`].
     pub async fn sign_up_browser(
         &self,
         request: SignUp,
         origin: &Origin,
     ) -> Result<(Cookie, Account), Error> {
         let (session, account) = self.create_account(BROWSER_CLIENT, request, origin).await?;
-        Ok((self.first_cookie(&session, &account).await?, account))
+        Ok((
+            self.sessions.issue_first_cookie(&session, &account).await?,
+            account,
+        ))
     }
 
     async fn create_account(
@@ -68,18 +76,19 @@ impl Gateway {
         request: SignUp,
         origin: &Origin,
     ) -> Result<(Session, Account), Error> {
-        if !self.signup_is_open() {
+        if !self.is_signup_open() {
             return Err(Error::SignupClosed);
         }
-        self.rate_limited(
-            self.sign_up_attempt(origin),
-            &origin.request_limits,
-            self.try_create(client, request, origin),
-        )
-        .await
+        self.rate_limits
+            .run_rate_limited(
+                self.rate_limits.sign_up_attempt(origin),
+                &origin.request_limits,
+                self.try_create_account(client, request, origin),
+            )
+            .await
     }
 
-    async fn try_create(
+    async fn try_create_account(
         &self,
         client: &str,
         request: SignUp,
@@ -93,9 +102,9 @@ impl Gateway {
         }
         request
             .password
-            .check(self.config.password_min)
+            .check(self.settings.password_min)
             .map_err(Error::WeakPassword)?;
-        self.require_loaded()?;
+        self.keys.require_loaded()?;
         let password_hash = self.hasher.hash(request.password.into()).await?;
         let user = NewUser {
             id: Uuid::now_v7(),
@@ -105,15 +114,21 @@ impl Gateway {
             name: request.name.as_ref().map(DisplayName::as_str),
             role: Role::User,
         };
-        // The column's default: the first generation.
-        let session = self.new_session(client, user.id, 1, Role::User.scopes());
+        // A new user has generation 1, the default of the column.
+        let session = self
+            .sessions
+            .build_session(client, user.id, 1, Role::User.scopes());
         let address = origin.address.to_string();
         let event = origin
             .event(EventKind::SignUp, Actor::User(user.id), Some(user.id))
             .of_session(session.sid);
         let account = self
             .postgres
-            .create_account(&user, &self.row(&session, &address, origin), &event)
+            .create_account(
+                &user,
+                &self.sessions.row(&session, &address, origin),
+                &event,
+            )
             .await?
             .account;
         Ok((session, account))

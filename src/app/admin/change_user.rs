@@ -1,30 +1,35 @@
-//! What administrators do to accounts: changing, disabling, deleting, taking everything back.
+//! Use cases of administrators: update, disable, and delete a user, and revoke all of its sessions.
 
 use std::sync::Arc;
 
 use latchkey_domain::{
     audit::{AuditEvent, EventKind},
     password::Password,
-    revocation::{Reason, RevocationBatch},
+    revocation::{RevocationBatch, RevocationReason},
     user_change::AccountChange,
 };
 use uuid::Uuid;
 
 use crate::{
-    app::{AdminActor, Gateway, ManagedUser, revocation::WaitFor},
+    app::{
+        admin::users::{AdminActor, ManagedUser, Users},
+        revocation::WaitFor,
+    },
     error::Error,
 };
 
-impl Gateway {
-    /// Changes an account. Another role, a new password, and disabling it end all its sessions
-    /// everywhere. Repeating it is fine, and finishes what could not be published.
+impl Users {
+    /// Updates a user.
+    ///
+    /// A new role, a new password, and disabling the user revoke all sessions of the user. A retry
+    /// publishes a change that was committed but not published.
     ///
     /// # Errors
     /// `not_found`, `last_admin`, `weak_password`, `username_taken`, `email_taken`,
     /// `invalid_request`, `busy`, `unavailable`.
     pub async fn update_managed_user(
         self: &Arc<Self>,
-        by: AdminActor,
+        actor: AdminActor,
         id: Uuid,
         change: AccountChange,
         new_password: Option<Password>,
@@ -33,19 +38,20 @@ impl Gateway {
             None => None,
             Some(password) => {
                 password
-                    .check(self.config.password_min)
+                    .check(self.settings.password_min)
                     .map_err(Error::WeakPassword)?;
                 Some(self.hasher.hash(password.into()).await?)
             }
         };
-        // Which events they are shows when it is known what changes.
-        let (gateway, event) = (self.clone(), by.event(EventKind::ProfileUpdated, id));
-        self.run_to_completion(async move {
-            gateway
-                .store_change(event, id, &change, hash.as_deref())
-                .await
-        })
-        .await
+        // The transaction replaces the kind of the event, because it depends on the changed fields.
+        let (users, event) = (self.clone(), actor.event(EventKind::ProfileUpdated, id));
+        self.tasks
+            .run_to_completion(async move {
+                users
+                    .store_change(event, id, &change, hash.as_deref())
+                    .await
+            })
+            .await
     }
 
     async fn store_change(
@@ -60,69 +66,76 @@ impl Gateway {
             .update_managed_user(id, change, new_hash, Uuid::now_v7(), &event)
             .await?;
         let changed = changed.ok_or(Error::NotFound)?;
-        self.mail_ready.notify_one();
-        match &changed.ending {
-            Some(ending) => self.publish(ending).await?,
-            // A repeat, maybe of what was committed and not published.
+        self.mail.notify();
+        match &changed.batch {
+            Some(batch) => self.revocations.publish(batch).await?,
+            // This might be a retry of a change that was committed but not published.
             None if change.role.is_some() || change.disabled.is_some() => {
-                self.republish(&RevocationBatch::of_user(
-                    id,
-                    changed.user.generation,
-                    Reason::Revoked,
-                ))
-                .await?;
+                self.revocations
+                    .republish(&RevocationBatch::of_user(
+                        id,
+                        changed.user.generation,
+                        RevocationReason::Revoked,
+                    ))
+                    .await?;
             }
             None => {}
         }
-        self.publish_identity(id, &changed.user.account.identity)
+        self.revocations
+            .publish_identity(id, &changed.user.account.identity)
             .await?;
         Ok(changed.user.into())
     }
 
-    /// Deletes an account with everything in it. Repeating it is fine for a while, and finishes
-    /// what could not be published.
+    /// Deletes a user with all of the user's data, and revokes all of the user's tokens.
+    ///
+    /// A retry publishes a deletion that was committed but not published, as long as PostgreSQL
+    /// stores its revocation.
     ///
     /// # Errors
     /// `not_found`, `last_admin`, `unavailable`.
-    pub async fn delete_user(self: &Arc<Self>, by: AdminActor, id: Uuid) -> Result<(), Error> {
-        let (gateway, event) = (self.clone(), by.event(EventKind::UserDeleted, id));
-        self.run_to_completion(async move {
-            let Some(ending) = gateway.postgres.delete_user(id, &event).await? else {
-                let ending = gateway
-                    .postgres
-                    .find_user_deletion(id)
-                    .await?
-                    .ok_or(Error::NotFound)?;
-                return gateway.republish(&ending).await;
-            };
-            gateway.publish(&ending).await
-        })
-        .await
+    pub async fn delete_user(self: &Arc<Self>, actor: AdminActor, id: Uuid) -> Result<(), Error> {
+        let (users, event) = (self.clone(), actor.event(EventKind::UserDeleted, id));
+        self.tasks
+            .run_to_completion(async move {
+                let Some(batch) = users.postgres.delete_user(id, &event).await? else {
+                    let batch = users
+                        .postgres
+                        .find_user_deletion(id)
+                        .await?
+                        .ok_or(Error::NotFound)?;
+                    return users.revocations.republish(&batch).await;
+                };
+                users.revocations.publish(&batch).await
+            })
+            .await
     }
 
-    /// Ends every session of an account.
+    /// Revokes all sessions of a user, and waits as the caller requests.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
     pub async fn revoke_user_sessions(
         self: &Arc<Self>,
-        by: AdminActor,
+        actor: AdminActor,
         id: Uuid,
-        patience: WaitFor,
+        wait_for: WaitFor,
     ) -> Result<(), Error> {
-        let (gateway, reason) = (self.clone(), Reason::Revoked);
-        let event = by
+        let (users, reason) = (self.clone(), RevocationReason::Revoked);
+        let event = actor
             .event(EventKind::SessionsRevoked, id)
             .with_reason(reason.as_str());
-        self.run_to_completion(async move {
-            let ending = gateway
-                .postgres
-                .revoke_all_sessions(id, reason, &event)
-                .await?;
-            gateway
-                .publish_for(&ending.ok_or(Error::NotFound)?, patience)
-                .await
-        })
-        .await
+        self.tasks
+            .run_to_completion(async move {
+                let batch = users
+                    .postgres
+                    .revoke_all_sessions(id, reason, &event)
+                    .await?;
+                users
+                    .revocations
+                    .publish_for(&batch.ok_or(Error::NotFound)?, wait_for)
+                    .await
+            })
+            .await
     }
 }

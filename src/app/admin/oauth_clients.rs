@@ -1,6 +1,24 @@
-//! OAuth clients: services that have tokens for themselves. Administrators and the operator
-//! register them.
+//! Use cases: register, list, get, delete, and authenticate OAuth clients; rotate their secrets.
+//!
+//! An OAuth client is a service that obtains tokens for itself. Administrators and the operator
+//! manage OAuth clients.
 
+pub use crate::postgres::StoredClient;
+
+use crate::{
+    app::{
+        admin::users::AdminActor,
+        audit::Audit,
+        clock::Clock,
+        origin::Origin,
+        revocation::Revocations,
+        tasks::Tasks,
+        tokens::{client_credentials::AuthenticatedClient, generate_opaque_token},
+    },
+    error::Error,
+    postgres::{NewClient, Postgres},
+};
+use latchkey_domain::access_token::TokenPolicy;
 use std::sync::Arc;
 
 use latchkey_domain::{
@@ -13,71 +31,67 @@ use latchkey_domain::{
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::{
-    app::{AdminActor, Gateway, Origin},
-    error::Error,
-    postgres::{NewClient, StoredClient},
-};
-
-/// What whoever rotated a secret reads where the new one could not be answered.
+/// The error detail if a rotation is committed but its revocation can't be published.
 const NEW_SECRET_LOST: &str = "The old secret is revoked, and its tokens are rejected when Redis is \
     reachable. The new secret is lost. Rotate the secret again.";
 
-/// A page of clients.
+/// Registers and authenticates OAuth clients.
+pub struct OAuthClients {
+    pub(crate) postgres: Arc<Postgres>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) tasks: Arc<Tasks>,
+    pub(crate) audit: Arc<Audit>,
+    pub(crate) revocations: Arc<Revocations>,
+    pub(crate) policy: Arc<TokenPolicy>,
+}
+
+/// A page of OAuth clients.
 pub struct ClientPage {
-    /// The clients, by id ascending.
+    /// The clients in ascending order of ID.
     pub clients: Vec<StoredClient>,
-    /// Where the next page goes on, if there is one.
+    /// The cursor of the next page; `None` for the last page.
     pub next: Option<String>,
 }
 
-/// A client that has proved that it is itself.
-pub struct AuthenticatedClient {
-    /// The client.
-    pub client: StoredClient,
-    /// In seconds since the epoch, before that was known.
-    pub(crate) at: u64,
-}
-
-/// A client that is to be registered.
+/// The parameters of a new OAuth client.
 pub struct ClientRegistration {
-    /// For people.
+    /// A label for administrators.
     pub name: Label,
-    /// What its tokens may be used for.
+    /// The scopes that its tokens can have.
     pub scopes: Scopes,
-    /// Whom its tokens may be for; where it does not say, for those for whom tokens of people are.
+    /// The audiences that its tokens can have. The default is the audience of user tokens.
     pub audiences: Option<Audiences>,
 }
 
-impl Gateway {
-    /// Registers a client; its secret is known once.
+impl OAuthClients {
+    /// Registers a client, and returns it with its secret. The secret is returned only once.
     ///
     /// # Errors
     /// `invalid_request`, `unavailable`.
     pub async fn create_client(
         &self,
-        by: AdminActor,
-        wanted: ClientRegistration,
+        actor: AdminActor,
+        registration: ClientRegistration,
     ) -> Result<(StoredClient, Zeroizing<String>), Error> {
-        let audiences = wanted
+        let audiences = registration
             .audiences
             .map_or_else(|| vec![self.policy.audience.clone()], Audiences::into_inner);
-        let secret = self.new_token(OpaqueTokenKind::ClientSecret, Uuid::now_v7())?;
+        let secret = generate_opaque_token(OpaqueTokenKind::ClientSecret, Uuid::now_v7())?;
         let new = NewClient {
             id: secret.id,
-            name: wanted.name.as_str(),
+            name: registration.name.as_str(),
             secret_hash: secret.hash(),
-            scopes: wanted.scopes,
+            scopes: registration.scopes,
             audiences: &audiences,
         };
         let client = self
             .postgres
-            .create_client(&new, &by.event(EventKind::OAuthClientCreated, secret.id))
+            .create_client(&new, &actor.event(EventKind::OAuthClientCreated, secret.id))
             .await?;
         Ok((client, secret.text()))
     }
 
-    /// A page of all clients.
+    /// Returns a page of all clients.
     ///
     /// # Errors
     /// `unavailable`.
@@ -86,7 +100,7 @@ impl Gateway {
         Ok(ClientPage { clients, next })
     }
 
-    /// One client.
+    /// Returns a client.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
@@ -94,30 +108,32 @@ impl Gateway {
         self.postgres.find_client(id).await?.ok_or(Error::NotFound)
     }
 
-    /// Gives a client another secret, which is known once. The one before, and every token that was
-    /// had with it, are refused from now on.
+    /// Replaces the secret of a client, and returns it. The secret is returned only once.
+    ///
+    /// Revokes the previous secret, and all tokens that were issued to the client.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
     pub async fn rotate_client_secret(
         self: &Arc<Self>,
-        by: AdminActor,
+        actor: AdminActor,
         id: Uuid,
     ) -> Result<(StoredClient, Zeroizing<String>), Error> {
-        let secret = self.new_token(OpaqueTokenKind::ClientSecret, id)?;
-        let (gateway, event, hash) = (
+        let secret = generate_opaque_token(OpaqueTokenKind::ClientSecret, id)?;
+        let (oauth_clients, event, hash) = (
             self.clone(),
-            by.event(EventKind::ClientSecretRotated, id),
+            actor.event(EventKind::ClientSecretRotated, id),
             secret.hash(),
         );
-        let client = self.run_to_completion(async move {
-            let (client, ending) = gateway
+        let client = self.tasks.run_to_completion(async move {
+            let (client, batch) = oauth_clients
                 .postgres
                 .rotate_client_secret(id, &hash, &event)
                 .await?
                 .ok_or(Error::NotFound)?;
-            gateway
-                .publish(&ending)
+            oauth_clients
+                .revocations
+                .publish(&batch)
                 .await
                 .map_err(|error| error.after_commit(NEW_SECRET_LOST))?;
             Ok(client)
@@ -125,25 +141,28 @@ impl Gateway {
         Ok((client.await?, secret.text()))
     }
 
-    /// Deletes a client; every token of it is refused from now on. Repeating it is fine for a
-    /// while, and finishes what could not be published.
+    /// Deletes a client, and revokes all of its tokens.
+    ///
+    /// A retry publishes a deletion that was committed but not published, as long as PostgreSQL
+    /// stores its revocation.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
-    pub async fn delete_client(self: &Arc<Self>, by: AdminActor, id: Uuid) -> Result<(), Error> {
-        let (gateway, event) = (self.clone(), by.event(EventKind::OAuthClientDeleted, id));
-        self.run_to_completion(async move {
-            let ending = gateway
-                .postgres
-                .delete_client(id, &event)
-                .await?
-                .ok_or(Error::NotFound)?;
-            gateway.publish(&ending).await
-        })
-        .await
+    pub async fn delete_client(self: &Arc<Self>, actor: AdminActor, id: Uuid) -> Result<(), Error> {
+        let (oauth_clients, event) = (self.clone(), actor.event(EventKind::OAuthClientDeleted, id));
+        self.tasks
+            .run_to_completion(async move {
+                let batch = oauth_clients
+                    .postgres
+                    .delete_client(id, &event)
+                    .await?
+                    .ok_or(Error::NotFound)?;
+                oauth_clients.revocations.publish(&batch).await
+            })
+            .await
     }
 
-    /// The client with this id and secret; nothing where they do not belong together.
+    /// Authenticates a client by ID and secret. Returns `None` if they don't match.
     ///
     /// # Errors
     /// `unavailable`.
@@ -153,32 +172,33 @@ impl Gateway {
         secret: &str,
         origin: &Origin,
     ) -> Result<Option<AuthenticatedClient>, Error> {
-        // What permits a token is read after this.
+        // Read before the client, so that the issue time of a token isn't later than the state that
+        // permits the token.
         let at = self.clock.now();
-        // One spelling of an id, not every one that a uuid has.
+        // A UUID has several spellings. Only the canonical one is accepted as the ID.
         let secret = OpaqueToken::read(OpaqueTokenKind::ClientSecret, secret)
             .filter(|secret| secret.id.to_string() == id);
-        let known = match &secret {
+        let client = match &secret {
             Some(secret) => self.postgres.find_client(secret.id).await?,
             None => None,
         };
-        let is_right = |client: &StoredClient| {
+        let has_secret = |client: &StoredClient| {
             secret.is_some_and(|secret| secret.matches_hash(&client.secret_hash))
         };
-        let (of, proved) = (
-            known.as_ref().map(|client| client.id),
-            known.filter(is_right),
+        let (client_id, authenticated) = (
+            client.as_ref().map(|client| client.id),
+            client.filter(has_secret),
         );
-        if proved.is_none() {
-            self.record_denied(
+        if authenticated.is_none() {
+            self.audit.record_denied(
                 origin.event(
                     EventKind::ClientAuthenticationFailed,
                     Actor::Unauthenticated,
-                    of,
+                    client_id,
                 ),
                 origin,
             );
         }
-        Ok(proved.map(|client| AuthenticatedClient { client, at }))
+        Ok(authenticated.map(|client| AuthenticatedClient { client, at }))
     }
 }

@@ -1,18 +1,18 @@
-//! What only the operator does, at the machine itself: finding accounts by what people are called,
-//! and handing codes over.
+//! Use cases of the operator on the command line: find a user by username or email address, and
+//! create a code for a password reset.
 
 use latchkey_domain::{account::SignInName, audit::EventKind, one_time_code::CodePurpose};
 use uuid::Uuid;
 
 use crate::{
-    app::{AdminActor, Gateway, ManagedUser},
+    app::admin::users::{AdminActor, ManagedUser, Users},
     error::Error,
     postgres::EmailTemplate,
-    redis::Registered,
+    redis::CodeRegistration,
 };
 
-impl Gateway {
-    /// The account with this user name or address.
+impl Users {
+    /// Returns the user with this username or email address.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
@@ -26,33 +26,46 @@ impl Gateway {
             .into())
     }
 
-    /// A one-time code for a new password, to be handed over and not mailed: it works where mail is
-    /// off, and proves nothing about the address. An older code does not work any more.
+    /// Creates a one-time code for a password reset, which the operator passes on to the user.
+    ///
+    /// The server doesn't send the code, so it works without email and doesn't verify the email
+    /// address. It replaces an older code.
     ///
     /// # Errors
-    /// `not_found` where the account has no address, is disabled or gone; `busy`, `unavailable`.
-    pub async fn make_reset_code(&self, user: Uuid) -> Result<String, Error> {
-        let (purpose, row) = (CodePurpose::PasswordReset, Uuid::now_v7());
+    /// `not_found` if the user is missing, is disabled, or has no email address; `busy`,
+    /// `unavailable`.
+    pub async fn create_reset_code(&self, user: Uuid) -> Result<String, Error> {
+        let (purpose, email_id) = (CodePurpose::PasswordReset, Uuid::now_v7());
         let event = AdminActor::Operator
             .event(EventKind::CodeRequested, user)
             .with_reason(purpose.as_str());
         if !self
             .postgres
-            .create_operator_code(row, EmailTemplate::PasswordReset, user, &event)
+            .create_operator_code(email_id, EmailTemplate::PasswordReset, user, &event)
             .await?
         {
             return Err(Error::NotFound);
         }
-        let derived = self.code_keys.derive(purpose, row, user);
-        let life = u64::try_from(self.config.code_lifetime.as_millis()).unwrap_or(u64::MAX);
+        let derived = self.code_keys.derive(purpose, email_id, user);
+        let lifetime_ms =
+            u64::try_from(self.settings.code_lifetime.as_millis()).unwrap_or(u64::MAX);
         match self
             .redis
-            .register_code(purpose, user, row, &derived.hash, &derived.hash, life)
+            .register_code(
+                purpose,
+                user,
+                email_id,
+                &derived.hash,
+                &derived.hash,
+                lifetime_ms,
+            )
             .await?
         {
-            Registered::This | Registered::Other => Ok(derived.code.for_mail()),
-            // Somebody asked for one at this very moment.
-            Registered::Newer => Err(Error::Busy),
+            CodeRegistration::Registered | CodeRegistration::KeptOther => {
+                Ok(derived.code.for_mail())
+            }
+            // A concurrent request has registered a newer code.
+            CodeRegistration::Superseded => Err(Error::Busy),
         }
     }
 }

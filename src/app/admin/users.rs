@@ -1,5 +1,20 @@
-//! Accounts as administrators see and make them.
+//! Use cases of administrators: list, get, and create users.
 
+use crate::{
+    app::{
+        limits::password_hasher::PasswordHasher,
+        mail::Mail,
+        origin::Origin,
+        revocation::Revocations,
+        sessions::{Sessions, list::SessionPage},
+        tasks::Tasks,
+    },
+    config::Config,
+    error::Error,
+    postgres::{NewUser, Postgres, StoredUser},
+    redis::Redis,
+};
+use latchkey_domain::one_time_code::CodeKeys;
 use latchkey_domain::{
     account::{Account, DisplayName, EmailAddress, NamePrefix, Role, Username},
     audit::{Actor, AuditEvent, EventKind},
@@ -7,25 +22,49 @@ use latchkey_domain::{
     password::{self, Password},
     text::ParsedText,
 };
+use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
-use crate::{
-    app::{Gateway, Origin, SessionPage},
-    error::Error,
-    postgres::{NewUser, StoredUser},
-};
+/// Administers users.
+pub struct Users {
+    pub(crate) postgres: Arc<Postgres>,
+    pub(crate) redis: Arc<Redis>,
+    pub(crate) tasks: Arc<Tasks>,
+    pub(crate) hasher: Arc<PasswordHasher>,
+    pub(crate) revocations: Arc<Revocations>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) mail: Arc<Mail>,
+    pub(crate) code_keys: Arc<CodeKeys>,
+    pub(crate) settings: UserSettings,
+}
 
-/// Who administers, and from where.
+/// The settings of user administration.
+pub(crate) struct UserSettings {
+    pub(super) password_min: usize,
+    pub(super) code_lifetime: Duration,
+}
+
+impl UserSettings {
+    pub(crate) fn new(config: &Config) -> UserSettings {
+        UserSettings {
+            password_min: config.password_min,
+            code_lifetime: config.code_lifetime,
+        }
+    }
+}
+
+/// The actor of an administrative operation.
 #[derive(Debug, Clone)]
 pub enum AdminActor {
-    /// An account with that role.
+    /// A user with the role `admin`, and the origin of the request.
     User(Uuid, Origin),
-    /// Whoever may run the program with the gateway's settings.
+    /// The operator, who runs the command line with the settings of the server.
     Operator,
 }
 
 impl AdminActor {
-    /// Something that is done to an account.
+    /// Creates an audit event of this actor about a user or an OAuth client.
     pub(crate) fn event(&self, kind: EventKind, user: Uuid) -> AuditEvent {
         match self {
             AdminActor::User(id, origin) => origin.event(kind, Actor::Admin(*id), Some(user)),
@@ -34,12 +73,11 @@ impl AdminActor {
     }
 }
 
-/// An account, with what only administrators see.
+/// A user, with the fields that only administrators see.
 #[derive(Debug, Clone)]
 pub struct ManagedUser {
-    /// The account.
     pub account: Account,
-    /// Whether signing in is refused.
+    /// A disabled user can't sign in.
     pub disabled: bool,
 }
 
@@ -52,30 +90,30 @@ impl From<StoredUser> for ManagedUser {
     }
 }
 
-/// A page of accounts, and the cursor of the next page if there is one.
+/// A page of users.
 pub struct UserPage {
-    /// The accounts, by id ascending.
+    /// The users in ascending order of ID.
     pub users: Vec<ManagedUser>,
-    /// Where to go on.
+    /// The cursor of the next page; `None` for the last page.
     pub next: Option<String>,
 }
 
-/// An account that is to be made for somebody else.
+/// The parameters of a user that an administrator creates.
 pub struct NewUserRequest {
-    /// The user name; this, an address, or both.
+    /// Required if `password` is set and `email` isn't.
     pub username: Option<Username>,
-    /// The address.
+    /// Required if `username` or `password` isn't set.
     pub email: Option<EmailAddress>,
-    /// The display name.
     pub name: Option<DisplayName>,
-    /// What it may do.
     pub role: Role,
-    /// The password; without one the address gets an invitation.
+    /// If absent, the user receives an invitation by email.
     pub password: Option<Password>,
 }
 
-impl Gateway {
-    /// A page of all accounts, or of those whose user name or address begins like this.
+impl Users {
+    /// Returns a page of users whose username or email address starts with the prefix.
+    ///
+    /// An empty prefix selects all users.
     ///
     /// # Errors
     /// `unavailable`.
@@ -90,7 +128,7 @@ impl Gateway {
         })
     }
 
-    /// One account.
+    /// Returns a user.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
@@ -103,31 +141,32 @@ impl Gateway {
             .into())
     }
 
-    /// A page of the live sessions of an account.
+    /// Returns a page of the valid sessions of a user.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
     pub async fn list_sessions_of_user(&self, id: Uuid, page: Page) -> Result<SessionPage, Error> {
         self.get_user(id).await?;
-        self.list_sessions(id, page).await
+        self.sessions.list_sessions(id, page).await
     }
 
-    /// Makes an account for somebody else. Without a password it gets one that nobody knows, and
-    /// its address an invitation to choose one.
+    /// Creates a user on behalf of an administrator.
+    ///
+    /// Without a password, the user receives an invitation by email to set one.
     ///
     /// # Errors
     /// `invalid_request`, `weak_password`, `email_disabled`, `username_taken`, `email_taken`,
     /// `busy`, `unavailable`.
     pub async fn create_user(
         &self,
-        by: AdminActor,
+        actor: AdminActor,
         request: NewUserRequest,
     ) -> Result<ManagedUser, Error> {
-        let invited = request.password.is_none();
+        let is_invited = request.password.is_none();
         self.check_new_user(&request)?;
         let password = request
             .password
-            .map_or_else(|| self.random_password(), Ok)?;
+            .map_or_else(|| self.generate_initial_password(), Ok)?;
         let password_hash = self.hasher.hash(password.into()).await?;
         let user = NewUser {
             id: Uuid::now_v7(),
@@ -137,14 +176,14 @@ impl Gateway {
             name: request.name.as_ref().map(DisplayName::as_str),
             role: request.role,
         };
-        let event = by
+        let event = actor
             .event(EventKind::UserCreated, user.id)
             .with_reason(request.role.as_str());
         let user = self
             .postgres
-            .create_user(&user, invited.then(Uuid::now_v7), &event)
+            .create_user(&user, is_invited.then(Uuid::now_v7), &event)
             .await?;
-        self.mail_ready.notify_one();
+        self.mail.notify();
         Ok(user.into())
     }
 
@@ -154,30 +193,39 @@ impl Gateway {
                 Error::invalid_field("username", "provide `username` or `email`"),
             ),
             Some(password) => password
-                .check(self.config.password_min)
+                .check(self.settings.password_min)
                 .map_err(Error::WeakPassword),
             None if request.email.is_none() => Err(Error::invalid_field(
                 "email",
                 "is required without `password` (the invitation is sent there)",
             )),
-            None if !self.mailer.is_on() => Err(Error::EmailDisabled(Some("Provide `password`."))),
+            None if !self.mail.is_enabled() => {
+                Err(Error::EmailDisabled(Some("Provide `password`.")))
+            }
             None => Ok(()),
         }
     }
 
-    /// A password that the policy accepts and nobody knows. Accounts without a password do not
-    /// exist: signing in to one that waits for its owner must take as long as any other.
-    fn random_password(&self) -> Result<Password, Error> {
-        Password::parse(&self.suggest_password()?)
+    /// Generates a password for an invited user, which is discarded after hashing.
+    ///
+    /// Every user has a password hash, so that a sign-in attempt takes as long for an invited user
+    /// as for any other.
+    fn generate_initial_password(&self) -> Result<Password, Error> {
+        Password::parse(&self.generate_password()?)
             .map_err(|reason| Error::internal(reason.into_owned()))
     }
 
-    /// A random password that the policy accepts, to be shown once to whoever hands it over.
+    /// Generates a random password that the policy accepts. The operator passes it on to the user.
     ///
     /// # Errors
     /// `internal`.
-    pub fn suggest_password(&self) -> Result<zeroize::Zeroizing<String>, Error> {
-        let mut random = vec![0; self.config.password_min.max(password::GENERATED_CHARACTERS)];
+    pub fn generate_password(&self) -> Result<zeroize::Zeroizing<String>, Error> {
+        let mut random = vec![
+            0;
+            self.settings
+                .password_min
+                .max(password::GENERATED_CHARACTERS)
+        ];
         aws_lc_rs::rand::fill(&mut random).map_err(Error::internal)?;
         Ok(password::generated(&random))
     }

@@ -1,4 +1,4 @@
-//! What the operator does with keys: looking at them, making the next one, taking one back.
+//! Key administration by the operator: list, rotate, and revoke signing keys.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,105 +10,111 @@ use latchkey_domain::{
 use time::OffsetDateTime;
 
 use crate::{
-    app::{Gateway, clock::moment},
+    app::{clock::timestamp_from_ms, keys::Keys},
     error::Error,
 };
 
-/// A key, for the operator.
+/// A signing key in the list for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedKey {
-    /// Its id.
     pub kid: Kid,
-    /// Where it is in its life.
     pub state: KeyState,
-    /// When it began to sign, or will.
+    /// The time from which the key signs.
     pub since: OffsetDateTime,
-    /// When it ends: of the one that signs, when the next one takes over; of the others, when
-    /// nobody needs it any more.
+    /// The time at which the state ends, if it is scheduled. The current key signs until the next
+    /// key takes over. Any other key is kept until its last token has expired.
     pub until: Option<OffsetDateTime>,
 }
 
-/// What became of the wish for a new key.
+/// The result of a rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RotationOutcome {
-    /// It was made.
+    /// The next key was created.
     Created {
-        /// The key.
         kid: Kid,
-        /// When it will sign.
+        /// The time from which the key signs.
         signs_from: OffsetDateTime,
     },
-    /// Another one waits for its time already, and nothing was done.
+    /// A next key already exists, so no key was created.
     AlreadyWaiting,
 }
 
-impl Gateway {
-    /// All keys, as the record has them at this moment, the newest first.
+impl Keys {
+    /// Reloads the keys from PostgreSQL and lists them, newest first.
     ///
     /// # Errors
     /// `unavailable`.
     pub async fn list_keys(&self) -> Result<Vec<ListedKey>, Error> {
         self.reload_keys(Duration::ZERO).await?;
-        let (known, now) = (self.keys.known.load(), self.clock.now_ms());
-        let shown = |(life, state): (&ScheduledKey, KeyState)| ListedKey {
-            kid: life.kid,
+        let (snapshot, now) = (self.ring.snapshot.load(), self.clock.now_ms());
+        let to_listed_key = |(key, state): (&ScheduledKey, KeyState)| ListedKey {
+            kid: key.kid,
             state,
-            since: moment(life.signs_from),
-            until: until(&known.schedule, life, state, now).map(moment),
+            since: timestamp_from_ms(key.signs_from),
+            until: find_state_end(&snapshot.schedule, key, state, now).map(timestamp_from_ms),
         };
-        Ok(known.states(now).map(shown).collect())
+        Ok(snapshot.states(now).map(to_listed_key).collect())
     }
 
-    /// Makes the next key. It signs when everybody who keeps our keys must have read it.
+    /// Creates the next key, unless one exists. The key signs after the lead time, so that all
+    /// caches of the JWK set (RFC 7517) contain it by then.
     ///
     /// # Errors
     /// `unavailable`.
     pub async fn rotate_key(&self) -> Result<RotationOutcome, Error> {
         let key = self.new_key()?;
         let delay = |schedule: &[ScheduledKey], now| {
-            key_schedule::waiting(schedule, now)
+            key_schedule::find_next_key(schedule, now)
                 .is_none()
-                .then(|| self.pace().lead())
+                .then(|| self.rotation_policy().lead())
         };
         let added = self
             .postgres
             .add_signing_key(&key, Actor::Operator, delay)
             .await?;
-        let made = |signs_from| RotationOutcome::Created {
+        let to_outcome = |signs_from| RotationOutcome::Created {
             kid: key.kid,
-            signs_from: moment(signs_from),
+            signs_from: timestamp_from_ms(signs_from),
         };
-        Ok(added.map_or(RotationOutcome::AlreadyWaiting, made))
+        Ok(added.map_or(RotationOutcome::AlreadyWaiting, to_outcome))
     }
 
-    /// Takes a key back: no replica accepts anything that it signed. Where it is the one that
-    /// signs, another one does from now on, which is told. Repeating it is fine, and finishes what
-    /// could not be published.
+    /// Revokes a key, so that no replica accepts its tokens. If it was the current key, another key
+    /// signs immediately, and its ID is returned.
+    ///
+    /// A repeated call publishes the revocation again, because the first call might have failed to
+    /// publish it.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
     pub async fn revoke_key(self: &Arc<Self>, kid: Kid) -> Result<Option<Kid>, Error> {
-        let gateway = self.clone();
-        self.run_to_completion(async move {
-            let new = gateway.new_key()?;
-            let revoked = gateway
-                .postgres
-                .revoke_signing_key(kid, &new, Actor::Operator)
-                .await?;
-            let revoked = revoked.ok_or(Error::NotFound)?;
-            gateway.publish(&revoked.ending).await?;
-            Ok(revoked.successor)
-        })
-        .await
+        let keys = self.clone();
+        self.tasks
+            .run_to_completion(async move {
+                let new = keys.new_key()?;
+                let revoked = keys
+                    .postgres
+                    .revoke_signing_key(kid, &new, Actor::Operator)
+                    .await?;
+                let revoked = revoked.ok_or(Error::NotFound)?;
+                keys.revocations.publish(&revoked.batch).await?;
+                Ok(revoked.successor)
+            })
+            .await
     }
 }
 
-fn until(schedule: &[ScheduledKey], life: &ScheduledKey, state: KeyState, now: u64) -> Option<u64> {
+fn find_state_end(
+    schedule: &[ScheduledKey],
+    key: &ScheduledKey,
+    state: KeyState,
+    now: u64,
+) -> Option<u64> {
     match state {
-        KeyState::Current => key_schedule::waiting(schedule, now).map(|next| next.signs_from),
+        KeyState::Current => key_schedule::find_next_key(schedule, now).map(|next| next.signs_from),
         KeyState::Next => None,
         KeyState::Retiring | KeyState::Revoked | KeyState::Expired => {
-            key_schedule::ends_at(schedule, life)
+            key_schedule::find_end(schedule, key)
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Reading the record, because something is not known here: one at a time, and for whoever waits at
-//! that moment.
+//! Reloads the signing keys from PostgreSQL. Reloads run one at a time and at limited intervals,
+//! and all requests that wait meanwhile share one reload.
 
 use std::time::{Duration, Instant};
 
@@ -11,36 +11,39 @@ use quick_cache::sync::Cache;
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::{
-    app::{Gateway, keys::sealing::unseal},
+    app::keys::{Keys, sealing::unseal},
     error::Error,
 };
 
-/// Between two looks because of keys that nobody knows: anybody can write a token that names one.
+/// The shortest interval between two reloads for unknown key IDs. An attacker can send tokens with
+/// random key IDs.
 const UNKNOWN_KID_RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Between two looks because no key signs: only we are the reason.
+/// The shortest interval between two reloads because no key can sign. Clients can't cause these
+/// reloads, so the interval is shorter.
 const NO_SIGNER_RELOAD_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Checks that may wait for a look at once; those beyond are refused at once.
+/// Token checks that can wait for a reload at the same time. Further checks fail immediately with
+/// `busy`.
 const MAX_WAITING_CHECKS: usize = 1024;
 
-/// Ids of keys that were looked for in vain.
+/// Unknown key IDs in the cache.
 const UNKNOWN_KID_CACHE_SIZE: usize = 1024;
 
-/// Looks at the record, one after the other.
+/// The state of reloads: the last one, the waiting checks, and the unknown key IDs.
 pub struct KeyReloader {
     last: Mutex<Reload>,
     waiting: Semaphore,
-    /// Ids that no key in the record had when a token came with them. None ever will: an id is made
-    /// of its key, and a key is in the record before it signs.
+    /// Key IDs of tokens that matched no key in PostgreSQL. They never will, because a key ID is
+    /// derived from the key, and a key is stored before it signs.
     unknown_kids: Cache<Kid, ()>,
 }
 
-/// The last look.
+/// The last reload.
 #[derive(Clone, Copy, Default)]
 struct Reload {
     began: Option<Instant>,
-    /// Whether it told something; nothing while it goes on, and where it was broken off.
+    /// `None` while the reload runs, and if it was canceled.
     succeeded: Option<bool>,
 }
 
@@ -54,16 +57,16 @@ impl Default for KeyReloader {
     }
 }
 
-impl Gateway {
-    /// Reads the keys, or waits for a reading that begins from now on; never sooner than this after
-    /// the last one.
+impl Keys {
+    /// Reloads the keys at least `min_interval` after the last reload, or waits for another reload
+    /// that began after this call.
     ///
     /// # Errors
     /// `unavailable`.
-    pub(crate) async fn reload_keys(&self, pause: Duration) -> Result<(), Error> {
+    pub(crate) async fn reload_keys(&self, min_interval: Duration) -> Result<(), Error> {
         let arrived = Instant::now();
         loop {
-            let mut last = self.keys.reloader.last.lock().await;
+            let mut last = self.ring.reloader.last.lock().await;
             match *last {
                 Reload {
                     began: Some(began),
@@ -77,7 +80,7 @@ impl Gateway {
                 }
                 _earlier => {}
             }
-            let next = last.began.map_or(arrived, |began| began + pause);
+            let next = last.began.map_or(arrived, |began| began + min_interval);
             if next <= Instant::now() {
                 *last = Reload {
                     began: Some(Instant::now()),
@@ -98,57 +101,67 @@ impl Gateway {
         if stored.is_empty() {
             return Err(Error::unavailable("PostgreSQL contains no signing key"));
         }
-        self.keys.load(
+        self.ring.replace_keys(
             &stored,
-            |key| unseal(&self.config.secret, key),
+            |key| unseal(&self.settings.secret, key),
             self.clock.now_ms(),
         );
         Ok(())
     }
 
-    /// A key that is not known may be one that another replica has just made.
+    /// Reloads the keys and repeats a verification, because another replica might have just created
+    /// the unknown key.
+    ///
+    /// # Errors
+    /// `invalid_token`, `token_revoked`, `busy`, `unavailable`.
     pub(crate) async fn verify_after_reload<T>(
         &self,
         kid: Kid,
-        open: impl Fn(&VerifyingKeys) -> Result<T, TokenError>,
+        verify: impl Fn(&VerifyingKeys) -> Result<T, TokenError>,
     ) -> Result<T, Error> {
         self.require_loaded()?;
-        if self.keys.known.load().is_revoked(kid) {
+        if self.ring.snapshot.load().is_revoked(kid) {
             return Err(Error::TokenRevoked);
         }
-        if self.is_expired(kid) || self.keys.reloader.unknown_kids.get(&kid).is_some() {
+        if self.is_expired(kid) || self.ring.reloader.unknown_kids.get(&kid).is_some() {
             return Err(Error::InvalidToken);
         }
-        let _place = self
-            .keys
+        let _permit = self
+            .ring
             .reloader
             .waiting
             .try_acquire()
             .map_err(|_| Error::Busy)?;
         self.reload_keys(UNKNOWN_KID_RELOAD_INTERVAL).await?;
-        let known = self.keys.known.load();
-        match open(&known.verifying) {
-            Ok(opened) => Ok(opened),
-            Err(TokenError::UnknownKey(_)) if known.is_revoked(kid) => Err(Error::TokenRevoked),
+        let snapshot = self.ring.snapshot.load();
+        match verify(&snapshot.verifying) {
+            Ok(verified) => Ok(verified),
+            Err(TokenError::UnknownKey(_)) if snapshot.is_revoked(kid) => Err(Error::TokenRevoked),
             Err(TokenError::UnknownKey(_)) => {
-                self.keys.reloader.unknown_kids.insert(kid, ());
+                self.ring.reloader.unknown_kids.insert(kid, ());
                 Err(Error::InvalidToken)
             }
             Err(_) => Err(Error::InvalidToken),
         }
     }
 
-    /// Whether the key was ours, and all its tokens are dead.
+    /// Whether the key existed and all its tokens have expired. Such a key needs no reload.
     fn is_expired(&self, kid: Kid) -> bool {
-        let known = self.keys.known.load();
-        known
+        let snapshot = self.ring.snapshot.load();
+        snapshot
             .states(self.clock.now_ms())
-            .any(|(life, state)| life.kid == kid && state == KeyState::Expired)
+            .any(|(key, state)| key.kid == kid && state == KeyState::Expired)
     }
 
-    pub(crate) async fn signer_after_reload(&self) -> Result<std::sync::Arc<SigningKey>, Error> {
+    /// Reloads the keys and returns the current signing key.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub(crate) async fn signing_key_after_reload(
+        &self,
+    ) -> Result<std::sync::Arc<SigningKey>, Error> {
         self.reload_keys(NO_SIGNER_RELOAD_INTERVAL).await?;
-        let signer = self.keys.known.load().signer(self.clock.now_ms());
-        signer.ok_or_else(|| Error::unavailable("no signing key is usable"))
+        let current = self.ring.snapshot.load().signing_key(self.clock.now_ms());
+        current.ok_or_else(|| Error::unavailable("no signing key is usable"))
     }
 }

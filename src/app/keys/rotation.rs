@@ -1,5 +1,5 @@
-//! The worker that follows the record, and makes the next key when it is time. While PostgreSQL is
-//! down everything goes on with what is known.
+//! The key worker: reloads the signing keys periodically, and creates the next key when it is due.
+//! While PostgreSQL is unavailable, the replica uses the keys in memory.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,54 +11,55 @@ use latchkey_domain::{
 use tokio::time::timeout;
 
 use crate::{
-    app::Gateway,
+    app::keys::Keys,
     error::{Chain, Error},
 };
 
-/// The longest time between two looks. A key is published for longer before it signs, so it is
-/// known in time.
+/// The longest interval between two reloads. A key is published for longer before it signs, so that
+/// each replica loads it in time.
 const POLL_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Looks in the time for which others may keep what they have read of our keys.
+/// Reloads within the `max-age` of the JWK set (RFC 7517), so that a short `max-age` shortens the
+/// interval.
 const POLLS_PER_MAX_AGE: u32 = 10;
 
-/// What was told the log.
+/// The state that was logged last.
 #[derive(Default)]
 struct LoggedState {
     signer: Option<Kid>,
-    failing: bool,
-    undecryptable: bool,
+    is_failing: bool,
+    has_undecryptable_key: bool,
 }
 
-impl Gateway {
-    /// Follows the record until the process ends.
+impl Keys {
+    /// Runs until the process exits.
     pub async fn run_key_worker(self: Arc<Self>) {
         let mut logged = LoggedState {
-            signer: self.signer(),
+            signer: self.signing_kid(),
             ..LoggedState::default()
         };
         loop {
             let _ = timeout(
-                POLL_INTERVAL.min(self.config.jwks_max_age / POLLS_PER_MAX_AGE),
-                self.keys.reload_ready.notified(),
+                POLL_INTERVAL.min(self.settings.jwks_max_age / POLLS_PER_MAX_AGE),
+                self.ring.reload_ready.notified(),
             )
             .await;
-            let outcome = self.watch_once().await;
-            // Also without an answer: a key may have had its time.
-            self.keys.refresh_states(self.clock.now_ms());
+            let outcome = self.reload_and_rotate().await;
+            // Also after a failure, because a key might have expired.
+            self.ring.refresh_states(self.clock.now_ms());
             self.log_changes(&mut logged, outcome.err());
         }
     }
 
-    async fn watch_once(&self) -> Result<(), Error> {
+    async fn reload_and_rotate(&self) -> Result<(), Error> {
         self.reload_keys(Duration::ZERO).await?;
         if self
-            .pace()
-            .due(&self.keys.known.load().schedule, self.clock.now_ms())
+            .rotation_policy()
+            .due(&self.ring.snapshot.load().schedule, self.clock.now_ms())
             .is_some()
         {
-            // Another replica may be faster: decided once more, by the record.
-            let due = |schedule: &[_], now| self.pace().due(schedule, now);
+            // PostgreSQL checks again under a lock, because another replica might be faster.
+            let due = |schedule: &[_], now| self.rotation_policy().due(schedule, now);
             self.postgres
                 .add_signing_key(&self.new_key()?, Actor::Server, due)
                 .await?;
@@ -67,57 +68,57 @@ impl Gateway {
         Ok(())
     }
 
-    fn signer(&self) -> Option<Kid> {
-        key_schedule::signer(&self.keys.known.load().schedule, self.clock.now_ms())
-            .map(|life| life.kid)
+    fn signing_kid(&self) -> Option<Kid> {
+        key_schedule::find_signer(&self.ring.snapshot.load().schedule, self.clock.now_ms())
+            .map(|key| key.kid)
     }
 
-    /// Tells the log of changes, not of every look.
+    /// Logs changes only, not each reload.
     fn log_changes(&self, logged: &mut LoggedState, failure: Option<Error>) {
-        let signer = self.signer();
+        let signer = self.signing_kid();
         if let Some(kid) = signer.filter(|_| signer != logged.signer) {
             tracing::info!(%kid, "signing key active");
         }
-        let undecryptable = self.has_undecryptable_key();
-        if undecryptable && !logged.undecryptable {
+        let has_undecryptable_key = self.has_undecryptable_key();
+        if has_undecryptable_key && !logged.has_undecryptable_key {
             tracing::error!(
                 "decrypting a signing key failed: this replica has another LATCHKEY_SECRET"
             );
         }
-        if let Some(error) = failure.as_ref().filter(|_| !logged.failing) {
+        if let Some(error) = failure.as_ref().filter(|_| !logged.is_failing) {
             tracing::warn!(error = %Chain(error), "signing key reload failed");
         }
         *logged = LoggedState {
             signer,
-            failing: failure.is_some(),
-            undecryptable,
+            is_failing: failure.is_some(),
+            has_undecryptable_key,
         };
     }
 
     fn has_undecryptable_key(&self) -> bool {
-        let known = self.keys.known.load();
-        let mut signing = known
+        let snapshot = self.ring.snapshot.load();
+        let mut signing = snapshot
             .states(self.clock.now_ms())
             .filter(|(_, state)| matches!(state, KeyState::Next | KeyState::Current));
-        signing.any(|(life, _)| {
-            known
+        signing.any(|(key, _)| {
+            snapshot
                 .pairs
-                .get(&life.kid)
-                .is_none_or(|pairs| pairs.private.is_none())
+                .get(&key.kid)
+                .is_none_or(|pair| pair.private.is_none())
         })
     }
 
-    /// For the metrics.
-    pub(crate) fn measure_keys(&self) {
-        let (known, now) = (self.keys.known.load(), self.clock.now_ms());
+    /// Updates the gauges of signing keys.
+    pub(crate) fn measure(&self) {
+        let (snapshot, now) = (self.ring.snapshot.load(), self.clock.now_ms());
         for state in KeyState::ALL {
-            let count = known
+            let count = snapshot
                 .states(now)
                 .filter(|(_, other)| *other == state)
                 .count();
             metrics::gauge!("latchkey_signing_keys", "state" => state.as_str()).set(count as f64);
         }
-        if let Some(signer) = key_schedule::signer(&known.schedule, now) {
+        if let Some(signer) = key_schedule::find_signer(&snapshot.schedule, now) {
             let age = Duration::from_millis(now.saturating_sub(signer.signs_from));
             metrics::gauge!("latchkey_signing_key_age_seconds").set(age.as_secs_f64());
         }

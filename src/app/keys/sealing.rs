@@ -1,4 +1,5 @@
-//! Private halves: made, sealed, unsealed, and sealed anew while the secret is exchanged.
+//! Generates, encrypts, and decrypts private keys, and re-encrypts them when the master secret is
+//! rotated.
 
 use latchkey_domain::{
     access_token::SigningKey,
@@ -7,20 +8,20 @@ use latchkey_domain::{
 };
 
 use crate::{
-    app::Gateway,
+    app::keys::Keys,
     error::{Chain, Error},
     postgres::{SealedKey, StoredKey},
 };
 
-/// The private half, if it was sealed under one of our secrets.
+/// Decrypts a private key. Returns `None` if it is encrypted with another secret.
 pub fn unseal(secrets: &MasterSecrets, stored: &StoredKey) -> Option<SigningKey> {
-    let (document, _) = secrets.unseal(&stored.key.sealed, &stored.key.kid.to_string())?;
-    SigningKey::from_pkcs8(&document)
+    let (pkcs8, _) = secrets.unseal(&stored.key.sealed, &stored.key.kid.to_string())?;
+    SigningKey::from_pkcs8(&pkcs8)
 }
 
-/// Whether every key that signs, now (ms since the epoch) or later, was sealed under one of our
-/// secrets. Those that only verify need no private half.
-pub fn can_sign(secrets: &MasterSecrets, stored: &[StoredKey], now: u64) -> bool {
+/// Whether the secrets decrypt every key that signs at `now` (ms since the epoch) or later. Keys
+/// that only verify need no private key.
+fn can_unseal_signers(secrets: &MasterSecrets, stored: &[StoredKey], now: u64) -> bool {
     let schedule: Vec<ScheduledKey> = stored.iter().map(|stored| stored.life).collect();
     let signs = |stored: &&StoredKey| {
         matches!(
@@ -34,32 +35,42 @@ pub fn can_sign(secrets: &MasterSecrets, stored: &[StoredKey], now: u64) -> bool
         .all(|stored| unseal(secrets, stored).is_some())
 }
 
-impl Gateway {
-    /// Reads the keys, and makes the first one of all; whether our secrets open those that sign.
+impl Keys {
+    /// Whether the master secret decrypts every key that signs now or later.
+    pub(crate) fn can_decrypt_signers(&self, stored: &[StoredKey]) -> bool {
+        can_unseal_signers(&self.settings.secret, stored, self.clock.now_ms())
+    }
+
+    /// Loads the keys, and creates the first key if none exists. Returns whether the master secret
+    /// decrypts every key that signs now or later; otherwise, the keys aren't loaded.
     ///
     /// # Errors
     /// `unavailable`.
-    pub(crate) async fn first_keys(&self) -> Result<bool, Error> {
-        let first = || {
+    pub(crate) async fn load_or_create_keys(&self) -> Result<bool, Error> {
+        let create_first_key = || {
             self.new_key()
                 .inspect(|key| tracing::info!(kid = %key.kid, "created the first signing key"))
         };
-        let stored = self.postgres.list_or_create_signing_keys(first).await?;
-        let (secrets, now) = (&self.config.secret, self.clock.now_ms());
-        if !can_sign(secrets, &stored, now) {
+        let stored = self
+            .postgres
+            .list_or_create_signing_keys(create_first_key)
+            .await?;
+        let (secrets, now) = (&self.settings.secret, self.clock.now_ms());
+        if !can_unseal_signers(secrets, &stored, now) {
             return Ok(false);
         }
-        self.keys.load(&stored, |key| unseal(secrets, key), now);
+        self.ring
+            .replace_keys(&stored, |key| unseal(secrets, key), now);
         Ok(true)
     }
 
-    /// A new key, sealed under the first secret.
+    /// Generates a key and encrypts it with the first secret.
     pub(crate) fn new_key(&self) -> Result<SealedKey, Error> {
         let private = SigningKey::generate().map_err(Error::internal)?;
         let key = SigningKey::from_pkcs8(&private)
             .ok_or_else(|| Error::internal("the new signing key is unreadable"))?;
         let sealed = self
-            .config
+            .settings
             .secret
             .first()
             .sealing_key()
@@ -71,11 +82,13 @@ impl Gateway {
         })
     }
 
-    /// Seals under the first secret what rests under the second. At the start and by the janitor,
-    /// not with every look: where replicas have the secrets in different orders for a while, each
-    /// undoes what the other did. The last one to start has them in the new order.
+    /// Encrypts keys with the first secret that are encrypted with the second one.
+    ///
+    /// Runs at the start and during cleanup, not after each reload. During a rotation, replicas
+    /// with the secrets in different orders would undo the changes of each other. The last replica
+    /// that starts has the new order.
     pub(crate) async fn reseal_keys(&self) {
-        if self.config.secret.second().is_none() {
+        if self.settings.secret.second().is_none() {
             return;
         }
         match self.try_reseal_keys().await {
@@ -91,12 +104,12 @@ impl Gateway {
         let mut count = 0;
         for stored in self.postgres.list_signing_keys().await? {
             let context = stored.key.kid.to_string();
-            let Some((private, false)) = self.config.secret.unseal(&stored.key.sealed, &context)
+            let Some((private, false)) = self.settings.secret.unseal(&stored.key.sealed, &context)
             else {
                 continue;
             };
             let sealed = self
-                .config
+                .settings
                 .secret
                 .first()
                 .sealing_key()

@@ -1,6 +1,6 @@
-//! The janitor: removes what is over, and makes room for what comes. Any replica does it, one at a
-//! time; a batch is one short transaction, so that whatever stops it, a crash or the end of the
-//! process, leaves no half of anything.
+//! The cleanup worker: deletes expired rows and creates the next partitions of the audit log. One
+//! replica at a time does it. Each batch is a short transaction, so an interrupted run leaves
+//! nothing half done.
 
 use std::{
     sync::Arc,
@@ -8,69 +8,94 @@ use std::{
 };
 
 use crate::{
-    app::Gateway,
+    app::{clock::Clock, keys::Keys, revocation::Revocations},
+    config::Config,
     error::{Chain, Error},
-    postgres::{BATCH, ExpiredRows},
+    postgres::{CLEANUP_BATCH_SIZE, ExpiredRows, Postgres},
 };
 
-/// After the start: soon, but not while everything else starts too.
+/// The delay of the first run, so that it doesn't compete with the start.
 const FIRST_RUN_DELAY: Duration = Duration::from_secs(1);
 
-/// Between two batches, for whoever else wants the store.
+/// The pause between two batches, which leaves capacity for requests.
 const BATCH_INTERVAL: Duration = Duration::from_millis(50);
 
-impl Gateway {
-    /// Tidies up until the process ends.
-    pub async fn run_cleanup_worker(self: Arc<Self>) {
-        let mut wait = FIRST_RUN_DELAY.min(self.config.cleanup_interval);
+/// Deletes expired rows.
+pub(crate) struct CleanupWorker {
+    pub(crate) postgres: Arc<Postgres>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) revocations: Arc<Revocations>,
+    pub(crate) settings: CleanupSettings,
+}
+
+/// The settings of the cleanup worker.
+pub(crate) struct CleanupSettings {
+    interval: Duration,
+    audit_retention: Duration,
+}
+
+impl CleanupSettings {
+    pub(crate) fn new(config: &Config) -> CleanupSettings {
+        CleanupSettings {
+            interval: config.cleanup_interval,
+            audit_retention: config.audit_retention,
+        }
+    }
+}
+
+impl CleanupWorker {
+    /// Runs until the process exits.
+    pub(crate) async fn run(self) {
+        let mut delay = FIRST_RUN_DELAY.min(self.settings.interval);
         loop {
-            tokio::time::sleep(wait).await;
-            wait = self.config.cleanup_interval;
+            tokio::time::sleep(delay).await;
+            delay = self.settings.interval;
             let began = Instant::now();
-            match self.clean_up_once().await {
+            match self.run_once().await {
                 Ok(()) => metrics::gauge!("latchkey_cleanup_last_success_timestamp_seconds")
                     .set(self.clock.now() as f64),
-                // The next run, here or elsewhere, tries again.
+                // The next run, on this or another replica, retries.
                 Err(error) => tracing::warn!(error = %Chain(&error), "cleanup failed"),
             }
             metrics::gauge!("latchkey_cleanup_run_seconds").set(began.elapsed().as_secs_f64());
         }
     }
 
-    /// All that is over. One thing that fails keeps no other from being done.
-    async fn clean_up_once(&self) -> Result<(), Error> {
-        self.reseal_keys().await;
+    /// Deletes everything that has expired. A failure doesn't skip the other kinds.
+    async fn run_once(&self) -> Result<(), Error> {
+        self.keys.reseal_keys().await;
         let mut outcome = self.postgres.create_audit_partitions().await;
-        for of in ExpiredRows::ALL {
-            outcome = outcome.and(self.delete_all(of).await);
+        for kind in ExpiredRows::ALL {
+            outcome = outcome.and(self.delete_all(kind).await);
         }
         let dropped = self
             .postgres
-            .drop_audit_partitions(self.config.audit_retention)
+            .drop_audit_partitions(self.settings.audit_retention)
             .await;
         outcome.and(dropped.map(|months| count("audit_months", months.unwrap_or(0))))
     }
 
-    /// Batch by batch, until there is nothing more, or another replica is about it.
-    async fn delete_all(&self, of: ExpiredRows) -> Result<(), Error> {
-        while let Some(deleted) = self.delete_batch(of).await? {
-            count(of.as_str(), deleted);
-            if deleted < BATCH.unsigned_abs() {
+    /// Deletes batch by batch until no expired row is left, or another replica does it.
+    async fn delete_all(&self, kind: ExpiredRows) -> Result<(), Error> {
+        while let Some(deleted) = self.delete_batch(kind).await? {
+            count(kind.as_str(), deleted);
+            if deleted < CLEANUP_BATCH_SIZE.unsigned_abs() {
                 break;
             }
             tokio::time::sleep(BATCH_INTERVAL).await;
         }
         Ok(())
     }
-}
 
-impl Gateway {
-    async fn delete_batch(&self, of: ExpiredRows) -> Result<Option<u64>, Error> {
-        let (retention, published) = (
-            self.config.audit_retention,
-            self.revocations.published_until(),
-        );
-        self.postgres.purge_expired(of, retention, published).await
+    async fn delete_batch(&self, kind: ExpiredRows) -> Result<Option<u64>, Error> {
+        self.postgres
+            .purge_expired(
+                kind,
+                self.settings.audit_retention,
+                self.revocations.published_until(),
+            )
+            .await
     }
 }
 

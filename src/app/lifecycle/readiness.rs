@@ -1,75 +1,35 @@
-//! Whether this replica should get requests, found out beforehand: the answer itself does no I/O.
+//! Whether this replica accepts traffic. The response needs no I/O, because a worker observes the
+//! stores.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use latchkey_domain::revocation::lease::CheckSource;
-use tokio::sync::Notify;
 
-use crate::{
-    app::Gateway,
-    error::{Chain, Error},
-};
+use crate::app::{lifecycle::Lifecycle, store_health::StoreState};
 
-/// How often the stores are asked.
-const POLL_INTERVAL: Duration = Duration::from_millis(500);
-
-/// So long do those wait who come while this replica starts. With stores that answer it takes a
-/// fraction of it.
+/// The longest time that a request waits for a replica that is starting. With responsive stores, a
+/// start takes a fraction of it.
 const MAX_START_WAIT: Duration = Duration::from_secs(2);
-
-/// Where the process is in its life, and how the stores were when last seen.
-#[derive(Default)]
-pub struct Lifecycle {
-    /// Starting, serving, draining: it only grows.
-    phase: AtomicU8,
-    /// Told when it serves.
-    begun: Notify,
-    postgres: StoreHealth,
-    redis: StoreHealth,
-}
 
 const STARTING: u8 = 0;
 const SERVING: u8 = 1;
 const DRAINING: u8 = 2;
 
-/// How a store was when last seen, and whether it ever answered.
-#[derive(Default)]
-struct StoreHealth {
-    looked: AtomicBool,
-    up: AtomicBool,
-    ever_up: AtomicBool,
-}
-
-/// How a store was when last seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreState {
-    /// It answers.
-    Up,
-    /// It does not.
-    Down,
-}
-
-/// Whether requests may come, and if not, why.
+/// Whether this replica accepts traffic, and the reason if it doesn't.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// Not prepared yet, or a store has never answered yet.
+    /// The start isn't complete, or a store has never responded.
     Starting,
-    /// They may come.
+    /// The replica accepts traffic.
     Ready,
-    /// The process is about to end.
+    /// The process is about to exit.
     Draining,
-    /// Neither store answers.
+    /// Neither store responds.
     Down,
 }
 
 impl Status {
-    /// The status as it is shown.
+    /// The word in the response.
     pub const fn as_str(self) -> &'static str {
         match self {
             Status::Starting => "starting",
@@ -80,71 +40,31 @@ impl Status {
     }
 }
 
-/// What a balancer wants to know, and what a person wants to know who asks why.
+/// The status for load balancers, and the details for operators.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
-    /// Whether requests may come. One sick store takes no replica out of the balancer, because it
-    /// would take all of them out at once.
+    /// Whether the replica accepts traffic. One failed store doesn't make a replica unready,
+    /// because it would make all replicas unready at the same time.
     pub status: Status,
-    /// PostgreSQL.
+    /// Whether PostgreSQL responds.
     pub postgres: StoreState,
-    /// Redis.
+    /// Whether Redis responds.
     pub redis: StoreState,
-    /// The source of checks.
+    /// The source of revocation checks.
     pub check_source: CheckSource,
-    /// Whatever is not as it should be: what, why, and what to do.
+    /// Each impairment with its cause and the fix.
     pub degraded: Vec<String>,
 }
 
-impl StoreHealth {
-    fn state(&self) -> StoreState {
-        if self.up.load(Ordering::Relaxed) {
-            StoreState::Up
-        } else {
-            StoreState::Down
-        }
-    }
-
-    fn gauge(&self) -> f64 {
-        match self.state() {
-            StoreState::Up => 1.0,
-            StoreState::Down => 0.0,
-        }
-    }
-
-    /// Logs a change once, not every look; the first look is a change.
-    fn note(&self, store: &str, seen: Result<(), Error>) {
-        let changed = !self.looked.swap(true, Ordering::Relaxed);
-        let changed = self.up.swap(seen.is_ok(), Ordering::Relaxed) != seen.is_ok() || changed;
-        self.ever_up.fetch_or(seen.is_ok(), Ordering::Relaxed);
-        match seen {
-            Ok(()) if changed => tracing::info!(store, "connected to store"),
-            Err(error) if changed => {
-                tracing::warn!(store, error = %Chain(&error), "store unavailable")
-            }
-            _unchanged => {}
-        }
-    }
-}
-
-impl Gateway {
-    /// Whether this replica should get requests. No I/O.
+impl Lifecycle {
+    /// Returns whether this replica accepts traffic, without I/O.
     pub fn readiness(&self) -> Readiness {
-        let (postgres, redis) = (&self.lifecycle.postgres, &self.lifecycle.redis);
-        let prepared =
-            postgres.ever_up.load(Ordering::Relaxed) && redis.ever_up.load(Ordering::Relaxed);
-        let status = match (
-            self.lifecycle.phase.load(Ordering::Relaxed),
-            postgres.state(),
-            redis.state(),
-        ) {
-            (DRAINING, ..) => Status::Draining,
-            (SERVING, StoreState::Down, StoreState::Down) if prepared => Status::Down,
-            (SERVING, ..) if prepared => Status::Ready,
-            _starting => Status::Starting,
-        };
-        let (check_source, mut degraded) = (self.check_source(), self.degraded_revocation());
-        if postgres.state() == StoreState::Down {
+        let (postgres, redis) = (
+            self.store_health.postgres.state(),
+            self.store_health.redis.state(),
+        );
+        let mut degraded = self.revocations.impairments();
+        if postgres == StoreState::Down {
             degraded.push(
                 "PostgreSQL does not respond. Requests that read or write it return 503. Check the \
                  PostgreSQL server and `DATABASE_URL`."
@@ -152,63 +72,48 @@ impl Gateway {
             );
         }
         Readiness {
-            status,
-            postgres: postgres.state(),
-            redis: redis.state(),
-            check_source,
+            status: self.status(postgres, redis),
+            postgres,
+            redis,
+            check_source: self.revocations.check_source(),
             degraded,
         }
     }
 
-    /// From now on this replica wants no new requests, and ends those that would not end by
-    /// themselves.
+    fn status(&self, postgres: StoreState, redis: StoreState) -> Status {
+        let is_prepared = self.store_health.have_both_responded();
+        match (self.phase.current.load(Ordering::Relaxed), postgres, redis) {
+            (DRAINING, ..) => Status::Draining,
+            (SERVING, StoreState::Down, StoreState::Down) if is_prepared => Status::Down,
+            (SERVING, ..) if is_prepared => Status::Ready,
+            _starting => Status::Starting,
+        }
+    }
+
+    /// Starts draining: reports not ready, and closes the revocation streams.
     pub fn drain(&self) {
-        self.lifecycle.phase.fetch_max(DRAINING, Ordering::Relaxed);
-        self.revocations.end_feed();
+        self.phase.current.fetch_max(DRAINING, Ordering::Relaxed);
+        self.revocations.close_streams();
     }
 
-    pub(crate) fn started(&self) {
-        self.lifecycle.phase.fetch_max(SERVING, Ordering::Relaxed);
-        self.lifecycle.begun.notify_waiters();
+    pub(super) fn begin_serving(&self) {
+        self.phase.current.fetch_max(SERVING, Ordering::Relaxed);
+        self.phase.serving.notify_waiters();
     }
 
-    /// Whether this replica has not begun to serve.
+    /// Whether the start isn't complete.
     pub fn is_starting(&self) -> bool {
-        self.lifecycle.phase.load(Ordering::Relaxed) == STARTING
+        self.phase.current.load(Ordering::Relaxed) == STARTING
     }
 
-    /// Until it serves, or a moment: a proxy that asks nobody who is ready sends requests as soon
-    /// as somebody listens.
+    /// Waits until the replica serves, for at most two seconds. A proxy without health checks sends
+    /// requests as soon as the replica listens.
     pub async fn wait_for_start(&self) {
-        let mut begun = std::pin::pin!(self.lifecycle.begun.notified());
-        begun.as_mut().enable();
+        let mut serving = std::pin::pin!(self.phase.serving.notified());
+        serving.as_mut().enable();
         if self.is_starting() {
-            // Later than that the stores do not answer, as the answer will say.
-            let _ = tokio::time::timeout(MAX_START_WAIT, begun).await;
+            // After the timeout, the operation itself returns the error.
+            let _ = tokio::time::timeout(MAX_START_WAIT, serving).await;
         }
-    }
-
-    /// Watches the stores until the process ends.
-    pub async fn watch_stores(self: Arc<Self>) {
-        loop {
-            let (postgres, redis) = tokio::join!(self.postgres.ping(), self.redis.ping());
-            self.lifecycle.postgres.note("PostgreSQL", postgres);
-            self.lifecycle.redis.note("Redis", redis);
-            self.measure();
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
-    }
-
-    fn measure(&self) {
-        metrics::gauge!("latchkey_store_up", "store" => "postgres")
-            .set(self.lifecycle.postgres.gauge());
-        metrics::gauge!("latchkey_store_up", "store" => "redis").set(self.lifecycle.redis.gauge());
-        let (used, open) = self.postgres.connections();
-        metrics::gauge!("latchkey_postgres_connections", "state" => "used").set(used as f64);
-        metrics::gauge!("latchkey_postgres_connections", "state" => "open").set(open as f64);
-        metrics::gauge!("latchkey_refresh_writes_pending").set(self.activity.waiting() as f64);
-        self.measure_revocation();
-        self.measure_keys();
-        metrics::gauge!("latchkey_hash_queue").set(self.hasher.waiting() as f64);
     }
 }

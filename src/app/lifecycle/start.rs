@@ -1,10 +1,11 @@
-//! Start: migrations, comparison with the other replicas, signing keys. While PostgreSQL is
-//! unavailable, the process runs, reports not ready, and retries.
+//! The start of a replica: applies migrations, compares the issuer with the other replicas, and
+//! loads the signing keys. While PostgreSQL is unavailable, the process runs, reports not ready, and
+//! retries.
 
 use std::{fmt, time::Duration};
 
 use crate::{
-    app::Gateway,
+    app::lifecycle::Lifecycle,
     error::{Chain, Error},
     postgres::MigrationError,
 };
@@ -93,32 +94,33 @@ impl From<Error> for StartupError {
     }
 }
 
-impl Gateway {
-    /// Prepares to serve, however long that takes.
+impl Lifecycle {
+    /// Prepares this replica. Retries as long as a store is unavailable.
     ///
     /// # Errors
-    /// When this replica must not run.
+    /// If this replica can't run with its settings or with this database.
     pub async fn start(&self) -> Result<(), StartError> {
-        if !self.config.rate_limits.0 {
+        if !self.settings.has_rate_limits {
             tracing::warn!("LATCHKEY_RATE_LIMITS is off: sign-in attempts are not limited");
         }
-        let mut known = String::new();
+        let mut logged_reason = String::new();
         loop {
             match self.try_start().await {
                 Ok(()) => {
-                    // So that the first request finds a log; with Redis down it is built later.
-                    let _ = self.rebuild_log(|| {}).await;
-                    self.reseal_keys().await;
-                    self.started();
+                    // The first request then finds a log. If Redis is down, the lease worker
+                    // rebuilds it later.
+                    let _ = self.revocations.rebuild_log(|| {}).await;
+                    self.keys.reseal_keys().await;
+                    self.begin_serving();
                     return Ok(());
                 }
                 Err(StartupError::Fatal(error)) => return Err(error),
                 Err(StartupError::Retryable(error)) => {
-                    // Once for each reason, not for each attempt.
+                    // One log line per reason, not per attempt.
                     let reason = Chain(error.as_ref()).to_string();
-                    if reason != known {
+                    if reason != logged_reason {
                         tracing::warn!(error = reason, "startup delayed");
-                        known = reason;
+                        logged_reason = reason;
                     }
                     tokio::time::sleep(RETRY_DELAY).await;
                 }
@@ -126,14 +128,15 @@ impl Gateway {
         }
     }
 
-    /// Applies migrations, and makes the months of the audit; returns the names of the migrations.
+    /// Applies the migrations and creates the partitions of the audit log. Returns the names of the
+    /// migrations that it applied.
     ///
     /// # Errors
-    /// When PostgreSQL cannot be reached, or its database cannot be used.
+    /// If PostgreSQL is unreachable, or this version can't use its database.
     pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
         let applied = self.postgres.migrate().await?;
-        // What is recorded without them lands in the default partition, and the janitor tries
-        // again.
+        // Without a partition, events are stored in the default partition. The cleanup worker
+        // retries.
         if let Err(error) = self.postgres.create_audit_partitions().await {
             tracing::warn!(
                 error = %Chain(&error),
@@ -143,7 +146,7 @@ impl Gateway {
         Ok(applied)
     }
 
-    /// Prepares once, without retries.
+    /// Prepares this replica once, without retries.
     ///
     /// # Errors
     /// If a store is unavailable, or this replica can't run.
@@ -153,7 +156,7 @@ impl Gateway {
         if theirs != self.policy.issuer {
             return Err(StartupError::Fatal(StartError::OtherIssuer { theirs }));
         }
-        match self.first_keys().await? {
+        match self.keys.load_or_create_keys().await? {
             true => Ok(()),
             false => Err(StartupError::Fatal(StartError::OtherSecret)),
         }

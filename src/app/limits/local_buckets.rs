@@ -1,23 +1,23 @@
-//! The buckets of one replica, for as long as Redis does not answer.
+//! The local buckets: rate limit counters of one replica, used while Redis is unavailable.
 
 use std::{collections::HashMap, sync::Mutex};
 
 use latchkey_domain::rate_limit::{Bucket, BucketId, BucketLevels};
 
-/// Buckets that are kept: some ten megabytes.
+/// The largest number of buckets. They use about 10 MB.
 const MAX_BUCKETS: usize = 100_000;
 
-/// When each bucket will be empty, in microseconds since the epoch.
+/// The time at which each bucket is empty, in microseconds since the epoch.
 #[derive(Default)]
 pub struct LocalBuckets(Mutex<HashMap<BucketId, u64>>);
 
 impl LocalBuckets {
-    /// Counts one try in several buckets, in all or in none; `now` is in microseconds since the
-    /// epoch.
+    /// Counts one attempt in all buckets, or in none if a bucket is full. `now` is in microseconds
+    /// since the epoch.
     pub fn reserve(&self, buckets: &[Bucket], now: u64) -> BucketLevels {
-        let mut known = self.0.lock().expect("nothing panics while it is held");
+        let mut empty_times = self.0.lock().expect("no holder panics");
         let level = |Bucket { id, limit }: &Bucket| {
-            limit.level(known.get(id).copied().unwrap_or_default(), now)
+            limit.level(empty_times.get(id).copied().unwrap_or_default(), now)
         };
         let levels: Vec<u64> = buckets.iter().map(level).collect();
         let after = buckets
@@ -30,8 +30,8 @@ impl LocalBuckets {
                 levels,
             };
         };
-        make_room(&mut known, now);
-        known.extend(
+        evict_buckets(&mut empty_times, now);
+        empty_times.extend(
             buckets
                 .iter()
                 .zip(&after)
@@ -43,11 +43,11 @@ impl LocalBuckets {
         }
     }
 
-    /// Takes a try back that was counted; the levels afterwards.
+    /// Removes a counted attempt from the buckets. Returns their levels after that.
     pub fn refund(&self, buckets: &[Bucket], now: u64) -> Vec<u64> {
-        let mut known = self.0.lock().expect("nothing panics while it is held");
+        let mut empty_times = self.0.lock().expect("no holder panics");
         let mut refund = |Bucket { id, limit }: &Bucket| {
-            let Some(empty_at) = known.get_mut(id) else {
+            let Some(empty_at) = empty_times.get_mut(id) else {
                 return 0;
             };
             let level = limit.after_refund(limit.level(*empty_at, now));
@@ -58,17 +58,18 @@ impl LocalBuckets {
     }
 }
 
-/// Forgets what is empty; if that is too little, the half that is nearest to it: whoever comes from
-/// a hundred thousand networks at once is not stopped here.
-fn make_room(known: &mut HashMap<BucketId, u64>, now: u64) {
-    if known.len() < MAX_BUCKETS {
+/// If the map is full, removes the empty buckets, and the emptier half if too many are left.
+///
+/// An attacker with more than 100,000 networks can evict buckets, but the fullest ones are kept.
+fn evict_buckets(empty_times: &mut HashMap<BucketId, u64>, now: u64) {
+    if empty_times.len() < MAX_BUCKETS {
         return;
     }
-    known.retain(|_, empty_at| *empty_at > now);
-    if known.len() > MAX_BUCKETS / 2 {
-        let mut moments: Vec<u64> = known.values().copied().collect();
-        let (_, middle, _) = moments.select_nth_unstable(known.len() / 2);
-        known.retain(|_, empty_at| *empty_at > *middle);
+    empty_times.retain(|_, empty_at| *empty_at > now);
+    if empty_times.len() > MAX_BUCKETS / 2 {
+        let mut times: Vec<u64> = empty_times.values().copied().collect();
+        let (_, median, _) = times.select_nth_unstable(empty_times.len() / 2);
+        empty_times.retain(|_, empty_at| *empty_at > *median);
     }
 }
 
@@ -94,49 +95,49 @@ mod tests {
     }
 
     #[test]
-    fn all_buckets_count_a_try_or_none_does() {
-        let memory = LocalBuckets::default();
+    fn full_bucket_prevents_counting_in_all_buckets() {
+        let buckets = LocalBuckets::default();
         let (narrow, wide) = (bucket(1, 1), bucket(2, 3));
-        assert!(memory.reserve(&[narrow, wide], MICROS_PER_SECOND).allowed);
+        assert!(buckets.reserve(&[narrow, wide], MICROS_PER_SECOND).allowed);
         for _ in 0..5 {
-            let refused = memory.reserve(&[narrow, wide], MICROS_PER_SECOND);
+            let rejected = buckets.reserve(&[narrow, wide], MICROS_PER_SECOND);
             assert_eq!(
-                (refused.allowed, refused.levels),
+                (rejected.allowed, rejected.levels),
                 (false, vec![60 * MICROS_PER_SECOND, 20 * MICROS_PER_SECOND])
             );
         }
-        assert!(memory.reserve(&[wide], MICROS_PER_SECOND).allowed);
-        assert!(memory.reserve(&[wide], MICROS_PER_SECOND).allowed);
-        assert!(!memory.reserve(&[wide], MICROS_PER_SECOND).allowed);
+        assert!(buckets.reserve(&[wide], MICROS_PER_SECOND).allowed);
+        assert!(buckets.reserve(&[wide], MICROS_PER_SECOND).allowed);
+        assert!(!buckets.reserve(&[wide], MICROS_PER_SECOND).allowed);
         assert!(
-            memory
+            buckets
                 .reserve(&[narrow, wide], 61 * MICROS_PER_SECOND)
                 .allowed,
-            "time empties them"
+            "buckets empty over time"
         );
     }
 
     #[test]
-    fn a_refund_lets_one_more_try() {
-        let memory = LocalBuckets::default();
+    fn refund_allows_one_more_attempt() {
+        let buckets = LocalBuckets::default();
         let bucket = bucket(1, 1);
-        assert!(memory.reserve(&[bucket], MICROS_PER_SECOND).allowed);
-        assert_eq!(memory.refund(&[bucket], MICROS_PER_SECOND), [0]);
-        assert!(memory.reserve(&[bucket], MICROS_PER_SECOND).allowed);
-        assert!(!memory.reserve(&[bucket], MICROS_PER_SECOND).allowed);
+        assert!(buckets.reserve(&[bucket], MICROS_PER_SECOND).allowed);
+        assert_eq!(buckets.refund(&[bucket], MICROS_PER_SECOND), [0]);
+        assert!(buckets.reserve(&[bucket], MICROS_PER_SECOND).allowed);
+        assert!(!buckets.reserve(&[bucket], MICROS_PER_SECOND).allowed);
     }
 
     #[test]
-    fn it_does_not_grow_without_end_and_keeps_the_fullest() {
-        let memory = LocalBuckets::default();
-        let guesser = bucket(u128::MAX, 3);
+    fn full_map_evicts_emptiest_buckets() {
+        let buckets = LocalBuckets::default();
+        let full_bucket = bucket(u128::MAX, 3);
         for _ in 0..3 {
-            assert!(memory.reserve(&[guesser], MICROS_PER_SECOND).allowed);
+            assert!(buckets.reserve(&[full_bucket], MICROS_PER_SECOND).allowed);
         }
         for owner in 0..3 * MAX_BUCKETS as u128 {
-            memory.reserve(&[bucket(owner, 3)], MICROS_PER_SECOND);
-            assert!(memory.0.lock().unwrap().len() <= MAX_BUCKETS);
+            buckets.reserve(&[bucket(owner, 3)], MICROS_PER_SECOND);
+            assert!(buckets.0.lock().unwrap().len() <= MAX_BUCKETS);
         }
-        assert!(!memory.reserve(&[guesser], MICROS_PER_SECOND).allowed);
+        assert!(!buckets.reserve(&[full_bucket], MICROS_PER_SECOND).allowed);
     }
 }

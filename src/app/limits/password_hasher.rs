@@ -1,9 +1,11 @@
-//! The pool of hashing threads.
+//! The password hasher: a pool of threads with a bounded queue.
 //!
-//! A hash takes 19 MiB and some milliseconds of one core. It has threads of its own, never more
-//! than cores (that would be slower), at lower priority, so that a storm of sign-ins slows nothing
-//! but sign-ins. The queue is first come, first served, and bounded by waiting time: whoever would
-//! wait longer than the setting says is told at once, and nobody is hashed for who has hung up.
+//! A hash takes 19 MiB of memory and some milliseconds of one core. Hashes run on separate threads
+//! with a lower priority, so that a burst of sign-ins slows only sign-ins. More threads than cores
+//! would be slower.
+//!
+//! The queue is first in, first out, and bounded by the estimated wait. A job that would wait
+//! longer than the maximum fails immediately with `busy`. Jobs of disconnected callers are skipped.
 
 use std::{
     collections::VecDeque,
@@ -23,153 +25,141 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 
-/// Runs hashes.
+/// Hashes and verifies passwords on a pool of threads.
 pub struct PasswordHasher {
     queue: Arc<Queue>,
     threads: usize,
-    longest_wait: Duration,
-    /// What unknown users are compared with.
+    max_wait: Duration,
+    /// The hash for unknown users, so that their sign-in takes as long as that of known users.
     dummy_hash: Arc<str>,
 }
 
 #[derive(Default)]
 struct Queue {
     jobs: Mutex<VecDeque<Job>>,
-    filled: Condvar,
-    /// Moving average of the time of one hash, in microseconds. Of elapsed time, not of the
-    /// processor's: a hash that is kept from its core keeps those behind it waiting, too.
-    typical: AtomicU64,
+    job_added: Condvar,
+    /// The moving average of the time per hash, in microseconds. It measures elapsed time and not
+    /// CPU time, because waiting for a core also delays the following jobs.
+    average_hash_micros: AtomicU64,
 }
 
 struct Job {
-    /// Hashes for the caller, unless there is nobody left to hash for; whether it did.
+    /// Hashes and sends the result, unless the caller has disconnected or the job has waited too
+    /// long. Returns whether the result was sent.
     work: Box<dyn FnOnce(&mut HashBuffer) -> bool + Send>,
-    queued: Instant,
-    /// Dead once the caller has hung up.
+    queued_at: Instant,
+    /// Has no strong reference after the caller has disconnected.
     caller: Weak<()>,
 }
 
 impl PasswordHasher {
-    /// Starts the threads, no more than there are cores, and measures one hash.
-    pub fn start(threads: usize, longest_wait: Duration) -> PasswordHasher {
+    /// Starts the threads, at most one per core, and measures one hash.
+    pub fn start(threads: usize, max_wait: Duration) -> PasswordHasher {
         if !password::simd_self_test_passed() {
             tracing::warn!("fast Argon2 implementation failed its self-test; using the slower one");
         }
         let (queue, dummy_hash) = (Arc::new(Queue::default()), password::dummy_hash().into());
         queue
-            .typical
-            .store(micros(time_of_one_hash()), Ordering::Relaxed);
+            .average_hash_micros
+            .store(micros(measure_hash()), Ordering::Relaxed);
         let threads =
             threads.min(std::thread::available_parallelism().map_or(threads, usize::from));
         for number in 0..threads {
             let queue = queue.clone();
             let thread = std::thread::Builder::new().name(format!("hash-{number}"));
             thread
-                .spawn(move || serve(&queue))
+                .spawn(move || run_jobs(&queue))
                 .expect("the system can start a thread");
         }
         PasswordHasher {
             queue,
             threads,
-            longest_wait,
+            max_wait,
             dummy_hash,
         }
     }
 
-    /// Hashes a new password under a random salt.
+    /// Hashes a new password with a random salt.
     pub async fn hash(&self, password: Arc<Password>) -> Result<String, Error> {
         let mut salt = [0; SALT_BYTES];
         aws_lc_rs::rand::fill(&mut salt).map_err(Error::internal)?;
-        self.run(move |memory| password::hash(&password, &salt, memory))
+        self.run(move |buffer| password::hash(&password, &salt, buffer))
             .await?
             .map_err(Error::from)
     }
 
-    /// Compares a password with a stored hash; without one, with a hash that no password has, which
-    /// takes as long.
+    /// Compares a password with a stored hash. Without a stored hash, compares it with a dummy
+    /// hash, so that the response time doesn't disclose whether the user exists.
     pub async fn verify(
         &self,
         password: &Arc<Password>,
         stored: Option<&str>,
     ) -> Result<PasswordMatch, Error> {
         let hash: Arc<str> = stored.map_or_else(|| self.dummy_hash.clone(), Arc::from);
-        let (password, known) = (password.clone(), stored.is_some());
-        let verdict = self
-            .run(move |memory| password::verify(&password, &hash, memory))
+        let (password, is_known_user) = (password.clone(), stored.is_some());
+        let outcome = self
+            .run(move |buffer| password::verify(&password, &hash, buffer))
             .await??;
-        Ok(if known {
-            verdict
+        Ok(if is_known_user {
+            outcome
         } else {
             PasswordMatch::NoMatch
         })
     }
 
-    /// Whether there is room in the queue, for whoever would ask the stores first.
+    /// Returns an error if the queue is full. Callers check it before they query the stores.
     ///
     /// # Errors
     /// `busy`.
-    pub fn admit(&self) -> Result<(), Error> {
-        self.make_room(
-            &mut self
-                .queue
-                .jobs
-                .lock()
-                .expect("nothing panics while it is held"),
-        )
+    pub fn check_capacity(&self) -> Result<(), Error> {
+        self.ensure_capacity(&mut self.queue.jobs.lock().expect("no holder panics"))
     }
 
-    /// How many wait, for the metrics.
+    /// Returns the number of waiting jobs.
     pub fn waiting(&self) -> usize {
-        self.queue
-            .jobs
-            .lock()
-            .expect("nothing panics while it is held")
-            .len()
+        self.queue.jobs.lock().expect("no holder panics").len()
     }
 
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut HashBuffer) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let (answer, answered) = oneshot::channel();
-        let (queued, longest_wait) = (Instant::now(), self.longest_wait);
-        let work = move |memory: &mut HashBuffer| {
-            let wanted = !answer.is_closed() && queued.elapsed() <= longest_wait;
-            wanted && answer.send(work(memory)).is_ok()
+        let (sender, receiver) = oneshot::channel();
+        let (queued_at, max_wait) = (Instant::now(), self.max_wait);
+        let work = move |buffer: &mut HashBuffer| {
+            let is_needed = !sender.is_closed() && queued_at.elapsed() <= max_wait;
+            is_needed && sender.send(work(buffer)).is_ok()
         };
-        let here = Arc::new(());
-        self.queue(Job {
+        let caller = Arc::new(());
+        self.enqueue(Job {
             work: Box::new(work),
-            queued,
-            caller: Arc::downgrade(&here),
+            queued_at,
+            caller: Arc::downgrade(&caller),
         })?;
-        // Without an answer the sender was dropped: the estimate was wrong, and the job waited too
-        // long after all.
-        let answer = answered.await.map_err(|_| Error::Busy);
-        drop(here);
-        answer
+        // The sender is dropped without a result if the estimate was too low and the job waited too
+        // long, or if the hash panicked.
+        let outcome = receiver.await.map_err(|_| Error::Busy);
+        drop(caller);
+        outcome
     }
 
-    fn queue(&self, job: Job) -> Result<(), Error> {
-        let mut jobs = self
-            .queue
-            .jobs
-            .lock()
-            .expect("nothing panics while it is held");
-        self.make_room(&mut jobs)?;
+    fn enqueue(&self, job: Job) -> Result<(), Error> {
+        let mut jobs = self.queue.jobs.lock().expect("no holder panics");
+        self.ensure_capacity(&mut jobs)?;
         jobs.push_back(job);
-        self.queue.filled.notify_one();
+        self.queue.job_added.notify_one();
         Ok(())
     }
 
-    fn make_room(&self, jobs: &mut VecDeque<Job>) -> Result<(), Error> {
-        let typical = Duration::from_micros(self.queue.typical.load(Ordering::Relaxed));
-        let wait = |jobs: usize| typical * u32::try_from(jobs / self.threads).unwrap_or(u32::MAX);
-        if wait(jobs.len()) > self.longest_wait {
-            // Whoever has hung up takes nobody's place.
+    /// Removes jobs of disconnected callers if the queue is full. Returns `busy` if it stays full.
+    fn ensure_capacity(&self, jobs: &mut VecDeque<Job>) -> Result<(), Error> {
+        let average = Duration::from_micros(self.queue.average_hash_micros.load(Ordering::Relaxed));
+        let estimate_wait =
+            |jobs: usize| average * u32::try_from(jobs / self.threads).unwrap_or(u32::MAX);
+        if estimate_wait(jobs.len()) > self.max_wait {
             jobs.retain(|job| job.caller.strong_count() > 0);
         }
-        if wait(jobs.len()) > self.longest_wait {
+        if estimate_wait(jobs.len()) > self.max_wait {
             Err(Error::Busy)
         } else {
             Ok(())
@@ -177,61 +167,59 @@ impl PasswordHasher {
     }
 }
 
-/// Before there is an average: so that the first crowd, too, is told how long it would wait.
-fn time_of_one_hash() -> Duration {
-    let password = Password::parse("measured").expect("any word is one");
+/// Measures one hash, so that the wait can be estimated before the first job.
+fn measure_hash() -> Duration {
+    let password = Password::parse("measured").expect("a valid password");
     let began = Instant::now();
-    // Only the time is of interest; if there is no memory for it, the first sign-in is told.
+    // Only the time matters. If the system has too little memory, the first sign-in returns the
+    // error.
     let _ = password::hash(&password, &[0; SALT_BYTES], &mut HashBuffer::default());
     began.elapsed()
 }
 
-fn serve(queue: &Queue) {
-    yield_to_requests();
-    let mut memory = HashBuffer::default();
+/// Runs jobs on a thread of the pool.
+fn run_jobs(queue: &Queue) {
+    lower_thread_priority();
+    let mut buffer = HashBuffer::default();
     loop {
-        let job = next(queue);
+        let job = wait_for_job(queue);
         metrics::histogram!("latchkey_hash_wait_seconds")
-            .record(job.queued.elapsed().as_secs_f64());
+            .record(job.queued_at.elapsed().as_secs_f64());
         let began = Instant::now();
-        // Whatever a hash does, the thread goes on: without threads nobody could sign in any more.
-        let worked = catch_unwind(AssertUnwindSafe(|| (job.work)(&mut memory)));
-        if worked.is_err() {
-            memory = HashBuffer::default();
+        // A panic must not end the thread, because sign-ins would fail without threads.
+        let outcome = catch_unwind(AssertUnwindSafe(|| (job.work)(&mut buffer)));
+        if outcome.is_err() {
+            buffer = HashBuffer::default();
         }
-        if worked.unwrap_or(false) {
-            let (known, taken) = (
-                queue.typical.load(Ordering::Relaxed),
+        if outcome.unwrap_or(false) {
+            let (average, elapsed) = (
+                queue.average_hash_micros.load(Ordering::Relaxed),
                 micros(began.elapsed()),
             );
             queue
-                .typical
-                .store((known * 7 + taken) / 8, Ordering::Relaxed);
+                .average_hash_micros
+                .store((average * 7 + elapsed) / 8, Ordering::Relaxed);
         }
     }
 }
 
-fn next(queue: &Queue) -> Job {
-    let mut jobs = queue.jobs.lock().expect("nothing panics while it is held");
+fn wait_for_job(queue: &Queue) -> Job {
+    let mut jobs = queue.jobs.lock().expect("no holder panics");
     loop {
         match jobs.pop_front() {
             Some(job) => return job,
-            None => {
-                jobs = queue
-                    .filled
-                    .wait(jobs)
-                    .expect("nothing panics while it is held")
-            }
+            None => jobs = queue.job_added.wait(jobs).expect("no holder panics"),
         }
     }
 }
 
-/// Lowers the priority of this thread: it takes what requests leave, and about a tenth of a core in
-/// any case, so that no flood of requests keeps everybody from signing in. On Linux niceness
-/// belongs to threads; elsewhere it belongs to the whole process, and so it stays.
-fn yield_to_requests() {
+/// Lowers the priority of this thread, so that requests run first.
+///
+/// The thread still gets about a tenth of a core, so that users can sign in under load. Other
+/// systems than Linux apply niceness to the whole process, so the priority is unchanged there.
+fn lower_thread_priority() {
     #[cfg(target_os = "linux")]
-    // A refusal changes nothing but the speed of others.
+    // A failure only slows other requests.
     let _ = rustix::process::setpriority_process(None, 10);
 }
 

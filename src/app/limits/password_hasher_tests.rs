@@ -1,3 +1,5 @@
+//! Tests of the password hasher: order, capacity, and panics.
+
 use std::{
     pin::{Pin, pin},
     sync::mpsc,
@@ -7,49 +9,49 @@ use futures_util::future::poll_immediate;
 
 use super::*;
 
-const LONG: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// Holds the one thread until told to let go.
-struct Reservation<'a> {
+/// A job that blocks the only thread until it is released.
+struct BlockingJob<'a> {
     release: mpsc::Sender<()>,
-    ended: Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>,
+    outcome: Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>,
 }
 
-impl Reservation<'_> {
-    async fn let_go(self) {
+impl BlockingJob<'_> {
+    async fn finish(self) {
         self.release.send(()).unwrap();
-        self.ended.await.unwrap();
+        self.outcome.await.unwrap();
     }
 }
 
-async fn hold(hasher: &PasswordHasher) -> Reservation<'_> {
-    let (begun, has_begun) = mpsc::channel();
+async fn block_thread(hasher: &PasswordHasher) -> BlockingJob<'_> {
+    let (start, started) = mpsc::channel();
     let (release, released) = mpsc::channel();
-    let mut ended = Box::pin(hasher.run(move |_| {
-        begun.send(()).unwrap();
+    let mut outcome = Box::pin(hasher.run(move |_| {
+        start.send(()).unwrap();
         released.recv().unwrap();
     }));
-    assert!(poll_immediate(&mut ended).await.is_none());
-    has_begun.recv().unwrap();
-    Reservation { release, ended }
+    assert!(poll_immediate(&mut outcome).await.is_none());
+    started.recv().unwrap();
+    BlockingJob { release, outcome }
 }
 
 #[test]
-fn there_are_no_more_threads_than_cores() {
+fn thread_count_is_limited_to_core_count() {
     let cores = std::thread::available_parallelism().unwrap().get();
-    assert_eq!(PasswordHasher::start(1, LONG).threads, 1);
-    assert_eq!(PasswordHasher::start(cores + 7, LONG).threads, cores);
+    assert_eq!(PasswordHasher::start(1, MAX_WAIT).threads, 1);
+    assert_eq!(PasswordHasher::start(cores + 7, MAX_WAIT).threads, cores);
 }
 
 #[tokio::test]
-async fn nobody_is_hashed_for_who_has_hung_up_and_the_others_keep_their_order() {
-    let hasher = PasswordHasher::start(1, LONG);
-    let held = hold(&hasher).await;
-    let (tell, told) = mpsc::channel();
+async fn disconnected_callers_are_skipped_in_queue_order() {
+    let hasher = PasswordHasher::start(1, MAX_WAIT);
+    let blocking_job = block_thread(&hasher).await;
+    let (sender, finished_jobs) = mpsc::channel();
     let mut callers: Vec<_> = (0..5)
         .map(|number| {
-            let tell = tell.clone();
-            Box::pin(hasher.run(move |_| tell.send(number).unwrap()))
+            let sender = sender.clone();
+            Box::pin(hasher.run(move |_| sender.send(number).unwrap()))
         })
         .collect();
     for caller in &mut callers {
@@ -57,76 +59,76 @@ async fn nobody_is_hashed_for_who_has_hung_up_and_the_others_keep_their_order() 
     }
     drop(callers.remove(3));
     drop(callers.remove(1));
-    held.let_go().await;
+    blocking_job.finish().await;
     for caller in callers {
         caller.await.unwrap();
     }
-    assert_eq!(told.try_iter().collect::<Vec<_>>(), [0, 2, 4]);
+    assert_eq!(finished_jobs.try_iter().collect::<Vec<_>>(), [0, 2, 4]);
 }
 
 #[tokio::test]
-async fn whoever_would_wait_too_long_is_told_at_once_and_who_hung_up_takes_nobodys_place() {
-    let hasher = PasswordHasher::start(1, LONG);
-    let held = hold(&hasher).await;
+async fn full_queue_rejects_jobs_until_a_caller_disconnects() {
+    let hasher = PasswordHasher::start(1, MAX_WAIT);
+    let blocking_job = block_thread(&hasher).await;
     hasher
         .queue
-        .typical
-        .store(micros(LONG / 2), Ordering::Relaxed);
+        .average_hash_micros
+        .store(micros(MAX_WAIT / 2), Ordering::Relaxed);
     let mut callers: Vec<_> = (0..4).map(|_| Box::pin(hasher.run(|_| ()))).collect();
-    let refused = callers.pop().unwrap();
+    let rejected = callers.pop().unwrap();
     for caller in &mut callers {
         assert!(poll_immediate(caller).await.is_none());
     }
     assert!(
-        matches!(refused.await, Err(Error::Busy)),
-        "three wait, for half of it each"
+        matches!(rejected.await, Err(Error::Busy)),
+        "three jobs wait, for half of the maximum wait each"
     );
     assert_eq!(hasher.waiting(), 3);
     assert!(
-        matches!(hasher.admit(), Err(Error::Busy)),
-        "before any store is asked"
+        matches!(hasher.check_capacity(), Err(Error::Busy)),
+        "the queue is full before a store is queried"
     );
     callers.pop();
-    assert!(hasher.admit().is_ok());
-    let mut instead = pin!(hasher.run(|_| ()));
-    assert!(poll_immediate(&mut instead).await.is_none());
+    assert!(hasher.check_capacity().is_ok());
+    let mut replacement = pin!(hasher.run(|_| ()));
+    assert!(poll_immediate(&mut replacement).await.is_none());
     assert_eq!(hasher.waiting(), 3);
-    held.let_go().await;
-    instead.await.unwrap();
+    blocking_job.finish().await;
+    replacement.await.unwrap();
 }
 
 #[tokio::test]
-async fn what_waited_too_long_after_all_is_not_hashed() {
-    let hasher = PasswordHasher::start(1, LONG);
+async fn job_beyond_maximum_wait_is_not_hashed() {
+    let hasher = PasswordHasher::start(1, MAX_WAIT);
     let (queue, dummy_hash) = (hasher.queue.clone(), hasher.dummy_hash.clone());
-    let hasty = PasswordHasher {
+    let strict_hasher = PasswordHasher {
         queue,
         threads: 1,
-        longest_wait: Duration::from_nanos(1),
+        max_wait: Duration::from_nanos(1),
         dummy_hash,
     };
-    let held = hold(&hasher).await;
-    // The estimate says that nobody waits at all.
-    hasher.queue.typical.store(0, Ordering::Relaxed);
-    let mut late = pin!(hasty.run(|_| unreachable!("it is too late for that")));
+    let blocking_job = block_thread(&hasher).await;
+    // The estimated wait is zero, so the queue accepts the job.
+    hasher.queue.average_hash_micros.store(0, Ordering::Relaxed);
+    let mut late = pin!(strict_hasher.run(|_| unreachable!("the job waited too long")));
     assert!(poll_immediate(&mut late).await.is_none());
-    held.let_go().await;
+    blocking_job.finish().await;
     assert!(matches!(late.await, Err(Error::Busy)));
 }
 
 #[tokio::test]
-async fn a_hash_that_panics_costs_no_thread() {
-    let hasher = PasswordHasher::start(1, LONG);
+async fn panicking_hash_keeps_its_thread() {
+    let hasher = PasswordHasher::start(1, MAX_WAIT);
     assert!(matches!(
-        hasher.run(|_| panic!("on purpose")).await,
+        hasher.run(|_| panic!("a test panic")).await,
         Err::<(), _>(Error::Busy)
     ));
     hasher.run(|_| ()).await.unwrap();
 }
 
 #[tokio::test]
-async fn the_password_of_a_hash_is_right_and_an_unknown_user_has_none() {
-    let hasher = PasswordHasher::start(1, LONG);
+async fn only_password_of_known_user_matches() {
+    let hasher = PasswordHasher::start(1, MAX_WAIT);
     let password = |text| Arc::new(Password::parse(text).unwrap());
     let hash = hasher.hash(password("secret123")).await.unwrap();
     assert_eq!(

@@ -1,65 +1,101 @@
-//! Throttles: how often passwords may be tried, accounts made and mails caused.
+//! Rate limits for passwords, codes, sign-ups, emails, and failed refreshes.
 //!
-//! A try is counted *before* the work that it causes, so that a thousand at the same moment are
-//! counted like a thousand one after the other, and is taken back when it does not count: because
-//! it succeeded, or because a store was down. Accounts are counted by what was typed, known or not,
-//! before anybody looks: so a refusal tells nobody whether an account exists, nor which name and
-//! which address belong together. (Who knows both has twice the tries.)
+//! An attempt is counted *before* its work, so that concurrent attempts can't exceed a limit. It is
+//! refunded if it doesn't count, because it succeeded or a store was unavailable.
 //!
-//! Nothing a stranger does keeps an owner out: only what one network did is refused to that
-//! network; what all of them did to one account makes further tries wait a little.
+//! Accounts are identified by the entered name, before any lookup. Therefore, an error discloses
+//! neither whether a user exists, nor which username and email address belong together. A client
+//! that has both can make twice as many attempts.
+//!
+//! An attacker can't lock out a user. Attempts are rejected only because of earlier attempts of the
+//! same network. Attempts of all networks on one account only delay further attempts.
 
-pub use crate::app::limits::local_buckets::LocalBuckets;
+use crate::app::limits::rate_limit_settings::RateLimitSettings;
+use crate::{
+    app::{
+        audit::Audit,
+        clock::Clock,
+        limits::local_buckets::LocalBuckets,
+        origin::{Origin, request_limits::RequestLimits},
+    },
+    error::{Chain, Error},
+    redis::Redis,
+};
 use futures_util::future::join_all;
+use latchkey_domain::rate_limit::RateLimitKey;
 use latchkey_domain::{
     audit::{Actor, EventKind},
     one_time_code::CodePurpose,
-    rate_limit::{Bucket, BucketId, BucketLevels, Limit},
+    rate_limit::{Bucket, BucketId, BucketLevels, Limit, MICROS_PER_SECOND},
 };
+use std::sync::Arc;
 use uuid::Uuid;
 
-use crate::{
-    app::{Gateway, Origin, limits::request_limits::RequestLimits},
-    error::{Chain, Error},
-};
+/// Counts, delays, and rejects attempts.
+pub struct RateLimits {
+    redis: Arc<Redis>,
+    clock: Arc<Clock>,
+    audit: Arc<Audit>,
+    key: RateLimitKey,
+    /// The buckets that are used while Redis is unavailable.
+    local_buckets: LocalBuckets,
+    settings: RateLimitSettings,
+}
 
-/// Microseconds of a second.
-pub(crate) const MICROS_PER_SECOND: u64 = 1_000_000;
-
-/// What one try is counted in.
+/// The buckets that count one attempt.
 pub(crate) struct Attempt {
-    /// Of one owner: all of them must allow it.
+    /// The attempt is rejected if one of these buckets is full. They have the same owner, so that
+    /// Redis can count in all or none of them.
     blocking: Vec<Bucket>,
-    /// Asked once those have allowed it, so that what is refused slows nobody.
+    /// The attempt is delayed if this bucket is full. It counts only attempts that the blocking
+    /// buckets allow, so that rejected attempts delay no other client.
     delaying: Option<Bucket>,
-    /// Whether it counts also where it succeeds.
-    success_counts: bool,
-    /// Who made it; nothing where a refusal is told to nobody.
+    /// Whether a successful attempt also counts.
+    counts_success: bool,
+    /// The origin in the audit event of a rejection; `None` if a rejection isn't audited.
     origin: Option<Origin>,
 }
 
 impl Attempt {
-    /// Whether a try that ended so was one: a store that is down, or a request that is malformed,
-    /// is none.
-    fn counts<T>(&self, outcome: &Result<T, Error>) -> bool {
+    /// Whether an attempt with this outcome counts. For example, an unavailable store or a
+    /// malformed request doesn't.
+    fn is_counted<T>(&self, outcome: &Result<T, Error>) -> bool {
         match outcome {
-            Ok(_) => self.success_counts,
+            Ok(_) => self.counts_success,
             Err(error) => error.counts_as_attempt(),
         }
     }
 }
 
-/// Where a try was counted.
+/// The buckets in which an attempt was counted.
 struct Reservation {
     buckets: Vec<Bucket>,
-    shared: bool,
+    /// Whether the buckets are in Redis, and not in this replica.
+    is_shared: bool,
 }
 
-impl Gateway {
-    /// A password for an account, as it was named.
+impl RateLimits {
+    pub(crate) fn new(
+        redis: Arc<Redis>,
+        clock: Arc<Clock>,
+        audit: Arc<Audit>,
+        key: RateLimitKey,
+        settings: RateLimitSettings,
+    ) -> RateLimits {
+        RateLimits {
+            redis,
+            clock,
+            audit,
+            key,
+            local_buckets: LocalBuckets::default(),
+            settings,
+        }
+    }
+
+    /// Creates the attempt to sign in with a password. `account` is the name that the client sent.
     pub(crate) fn sign_in_attempt(&self, account: &str, origin: &Origin) -> Attempt {
-        let (network, account) = (self.network_id(origin), self.rate_limit_key.id(account));
-        let pair = bucket("sign_in", network, self.config.limit_sign_in);
+        let (network, account) = (self.network_id(origin), self.key.id(account));
+        let pair = new_bucket("sign_in", network, self.settings.sign_in);
         Attempt {
             blocking: vec![
                 Bucket {
@@ -69,105 +105,105 @@ impl Gateway {
                     },
                     ..pair
                 },
-                bucket(
-                    "sign_in_network",
-                    network,
-                    self.config.limit_sign_in_network,
-                ),
+                new_bucket("sign_in_network", network, self.settings.sign_in_network),
             ],
-            delaying: Some(bucket(
+            delaying: Some(new_bucket(
                 "sign_in_account",
                 account,
-                self.config.limit_sign_in_account,
+                self.settings.sign_in_account,
             )),
-            success_counts: false,
+            counts_success: false,
             origin: Some(origin.clone()),
         }
     }
 
-    /// A mailed code for an account. The wrong ones from one network are counted with the code.
+    /// Creates the attempt to use an emailed code. Redis also counts wrong codes per account and
+    /// network, together with the code.
     pub(crate) fn code_attempt(&self, email: &str, origin: &Origin) -> Attempt {
-        let limit = self.config.limit_sign_in_network;
-        let network = bucket("sign_in_network", self.network_id(origin), limit);
-        let account = bucket(
+        let limit = self.settings.sign_in_network;
+        let network = new_bucket("sign_in_network", self.network_id(origin), limit);
+        let account = new_bucket(
             "code_account",
-            self.rate_limit_key.id(email),
-            self.config.limit_code_account,
+            self.key.id(email),
+            self.settings.code_account,
         );
         Attempt {
             blocking: vec![network],
             delaying: Some(account),
-            success_counts: false,
+            counts_success: false,
             origin: Some(origin.clone()),
         }
     }
 
-    /// A new account.
+    /// Creates the attempt to sign up.
     pub(crate) fn sign_up_attempt(&self, origin: &Origin) -> Attempt {
-        counting_successes(
-            bucket(
-                "sign_up",
-                self.network_id(origin),
-                self.config.limit_sign_up,
-            ),
+        success_counting_attempt(
+            new_bucket("sign_up", self.network_id(origin), self.settings.sign_up),
             Some(origin),
         )
     }
 
-    /// A request for a code.
+    /// Creates the attempt to request a password reset code.
     pub(crate) fn reset_request_attempt(&self, origin: &Origin) -> Attempt {
-        counting_successes(
-            bucket(
+        success_counting_attempt(
+            new_bucket(
                 "reset_request",
                 self.network_id(origin),
-                self.config.limit_reset_request,
+                self.settings.reset_request,
             ),
             Some(origin),
         )
     }
 
-    /// Runs a story that counts as a try: not at all where the limits refuse it, a little later
-    /// where they say so.
+    /// Runs a task that counts as an attempt. If a blocking bucket is full, the task doesn't run.
+    /// If the delaying bucket is full, the task runs later.
     ///
     /// # Errors
-    /// `too_many_requests`, and those of the story.
-    pub(crate) async fn rate_limited<T>(
+    /// `too_many_requests`, and the errors of the task.
+    pub(crate) async fn run_rate_limited<T>(
         &self,
         attempt: Attempt,
         request_limits: &RequestLimits,
         task: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        if !self.config.rate_limits.0 {
+        if !self.settings.is_enabled {
             return task.await;
         }
-        let held = self.admit(&attempt, request_limits).await?;
+        let reservations = self.admit_attempt(&attempt, request_limits).await?;
         let outcome = task.await;
-        if !attempt.counts(&outcome) {
-            // In one round trip, not one after the other.
-            join_all(held.iter().map(|held| self.refund(held, request_limits))).await;
+        if !attempt.is_counted(&outcome) {
+            // Concurrently, so that all refunds take one round trip.
+            join_all(
+                reservations
+                    .iter()
+                    .map(|reservation| self.refund_attempt(reservation, request_limits)),
+            )
+            .await;
         }
         outcome
     }
 
-    /// Runs what promises a mail that a stranger can cause, unless the recipient had enough of its
-    /// kind: then nothing is done, and nobody is told. The last code stays the good one, and by
-    /// default one more mail is due when it dies. A budget for all kinds would be used up with
-    /// mails that help the recipient to nothing.
+    /// Runs a task that enqueues an email, unless the recipient has reached the quota for this
+    /// purpose. Beyond the quota, returns `Ok` without running the task.
+    ///
+    /// A client can cause emails to the address of another user, so an error would disclose
+    /// earlier requests. The last code remains valid, and by default the quota allows another email
+    /// when the code expires. The quota is per purpose, so that emails of another purpose can't
+    /// exhaust it.
     ///
     /// # Errors
-    /// Those of the promise.
-    pub(crate) async fn within_email_quota(
+    /// The errors of the task.
+    pub(crate) async fn run_within_email_quota(
         &self,
         purpose: CodePurpose,
         recipient: &str,
-        promise: impl Future<Output = Result<(), Error>>,
+        task: impl Future<Output = Result<(), Error>>,
     ) -> Result<(), Error> {
-        let owner = self
-            .rate_limit_key
-            .id(&format!("{} {recipient}", purpose.as_str()));
-        let budget = counting_successes(bucket("email", owner, self.config.limit_email), None);
+        let owner = self.key.id(&format!("{} {recipient}", purpose.as_str()));
+        let bucket = new_bucket("email", owner, self.settings.email);
+        let attempt = success_counting_attempt(bucket, None);
         match self
-            .rate_limited(budget, &RequestLimits::default(), promise)
+            .run_rate_limited(attempt, &RequestLimits::default(), task)
             .await
         {
             Err(Error::TooManyRequests { .. }) => Ok(()),
@@ -175,30 +211,30 @@ impl Gateway {
         }
     }
 
-    /// Counts a refresh that failed, and only that: a good token is never refused, and costs
-    /// nothing.
+    /// Counts a failed refresh. A valid refresh token is never rejected and not counted.
     ///
     /// # Errors
-    /// `too_many_requests` in the place of a refusal, beyond the limit; else those of the refresh.
+    /// The errors of the refresh; beyond the limit, `too_many_requests` instead of
+    /// `invalid_refresh_token` and `refresh_token_reused`.
     pub(crate) async fn rate_limit_failed_refresh<T>(
         &self,
         outcome: Result<T, Error>,
         origin: &Origin,
     ) -> Result<T, Error> {
-        if !self.config.rate_limits.0 {
+        if !self.settings.is_enabled {
             return outcome;
         }
-        let bucket = bucket(
+        let bucket = new_bucket(
             "refresh_failures",
             self.network_id(origin),
-            self.config.limit_refresh_failures,
+            self.settings.refresh_failures,
         );
-        origin.request_limits.note(&bucket, None);
+        origin.request_limits.set_level(&bucket, None);
         match outcome {
             Err(error @ (Error::InvalidRefreshToken | Error::RefreshTokenReused)) => {
-                // Rare, and large: no refresh needs to have room for it.
-                let admitted = Box::pin(self.admit(
-                    &counting_successes(bucket, Some(origin)),
+                // Boxed: cold path, keeps the caller's future small.
+                let admitted = Box::pin(self.admit_attempt(
+                    &success_counting_attempt(bucket, Some(origin)),
                     &origin.request_limits,
                 ))
                 .await;
@@ -208,38 +244,43 @@ impl Gateway {
         }
     }
 
-    async fn admit(
+    /// Counts an attempt in its buckets, and waits if the delaying bucket is full.
+    ///
+    /// # Errors
+    /// `too_many_requests`.
+    async fn admit_attempt(
         &self,
         attempt: &Attempt,
         request_limits: &RequestLimits,
     ) -> Result<Vec<Reservation>, Error> {
         let (blocking, BucketLevels { allowed, levels }) =
-            self.reserve(attempt.blocking.clone()).await;
-        let known: Vec<_> = blocking.buckets.iter().zip(levels).collect();
-        known
+            self.reserve_buckets(attempt.blocking.clone()).await;
+        let bucket_levels: Vec<_> = blocking.buckets.iter().zip(levels).collect();
+        bucket_levels
             .iter()
-            .for_each(|(bucket, level)| request_limits.note(bucket, Some(*level)));
+            .for_each(|(bucket, level)| request_limits.set_level(bucket, Some(*level)));
         if !allowed {
-            return Err(self.refusal(&known, attempt.origin.as_ref()));
+            return Err(self.reject_attempt(&bucket_levels, attempt.origin.as_ref()));
         }
-        known
+        bucket_levels
             .iter()
-            .for_each(|(bucket, _)| count(bucket, "allowed"));
+            .for_each(|(bucket, _)| count_decision(bucket, "allowed"));
         let delaying = match attempt.delaying {
-            Some(delaying) => self.delay(delaying).await,
+            Some(delaying) => self.delay_attempt(delaying).await,
             None => None,
         };
         Ok([Some(blocking), delaying].into_iter().flatten().collect())
     }
 
-    /// Where there is no room the try is not counted, but waits.
-    async fn delay(&self, delaying: Bucket) -> Option<Reservation> {
-        let (held, BucketLevels { allowed, levels }) = self.reserve(vec![delaying]).await;
-        count(&delaying, if allowed { "allowed" } else { "delayed" });
+    /// Counts an attempt in the delaying bucket. If the bucket is full, waits and doesn't count it.
+    async fn delay_attempt(&self, delaying: Bucket) -> Option<Reservation> {
+        let (reservation, BucketLevels { allowed, levels }) =
+            self.reserve_buckets(vec![delaying]).await;
+        count_decision(&delaying, if allowed { "allowed" } else { "delayed" });
         if allowed {
-            return Some(held);
+            return Some(reservation);
         }
-        let delays = held
+        let delays = reservation
             .buckets
             .iter()
             .zip(levels)
@@ -248,13 +289,14 @@ impl Gateway {
         None
     }
 
-    /// Redis counts for all replicas; without it each counts for itself, more strictly.
-    async fn reserve(&self, mut buckets: Vec<Bucket>) -> (Reservation, BucketLevels) {
+    /// Counts an attempt in Redis, for all replicas. If Redis is unavailable, counts it in this
+    /// replica with a stricter limit.
+    async fn reserve_buckets(&self, mut buckets: Vec<Bucket>) -> (Reservation, BucketLevels) {
         match self.redis.reserve_attempt(&buckets).await {
             Ok(reserved) => (
                 Reservation {
                     buckets,
-                    shared: true,
+                    is_shared: true,
                 },
                 reserved,
             ),
@@ -268,7 +310,7 @@ impl Gateway {
                 (
                     Reservation {
                         buckets,
-                        shared: false,
+                        is_shared: false,
                     },
                     reserved,
                 )
@@ -276,36 +318,39 @@ impl Gateway {
         }
     }
 
-    async fn refund(&self, held: &Reservation, request_limits: &RequestLimits) {
-        let levels = if held.shared {
-            self.redis.refund_attempt(&held.buckets).await
+    async fn refund_attempt(&self, reservation: &Reservation, request_limits: &RequestLimits) {
+        let buckets = &reservation.buckets;
+        let levels = if reservation.is_shared {
+            self.redis.refund_attempt(buckets).await
         } else {
-            Ok(self.local_buckets.refund(&held.buckets, self.now_micros()))
+            Ok(self.local_buckets.refund(buckets, self.now_micros()))
         };
         match levels {
-            Ok(levels) => held.buckets.iter().zip(levels).for_each(|(bucket, level)| {
-                count(bucket, "refunded");
-                request_limits.renew(bucket, level);
+            Ok(levels) => buckets.iter().zip(levels).for_each(|(bucket, level)| {
+                count_decision(bucket, "refunded");
+                request_limits.update_level(bucket, level);
             }),
-            // It stays counted until the bucket has emptied by itself.
+            // The attempt stays counted until the bucket empties over time.
             Err(error) => tracing::debug!(error = %Chain(&error), "rate limit refund failed"),
         }
     }
 
-    /// Until all of them would allow it. Whose account it was about is not looked up: what is
-    /// refused must stay cheap.
-    fn refusal(&self, known: &[(&Bucket, u64)], origin: Option<&Origin>) -> Error {
-        let refusing = known
+    /// Audits a rejected attempt. Returns the error with the time until all buckets allow the next.
+    ///
+    /// The audit event contains no user, because a rejection must not cost a query.
+    fn reject_attempt(&self, bucket_levels: &[(&Bucket, u64)], origin: Option<&Origin>) -> Error {
+        let full_buckets = bucket_levels
             .iter()
             .filter(|(bucket, level)| bucket.limit.retry_after(*level) > 0);
-        for (bucket, _) in refusing {
-            count(bucket, "rejected");
+        for (bucket, _) in full_buckets {
+            count_decision(bucket, "rejected");
             if let Some(origin) = origin {
                 let event = origin.event(EventKind::RateLimited, Actor::Unauthenticated, None);
-                self.record_denied(event.with_reason(bucket.id.name), origin);
+                self.audit
+                    .record_denied(event.with_reason(bucket.id.name), origin);
             }
         }
-        let wait = known
+        let wait = bucket_levels
             .iter()
             .map(|(bucket, level)| bucket.limit.retry_after(*level))
             .max()
@@ -315,8 +360,9 @@ impl Gateway {
         }
     }
 
+    /// Returns a keyed hash of the client network, so that buckets contain no IP address.
     pub(crate) fn network_id(&self, origin: &Origin) -> Uuid {
-        self.rate_limit_key.id(&origin.network())
+        self.key.id(&origin.network())
     }
 
     fn now_micros(&self) -> u64 {
@@ -324,7 +370,7 @@ impl Gateway {
     }
 }
 
-fn bucket(name: &'static str, owner: Uuid, limit: Limit) -> Bucket {
+fn new_bucket(name: &'static str, owner: Uuid, limit: Limit) -> Bucket {
     Bucket {
         id: BucketId {
             name,
@@ -335,16 +381,17 @@ fn bucket(name: &'static str, owner: Uuid, limit: Limit) -> Bucket {
     }
 }
 
-fn counting_successes(bucket: Bucket, origin: Option<&Origin>) -> Attempt {
+/// Creates an attempt that also counts if it succeeds.
+fn success_counting_attempt(bucket: Bucket, origin: Option<&Origin>) -> Attempt {
     Attempt {
         blocking: vec![bucket],
         delaying: None,
-        success_counts: true,
+        counts_success: true,
         origin: origin.cloned(),
     }
 }
 
-fn count(bucket: &Bucket, outcome: &'static str) {
+fn count_decision(bucket: &Bucket, outcome: &'static str) {
     metrics::counter!("latchkey_rate_limit_decisions_total", "limit" => bucket.id.name, "outcome" => outcome)
         .increment(1);
 }

@@ -1,6 +1,5 @@
-//! The ladder of a check: memory while there is a lease; else Redis, if it has an epoch; else the
-//! record. Who finds none of them is told to come back: nothing passes because a store cannot
-//! answer.
+//! Revocation checks: from memory with a lease, otherwise from Redis if its log is complete,
+//! otherwise from PostgreSQL. If no source can decide, the check fails with a 503.
 
 use std::sync::LazyLock;
 
@@ -10,8 +9,9 @@ use latchkey_domain::revocation::{
 };
 use metrics::Counter;
 
+use super::Revocations;
 use crate::{
-    app::{Gateway, clock},
+    app::clock,
     error::{Chain, Error},
     redis::LookupOutcome,
 };
@@ -22,31 +22,30 @@ static BY_POSTGRES: LazyLock<Counter> = LazyLock::new(|| check_counter(CheckSour
 static BY_UNAVAILABLE: LazyLock<Counter> =
     LazyLock::new(|| check_counter(CheckSource::Unavailable));
 
-fn check_counter(by: CheckSource) -> Counter {
-    metrics::counter!("latchkey_checks_total", "source" => by.as_str())
+fn check_counter(source: CheckSource) -> Counter {
+    metrics::counter!("latchkey_checks_total", "source" => source.as_str())
 }
 
-impl Gateway {
-    /// Whether a token was taken back.
+impl Revocations {
+    /// Returns whether a token is revoked.
     ///
     /// # Errors
     /// `busy`, `unavailable`.
-    pub(crate) async fn is_revoked(&self, marks: &RevocationKeys) -> Result<bool, Error> {
-        let known = self
-            .revocations
+    pub(crate) async fn is_revoked(&self, keys: &RevocationKeys) -> Result<bool, Error> {
+        let from_memory = self
             .set
-            .read_if_leased(clock::uptime(), |memory| memory.is_revoked(marks));
-        if let Some(is_revoked) = known {
+            .read_if_leased(clock::boot_time(), |set| set.is_revoked(keys));
+        if let Some(is_revoked) = from_memory {
             BY_MEMORY.increment(1);
             return Ok(is_revoked);
         }
-        // Rare, and large: no check needs to have room for it.
-        Box::pin(self.check_stores(marks)).await
+        // Boxed: cold path, keeps the caller's future small.
+        Box::pin(self.check_stores(keys)).await
     }
 
-    async fn check_stores(&self, marks: &RevocationKeys) -> Result<bool, Error> {
-        match source_without_lease(self.revocations.sight()) {
-            CheckSource::Redis => match self.redis.find_revocations(marks).await {
+    async fn check_stores(&self, keys: &RevocationKeys) -> Result<bool, Error> {
+        match source_without_lease(self.log_health()) {
+            CheckSource::Redis => match self.redis.find_revocations(keys).await {
                 Ok(LookupOutcome::NotListed) => {
                     BY_REDIS.increment(1);
                     return Ok(false);
@@ -55,10 +54,10 @@ impl Gateway {
                     BY_REDIS.increment(1);
                     return Ok(true);
                 }
-                Ok(LookupOutcome::LogLost) => self.revocations.saw(LogHealth::Lost),
+                Ok(LookupOutcome::LogLost) => self.set_log_health(LogHealth::Lost),
                 Err(error) => {
                     tracing::debug!(error = %Chain(&error), "revocation check in Redis failed");
-                    self.revocations.saw(LogHealth::Unreachable);
+                    self.set_log_health(LogHealth::Unreachable);
                 }
             },
             CheckSource::Unavailable => {
@@ -69,21 +68,20 @@ impl Gateway {
             }
             CheckSource::Memory | CheckSource::Postgres => {}
         }
-        let answer = self.check_postgres(marks).await;
-        if answer.is_ok() {
+        let outcome = self.check_postgres(keys).await;
+        if outcome.is_ok() {
             BY_POSTGRES.increment(1)
         } else {
             BY_UNAVAILABLE.increment(1)
         }
-        answer
+        outcome
     }
 
-    async fn check_postgres(&self, marks: &RevocationKeys) -> Result<bool, Error> {
-        let _place = self
-            .revocations
+    async fn check_postgres(&self, keys: &RevocationKeys) -> Result<bool, Error> {
+        let _permit = self
             .postgres_checks
             .try_acquire()
             .map_err(|_| Error::Busy)?;
-        self.postgres.is_revoked(marks).await
+        self.postgres.is_revoked(keys).await
     }
 }

@@ -1,4 +1,4 @@
-//! When a revocation has taken effect on every replica.
+//! Waits until a revocation is enforced on every replica.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -7,69 +7,75 @@ use std::{
 
 use latchkey_domain::revocation::lease::{BootTime, drained_at, is_enforced};
 
-use crate::app::{Gateway, clock, revocation::log::PublishedBatch};
+use super::{Revocations, log::PublishedBatch};
+use crate::app::clock;
 
-/// What somebody who takes something back waits for.
+/// The point up to which a revocation waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitFor {
-    /// Until no replica accepts it any more.
+    /// Every replica rejects the revoked tokens.
     Enforced,
-    /// Only until it is published: it is enforced a moment later, at most the wait of the leases in
-    /// force.
+    /// The revocation is published. Replicas enforce it shortly after, at the latest when the drain
+    /// period of the current leases is over.
     Published,
 }
 
-/// One more who waits, as long as this lives: then every word of a member is a reason to look.
-struct Counted<'a>(&'a AtomicUsize);
+/// Counts one waiting revocation. While the count isn't zero, each acknowledgement of a member
+/// triggers a renewal.
+struct WaiterGuard<'a>(&'a AtomicUsize);
 
-impl Counted<'_> {
-    fn one(count: &AtomicUsize) -> Counted<'_> {
+impl WaiterGuard<'_> {
+    fn count_in(count: &AtomicUsize) -> WaiterGuard<'_> {
         count.fetch_add(1, Ordering::Relaxed);
-        Counted(count)
+        WaiterGuard(count)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for WaiterGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Gateway {
-    /// Waits until no replica can answer from a memory without these entries: each has said that it
-    /// has them, or no lease is left that is older. Which of the two it was, and how long it took.
-    pub(crate) async fn wait_until_enforced(
+impl Revocations {
+    /// Waits until no replica can decide a check from memory without these entries: each member has
+    /// acknowledged them, or no lease is left that is older than the entries. Returns which of the
+    /// two it was, and the elapsed time.
+    pub(super) async fn wait_until_enforced(
         &self,
-        pending: &PublishedBatch,
+        batch: &PublishedBatch,
     ) -> (&'static str, Duration) {
         let PublishedBatch {
             published,
-            answered,
-        } = pending;
-        let over = drained_at(*answered, published.lease);
-        let mut reports = self.revocations.reports.subscribe();
-        let _counted = Counted::one(&self.revocations.waiting);
-        let known = |reports: &_| is_enforced(&published.appended, &self.revocations.id, reports);
-        let acknowledged = matches!(
-            tokio::time::timeout(rest(over), reports.wait_for(known)).await,
+            record_request,
+        } = batch;
+        let drained = drained_at(*record_request, published.lease);
+        let mut acknowledged = self.acknowledged.subscribe();
+        let _waiter = WaiterGuard::count_in(&self.waiting);
+        let have_all_acknowledged =
+            |positions: &_| is_enforced(&published.appended, &self.member_id, positions);
+        let is_acknowledged = matches!(
+            tokio::time::timeout(
+                time_until(drained),
+                acknowledged.wait_for(have_all_acknowledged)
+            )
+            .await,
             Ok(Ok(_))
         );
-        // A timer may be early by less than its own grain, and this is no place to be early.
-        while !acknowledged && clock::uptime() < over {
-            tokio::time::sleep(rest(over)).await;
+        // A timer can fire early by up to its resolution.
+        while !is_acknowledged && clock::boot_time() < drained {
+            tokio::time::sleep(time_until(drained)).await;
         }
-        let by = if acknowledged {
+        let completion = if is_acknowledged {
             "acknowledged"
         } else {
             "waited"
         };
-        (
-            by,
-            Duration::from_nanos(clock::uptime().saturating_sub(*answered)),
-        )
+        let elapsed = Duration::from_nanos(clock::boot_time().saturating_sub(*record_request));
+        (completion, elapsed)
     }
 }
 
-fn rest(over: BootTime) -> Duration {
-    Duration::from_nanos(over.saturating_sub(clock::uptime()))
+fn time_until(end: BootTime) -> Duration {
+    Duration::from_nanos(end.saturating_sub(clock::boot_time()))
 }

@@ -1,6 +1,6 @@
-//! Keeping the lease: a fifth of its length after each renewal the next one is sent, or at once
-//! when something was appended. A renewal tells how far this replica is, and what it does not know
-//! yet.
+//! The lease worker: renews the lease of this replica, and applies new log entries. It renews five
+//! times per lease, or immediately when an entry was appended. A renewal acknowledges the applied
+//! entries and returns the following ones.
 
 use std::{
     collections::HashMap,
@@ -11,105 +11,103 @@ use std::{
 use latchkey_domain::revocation::{
     Entry,
     lease::{
-        AcknowledgedPositions, BootTime, LogHealth, LogPosition, Renewal, accept_renewal,
-        lease_end, may_reap,
+        AcknowledgedPositions, BootTime, LogHealth, LogPosition, Renewal, accept_renewal, can_reap,
+        lease_end,
     },
 };
 use tokio::time::{timeout, timeout_at};
 use uuid::Uuid;
 
+use super::Revocations;
 use crate::{
-    app::{Gateway, clock},
+    app::clock,
     error::{Chain, Error},
     redis::{JoinOutcome, LogMember, LogNotification, LogPage, RenewOutcome},
 };
 
-/// Renewals in the time of a lease: some may fail, and it goes on.
+/// Renewals per lease, so that the lease survives a few failed renewals.
 const RENEWALS_PER_LEASE: u32 = 5;
 
-/// Between two looks at a Redis without an epoch, or without an answer.
+/// The delay until the next attempt if Redis has no epoch or doesn't respond.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Between two looks at a log that this version does not understand.
+/// The delay until the next attempt if this version can't read the log.
 const VERSION_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Between two attempts to hear what the scripts say.
+/// The delay until the next attempt to subscribe.
 const RESUBSCRIBE_DELAY: Duration = Duration::from_secs(1);
 
-/// How long a clean stop waits for the last word to Redis.
+/// The longest time that a drain waits until this replica has left the members.
 const DEREGISTER_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The one who keeps the lease of this process.
+/// The state of the lease worker.
 struct LeaseWorker {
-    gateway: Arc<Gateway>,
-    /// How far memory follows the log; nothing where it is to be read from its beginning.
+    revocations: Arc<Revocations>,
+    /// The last applied entry; `None` if the log must be read from its beginning.
     position: Option<LogPosition<String>>,
-    /// When the other members were seen with an unchanged beat first.
-    seen: HashMap<Uuid, (u64, BootTime)>,
-    /// What was told the log last.
-    told: Option<LogHealth>,
-    /// Why the log could not be built anew.
-    failure: Option<String>,
+    /// The renewal counter of each other member, and the time at which it was first seen.
+    renewals: HashMap<Uuid, (u64, BootTime)>,
+    logged_health: Option<LogHealth>,
+    logged_rebuild_error: Option<String>,
 }
 
-impl Gateway {
-    /// Keeps the lease until the process ends.
-    pub async fn run_lease_worker(self: Arc<Self>) {
-        let mut keeper = LeaseWorker {
-            gateway: self.clone(),
+impl Revocations {
+    /// Renews the lease until the process exits.
+    pub(crate) async fn run_lease_worker(self: Arc<Self>) {
+        let mut worker = LeaseWorker {
+            revocations: self.clone(),
             position: None,
-            seen: HashMap::new(),
-            told: None,
-            failure: None,
+            renewals: HashMap::new(),
+            logged_health: None,
+            logged_rebuild_error: None,
         };
-        while !self.revocations.is_leaving() {
+        while !self.is_leaving() {
             let began = Instant::now();
-            let next = began + keeper.look().await;
-            let _ = timeout_at(next.into(), self.revocations.renewal_ready.notified()).await;
+            let next = began + worker.renew_once().await;
+            let _ = timeout_at(next.into(), self.renewal_ready.notified()).await;
         }
-        keeper.leave().await;
-        self.revocations.left.notify_one();
+        worker.leave().await;
+        self.left.notify_one();
         std::future::pending().await
     }
 
-    /// Listens for whatever is a reason to renew at once, until the process ends. Without it all
-    /// takes a little longer.
-    pub async fn run_subscription_worker(self: Arc<Self>) {
+    /// Subscribes to notifications that trigger a renewal, until the process exits. Without them,
+    /// revocations take longer, up to the drain period.
+    pub(crate) async fn run_subscription_worker(self: Arc<Self>) {
         loop {
-            let hear = |wake| {
-                if wake == LogNotification::AppendedEntry
-                    || self.revocations.waiting.load(Ordering::Relaxed) > 0
-                {
-                    self.revocations.renewal_ready.notify_one();
+            let on_notification = |notification| {
+                let is_waiting = self.waiting.load(Ordering::Relaxed) > 0;
+                if notification == LogNotification::AppendedEntry || is_waiting {
+                    self.renewal_ready.notify_one();
                 }
             };
-            if let Err(error) = self.redis.listen(hear).await {
+            if let Err(error) = self.redis.listen(on_notification).await {
                 tracing::debug!(error = %Chain(&error), "revocation subscription failed");
             }
             tokio::time::sleep(RESUBSCRIBE_DELAY).await;
         }
     }
 
-    /// Gives the lease up, and then the membership: nobody needs to wait for this replica any more.
-    pub async fn relinquish_lease(&self) {
-        self.revocations.leaving.store(true, Ordering::Relaxed);
-        self.revocations.renewal_ready.notify_one();
-        let _ = timeout(DEREGISTER_TIMEOUT, self.revocations.left.notified()).await;
+    /// Relinquishes the lease, then leaves the members, so that no revocation waits for this
+    /// replica.
+    pub(crate) async fn relinquish_lease(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+        self.renewal_ready.notify_one();
+        let _ = timeout(DEREGISTER_TIMEOUT, self.left.notified()).await;
     }
 }
 
 impl LeaseWorker {
-    /// One renewal with all that belongs to it; the time from its beginning to the next.
-    async fn look(&mut self) -> Duration {
-        let outcome = self.follow().await;
-        let sight = *outcome.as_ref().unwrap_or(&LogHealth::Unreachable);
-        self.gateway.revocations.saw(sight);
-        self.tell(sight, outcome.err());
-        match sight {
+    /// Renews once. Returns the time from the start of this renewal to the next.
+    async fn renew_once(&mut self) -> Duration {
+        let outcome = self.follow_log().await;
+        let health = *outcome.as_ref().unwrap_or(&LogHealth::Unreachable);
+        self.revocations.set_log_health(health);
+        self.log_change(health, outcome.err());
+        match health {
             LogHealth::Complete => self
-                .gateway
                 .revocations
-                .lease()
+                .current_lease()
                 .map_or(RETRY_DELAY, |lease| lease / RENEWALS_PER_LEASE),
             LogHealth::Lost => {
                 self.position = None;
@@ -117,7 +115,8 @@ impl LeaseWorker {
                 RETRY_DELAY
             }
             LogHealth::NewerVersion => {
-                // Nobody shall wait for this replica, which cannot say that it has everything.
+                // This replica can't acknowledge entries that it doesn't understand, so no
+                // revocation must wait for it.
                 self.leave_log().await;
                 VERSION_RETRY_DELAY
             }
@@ -125,33 +124,34 @@ impl LeaseWorker {
         }
     }
 
-    /// Reads the log to its end, and moves the lease. What was applied is reported at once:
-    /// somebody waits for it.
-    async fn follow(&mut self) -> Result<LogHealth, Error> {
-        let mut begun = false;
+    /// Reads the log to its end, and extends the lease. Acknowledges applied entries immediately,
+    /// because revocations wait for it.
+    async fn follow_log(&mut self) -> Result<LogHealth, Error> {
+        let mut has_joined = false;
         loop {
             let Some(position) = self.position.clone() else {
-                if std::mem::replace(&mut begun, true) {
+                if std::mem::replace(&mut has_joined, true) {
                     return Ok(LogHealth::Lost);
                 }
                 match self.join().await? {
-                    Some(sight) => return Ok(sight),
+                    Some(health) => return Ok(health),
                     None => continue,
                 }
             };
-            // Read before the sending: what is appended after that may be missing in the answer.
-            let sent = clock::uptime();
+            // Read before sending: the response can lack entries that are appended after that.
+            let sent = clock::boot_time();
             match self
-                .gateway
+                .revocations
                 .redis
-                .renew(self.member(), &position.epoch, position.applied)
+                .renew(self.member_id(), &position.epoch, position.applied)
                 .await?
             {
                 RenewOutcome::Page(page) => {
-                    let news = !page.entries.is_empty();
-                    let sight = self.apply_page(position, page, sent);
-                    if sight != LogHealth::Complete || (self.position.is_some() && !news) {
-                        return Ok(sight);
+                    let has_entries = !page.entries.is_empty();
+                    let health = self.apply_page(position, page, sent);
+                    let is_acknowledged = self.position.is_some() && !has_entries;
+                    if health != LogHealth::Complete || is_acknowledged {
+                        return Ok(health);
                     }
                 }
                 RenewOutcome::EpochChanged => self.position = None,
@@ -161,9 +161,10 @@ impl LeaseWorker {
         }
     }
 
-    /// Registers, before anything is read.
+    /// Registers as a member, before any entry is read. Returns the health of the log if this
+    /// replica can't join.
     async fn join(&mut self) -> Result<Option<LogHealth>, Error> {
-        match self.gateway.redis.join(self.member()).await? {
+        match self.revocations.redis.join(self.member_id()).await? {
             JoinOutcome::Joined {
                 epoch,
                 before,
@@ -173,9 +174,9 @@ impl LeaseWorker {
                     epoch,
                     applied: before,
                 };
-                self.gateway.revocations.begins(lease, &position);
+                self.revocations.begin_log(lease, &position);
                 self.position = Some(position);
-                self.seen.clear();
+                self.renewals.clear();
                 Ok(None)
             }
             JoinOutcome::Lost => Ok(Some(LogHealth::Lost)),
@@ -183,7 +184,7 @@ impl LeaseWorker {
         }
     }
 
-    /// Takes the entries into memory, and then moves the lease, if they are all there are.
+    /// Applies the entries of a page, then extends the lease if the page reaches the end of the log.
     fn apply_page(
         &mut self,
         mut position: LogPosition<String>,
@@ -194,120 +195,120 @@ impl LeaseWorker {
         let renewal = accept_renewal(&position, &position.epoch, numbers, page.last);
         if renewal == Renewal::Rejected {
             self.position = None;
-            self.gateway.revocations.feed.forget();
+            self.revocations.stream.forget();
             return LogHealth::Complete;
         }
-        let read: Result<Vec<Entry>, _> =
+        let parsed: Result<Vec<Entry>, _> =
             page.entries.iter().map(|(_, text)| text.parse()).collect();
-        let Ok(entries) = read else {
+        let Ok(entries) = parsed else {
             return LogHealth::NewerVersion;
         };
-        let revocations = &self.gateway.revocations;
-        revocations.set.set().apply(&entries);
-        self.gateway.revoke_keys(&entries);
-        // After memory, because who is told everything looks at the position first; before the
-        // lease, which speaks for it.
+        let revocations = &self.revocations;
+        revocations.apply_entries(&entries);
+        // After the set, because a snapshot reads the position first. Before the lease, which
+        // covers the stream as well.
         revocations
-            .feed
+            .stream
             .extend(page.entries.iter().map(|(number, _)| *number).zip(entries));
         position.applied = page
             .entries
             .last()
             .map_or(position.applied, |(number, _)| *number);
         if renewal == Renewal::Complete {
-            if self.member().is_some() {
+            if self.member_id().is_some() {
                 revocations.set.renew(lease_end(sent, page.lease));
             }
-            self.record_acknowledgements(&position, &page);
+            self.store_acknowledgements(&position, &page);
         }
         self.position = Some(position);
         LogHealth::Complete
     }
 
-    /// How far the others are, for those who wait for them. Who has not renewed for longer than a
-    /// lease is to be removed.
-    fn record_acknowledgements(&mut self, position: &LogPosition<String>, page: &LogPage) {
+    /// Records how far the other members have applied the log, for the revocations that wait. Reaps
+    /// members that have not renewed for longer than a lease.
+    fn store_acknowledgements(&mut self, position: &LogPosition<String>, page: &LogPage) {
         let applied = page
             .members
             .iter()
             .map(|member| (member.id, member.applied))
             .collect();
-        let reports = AcknowledgedPositions {
+        let positions = AcknowledgedPositions {
             epoch: position.epoch.clone(),
             last: page.last,
             applied,
         };
-        self.gateway.revocations.reports.send_replace(reports);
-        let now = clock::uptime();
-        for member in page
-            .members
-            .iter()
-            .filter(|member| member.id != self.gateway.revocations.id)
-        {
-            let seen = self.seen.entry(member.id).or_insert((member.beat, now));
-            if seen.0 != member.beat {
-                *seen = (member.beat, now);
-            } else if may_reap(seen.1, now, page.lease) {
+        self.revocations.acknowledged.send_replace(positions);
+        let now = clock::boot_time();
+        let own_id = self.revocations.member_id;
+        for member in page.members.iter().filter(|member| member.id != own_id) {
+            let renewal = self
+                .renewals
+                .entry(member.id)
+                .or_insert((member.renewal_counter, now));
+            if renewal.0 != member.renewal_counter {
+                *renewal = (member.renewal_counter, now);
+            } else if can_reap(renewal.1, now, page.lease) {
                 tokio::spawn(reap(
-                    self.gateway.clone(),
+                    self.revocations.clone(),
                     member.clone(),
                     position.epoch.clone(),
                 ));
-                seen.1 = now;
+                renewal.1 = now;
             }
         }
-        self.seen
+        self.renewals
             .retain(|id, _| page.members.iter().any(|member| member.id == *id));
     }
 
-    /// Nothing where leases are off: then it reads along, and asks Redis for each check.
-    fn member(&self) -> Option<Uuid> {
-        (!self.gateway.config.lease.is_zero()).then_some(self.gateway.revocations.id)
+    /// The ID of this member; `None` if leases are off. Then this replica only reads the log, and
+    /// each check queries Redis.
+    fn member_id(&self) -> Option<Uuid> {
+        let has_lease = !self.revocations.settings.lease.is_zero();
+        has_lease.then_some(self.revocations.member_id)
     }
 
-    /// Once: the next look tries again. A failure is told the log when it is another than before.
+    /// Tries to rebuild the log once; the next renewal retries. Logs an error only if it changed.
     async fn rebuild(&mut self) {
-        let is_first = self.failure.is_none();
-        let begins = || {
-            if is_first {
+        let is_first_attempt = self.logged_rebuild_error.is_none();
+        let on_begin = || {
+            if is_first_attempt {
                 tracing::warn!("revocation log missing in Redis; rebuilding");
             }
         };
-        let failure = self
-            .gateway
-            .rebuild_log(begins)
-            .await
-            .err()
-            .map(|error| Chain(&error).to_string());
-        if let Some(error) = failure.as_ref().filter(|_| failure != self.failure) {
+        let outcome = self.revocations.rebuild_log(on_begin).await;
+        let failure = outcome.err().map(|error| Chain(&error).to_string());
+        if let Some(error) = failure
+            .as_ref()
+            .filter(|_| failure != self.logged_rebuild_error)
+        {
             tracing::warn!(error, "revocation log rebuild failed");
         }
-        self.failure = failure;
+        self.logged_rebuild_error = failure;
     }
 
-    /// For good.
+    /// Relinquishes the lease permanently, and leaves the members.
     async fn leave(&mut self) {
-        self.gateway.revocations.set.relinquish();
+        self.revocations.set.relinquish();
         self.leave_log().await;
     }
 
-    /// First without a lease, then no member any more: the other order would keep a lease that
-    /// nobody waits for.
+    /// Suspends the lease, then leaves the members. In the opposite order, this replica would hold a
+    /// lease that no revocation waits for.
     async fn leave_log(&mut self) {
-        self.gateway.revocations.set.suspend();
+        self.revocations.set.suspend();
         self.position = None;
-        if let Some(member) = self.member() {
-            // If this fails, the others find out by themselves that nobody renews any more.
-            let _ = self.gateway.redis.leave(member).await;
+        if let Some(member) = self.member_id() {
+            // If this fails, the other members reap this one after its lease.
+            let _ = self.revocations.redis.leave(member).await;
         }
     }
 
-    /// Tells the log of a change, not of every look.
-    fn tell(&mut self, sight: LogHealth, error: Option<Error>) {
-        if self.told.replace(sight) == Some(sight) {
+    /// Logs a change of the log's health.
+    fn log_change(&mut self, health: LogHealth, error: Option<Error>) {
+        if self.logged_health.replace(health) == Some(health) {
             return;
         }
-        match (sight, error) {
+        match (health, error) {
             (LogHealth::Complete, _) => tracing::info!("connected to revocation log"),
             (LogHealth::NotSeen, _) => {}
             // The replica that rebuilds it logs a warning, unless an operator requested that.
@@ -326,10 +327,10 @@ impl LeaseWorker {
     }
 }
 
-async fn reap(gateway: Arc<Gateway>, member: LogMember, epoch: String) {
-    // Else it renewed after all, or somebody else was faster; or Redis is asked again by the next
-    // renewal.
-    if let Ok(true) = gateway.redis.reap(&member, &epoch).await {
+async fn reap(revocations: Arc<Revocations>, member: LogMember, epoch: String) {
+    // `false` means that the member renewed, or that another replica reaped it. The next renewal
+    // retries after an error.
+    if let Ok(true) = revocations.redis.reap(&member, &epoch).await {
         tracing::info!(member_id = %member.id, "reaped unreachable member");
     }
 }

@@ -1,56 +1,59 @@
-//! Revocations that arrive together share a script: whoever finds nobody sending sends for all who
-//! wait.
+//! Group commit for the revocation log: concurrent revocations share one script. The first waiter
+//! appends the entries of all waiters.
 
 use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
 use latchkey_domain::revocation::{
-    Entry,
+    Entry, Subject,
     lease::{AppendedEntry, BootTime},
 };
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::Revocations;
 use crate::{
-    app::{Gateway, clock},
+    app::clock,
     error::Error,
     redis::{AppendOutcome, PublishedEntries},
 };
 
-/// Entries of one script: some milliseconds of Redis' time.
-pub(crate) const MAX_ENTRIES_PER_SCRIPT: usize = 500;
+/// The largest number of entries per script: a few milliseconds of Redis' time.
+pub(super) const MAX_ENTRIES_PER_SCRIPT: usize = 500;
 
 /// Revocations that wait for a script.
 #[derive(Default)]
-pub struct LogAppender {
-    waiting: Mutex<Vec<Waiting>>,
+pub(super) struct LogAppender {
+    waiting: Mutex<Vec<Waiter>>,
+    /// Held by the waiter that appends.
     turn: tokio::sync::Mutex<()>,
 }
 
-struct Waiting {
+struct Waiter {
     entries: Vec<Entry>,
-    caller: oneshot::Sender<PublishedBatch>,
+    result: oneshot::Sender<PublishedBatch>,
 }
 
-/// What is in the log, and when that was known here.
+/// Entries in the log, and the time at which this replica received the result.
 #[derive(Debug, Clone)]
-pub struct PublishedBatch {
-    /// What the script said.
-    pub published: PublishedEntries,
-    /// When its answer came.
-    pub answered: BootTime,
+pub(crate) struct PublishedBatch {
+    /// The result of the script.
+    pub(super) published: PublishedEntries,
+    /// The time at which the result arrived.
+    pub(super) record_request: BootTime,
 }
 
 impl LogAppender {
-    /// The oldest of those who wait, as many as fit into one script.
-    fn take(&self) -> Vec<Waiting> {
-        let mut waiting = self
-            .waiting
-            .lock()
-            .expect("nothing panics while it is held");
-        let mut room = MAX_ENTRIES_PER_SCRIPT;
-        let fits = |one: &&Waiting| {
-            let fits = one.entries.len() <= room || room == MAX_ENTRIES_PER_SCRIPT;
-            room = room.saturating_sub(one.entries.len());
+    fn push(&self, waiter: Waiter) {
+        self.waiting.lock().expect("no holder panics").push(waiter);
+    }
+
+    /// Removes the oldest waiters whose entries fit into one script, at least one.
+    fn take(&self) -> Vec<Waiter> {
+        let mut waiting = self.waiting.lock().expect("no holder panics");
+        let mut free = MAX_ENTRIES_PER_SCRIPT;
+        let fits = |waiter: &&Waiter| {
+            let fits = waiter.entries.len() <= free || free == MAX_ENTRIES_PER_SCRIPT;
+            free = free.saturating_sub(waiter.entries.len());
             fits
         };
         let count = waiting.iter().take_while(fits).count();
@@ -58,67 +61,73 @@ impl LogAppender {
     }
 }
 
-impl Gateway {
-    /// Appends entries to the log, and to memory here.
+impl Revocations {
+    /// Appends entries to the log, and adds them to the revocation set of this replica.
     ///
     /// # Errors
-    /// `unavailable`, also where the log was lost.
+    /// `unavailable` if Redis doesn't respond or the log is lost.
     pub(crate) async fn append(&self, entries: Vec<Entry>) -> Result<PublishedBatch, Error> {
-        let appender = &self.revocations.appender;
-        let (caller, mut answer) = oneshot::channel();
-        appender
-            .waiting
-            .lock()
-            .expect("nothing panics while it is held")
-            .push(Waiting { entries, caller });
+        let (result, mut received) = oneshot::channel();
+        self.appender.push(Waiter { entries, result });
         loop {
-            let _turn = appender.turn.lock().await;
-            match answer.try_recv() {
-                Ok(pending) => return Ok(pending),
-                // Whoever sent for us has failed, and told everybody so.
-                Err(oneshot::error::TryRecvError::Closed) => return Err(not_appended()),
+            let _turn = self.appender.turn.lock().await;
+            match received.try_recv() {
+                Ok(batch) => return Ok(batch),
+                // Another waiter appended our entries and failed.
+                Err(oneshot::error::TryRecvError::Closed) => {
+                    return Err(Error::unavailable("appending to the revocation log failed"));
+                }
                 Err(oneshot::error::TryRecvError::Empty) => {
-                    self.append_waiting(appender.take()).await?
+                    self.append_waiting(self.appender.take()).await?
                 }
             }
         }
     }
 
-    async fn append_waiting(&self, batch: Vec<Waiting>) -> Result<(), Error> {
-        let entries: Vec<Entry> = batch
+    async fn append_waiting(&self, waiters: Vec<Waiter>) -> Result<(), Error> {
+        let entries: Vec<Entry> = waiters
             .iter()
-            .flat_map(|one| one.entries.iter().copied())
+            .flat_map(|waiter| waiter.entries.iter().copied())
             .collect();
-        let revoked = self.redis.revoke(&entries).await?;
-        let answered = clock::uptime();
-        let published = match revoked {
+        let outcome = self.redis.revoke(&entries).await?;
+        let record_request = clock::boot_time();
+        let published = match outcome {
             AppendOutcome::Appended(published) => published,
             AppendOutcome::EvictionEnabled => self.wait_for_longest_lease().await?,
             AppendOutcome::Lost => {
-                self.revocations.renewal_ready.notify_one();
+                self.renewal_ready.notify_one();
                 return Err(Error::unavailable(
                     "the revocation log is missing in Redis and is being rebuilt",
                 ));
             }
         };
-        self.revocations.set.set().apply(&entries);
-        self.revoke_keys(&entries);
-        let pending = PublishedBatch {
+        self.apply_entries(&entries);
+        let batch = PublishedBatch {
             published,
-            answered,
+            record_request,
         };
-        // Who hung up has no use for it.
-        batch
+        // A waiter that disconnected doesn't receive the result.
+        waiters
             .into_iter()
-            .for_each(|one| drop(one.caller.send(pending.clone())));
+            .for_each(|waiter| drop(waiter.result.send(batch.clone())));
         Ok(())
     }
 
-    /// No log and no new lease: once the longest one is over, the record answers every check, and
-    /// knows.
+    /// Adds entries to the revocation set, and reports revoked signing keys.
+    pub(super) fn apply_entries(&self, entries: &[Entry]) {
+        self.set.set().apply(entries);
+        for entry in entries {
+            if let Subject::Key(kid) = entry.subject {
+                (self.on_key_revoked)(kid);
+            }
+        }
+    }
+
+    /// With eviction enabled, there is no log and no lease is renewed. When the longest lease has
+    /// expired, PostgreSQL decides every check, and it contains the revocation.
     async fn wait_for_longest_lease(&self) -> Result<PublishedEntries, Error> {
         let lease = self.postgres.update_max_lease(Duration::ZERO).await?;
-        // Nobody ever reports for this one.
+        // A member that never acknowledges.
         let members = BTreeSet::from([Uuid::nil()]);
         Ok(PublishedEntries {
             appended: AppendedEntry {
@@ -129,8 +138,4 @@ impl Gateway {
             lease,
         })
     }
-}
-
-fn not_appended() -> Error {
-    Error::unavailable("appending to the revocation log failed")
 }

@@ -1,75 +1,91 @@
-//! Telling Redis what the record holds: what has ended, and who somebody is. The order is always
-//! the same: the rows in PostgreSQL, the scripts of the account (so that refreshing stops), then
-//! the entries in the log (so that access tokens stop). Each part may be repeated.
+//! Publishes committed changes in Redis. The order is always the same: the rows in PostgreSQL, then
+//! the scripts of the user (which stop refreshes), then the entries in the log (which stop access
+//! tokens). Each step can be repeated.
 //!
-//! One thing is published before it is recorded: the reuse of a refresh token (`refresh.rs`), so
-//! that a PostgreSQL that is down does not help the thief. Apart from that, this is the one way in
-//! which anything is taken back, whatever the reason. What stands in the record and could not be
-//! published is found there by `publisher.rs`, of this replica or of any other: the caller is told
-//! with a 503 meanwhile.
+//! Only the reuse of a refresh token is published before it is committed (`sessions::refresh`), so
+//! that reuse is detected while PostgreSQL is down. If publishing fails, the caller receives a 503,
+//! and the republish worker of this or another replica publishes the rows.
 
-use latchkey_domain::{account::Identity, revocation::RevocationBatch};
+use latchkey_domain::{
+    account::Identity,
+    audit::AuditEvent,
+    revocation::{RevocationBatch, RevocationReason},
+};
 use uuid::Uuid;
 
-use crate::{
-    app::{
-        Gateway,
-        revocation::{WaitFor, log::PublishedBatch},
-    },
-    error::Error,
-};
+use super::{Revocations, WaitFor, log::PublishedBatch};
+use crate::error::Error;
 
-/// What the caller reads meanwhile.
-const COMMITTED_NOT_PUBLISHED: &str = "The change is saved and takes effect when Redis is reachable. You don't \
-    need to retry.";
+/// The error detail if a change is committed but not yet published.
+const COMMITTED_NOT_PUBLISHED: &str = "The change is saved and takes effect when Redis is \
+    reachable. You don't need to retry.";
 
-impl Gateway {
-    /// Tells Redis what was taken back, as the record has it, and waits until no replica accepts it
-    /// any more.
+impl Revocations {
+    /// Publishes a committed revocation, and waits until every replica rejects the revoked tokens.
     ///
     /// # Errors
-    /// `unavailable`, where it could not be told now; it will be as soon as it answers.
-    pub(crate) async fn publish(&self, ending: &RevocationBatch) -> Result<(), Error> {
-        self.publish_for(ending, WaitFor::Enforced).await
+    /// `unavailable` if it isn't published yet.
+    pub(crate) async fn publish(&self, batch: &RevocationBatch) -> Result<(), Error> {
+        self.publish_for(batch, WaitFor::Enforced).await
     }
 
-    /// The same for a caller who may not want to wait.
+    /// Publishes a committed revocation, and waits as the caller requests.
     ///
     /// # Errors
-    /// As [`Gateway::publish`].
+    /// `unavailable` if it isn't published yet.
     pub(crate) async fn publish_for(
         &self,
-        ending: &RevocationBatch,
-        patience: WaitFor,
+        batch: &RevocationBatch,
+        wait_for: WaitFor,
     ) -> Result<(), Error> {
-        let pending = self
-            .try_publish(ending)
+        let published = self
+            .try_publish(batch)
             .await
             .map_err(|error| self.publish_pending(error))?;
-        for entry in &ending.entries {
+        for entry in &batch.entries {
             metrics::counter!("latchkey_revocations_total", "kind" => entry.kind()).increment(1);
         }
-        self.be_patient(pending, patience).await;
+        self.wait_for(published, wait_for).await;
         Ok(())
     }
 
-    /// Tells Redis once more what the record has held since before.
+    /// Revokes one session in PostgreSQL and publishes it. A session that is revoked already is
+    /// published again.
     ///
     /// # Errors
-    /// As [`Gateway::publish`].
-    pub(crate) async fn republish(&self, ending: &RevocationBatch) -> Result<(), Error> {
-        let pending = self
-            .try_publish(ending)
+    /// `unavailable`.
+    pub(crate) async fn revoke_session(
+        &self,
+        sub: Uuid,
+        sid: Uuid,
+        reason: RevocationReason,
+        wait_for: WaitFor,
+        event: &AuditEvent,
+    ) -> Result<(), Error> {
+        let batch = self
+            .postgres
+            .revoke_session(sub, sid, reason, event)
+            .await?;
+        self.publish_for(&batch, wait_for).await
+    }
+
+    /// Publishes a revocation again that was committed earlier.
+    ///
+    /// # Errors
+    /// `unavailable` if it isn't published yet.
+    pub(crate) async fn republish(&self, batch: &RevocationBatch) -> Result<(), Error> {
+        let published = self
+            .try_publish(batch)
             .await
             .map_err(|error| self.publish_pending(error))?;
-        self.be_patient(pending, WaitFor::Enforced).await;
+        self.wait_for(published, WaitFor::Enforced).await;
         Ok(())
     }
 
-    /// Tells Redis what the next tokens of an account say.
+    /// Publishes a committed change of a user's identity, for the next tokens of the user.
     ///
     /// # Errors
-    /// As [`Gateway::publish`].
+    /// `unavailable` if it isn't published yet.
     pub(crate) async fn publish_identity(
         &self,
         sub: Uuid,
@@ -77,61 +93,60 @@ impl Gateway {
     ) -> Result<(), Error> {
         let stored = self
             .redis
-            .store_identity(sub, identity, self.idle_seconds())
+            .store_identity(sub, identity, self.settings.idle_seconds())
             .await;
         stored.map_err(|error| self.publish_pending(error))
     }
 
-    /// The scripts of the account, and the entries after them: whoever sees an entry may rely on
-    /// the rest. Nobody waits.
+    /// Runs the scripts of the user, then appends the entries: a replica that has read an entry can
+    /// rely on the scripts. Returns without waiting for the replicas.
     pub(crate) async fn try_publish(
         &self,
-        ending: &RevocationBatch,
+        batch: &RevocationBatch,
     ) -> Result<Option<PublishedBatch>, Error> {
-        if ending.entries.is_empty() {
+        if batch.entries.is_empty() {
             return Ok(None);
         }
-        self.end_in_account(ending).await?;
+        self.stop_refreshes(batch).await?;
         let now = self.clock.now();
-        self.append(
-            ending
-                .entries
-                .iter()
-                .map(|entry| entry.entry(now))
-                .collect(),
-        )
-        .await
-        .map(Some)
+        self.append(batch.entries.iter().map(|entry| entry.entry(now)).collect())
+            .await
+            .map(Some)
     }
 
-    /// The scripts of the account: no refresh token of what has ended is exchanged any more.
-    pub(crate) async fn end_in_account(&self, ending: &RevocationBatch) -> Result<(), Error> {
-        // A client or a key is nobody's.
-        let Some(sub) = ending.sub else { return Ok(()) };
-        if let Some(below) = ending.below() {
+    /// Runs the scripts of the user, so that no refresh token of a revoked session is rotated.
+    pub(super) async fn stop_refreshes(&self, batch: &RevocationBatch) -> Result<(), Error> {
+        // A revoked OAuth client or signing key has no refresh tokens.
+        let Some(sub) = batch.sub else { return Ok(()) };
+        if let Some(min_generation) = batch.below() {
             self.redis
-                .increment_generation(sub, below, self.idle_seconds())
+                .increment_generation(sub, min_generation, self.settings.idle_seconds())
                 .await?;
         }
-        let sessions = ending.sessions();
+        let sessions = batch.sessions();
         if !sessions.is_empty() {
             self.redis
-                .revoke_sessions(sub, &sessions, ending.reason)
+                .revoke_sessions(sub, &sessions, batch.reason)
                 .await?;
         }
         Ok(())
     }
 
-    pub(crate) async fn be_patient(&self, pending: Option<PublishedBatch>, patience: WaitFor) {
-        if let (Some(pending), WaitFor::Enforced) = (pending, patience) {
-            let (by, taken) = self.wait_until_enforced(&pending).await;
-            metrics::histogram!("latchkey_revocation_enforcement_seconds", "completion" => by)
-                .record(taken.as_secs_f64());
+    /// Waits for the replicas as requested, and records the time.
+    pub(crate) async fn wait_for(&self, published: Option<PublishedBatch>, wait_for: WaitFor) {
+        if let (Some(published), WaitFor::Enforced) = (published, wait_for) {
+            let (completion, elapsed) = self.wait_until_enforced(&published).await;
+            metrics::histogram!(
+                "latchkey_revocation_enforcement_seconds",
+                "completion" => completion
+            )
+            .record(elapsed.as_secs_f64());
         }
     }
 
-    pub(crate) fn publish_pending(&self, error: Error) -> Error {
-        self.revocations.republish_ready.notify_one();
+    /// Wakes the republish worker, and turns the error into one of a committed change.
+    fn publish_pending(&self, error: Error) -> Error {
+        self.republish_ready.notify_one();
         error.after_commit(COMMITTED_NOT_PUBLISHED)
     }
 }

@@ -1,88 +1,86 @@
-//! Building the log anew from the record, when Redis has lost it: a flush, a restart, a failover.
-//! Until that is done checks ask the record, and nothing can be revoked.
+//! Rebuilds the revocation log from PostgreSQL if Redis has lost it, for example by a flush, a
+//! restart, or a failover. Until then, PostgreSQL decides checks, and revocations fail with a 503.
 //!
-//! One replica does it, holding a lock in PostgreSQL. It may be paused, lose its lock and wake up
-//! while another is at it: each step compares in Redis whether it is still the one who builds, and
-//! on the same history, so its work comes to nothing.
+//! One replica rebuilds while it holds an advisory lock in PostgreSQL. It might be paused and lose
+//! the lock, so each script compares the fence: the work of a rebuilder that another one replaced
+//! has no effect.
 
 use std::time::Duration;
 
 use latchkey_domain::revocation::{Entry, lease::drain_period};
 use time::OffsetDateTime;
 
+use super::Revocations;
 use crate::{
-    app::Gateway,
     error::Error,
     postgres::RebuildLock,
     redis::{BeginOutcome, JoinOutcome},
 };
 
-/// Entries of one script: a fraction of what Redis may take for an answer, because one that is late
-/// is for nothing.
+/// Entries per script. A small fraction of the operation timeout of Redis, because a script that
+/// times out must be repeated.
 const ENTRIES_PER_SCRIPT: usize = 100;
 
-/// The length of leases, where the replica that builds the log takes none.
+/// The length of leases if the replica that rebuilds the log holds none.
 const DEFAULT_LEASE: Duration = Duration::from_millis(250);
 
-/// What became of it.
+/// The outcome of a rebuild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RebuildOutcome {
-    /// It was built, with so many entries and leases of this length.
+    /// The log was rebuilt.
     Built {
-        /// Entries.
+        /// The number of entries.
         entries: u64,
         /// The length of leases from now on.
         lease: Duration,
     },
-    /// There was nothing to do.
+    /// The log is complete.
     AlreadyComplete,
-    /// Redis forgets keys when its memory is full: a log there would be of no use.
+    /// Redis evicts keys when its memory is full, so a log would be unreliable.
     EvictionEnabled,
-    /// Another replica is at it.
+    /// Another replica rebuilds the log.
     InProgressElsewhere,
 }
 
-impl Gateway {
-    /// Builds the log anew, although there is a good one: so a new length of leases comes into
-    /// force. Until it is done, which takes as long as the longest lease, whatever is to be revoked
-    /// is refused.
+impl Revocations {
+    /// Rebuilds the log although it is complete, which changes the length of leases. Until it is
+    /// done, revocations fail. This takes the drain period of the longest lease.
     ///
     /// # Errors
     /// `unavailable`.
     pub async fn replace_log(&self) -> Result<RebuildOutcome, Error> {
         match self.redis.join(None).await? {
-            JoinOutcome::Joined { epoch, .. } => self.build_alone(Some(&epoch), || {}).await,
-            JoinOutcome::Lost => self.build_alone(None, || {}).await,
+            JoinOutcome::Joined { epoch, .. } => self.build_exclusively(Some(&epoch), || {}).await,
+            JoinOutcome::Lost => self.build_exclusively(None, || {}).await,
             JoinOutcome::EvictionEnabled => Ok(RebuildOutcome::EvictionEnabled),
         }
     }
 
-    /// Builds the log anew if there is none. `begins` is called if this replica is the one that
-    /// does.
+    /// Rebuilds the log if it is lost. Calls `on_begin` if this replica rebuilds it.
     ///
     /// # Errors
     /// `unavailable`.
     pub(crate) async fn rebuild_log(
         &self,
-        begins: impl FnOnce() + Send,
+        on_begin: impl FnOnce() + Send,
     ) -> Result<RebuildOutcome, Error> {
         match self.redis.join(None).await? {
             JoinOutcome::Joined { .. } => Ok(RebuildOutcome::AlreadyComplete),
             JoinOutcome::EvictionEnabled => Ok(RebuildOutcome::EvictionEnabled),
-            JoinOutcome::Lost => self.build_alone(None, begins).await,
+            JoinOutcome::Lost => self.build_exclusively(None, on_begin).await,
         }
     }
 
-    async fn build_alone(
+    async fn build_exclusively(
         &self,
         replaced: Option<&str>,
-        begins: impl FnOnce() + Send,
+        on_begin: impl FnOnce() + Send,
     ) -> Result<RebuildOutcome, Error> {
         let Some(mut lock) = self.postgres.lock_log().await? else {
             return Ok(RebuildOutcome::InProgressElsewhere);
         };
-        let outcome = self.build_log(replaced, begins, &mut lock).await;
-        // Where this fails the connection is closed, which gives the lock up as well.
+        let outcome = self.build_log(replaced, on_begin, &mut lock).await;
+        // If this fails, the connection is closed, which releases the lock as well.
         let _ = lock.end().await;
         outcome
     }
@@ -90,7 +88,7 @@ impl Gateway {
     async fn build_log(
         &self,
         replaced: Option<&str>,
-        begins: impl FnOnce() + Send,
+        on_begin: impl FnOnce() + Send,
         lock: &mut RebuildLock,
     ) -> Result<RebuildOutcome, Error> {
         let epoch = match self.redis.begin_log(replaced).await? {
@@ -100,15 +98,15 @@ impl Gateway {
                 return Err(Error::unavailable("Redis is a follower, not the primary"));
             }
         };
-        begins();
-        let lease = match self.config.lease {
-            // Off is off for this replica alone.
+        on_begin();
+        let lease = match self.settings.lease {
+            // Leases are off for this replica only.
             lease if lease.is_zero() => DEFAULT_LEASE,
             lease => lease,
         };
-        // Whoever holds a lease of the log before answers from a memory that nobody waits for from
-        // here on.
-        tokio::time::sleep(drain_period(self.postgres.update_max_lease(lease).await?)).await;
+        // A replica with a lease of the old log decides from a memory that no revocation waits for.
+        let longest = self.postgres.update_max_lease(lease).await?;
+        tokio::time::sleep(drain_period(longest)).await;
         let last = self.fill_log(&epoch, lock).await?;
         if !self.redis.finish_log(&epoch, last, lease).await? {
             return Err(interrupted());
@@ -124,31 +122,32 @@ impl Gateway {
         })
     }
 
-    /// All of the record, read after the wait; the number of the last entry.
+    /// Appends all rows of PostgreSQL, read after the drain period. Returns the sequence number of
+    /// the last entry.
     async fn fill_log(&self, epoch: &str, lock: &mut RebuildLock) -> Result<u64, Error> {
-        let (mut last, mut reached) = (0, None);
+        let (mut last, mut after) = (0, None);
         loop {
             let page = self
                 .postgres
-                .list_revocations(OffsetDateTime::UNIX_EPOCH, reached.as_ref())
+                .list_revocations(OffsetDateTime::UNIX_EPOCH, after.as_ref())
                 .await?;
             if page.is_empty() {
                 return Ok(last);
             }
-            // As always: whoever sees an entry may rely on the rest.
-            self.end_all_in_accounts(&page.iter().collect::<Vec<_>>())
+            // A replica that has read an entry can rely on the scripts of the user.
+            self.stop_all_refreshes(&page.iter().collect::<Vec<_>>())
                 .await?;
             lock.keep().await?;
             let now = self.clock.now();
             let entries: Vec<Entry> = page.iter().map(|row| row.entry.entry(now)).collect();
-            for some in entries.chunks(ENTRIES_PER_SCRIPT) {
+            for chunk in entries.chunks(ENTRIES_PER_SCRIPT) {
                 last = self
                     .redis
-                    .fill_log(epoch, last, some)
+                    .fill_log(epoch, last, chunk)
                     .await?
                     .ok_or_else(interrupted)?;
             }
-            reached = page.into_iter().next_back();
+            after = page.into_iter().next_back();
         }
     }
 }

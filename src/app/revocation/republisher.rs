@@ -1,11 +1,10 @@
-//! The worker that publishes what others could not: whoever committed a revocation and then found
-//! Redis down, or died.
+//! The republish worker: publishes rows that were committed but not published, because Redis was
+//! down or the replica stopped.
 //!
-//! It compares the record with memory, row by row, and publishes what is missing there: of the last
-//! moments every second, and all of it whenever memory began to follow a log from its beginning.
-//! There is no flag that something was published, and so none that could be wrong; to publish twice
-//! is harmless. Rows are deleted only when they were compared (`janitor.rs`): a tombstone that
-//! never reached Redis would let refreshing go on.
+//! It compares the rows of PostgreSQL with the revocation set and publishes the missing ones: recent
+//! rows every second, and all rows when this replica starts to follow a log. No flag marks a row as
+//! published, so none can be wrong, and publishing twice is harmless. The cleanup worker deletes
+//! only rows that were compared, because refreshes would continue without a tombstone in Redis.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -17,172 +16,169 @@ use latchkey_domain::revocation::lease::LogHealth;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::{Revocations, log::MAX_ENTRIES_PER_SCRIPT};
 use crate::{
-    app::{Gateway, clock::moment, revocation::log::MAX_ENTRIES_PER_SCRIPT},
+    app::clock::timestamp_from_ms,
     error::{Chain, Error},
     postgres::{StoredRevocation, StoredUser},
 };
 
-/// How often it looks when nobody rings.
+/// The interval between two comparisons.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Publications at once.
+/// Scripts that run at the same time.
 const MAX_CONCURRENT_SCRIPTS: usize = 32;
 
-/// A row is seen when its transaction commits, and dated when it began; no transaction lasts as
-/// long.
-fn overlap(gateway: &Gateway) -> Duration {
-    (gateway.config.database_timeout * 3).max(Duration::from_secs(15))
-}
+/// The shortest overlap of two comparisons. `revoked_at` is the start time of the transaction, so a
+/// commit becomes visible later; no transaction takes that long.
+const MIN_OVERLAP: Duration = Duration::from_secs(15);
 
-/// Looking back so far, once in a while, finds also what a server with another clock dated before
-/// it failed over: clocks agree within two minutes.
+/// The window of the occasional comparison, which finds rows that a PostgreSQL server with another
+/// clock stored before a failover. Clocks differ by at most two minutes.
 const CLOCK_STEP_WINDOW: Duration = Duration::from_secs(300);
 
-/// Between two looks far back.
+/// The interval between two comparisons with the larger window.
 const CLOCK_STEP_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How far the comparison has come.
 #[derive(Default)]
 struct Progress {
-    /// What was committed before this moment is published.
+    /// Rows that were committed before this time are published.
     since: Option<OffsetDateTime>,
-    /// When it was looked far back.
-    far_back: Option<OffsetDateTime>,
-    /// As long as memory follows the same log.
-    beginnings: u64,
+    /// The time of the last comparison with the larger window.
+    last_wide_comparison: Option<OffsetDateTime>,
+    /// The progress is valid as long as this replica follows the same log.
+    log_generation: u64,
 }
 
-impl Gateway {
-    /// Publishes what is missing until the process ends.
-    pub async fn run_republish_worker(self: Arc<Self>) {
-        let (mut position, mut failing) = (Progress::default(), false);
+impl Revocations {
+    /// Runs until the process exits.
+    pub(crate) async fn run_republish_worker(self: Arc<Self>) {
+        let (mut progress, mut is_failing) = (Progress::default(), false);
         loop {
-            match self.compare(&mut position).await {
-                Ok(()) => failing = false,
-                Err(error) if !failing => {
+            match self.publish_missing(&mut progress).await {
+                Ok(()) => is_failing = false,
+                Err(error) if !is_failing => {
                     tracing::warn!(
                         error = %Chain(&error),
                         "comparing revocations with PostgreSQL failed"
                     );
-                    failing = true;
+                    is_failing = true;
                 }
                 Err(_) => {}
             }
-            let rung =
-                tokio::time::timeout(POLL_INTERVAL, self.revocations.republish_ready.notified())
-                    .await;
-            if rung.is_ok() && failing {
-                // Whoever rings has met the same failure: not at their pace.
+            let notified =
+                tokio::time::timeout(POLL_INTERVAL, self.republish_ready.notified()).await;
+            if notified.is_ok() && is_failing {
+                // The request that notified has met the same failure. Without a delay, the rate of
+                // requests would determine the rate of attempts.
                 tokio::time::sleep(POLL_INTERVAL / 10).await;
             }
         }
     }
 
-    /// One comparison of the record with memory, which must follow the log for that.
-    async fn compare(&self, position: &mut Progress) -> Result<(), Error> {
-        // Without a log nothing could be published either; the keeper tells why there is none.
-        if self.revocations.sight() != LogHealth::Complete {
+    /// Compares PostgreSQL with the revocation set, and publishes the missing rows.
+    async fn publish_missing(&self, progress: &mut Progress) -> Result<(), Error> {
+        // Without a complete log, publishing would fail. The lease worker logs the reason.
+        if self.log_health() != LogHealth::Complete {
             return Ok(());
         }
-        let beginnings = self.revocations.beginnings.load(Ordering::Relaxed);
-        let since = position.since.filter(|_| position.beginnings == beginnings);
+        let log_generation = self.log_generation.load(Ordering::Relaxed);
+        let since = progress
+            .since
+            .filter(|_| progress.log_generation == log_generation);
         let now = self.postgres.read_clock().await?;
-        let far_back = position
-            .far_back
+        let last_wide_comparison = progress
+            .last_wide_comparison
             .filter(|last| now - *last < CLOCK_STEP_INTERVAL);
-        let rows_since = since.map(|since| {
-            if far_back.is_some() {
-                since
-            } else {
-                since - CLOCK_STEP_WINDOW
-            }
+        let rows_since = since.map(|since| match last_wide_comparison {
+            Some(_) => since,
+            None => since - CLOCK_STEP_WINDOW,
         });
-        self.publish_since(rows_since.unwrap_or(OffsetDateTime::UNIX_EPOCH))
+        self.publish_rows_since(rows_since.unwrap_or(OffsetDateTime::UNIX_EPOCH))
             .await?;
-        self.publish_identities_since(position.since.unwrap_or_else(|| self.longest_ago()))
+        self.publish_identities_since(progress.since.unwrap_or_else(|| self.oldest_cached_user()))
             .await?;
-        *position = Progress {
-            since: Some(now - overlap(self)),
-            far_back: far_back.or(Some(now)),
-            beginnings,
+        *progress = Progress {
+            since: Some(now - self.overlap()),
+            last_wide_comparison: last_wide_comparison.or(Some(now)),
+            log_generation,
         };
-        self.revocations.has_published(now - CLOCK_STEP_WINDOW);
+        self.set_published_until(now - CLOCK_STEP_WINDOW);
         Ok(())
     }
 
-    async fn publish_since(&self, since: OffsetDateTime) -> Result<(), Error> {
-        let mut last = None;
+    fn overlap(&self) -> Duration {
+        (self.settings.database_timeout * 3).max(MIN_OVERLAP)
+    }
+
+    /// The time before which Redis keeps no user that was not refreshed since.
+    fn oldest_cached_user(&self) -> OffsetDateTime {
+        timestamp_from_ms(self.clock.now_ms()) - self.settings.session_idle_timeout
+    }
+
+    async fn publish_rows_since(&self, since: OffsetDateTime) -> Result<(), Error> {
+        let mut after = None;
         loop {
-            let page = self.postgres.list_revocations(since, last.as_ref()).await?;
+            let page = self
+                .postgres
+                .list_revocations(since, after.as_ref())
+                .await?;
             if page.is_empty() {
                 return Ok(());
             }
             self.publish_rows(&page).await?;
-            last = page.into_iter().next_back();
+            after = page.into_iter().next_back();
         }
     }
 
     async fn publish_identities_since(&self, since: OffsetDateTime) -> Result<(), Error> {
-        let mut reached = (since, Uuid::nil());
+        let mut after = (since, Uuid::nil());
         loop {
-            let page = self.postgres.list_changed_identities(reached).await?;
-            let Some((changed, user)) = page.last() else {
+            let page = self.postgres.list_changed_identities(after).await?;
+            let Some((changed_at, user)) = page.last() else {
                 return Ok(());
             };
-            reached = (*changed, user.account.id);
+            after = (*changed_at, user.account.id);
             let store = |(_, user): &(OffsetDateTime, StoredUser)| {
                 let account = user.account.clone();
                 async move {
                     self.redis
-                        .store_identity(account.id, &account.identity, self.idle_seconds())
+                        .store_identity(account.id, &account.identity, self.settings.idle_seconds())
                         .await
                 }
             };
-            let stored: Vec<_> = page.iter().map(store).collect();
-            let () = stream::iter(stored)
+            let scripts: Vec<_> = page.iter().map(store).collect();
+            let () = stream::iter(scripts)
                 .buffer_unordered(MAX_CONCURRENT_SCRIPTS)
                 .try_collect()
                 .await?;
         }
     }
 
-    /// What Redis keeps of an account that nobody refreshed since then is gone.
-    fn longest_ago(&self) -> OffsetDateTime {
-        moment(self.clock.now_ms()) - self.config.session_idle_timeout
-    }
-
     async fn publish_rows(&self, rows: &[StoredRevocation]) -> Result<(), Error> {
         let now = self.clock.now();
-        let is_missing = |row: &&StoredRevocation| {
-            !self
-                .revocations
-                .set
-                .set()
-                .covers(&row.entry.entry(now), now)
-        };
+        let is_missing =
+            |row: &&StoredRevocation| !self.set.set().covers(&row.entry.entry(now), now);
         let missing: Vec<_> = rows.iter().filter(is_missing).collect();
-        self.end_all_in_accounts(&missing).await?;
-        for some in missing.chunks(MAX_ENTRIES_PER_SCRIPT) {
-            self.append(some.iter().map(|row| row.entry.entry(now)).collect())
+        self.stop_all_refreshes(&missing).await?;
+        for chunk in missing.chunks(MAX_ENTRIES_PER_SCRIPT) {
+            self.append(chunk.iter().map(|row| row.entry.entry(now)).collect())
                 .await?;
             metrics::counter!("latchkey_revocations_republished_total")
-                .increment(some.len() as u64);
+                .increment(chunk.len() as u64);
         }
         Ok(())
     }
 
-    /// The scripts of the accounts, for many rows.
-    pub(crate) async fn end_all_in_accounts(
-        &self,
-        rows: &[&StoredRevocation],
-    ) -> Result<(), Error> {
-        let endings: Vec<_> = rows.iter().map(|row| row.ending()).collect();
-        let ends: Vec<_> = endings
+    /// Runs the scripts of the users of many rows.
+    pub(super) async fn stop_all_refreshes(&self, rows: &[&StoredRevocation]) -> Result<(), Error> {
+        let batches: Vec<_> = rows.iter().map(|row| row.to_batch()).collect();
+        let scripts: Vec<_> = batches
             .iter()
-            .map(|ending| self.end_in_account(ending))
+            .map(|batch| self.stop_refreshes(batch))
             .collect();
-        stream::iter(ends)
+        stream::iter(scripts)
             .buffer_unordered(MAX_CONCURRENT_SCRIPTS)
             .try_collect()
             .await

@@ -1,60 +1,59 @@
-//! All that was taken back and still matters, in memory. It only grows, but for what is over;
-//! whatever comes twice, or in another order, leaves the same.
+//! All revocations that still matter, in memory. Entries are only added or replaced by larger ones,
+//! except when they expire, so duplicates and any order lead to the same set.
 
 use foldhash::fast::RandomState;
 use latchkey_domain::revocation::{Entry, EntryState, RevocationKeys, Subject};
 use papaya::{Guard, HashMap};
 
-/// Entries by their subjects. Readers take no lock.
+/// Entries by subject. Readers take no lock.
 #[derive(Default)]
-pub struct RevocationSet(HashMap<Subject, EntryState, RandomState>);
+pub(super) struct RevocationSet(HashMap<Subject, EntryState, RandomState>);
 
 impl RevocationSet {
-    /// Takes entries in.
+    /// Adds entries.
     pub fn apply(&self, entries: &[Entry]) {
-        let known = self.0.pin();
+        let map = self.0.pin();
         for Entry { subject, state } in entries {
-            known.update_or_insert(*subject, |before| before.and(*state), *state);
+            map.update_or_insert(*subject, |before| before.and(*state), *state);
         }
     }
 
-    /// Whether something here speaks against a token.
-    pub fn is_revoked(&self, marks: &RevocationKeys) -> bool {
-        let known = self.0.pin();
-        marks
-            .find_revoked_subject(|subject| known.get(subject).map(|state| state.value))
+    /// Returns whether an entry revokes the token.
+    pub fn is_revoked(&self, keys: &RevocationKeys) -> bool {
+        let map = self.0.pin();
+        keys.find_revoked_subject(|subject| map.get(subject).map(|state| state.value))
             .is_some()
     }
 
-    /// Whether it says as much as this entry, now.
+    /// Returns whether the set revokes at least as much as this entry, at `now`.
     pub fn covers(&self, entry: &Entry, now: u64) -> bool {
-        let known = self.0.pin().get(&entry.subject).copied();
-        known.is_some_and(|known| known.value >= entry.state.value && known.ends_at > now)
+        let state = self.0.pin().get(&entry.subject).copied();
+        state.is_some_and(|state| state.value >= entry.state.value && state.ends_at > now)
     }
 
-    /// Holds what is there for [`RevocationSet::all`], also while somebody waits. Meanwhile nothing that
-    /// goes is freed.
-    pub fn hold(&self) -> impl Guard + Send + Sync + '_ {
+    /// Returns a guard for [`RevocationSet::iter`] that can be held across an `await`. While it is
+    /// held, removed entries are not freed.
+    pub fn guard(&self) -> impl Guard + Send + Sync + '_ {
         self.0.owned_guard()
     }
 
-    /// All that was there when this was called, and perhaps what came since.
-    pub fn all<'a, G: Guard + Sync>(
+    /// Iterates over all entries that existed at the call. Later entries might be included.
+    pub fn iter<'a, G: Guard + Sync>(
         &'a self,
-        hold: &'a G,
+        guard: &'a G,
     ) -> impl Iterator<Item = Entry> + Send + 'a {
-        self.0.iter(hold).map(|(subject, state)| Entry {
+        self.0.iter(guard).map(|(subject, state)| Entry {
             subject: *subject,
             state: *state,
         })
     }
 
-    /// Forgets what was over before this moment (s since the epoch).
+    /// Removes the entries that expired before `now` (seconds since the epoch).
     pub fn evict_expired(&self, now: u64) {
         self.0.pin().retain(|_, state| state.ends_at > now);
     }
 
-    /// How many there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -75,7 +74,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_larger_wins_in_whatever_order_they_come(
+        fn larger_entry_wins_in_any_order(
             entries in proptest::collection::vec(entry(), 0..8),
             now in 0u64..5,
         ) {
@@ -89,8 +88,8 @@ mod tests {
                 prop_assert!(!forwards.covers(&beyond, 0));
             }
             forwards.evict_expired(now);
-            let alive = |entry: &&Entry| entry.state.ends_at > now;
-            prop_assert!(entries.iter().filter(alive).all(|entry| forwards.covers(entry, now)));
+            let is_live = |entry: &&Entry| entry.state.ends_at > now;
+            prop_assert!(entries.iter().filter(is_live).all(|entry| forwards.covers(entry, now)));
         }
     }
 }

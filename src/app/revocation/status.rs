@@ -1,28 +1,29 @@
-//! How revocation is, for operators.
+//! The state of the revocation protocol, for operators.
 
 use latchkey_domain::revocation::lease::{CheckSource, LogHealth, source_without_lease};
 
-use crate::app::{Gateway, clock};
+use super::Revocations;
+use crate::app::clock;
 
-impl Gateway {
-    /// The source of checks at this moment.
+impl Revocations {
+    /// The current source of checks.
     pub(crate) fn check_source(&self) -> CheckSource {
-        match self.revocations.set.is_leased(clock::uptime()) {
+        match self.set.is_leased(clock::boot_time()) {
             true => CheckSource::Memory,
-            false => source_without_lease(self.revocations.sight()),
+            false => source_without_lease(self.log_health()),
         }
     }
 
-    /// What is not as it should be, why, and what to do.
-    pub(crate) fn degraded_revocation(&self) -> Vec<String> {
-        [self.degraded_log(), self.differing_lease()]
+    /// Each impairment of the protocol, with its cause and the fix.
+    pub(crate) fn impairments(&self) -> Vec<String> {
+        [self.log_impairment(), self.lease_mismatch()]
             .into_iter()
             .flatten()
             .collect()
     }
 
-    fn degraded_log(&self) -> Option<String> {
-        let told = match self.revocations.sight() {
+    fn log_impairment(&self) -> Option<String> {
+        let text = match self.log_health() {
             LogHealth::Complete => return None,
             LogHealth::NotSeen => {
                 "This replica has not read the revocation log yet. PostgreSQL serves checks. No \
@@ -46,24 +47,24 @@ impl Gateway {
                  can't read. Checks return 503. Update this replica."
             }
         };
-        Some(told.to_owned())
+        Some(text.to_owned())
     }
 
-    fn differing_lease(&self) -> Option<String> {
-        let (mine, theirs) = (self.config.lease, self.revocations.lease()?);
-        let differs = !mine.is_zero() && mine != theirs;
+    fn lease_mismatch(&self) -> Option<String> {
+        let (configured, current) = (self.settings.lease, self.current_lease()?);
+        let differs = !configured.is_zero() && configured != current;
         differs.then(|| {
             format!(
-                "LATCHKEY_LEASE is {mine:?}, but leases of {theirs:?} are in force. Run `latchkey \
-                 revocations rebuild` with the value for all replicas."
+                "LATCHKEY_LEASE is {configured:?}, but leases of {current:?} are in force. Run \
+                 `latchkey revocations rebuild` with the value for all replicas."
             )
         })
     }
 
-    /// For the metrics.
-    pub(crate) fn measure_revocation(&self) {
-        let leased = self.revocations.set.is_leased(clock::uptime());
-        metrics::gauge!("latchkey_lease_held").set(if leased { 1.0 } else { 0.0 });
-        metrics::gauge!("latchkey_revocation_entries").set(self.revocations.entries() as f64);
+    /// Updates the gauges.
+    pub(crate) fn measure(&self) {
+        let is_leased = self.set.is_leased(clock::boot_time());
+        metrics::gauge!("latchkey_lease_held").set(if is_leased { 1.0 } else { 0.0 });
+        metrics::gauge!("latchkey_revocation_entries").set(self.entry_count() as f64);
     }
 }

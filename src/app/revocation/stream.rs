@@ -1,14 +1,14 @@
-//! What is taken back, told to those who check tokens themselves or hold connections that outlive a
-//! token.
+//! The revocation stream: revocations for services that validate tokens locally, or hold
+//! connections that outlive a token.
 //!
-//! Each reader has a task of its own, which asks for what came since (`domain::revocation::feed`)
-//! and hands it on in small batches, one at a time: a reader that takes nothing holds up nobody,
-//! costs no more memory, and is dropped. Who begins, or has missed too much, is told everything
-//! that is in memory first.
+//! Each subscriber has its own task, which sends new entries
+//! ([`latchkey_domain::revocation::recent_entries`]) in small batches, one at a time. A slow
+//! subscriber delays no other one, needs no more memory, and is disconnected. A new subscriber, or
+//! one that has missed too many entries, first receives a snapshot of the revocation set.
 //!
-//! Once a second a reader is told whether this replica has a lease. If so, what it was told before
-//! is all that was appended until a lease ago. The lease is looked at first, and what came since
-//! second, as in checks.
+//! Once per second, the task sends whether this replica holds a lease. With a lease, the subscriber
+//! has received everything that was appended until a lease ago. As in checks, the lease is read
+//! before the entries.
 
 mod event;
 
@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-pub use crate::app::revocation::stream::event::StreamEvent;
+use futures_util::future::BoxFuture;
 use latchkey_domain::revocation::{
     Entry,
     lease::{LogPosition, source_without_lease},
@@ -31,366 +31,376 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
+pub use event::StreamEvent;
+
+use super::Revocations;
 use crate::{
-    app::{
-        Gateway,
-        clock::{self, moment},
-    },
+    app::clock::{self, timestamp_from_ms},
     error::Error,
 };
 
-/// Entries that are kept for those who were away for a moment: some seconds of a thousand sign-outs
-/// a second; less than a megabyte.
-const KEPT: usize = 10_000;
+/// Entries that are kept for subscribers that reconnect: a few seconds of a thousand sign-outs per
+/// second, in less than a megabyte.
+const MAX_RECENT_ENTRIES: usize = 10_000;
 
-/// Entries of one batch: 30 kB on the wire.
-const BATCH: usize = 200;
+/// Entries per batch: 30 kB on the connection.
+const ENTRIES_PER_BATCH: usize = 200;
 
-/// Between two words about the lease.
-const BEAT: Duration = Duration::from_secs(1);
+/// The interval between two events about the lease.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Who takes nothing for so long is dropped.
-const TAKEN_WITHIN: Duration = Duration::from_secs(10);
+/// A subscriber that reads nothing for this time is disconnected.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Everything is told within this time, because what goes meanwhile is not freed: a million entries
-/// at half a megabyte a second.
-const ALL_WITHIN: Duration = Duration::from_secs(300);
+/// The longest time of a snapshot, because removed entries aren't freed meanwhile. It suffices for a
+/// million entries at half a megabyte per second.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Why a stream ended.
+/// Verifies the subscriber's token again.
+pub(crate) type TokenCheck = Box<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
+
+/// The reason why a stream was closed.
 #[derive(Debug, Clone, Copy)]
-enum Ended {
-    /// The reader went away.
-    RemainingQuota,
-    /// Its token is not good any more.
-    Refused,
-    /// It takes too little: it is told everything when it comes back.
+enum CloseReason {
+    /// The subscriber disconnected.
+    Disconnected,
+    /// The subscriber's token is expired or revoked.
+    TokenInvalid,
+    /// The subscriber reads too slowly. It receives a snapshot when it reconnects.
     Behind,
-    /// This replica is about to end.
+    /// This replica drains.
     Draining,
 }
 
-impl Ended {
+impl CloseReason {
     const fn as_str(self) -> &'static str {
         match self {
-            Ended::RemainingQuota => "disconnected",
-            Ended::Refused => "token_invalid",
-            Ended::Behind => "behind",
-            Ended::Draining => "draining",
+            CloseReason::Disconnected => "disconnected",
+            CloseReason::TokenInvalid => "token_invalid",
+            CloseReason::Behind => "behind",
+            CloseReason::Draining => "draining",
         }
     }
 }
 
-/// What there is to tell.
-pub struct RevocationStream {
-    end: watch::Sender<End>,
-    /// Streams.
+/// The entries for subscribers, and the number of subscribers.
+pub(super) struct RevocationStream {
+    tail: watch::Sender<LogTail>,
     open: AtomicUsize,
 }
 
-/// The end of the log, and whether anybody is told of it.
-struct End {
+/// The end of the log.
+struct LogTail {
     recent: RecentEntries,
-    closed: bool,
+    /// Whether all streams are to be closed.
+    is_closed: bool,
 }
 
 impl Default for RevocationStream {
     fn default() -> RevocationStream {
-        let end = End {
-            recent: RecentEntries::new(KEPT),
-            closed: false,
-        };
         RevocationStream {
-            end: watch::Sender::new(end),
+            tail: watch::Sender::new(LogTail {
+                recent: RecentEntries::new(MAX_RECENT_ENTRIES),
+                is_closed: false,
+            }),
             open: AtomicUsize::new(0),
         }
     }
 }
 
 impl RevocationStream {
-    /// A log is followed, from before its first entry.
+    /// Follows a log from the position before its first entry.
     pub fn begin(&self, before: LogPosition<String>) {
-        self.end.send_modify(|end| end.recent.begin(before));
+        self.tail.send_modify(|tail| tail.recent.begin(before));
     }
 
-    /// The log is not what it should be: it is to be read again.
+    /// Discards the entries, because the log must be read again.
     pub fn forget(&self) {
-        self.end.send_modify(|end| end.recent.forget());
+        self.tail.send_modify(|tail| tail.recent.forget());
     }
 
-    /// Its next entries, which are in memory already. Nobody is woken for those that are not told.
+    /// Adds the next entries, which are in the revocation set already. Wakes the subscribers only if
+    /// an entry is visible to them.
     pub fn extend(&self, entries: impl Iterator<Item = (u64, Entry)>) {
-        self.end.send_if_modified(|end| end.recent.extend(entries));
+        self.tail
+            .send_if_modified(|tail| tail.recent.extend(entries));
     }
 
-    /// Everybody is sent away.
+    /// Closes all streams.
     pub fn close(&self) {
-        self.end.send_modify(|end| end.closed = true);
+        self.tail.send_modify(|tail| tail.is_closed = true);
     }
 
-    /// The next batch for somebody who has come so far, and the number of the last that is told.
-    fn after(&self, known: Option<&LogPosition<String>>) -> Result<(StreamUpdate, u64), Ended> {
-        let end = self.end.borrow();
-        if end.closed {
-            Err(Ended::Draining)
-        } else {
-            Ok((end.recent.after(known, BATCH), end.recent.last()))
+    /// The next batch after a position, and the sequence number of the last visible entry.
+    fn after(
+        &self,
+        position: Option<&LogPosition<String>>,
+    ) -> Result<(StreamUpdate, u64), CloseReason> {
+        let tail = self.tail.borrow();
+        if tail.is_closed {
+            return Err(CloseReason::Draining);
         }
+        let update = tail.recent.after(position, ENTRIES_PER_BATCH);
+        Ok((update, tail.recent.last()))
+    }
+
+    /// Whether all entries after a position are still kept.
+    fn covers(&self, position: &LogPosition<String>) -> bool {
+        self.tail.borrow().recent.covers(position)
     }
 }
 
-/// One of the streams that are open, as long as this lives.
-struct Place(Arc<Gateway>);
+/// Counts one open stream until it is dropped.
+struct OpenStream(Arc<Revocations>);
 
-impl Place {
-    fn take(gateway: &Arc<Gateway>) -> Result<Place, Error> {
-        let (feed, most) = (&gateway.revocations.feed, gateway.config.revocation_streams);
-        let one_more = |open| (open < most).then_some(open + 1);
-        feed.open
+impl OpenStream {
+    fn open(revocations: &Arc<Revocations>) -> Result<OpenStream, Error> {
+        let max = revocations.settings.max_streams;
+        let one_more = |open| (open < max).then_some(open + 1);
+        revocations
+            .stream
+            .open
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
             .map_err(|_| Error::Busy)?;
         metrics::gauge!("latchkey_revocation_streams").increment(1.0);
-        Ok(Place(gateway.clone()))
+        Ok(OpenStream(revocations.clone()))
     }
 }
 
-impl Drop for Place {
+impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.0.revocations.feed.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.stream.open.fetch_sub(1, Ordering::Relaxed);
         metrics::gauge!("latchkey_revocation_streams").decrement(1.0);
     }
 }
 
-/// What somebody is told, batch by batch.
+/// The events for one subscriber.
 pub struct Subscription(mpsc::Receiver<Vec<StreamEvent>>);
 
 impl Subscription {
-    /// The next batch; nothing when it is over.
+    /// Waits for the next batch. Returns `None` when the stream is closed.
     pub async fn next(&mut self) -> Option<Vec<StreamEvent>> {
         self.0.recv().await
     }
 }
 
-/// The one who tells a reader.
+/// Sends events to one subscriber.
 struct SubscriberTask {
-    gateway: Arc<Gateway>,
-    /// That of the reader, who is told nothing without it.
-    token: String,
-    reader: mpsc::Sender<Vec<StreamEvent>>,
-    news: watch::Receiver<End>,
-    /// How far the reader has come.
-    known: Option<LogPosition<String>>,
-    /// Whether it was told anything yet; what it said itself does not count.
-    has_told: bool,
-    /// What it was told of the lease last.
-    leased: Option<bool>,
-    /// Whether it is time to say that again.
-    is_due: bool,
+    revocations: Arc<Revocations>,
+    check_token: TokenCheck,
+    subscriber: mpsc::Sender<Vec<StreamEvent>>,
+    tail: watch::Receiver<LogTail>,
+    /// The last entry that the subscriber has received.
+    position: Option<LogPosition<String>>,
+    /// Whether an entry was sent. The position that the subscriber requested doesn't count.
+    has_sent: bool,
+    /// Whether this replica held a lease in the last event about it.
+    sent_lease: Option<bool>,
+    is_heartbeat_due: bool,
 }
 
-type Room = mpsc::OwnedPermit<Vec<StreamEvent>>;
+/// The capacity for one batch.
+type Permit = mpsc::OwnedPermit<Vec<StreamEvent>>;
 
-impl Gateway {
-    /// Tells what is taken back from now on to whoever has this token, which was good just now:
-    /// after this position, or everything first.
+impl Revocations {
+    /// Subscribes to revocations: after a position, or with a snapshot first. `check_token` is
+    /// called before each batch.
     ///
     /// # Errors
-    /// `busy`: there are too many already, or this replica is about to end.
-    pub fn follow(
+    /// `busy` if too many streams are open, or this replica drains.
+    pub(crate) fn subscribe(
         self: &Arc<Self>,
-        token: String,
-        known: Option<LogPosition<String>>,
+        check_token: TokenCheck,
+        position: Option<LogPosition<String>>,
     ) -> Result<Subscription, Error> {
-        let place = Place::take(self)?;
-        let news = self.revocations.feed.end.subscribe();
-        if news.borrow().closed {
+        let open_stream = OpenStream::open(self)?;
+        let tail = self.stream.tail.subscribe();
+        if tail.borrow().is_closed {
             return Err(Error::Busy);
         }
-        let (reader, following) = mpsc::channel(1);
-        let gateway = self.clone();
-        let mut teller = SubscriberTask {
-            gateway,
-            token,
-            reader,
-            news,
-            known,
-            has_told: false,
-            leased: None,
-            is_due: false,
+        let (subscriber, events) = mpsc::channel(1);
+        let mut task = SubscriberTask {
+            revocations: self.clone(),
+            check_token,
+            subscriber,
+            tail,
+            position,
+            has_sent: false,
+            sent_lease: None,
+            is_heartbeat_due: false,
         };
         tokio::spawn(async move {
-            let ended = teller.tell().await;
-            let reason = ended.as_str();
+            let reason = task.run().await.as_str();
             metrics::counter!("latchkey_revocation_streams_closed_total", "reason" => reason)
                 .increment(1);
-            drop(place);
-            // Now the reader learns that it is over: when it comes back there is room.
-            drop(teller);
+            // Before the channel closes, so that a subscriber that reconnects finds a free stream.
+            drop(open_stream);
+            drop(task);
         });
-        Ok(Subscription(following))
+        Ok(Subscription(events))
     }
 }
 
 impl SubscriberTask {
-    async fn tell(&mut self) -> Ended {
-        let mut beat = interval(BEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    async fn run(&mut self) -> CloseReason {
+        let mut heartbeat = interval(HEARTBEAT_INTERVAL);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            self.is_due |= tokio::select! {
-                () = self.reader.closed() => return Ended::RemainingQuota,
-                _ = beat.tick() => true,
-                // The gateway holds the other end.
-                _ = self.news.changed() => false,
+            self.is_heartbeat_due |= tokio::select! {
+                () = self.subscriber.closed() => return CloseReason::Disconnected,
+                _ = heartbeat.tick() => true,
+                // The sender lives as long as `revocations`.
+                _ = self.tail.changed() => false,
             };
             loop {
                 match self.send_batch().await {
                     Ok(true) => break,
                     Ok(false) => {}
-                    Err(ended) => return ended,
+                    Err(reason) => return reason,
                 }
             }
         }
     }
 
-    /// One batch; whether the reader has come to the end.
-    async fn send_batch(&mut self) -> Result<bool, Ended> {
-        let room = self.room().await?;
-        if !self.is_leased() && self.is_lease_news_due(false) {
-            // At once: the next question may wait for a store.
+    /// Sends one batch. Returns whether the subscriber has received all entries.
+    async fn send_batch(&mut self) -> Result<bool, CloseReason> {
+        let permit = self.reserve().await?;
+        if !self.is_leased() && self.should_send_lease(false) {
+            // Before the check of the token, which might wait for a store.
             send(
-                room,
+                permit,
                 vec![StreamEvent::Degraded {
-                    check_source: source_without_lease(self.gateway.revocations.sight()),
+                    check_source: source_without_lease(self.revocations.log_health()),
                 }],
             );
             return Ok(false);
         }
-        self.check_token().await?;
-        let leased = self.is_leased();
-        let (news, last) = self.gateway.revocations.feed.after(self.known.as_ref())?;
-        match news {
+        self.require_valid_token().await?;
+        let is_leased = self.is_leased();
+        let (update, last) = self.revocations.stream.after(self.position.as_ref())?;
+        match update {
             StreamUpdate::NotFollowing => Ok(true),
             StreamUpdate::Resync(position) => {
-                self.send_snapshot(room, position).await.map(|()| false)
+                self.send_snapshot(permit, position).await.map(|()| false)
             }
             StreamUpdate::Entries { told, position } => {
-                let is_all = told.len() < BATCH;
+                let is_complete = told.len() < ENTRIES_PER_BATCH;
                 let epoch: Arc<str> = position.epoch.as_str().into();
                 let mut events: Vec<StreamEvent> = told
                     .into_iter()
-                    .map(|told| StreamEvent::Revoked {
-                        told,
+                    .map(|entry| StreamEvent::Revoked {
+                        entry,
                         epoch: epoch.clone(),
                     })
                     .collect();
-                if is_all && leased && self.is_lease_news_due(true) {
-                    let at = moment(self.gateway.clock.now_ms());
+                if is_complete && is_leased && self.should_send_lease(true) {
                     events.push(StreamEvent::Heartbeat {
                         position: position.clone(),
                         previous: last,
-                        at,
+                        at: timestamp_from_ms(self.revocations.clock.now_ms()),
                     });
                 }
-                send(room, events);
-                (self.known, self.has_told) = (Some(position), true);
-                Ok(is_all)
+                send(permit, events);
+                (self.position, self.has_sent) = (Some(position), true);
+                Ok(is_complete)
             }
         }
     }
 
-    /// Everything that is in memory. The position is older than the look at memory, so nothing is
-    /// left out; what comes twice does no harm.
+    /// Sends all entries of the revocation set. The position is older than the set, so no entry is
+    /// missing; an entry that is sent twice is harmless.
     async fn send_snapshot(
         &mut self,
-        room: Room,
+        permit: Permit,
         position: LogPosition<String>,
-    ) -> Result<(), Ended> {
-        let is_of_the_same = self
-            .known
+    ) -> Result<(), CloseReason> {
+        let is_same_log = self
+            .position
             .as_ref()
-            .is_some_and(|known| known.epoch == position.epoch);
-        if self.has_told && is_of_the_same {
-            return Err(Ended::Behind);
+            .is_some_and(|own| own.epoch == position.epoch);
+        if self.has_sent && is_same_log {
+            return Err(CloseReason::Behind);
         }
-        let gateway = self.gateway.clone();
-        let (revocations, now) = (&gateway.revocations, gateway.clock.now());
-        let over = Instant::now() + ALL_WITHIN;
+        let revocations = self.revocations.clone();
+        let (now, deadline) = (revocations.clock.now(), Instant::now() + SNAPSHOT_TIMEOUT);
         send(
-            room,
+            permit,
             vec![StreamEvent::Snapshot {
                 position: position.clone(),
-                entries: revocations.entries(),
+                entries: revocations.entry_count(),
             }],
         );
-        let hold = revocations.set.set().hold();
-        let mut all = revocations
+        let guard = revocations.set.set().guard();
+        let mut entries = revocations
             .set
             .set()
-            .all(&hold)
-            .filter(|entry| is_streamed(entry, now))
+            .iter(&guard)
+            .filter(|entry| is_visible(entry, now))
             .map(StreamEvent::SnapshotEntry);
         loop {
-            let batch: Vec<StreamEvent> = all.by_ref().take(BATCH).collect();
+            let batch: Vec<StreamEvent> = entries.by_ref().take(ENTRIES_PER_BATCH).collect();
             if batch.is_empty() {
                 break;
             }
-            let room = self.room().await?;
-            self.check_token().await?;
-            // Draining, or so slow that more has come meanwhile than is kept.
-            revocations.feed.after(None)?;
-            if Instant::now() > over || !revocations.feed.end.borrow().recent.covers(&position) {
-                return Err(Ended::Behind);
+            let permit = self.reserve().await?;
+            self.require_valid_token().await?;
+            // Fails if this replica drains.
+            revocations.stream.after(None)?;
+            if Instant::now() > deadline || !revocations.stream.covers(&position) {
+                return Err(CloseReason::Behind);
             }
-            send(room, batch);
+            send(permit, batch);
         }
         send(
-            self.room().await?,
+            self.reserve().await?,
             vec![StreamEvent::Synced(position.clone())],
         );
-        // Only now what is said of the lease is true of the reader as well.
-        (self.known, self.has_told, self.leased) = (Some(position), true, None);
+        // The state of the lease applies to the subscriber only from here on.
+        (self.position, self.has_sent, self.sent_lease) = (Some(position), true, None);
         Ok(())
     }
 
-    /// Waits until the reader has taken what it was told before.
-    async fn room(&self) -> Result<Room, Ended> {
-        match timeout(TAKEN_WITHIN, self.reader.clone().reserve_owned()).await {
-            Ok(Ok(room)) => Ok(room),
-            Ok(Err(_)) => Err(Ended::RemainingQuota),
-            Err(_) => Err(Ended::Behind),
+    /// Waits until the subscriber has read the previous batch.
+    async fn reserve(&self) -> Result<Permit, CloseReason> {
+        match timeout(READ_TIMEOUT, self.subscriber.clone().reserve_owned()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) => Err(CloseReason::Disconnected),
+            Err(_) => Err(CloseReason::Behind),
         }
     }
 
-    /// Whether it is still good. A store that cannot answer takes nothing back.
-    async fn check_token(&self) -> Result<(), Ended> {
-        match self.gateway.verify(&self.token).await {
+    /// Fails if the token is expired or revoked. An unavailable store doesn't invalidate it.
+    async fn require_valid_token(&self) -> Result<(), CloseReason> {
+        match (self.check_token)().await {
             Err(Error::InvalidToken | Error::TokenExpired | Error::TokenRevoked) => {
-                Err(Ended::Refused)
+                Err(CloseReason::TokenInvalid)
             }
-            Ok(_) | Err(_) => Ok(()),
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
     fn is_leased(&self) -> bool {
-        self.gateway.revocations.set.is_leased(clock::uptime())
+        self.revocations.set.is_leased(clock::boot_time())
     }
 
-    /// Once a second, and whenever it has changed.
-    fn is_lease_news_due(&mut self, leased: bool) -> bool {
-        std::mem::take(&mut self.is_due) | (self.leased.replace(leased) != Some(leased))
+    /// Whether to send an event about the lease: once per second, and after each change.
+    fn should_send_lease(&mut self, is_leased: bool) -> bool {
+        let is_change = self.sent_lease.replace(is_leased) != Some(is_leased);
+        std::mem::take(&mut self.is_heartbeat_due) || is_change
     }
 }
 
-/// Whether somebody outside is told of it, and it still matters.
-fn is_streamed(entry: &Entry, now: u64) -> bool {
+/// Whether subscribers receive the entry, and it has not expired.
+fn is_visible(entry: &Entry, now: u64) -> bool {
     entry.subject.stream_name().is_some() && entry.state.ends_at > now
 }
 
-fn send(room: Room, events: Vec<StreamEvent>) {
+fn send(permit: Permit, events: Vec<StreamEvent>) {
     for event in &events {
         metrics::counter!("latchkey_revocation_stream_events_total", "event" => event.name())
             .increment(1);
     }
     if !events.is_empty() {
-        room.send(events);
+        permit.send(events);
     }
 }

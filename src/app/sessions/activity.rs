@@ -1,148 +1,159 @@
-//! The batched writer: how often sessions were refreshed, when and from where, goes into the record
-//! at most a second late and many at a time, so that a refresh costs the record next to nothing.
+//! The activity writer: writes rotation counters, times, and IP addresses of sessions to PostgreSQL in
+//! batches, at most a second late, so that a refresh costs PostgreSQL almost nothing.
 //!
-//! What cannot be written is kept and tried again. A session that turns out to have ended meanwhile
-//! is published again: whoever refreshed it has shown that Redis did not know.
+//! Updates that can't be written are kept and retried. A session that turns out to be revoked is
+//! published again, because its refresh shows that Redis lacked the revocation.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use latchkey_domain::revocation::{Reason, RevocationBatch};
+use latchkey_domain::revocation::{RevocationBatch, RevocationReason};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
-    app::Gateway,
+    app::revocation::Revocations,
     error::{Chain, Error},
-    postgres::SessionActivity,
+    postgres::{Postgres, SessionActivity},
 };
 
-/// Between two writes: with the write itself, a second at most. A session that is refreshed twice
-/// meanwhile is written once.
-const WRITE_INTERVAL: Duration = Duration::from_millis(500);
+/// The delay before each write. A session that is refreshed twice meanwhile is written once.
+const WRITE_DELAY: Duration = Duration::from_millis(500);
 
-/// Sessions that may wait. With PostgreSQL down for long, refreshing stops here: an unrecorded
-/// refresh would not survive a loss of Redis.
+/// Sessions that can wait. Refreshes stop beyond this number, because an unwritten refresh would not
+/// survive a loss of Redis.
 const MAX_PENDING_SESSIONS: usize = 100_000;
 
-/// Rows of one write.
+/// Rows per statement.
 const ROWS_PER_WRITE: usize = 1_000;
 
-/// What waits to be written, by session.
-#[derive(Default)]
+/// Writes session activity.
 pub struct SessionActivityWriter {
-    waiting: Mutex<HashMap<Uuid, SessionActivity>>,
-    bell: Notify,
-    /// Held while a batch is neither waiting nor written.
+    postgres: Arc<Postgres>,
+    revocations: Arc<Revocations>,
+    pending: PendingActivity,
+    /// Notified when an update was added.
+    ready: Notify,
+    /// Held from taking a batch until it is written or returned.
     writing: tokio::sync::Mutex<()>,
 }
 
-impl SessionActivityWriter {
-    /// Whether a further refresh must not be made.
-    pub fn is_full(&self) -> bool {
-        self.waiting() >= MAX_PENDING_SESSIONS
+/// Updates that wait to be written, by session.
+#[derive(Default)]
+struct PendingActivity(Mutex<HashMap<Uuid, SessionActivity>>);
+
+impl PendingActivity {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, SessionActivity>> {
+        self.0.lock().expect("no holder panics")
     }
 
-    /// How many wait, for the metrics.
-    pub fn waiting(&self) -> usize {
-        self.waiting
-            .lock()
-            .expect("nothing panics while it is held")
-            .len()
+    /// Merges an update: keeps the higher counter and the later timestamp.
+    fn merge(&self, updates: impl IntoIterator<Item = SessionActivity>) {
+        let mut pending = self.lock();
+        for update in updates {
+            let merged = pending.entry(update.sid).or_insert_with(|| update.clone());
+            merged.counter = merged.counter.max(update.counter);
+            if update.at > merged.at {
+                (merged.at, merged.address) = (update.at, update.address);
+            }
+        }
     }
 
-    /// Notes what was seen of a session; of two sights the larger counter and the later moment
-    /// stay.
-    pub fn note(&self, seen: SessionActivity) {
-        let mut waiting = self
-            .waiting
-            .lock()
-            .expect("nothing panics while it is held");
-        merge(&mut waiting, seen);
-        drop(waiting);
-        self.bell.notify_one();
-    }
-
-    /// Takes what waits, at most one batch.
+    /// Removes at most one batch.
     fn take(&self) -> Vec<SessionActivity> {
-        let mut waiting = self
-            .waiting
-            .lock()
-            .expect("nothing panics while it is held");
-        let sids: Vec<Uuid> = waiting.keys().take(ROWS_PER_WRITE).copied().collect();
-        sids.iter().filter_map(|sid| waiting.remove(sid)).collect()
-    }
-
-    fn put_back(&self, batch: Vec<SessionActivity>) {
-        let mut waiting = self
-            .waiting
-            .lock()
-            .expect("nothing panics while it is held");
-        batch.into_iter().for_each(|seen| merge(&mut waiting, seen));
+        let mut pending = self.lock();
+        let sids: Vec<Uuid> = pending.keys().take(ROWS_PER_WRITE).copied().collect();
+        sids.iter().filter_map(|sid| pending.remove(sid)).collect()
     }
 }
 
-fn merge(waiting: &mut HashMap<Uuid, SessionActivity>, seen: SessionActivity) {
-    let known = waiting.entry(seen.sid).or_insert_with(|| seen.clone());
-    known.counter = known.counter.max(seen.counter);
-    if seen.at > known.at {
-        (known.at, known.address) = (seen.at, seen.address);
+impl SessionActivityWriter {
+    pub(crate) fn new(
+        postgres: Arc<Postgres>,
+        revocations: Arc<Revocations>,
+    ) -> SessionActivityWriter {
+        SessionActivityWriter {
+            postgres,
+            revocations,
+            pending: PendingActivity::default(),
+            ready: Notify::new(),
+            writing: tokio::sync::Mutex::default(),
+        }
     }
-}
 
-impl Gateway {
-    /// Writes what was seen of sessions until the process ends.
-    pub async fn run_activity_worker(self: Arc<Self>) {
-        let mut failing = false;
+    /// Whether refreshes must stop until updates are written.
+    pub(crate) fn is_full(&self) -> bool {
+        self.pending_count() >= MAX_PENDING_SESSIONS
+    }
+
+    /// The number of sessions whose activity isn't written yet.
+    pub(crate) fn pending_count(&self) -> usize {
+        self.pending.lock().len()
+    }
+
+    /// Adds an update.
+    pub(crate) fn add(&self, update: SessionActivity) {
+        self.pending.merge([update]);
+        self.ready.notify_one();
+    }
+
+    /// Writes updates until the process exits.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut is_failing = false;
         loop {
-            self.activity.bell.notified().await;
-            tokio::time::sleep(WRITE_INTERVAL).await;
-            match self.write_pending_activity().await {
-                Ok(()) => failing = false,
+            self.ready.notified().await;
+            tokio::time::sleep(WRITE_DELAY).await;
+            match self.write_pending().await {
+                Ok(()) => is_failing = false,
                 Err(error) => {
-                    if !std::mem::replace(&mut failing, true) {
+                    if !std::mem::replace(&mut is_failing, true) {
                         tracing::warn!(
                             error = %Chain(&error),
                             "writing session activity failed; retrying"
                         );
                     }
-                    self.activity.bell.notify_one();
+                    self.ready.notify_one();
                 }
             }
         }
     }
 
-    /// Writes all that waits, also what a write under way could not.
-    pub(crate) async fn write_pending_activity(&self) -> Result<(), Error> {
+    /// Writes all updates, including those of a write in progress that fails.
+    ///
+    /// # Errors
+    /// `unavailable`; the updates are kept.
+    pub(crate) async fn write_pending(&self) -> Result<(), Error> {
         loop {
-            let alone = self.activity.writing.lock().await;
-            let batch = self.activity.take();
+            let guard = self.writing.lock().await;
+            let batch = self.pending.take();
             if batch.is_empty() {
                 return Ok(());
             }
             match self.postgres.save_session_activity(&batch).await {
                 Ok(live) => {
-                    drop(alone);
+                    drop(guard);
                     self.republish_revoked(&batch, &live).await;
                 }
                 Err(error) => {
-                    self.activity.put_back(batch);
+                    self.pending.merge(batch);
                     return Err(error);
                 }
             }
         }
     }
 
-    /// Publishes again what has ended in the record, and was seen alive all the same.
+    /// Publishes the revocation of sessions again that were active but are revoked in PostgreSQL.
     async fn republish_revoked(&self, batch: &[SessionActivity], live: &[Uuid]) {
-        for seen in batch.iter().filter(|seen| !live.contains(&seen.sid)) {
-            // Mostly it ended after it was seen, and Redis knows: then this changes nothing.
-            let ending = RevocationBatch::of_sessions(seen.sub, &[seen.sid], Reason::Revoked);
-            // If this fails, the publisher finds the row of the ending.
-            let _ = self.try_publish(&ending).await;
+        for update in batch.iter().filter(|update| !live.contains(&update.sid)) {
+            // Usually the session was revoked after the activity, and Redis knows: then this
+            // changes nothing.
+            let revoked =
+                RevocationBatch::of_sessions(update.sub, &[update.sid], RevocationReason::Revoked);
+            // If this fails, the republish worker finds the row.
+            let _ = self.revocations.try_publish(&revoked).await;
         }
     }
 }
@@ -153,29 +164,28 @@ mod tests {
 
     use super::*;
 
-    fn seen(counter: u64, second: i64, address: &str) -> SessionActivity {
-        let at = OffsetDateTime::from_unix_timestamp(second).unwrap();
+    fn update(counter: u64, second: i64, address: &str) -> SessionActivity {
         SessionActivity {
             sub: Uuid::nil(),
             sid: Uuid::nil(),
             counter,
-            at,
+            at: OffsetDateTime::from_unix_timestamp(second).unwrap(),
             address: address.to_owned(),
         }
     }
 
     #[test]
-    fn what_could_not_be_written_does_not_undo_what_came_after() {
-        let activity = SessionActivityWriter::default();
-        activity.note(seen(1, 10, "a"));
-        let batch = activity.take();
-        activity.note(seen(2, 20, "b"));
-        activity.put_back(batch);
-        let left = activity.take();
+    fn failed_write_keeps_later_update() {
+        let pending = PendingActivity::default();
+        pending.merge([update(1, 10, "a")]);
+        let batch = pending.take();
+        pending.merge([update(2, 20, "b")]);
+        pending.merge(batch);
+        let left = pending.take();
         assert_eq!(
             (left.len(), left[0].counter, left[0].address.as_str()),
             (1, 2, "b")
         );
-        assert_eq!(activity.waiting(), 0);
+        assert!(pending.lock().is_empty());
     }
 }

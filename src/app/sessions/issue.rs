@@ -1,5 +1,5 @@
-//! Signing in leads to a session, whichever way it was done; and a session to a pair of tokens or
-//! to a cookie.
+//! Issues the credentials of a session: an access token and a refresh token, or a session cookie.
+//! Sign-in, registration, refresh, and cookie renewal use it.
 
 use std::sync::Arc;
 
@@ -13,37 +13,37 @@ use latchkey_domain::{
 use uuid::Uuid;
 
 use crate::{
-    app::{Gateway, Origin, sessions::list::MAX_SESSIONS_PER_USER},
+    app::{
+        origin::Origin,
+        sessions::{Sessions, list::MAX_SESSIONS_PER_USER},
+    },
     error::{Chain, Error},
     postgres::NewSession,
 };
 
-/// An access token and the refresh token that renews it. It has no `Debug`, because both are
-/// credentials.
+/// An access token and a refresh token. It has no `Debug`, because both are credentials.
 pub struct TokenPair {
-    /// The access token.
     pub access_token: String,
-    /// Its lifetime in seconds.
+    /// The lifetime of the access token, in seconds.
     pub expires_in: u64,
-    /// The refresh token.
     pub refresh_token: String,
-    /// How long it may lie unused, in seconds.
+    /// The time until the refresh token expires if it isn't used, in seconds.
     pub refresh_expires_in: u64,
-    /// What the access token may be used for.
+    /// The scopes of the access token, separated by spaces.
     pub scope: String,
 }
 
-/// The browser's cookie. It has no `Debug`, because it is a credential.
+/// A session cookie. It has no `Debug`, because it is a credential.
 pub struct Cookie {
-    /// Its value, an access token.
+    /// The value of the cookie, an access token.
     pub token: String,
-    /// What that says.
+    /// The claims of this access token.
     pub claims: Arc<Claims>,
 }
 
-impl Gateway {
-    /// A session that begins now, of a client, for a user of this generation.
-    pub(crate) fn new_session(
+impl Sessions {
+    /// Builds a session that starts now. It isn't stored yet.
+    pub(crate) fn build_session(
         &self,
         client: &str,
         user: Uuid,
@@ -58,11 +58,11 @@ impl Gateway {
             client_id: client.to_owned(),
             scope: scopes.to_string(),
             auth_time: now,
-            ends_at: now + self.config.session_max_lifetime.as_secs(),
+            ends_at: now + self.settings.session_max_lifetime.as_secs(),
         }
     }
 
-    /// The session's row. Whoever permits the session inserts it before anything is issued.
+    /// Builds the row of a session. The caller inserts it before it issues a credential.
     pub(crate) fn row<'a>(
         &self,
         session: &'a Session,
@@ -77,38 +77,49 @@ impl Gateway {
         }
     }
 
-    /// The first tokens of a session that the record holds. Redis is told of it if it answers; if
-    /// not, the first refresh finds it in the record.
-    pub(crate) async fn first_pair(
+    /// Issues the first token pair of a session whose row is stored, and caches the session in
+    /// Redis. If Redis is unavailable, the first refresh restores the session from PostgreSQL.
+    ///
+    /// # Errors
+    /// `invalid_credentials`, `internal`, `unavailable`.
+    pub(crate) async fn issue_first_pair(
         &self,
         session: &Session,
         account: &Account,
     ) -> Result<TokenPair, Error> {
         match self
             .redis
-            .create_session(session, &account.identity, self.idle_seconds())
+            .create_session(
+                session,
+                &account.identity,
+                self.settings.session_idle_timeout.as_secs(),
+            )
             .await
         {
-            // A change of password was through before: what was proved is wrong by now.
+            // The session was revoked meanwhile, for example by a password change: reject the
+            // sign-in.
             Ok(false) => return Err(Error::InvalidCredentials),
             Ok(true) => {}
             Err(error) => {
                 tracing::debug!(error = %Chain(&error), "caching a new session in Redis failed")
             }
         }
-        self.pair(session, &account.identity, 0, session.auth_time)
+        self.issue_pair(session, &account.identity, 0, session.auth_time)
             .await
     }
 
-    /// The cookie of a session that the record holds. It has no refresh token, so that Redis need
-    /// not know of it.
-    pub(crate) async fn first_cookie(
+    /// Issues the first cookie of a session whose row is stored. Redis doesn't cache the session,
+    /// because it has no refresh token.
+    ///
+    /// # Errors
+    /// `internal`, `unavailable`.
+    pub(crate) async fn issue_first_cookie(
         &self,
         session: &Session,
         account: &Account,
     ) -> Result<Cookie, Error> {
-        let (now, lifetime) = (session.auth_time, self.cookie_seconds());
-        self.cookie(access_token::claims(
+        let (now, lifetime) = (session.auth_time, self.cookie_idle_seconds());
+        self.sign_cookie(access_token::claims(
             &self.policy,
             session,
             &account.identity,
@@ -119,34 +130,39 @@ impl Gateway {
         .await
     }
 
-    /// The cookie with these claims.
-    pub(crate) async fn cookie(&self, claims: Claims) -> Result<Cookie, Error> {
-        let token = self.sign(&claims).await?;
+    /// Signs the claims of a session cookie.
+    pub(crate) async fn sign_cookie(&self, claims: Claims) -> Result<Cookie, Error> {
+        let token = self.keys.sign(&claims).await?;
         Ok(Cookie {
             token,
             claims: Arc::new(claims),
         })
     }
 
-    /// Seconds until a cookie's end, for the browser that is to forget it then.
-    pub fn seconds_left(&self, cookie: &Cookie) -> u64 {
+    /// Returns the seconds until a cookie expires, for `Max-Age`.
+    pub fn cookie_max_age(&self, cookie: &Cookie) -> u64 {
         cookie.claims.exp.saturating_sub(self.clock.now())
     }
 
-    /// How long a cookie lives unused, in seconds.
-    pub(crate) fn cookie_seconds(&self) -> u64 {
-        self.config.cookie_idle_timeout.as_secs()
+    /// The idle timeout of session cookies, in seconds.
+    pub(crate) fn cookie_idle_seconds(&self) -> u64 {
+        self.settings.cookie_idle_timeout.as_secs()
     }
 
-    /// A pair as of `now`, which was read before the statement or script that permits it was sent.
-    pub(crate) async fn pair(
+    /// Issues a token pair with the issue time `now`. The caller reads it before it sends the
+    /// statement or script that permits the pair, so that no token outlives the entry of a
+    /// concurrent revocation.
+    ///
+    /// # Errors
+    /// `internal`, `unavailable`.
+    pub(crate) async fn issue_pair(
         &self,
         session: &Session,
         identity: &Identity,
         counter: u64,
         now: u64,
     ) -> Result<TokenPair, Error> {
-        let lifetime = self.config.access_lifetime.as_secs();
+        let lifetime = self.settings.access_lifetime.as_secs();
         let claims = access_token::claims(
             &self.policy,
             session,
@@ -161,10 +177,14 @@ impl Gateway {
             counter,
         };
         Ok(TokenPair {
-            access_token: self.sign(&claims).await?,
+            access_token: self.keys.sign(&claims).await?,
             expires_in: claims.exp.saturating_sub(now),
             refresh_token: self.refresh_key.seal(&refresh_token),
-            refresh_expires_in: self.idle_seconds().min(session.ends_at.saturating_sub(now)),
+            refresh_expires_in: self
+                .settings
+                .session_idle_timeout
+                .as_secs()
+                .min(session.ends_at.saturating_sub(now)),
             scope: claims.scope,
         })
     }

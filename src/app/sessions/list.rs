@@ -1,4 +1,4 @@
-//! One's sessions, which mostly are devices: seeing them, and ending one.
+//! Lists the sessions of a user, and revokes one of them. A user recognizes sessions as devices.
 
 use std::sync::Arc;
 
@@ -6,42 +6,44 @@ use latchkey_domain::{
     access_token::Claims,
     audit::{Actor, EventKind},
     page::Page,
-    revocation::Reason,
+    revocation::RevocationReason,
 };
 use uuid::Uuid;
 
+pub use crate::postgres::SessionRow;
+
 use crate::{
-    app::{Gateway, Origin, revocation::WaitFor},
+    app::{origin::Origin, revocation::WaitFor, sessions::Sessions},
     error::Error,
-    postgres::SessionRow,
 };
 
-/// A user's live sessions; the oldest ends when there would be one more.
+/// The maximum number of active sessions of a user. A sign-in beyond it revokes the oldest one.
 pub(crate) const MAX_SESSIONS_PER_USER: i64 = 100;
 
-/// A page of devices.
+/// A page of sessions.
 pub struct SessionPage {
-    /// The devices.
     pub sessions: Vec<SessionRow>,
-    /// Where the next page goes on, if there is one.
+    /// The cursor of the next page, if there is one.
     pub next: Option<String>,
 }
 
-impl Gateway {
-    /// A page of the live sessions of a user.
+impl Sessions {
+    /// Returns a page of the active sessions of a user.
     ///
     /// # Errors
     /// `unavailable`.
     pub async fn list_sessions(&self, user: Uuid, page: Page) -> Result<SessionPage, Error> {
         let (sessions, next) = page.cut(
-            self.postgres.list_sessions(user, self.idle(), page).await?,
-            |device| device.sid,
+            self.postgres
+                .list_sessions(user, self.settings.idle(), page)
+                .await?,
+            |session| session.sid,
         );
         Ok(SessionPage { sessions, next })
     }
 
-    /// Ends one session of the caller's. Repeating it is fine, and finishes what could not be
-    /// published.
+    /// Revokes one session of the caller. The operation is idempotent: a repetition publishes a
+    /// revocation that is committed but not published.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
@@ -49,38 +51,40 @@ impl Gateway {
         self: &Arc<Self>,
         caller: &Claims,
         sid: Uuid,
-        patience: WaitFor,
+        wait_for: WaitFor,
         origin: &Origin,
     ) -> Result<(), Error> {
-        let (gateway, sub) = (self.clone(), caller.sub);
-        let reason = Reason::SessionDeleted;
+        let (sessions, sub) = (self.clone(), caller.sub);
+        let reason = RevocationReason::SessionRevoked;
         let event = origin
             .event(EventKind::SessionRevoked, Actor::User(sub), Some(sub))
             .of_session(sid)
             .with_reason(reason.as_str());
-        self.run_to_completion(async move {
-            if !gateway.postgres.has_session(sub, sid).await? {
-                return Err(Error::NotFound);
-            }
-            gateway
-                .revoke_session(sub, sid, reason, patience, &event)
-                .await
-        })
-        .await
+        self.tasks
+            .run_to_completion(async move {
+                if !sessions.postgres.has_session(sub, sid).await? {
+                    return Err(Error::NotFound);
+                }
+                sessions
+                    .revocations
+                    .revoke_session(sub, sid, reason, wait_for, &event)
+                    .await
+            })
+            .await
     }
 
-    /// After a sign-in: ends the oldest sessions beyond the most that a user may have. Nobody waits
-    /// for it.
+    /// Revokes the oldest sessions of a user beyond the maximum. It runs in the background, because
+    /// the sign-in that exceeds the maximum doesn't depend on it.
     pub(crate) fn revoke_oldest_sessions(self: &Arc<Self>, user: Uuid) {
-        let gateway = self.clone();
+        let sessions = self.clone();
         let task = async move {
-            let ending = gateway
+            let batch = sessions
                 .postgres
-                .revoke_oldest_sessions(user, MAX_SESSIONS_PER_USER, gateway.idle())
+                .revoke_oldest_sessions(user, MAX_SESSIONS_PER_USER, sessions.settings.idle())
                 .await?;
-            gateway.publish(&ending).await
+            sessions.revocations.publish(&batch).await
         };
-        // A failure is made up for by the next sign-in.
-        drop(self.tasks.spawn(task));
+        // After a failure, the next sign-in of the user retries.
+        self.tasks.spawn(task);
     }
 }

@@ -1,26 +1,34 @@
-//! Exchanging a refresh token for the next pair.
+//! Rotates a refresh token: exchanges it for a new token pair. Reuse of a rotated token revokes the
+//! session (RFC 9700 section 4.14.2).
 
 use std::sync::Arc;
 
 use latchkey_domain::{
     audit::{Actor, EventKind},
     refresh_token::RefreshToken,
-    revocation::{Reason, Revocation},
+    revocation::{Revocation, RevocationReason},
     scope::Scopes,
 };
 
 use crate::{
-    app::{Gateway, Origin, TokenPair, clock::moment},
+    app::{
+        clock::timestamp_from_ms,
+        origin::Origin,
+        sessions::{Sessions, issue::TokenPair},
+    },
     error::Error,
     postgres::SessionActivity,
-    redis::{RefreshPolicy, RotatedSession, Rotation},
+    redis::{RotatedSession, Rotation},
 };
 
-impl Gateway {
-    /// Gives the next pair for the current refresh token of a session; for its parent, a moment
-    /// later, the same again. An older token ends the session: one of the two who have it is a
-    /// thief. The access token may be used for what is wanted, which the session must have (RFC
-    /// 6749 section 6); where nothing is wanted, for all that the session has.
+impl Sessions {
+    /// Rotates the current refresh token of a session. Within the reuse interval, the previous
+    /// token returns the same refresh token again, so that a client can retry after a lost
+    /// response.
+    ///
+    /// An older token revokes the session, because a copy of the token might be stolen. The
+    /// requested scopes must be within those of the session (RFC 6749 section 6). By default, the
+    /// access token has all scopes of the session.
     ///
     /// # Errors
     /// `invalid_refresh_token`, `refresh_token_reused`, `insufficient_scope`, `too_many_requests`,
@@ -28,10 +36,10 @@ impl Gateway {
     pub async fn refresh(
         self: &Arc<Self>,
         token: &str,
-        wanted: Option<Scopes>,
+        requested: Option<Scopes>,
         origin: &Origin,
     ) -> Result<TokenPair, Error> {
-        let outcome = self.try_refresh(token, wanted, origin).await;
+        let outcome = self.try_refresh(token, requested, origin).await;
         let label = match &outcome {
             Ok(_) => "success",
             Err(Error::RefreshTokenReused) => "reused",
@@ -39,16 +47,18 @@ impl Gateway {
             Err(_) => "error",
         };
         metrics::counter!("latchkey_refreshes_total", "outcome" => label).increment(1);
-        self.rate_limit_failed_refresh(outcome, origin).await
+        self.rate_limits
+            .rate_limit_failed_refresh(outcome, origin)
+            .await
     }
 
     async fn try_refresh(
         self: &Arc<Self>,
         token: &str,
-        wanted: Option<Scopes>,
+        requested: Option<Scopes>,
         origin: &Origin,
     ) -> Result<TokenPair, Error> {
-        self.require_loaded()?;
+        self.keys.require_loaded()?;
         let token = self
             .refresh_key
             .open(token)
@@ -58,37 +68,38 @@ impl Gateway {
                 "too many refreshes wait to be written to PostgreSQL",
             ));
         }
-        // Before the token is exchanged: it is not to be lost to a wish that cannot be fulfilled.
-        if let Some(wanted) = wanted {
-            Box::pin(self.check_scopes(&token, wanted)).await?;
+        // Before the rotation, so that an invalid scope doesn't consume the token.
+        if let Some(requested) = requested {
+            Box::pin(self.check_scopes(&token, requested)).await?;
         }
         let now = self.clock.now();
-        let (gateway, origin) = (self.clone(), origin.clone());
-        // A rotation that happened is recorded, even if nobody waits for its answer any more.
+        let (sessions, origin) = (self.clone(), origin.clone());
+        // If the client disconnects, a completed rotation must still be written to PostgreSQL.
         let rotated = self
-            .run_to_completion(async move { gateway.rotate(&token, &origin).await })
+            .tasks
+            .run_to_completion(async move { sessions.rotate(&token, &origin).await })
             .await?;
         let mut session = rotated.session;
-        if let Some(wanted) = wanted {
-            session.scope = wanted.and(Scopes::granted(&session.scope)).to_string();
+        if let Some(requested) = requested {
+            session.scope = requested.and(Scopes::granted(&session.scope)).to_string();
         }
-        self.pair(&session, &rotated.identity, rotated.counter, now)
+        self.issue_pair(&session, &rotated.identity, rotated.counter, now)
             .await
     }
 
-    async fn check_scopes(&self, token: &RefreshToken, wanted: Scopes) -> Result<(), Error> {
-        let remembered = self
+    async fn check_scopes(&self, token: &RefreshToken, requested: Scopes) -> Result<(), Error> {
+        let cached = self
             .redis
             .inspect_session(token.sub, token.sid)
             .await?
-            .filter(|session| session.at_home);
-        let scope = match remembered.and_then(|session| session.scope) {
+            .filter(|session| session.history_matches);
+        let scope = match cached.and_then(|session| session.scope) {
             Some(scope) => Some(scope),
             None => self.postgres.session_scope(token.sub, token.sid).await?,
         };
         let scope = scope.ok_or(Error::InvalidRefreshToken)?;
-        let has = Scopes::granted(&scope);
-        if wanted.is_within(has) {
+        let granted = Scopes::granted(&scope);
+        if requested.is_within(granted) {
             Ok(())
         } else {
             Err(Error::InsufficientScope(scope.into()))
@@ -100,11 +111,11 @@ impl Gateway {
         token: &RefreshToken,
         origin: &Origin,
     ) -> Result<RotatedSession, Error> {
-        let rules = self.refresh_policy();
-        let rotation = match self.redis.rotate(token, &rules).await? {
-            // Rare, and large, like reuse below: no refresh needs to have room for it.
+        let policy = self.settings.refresh_policy();
+        let rotation = match self.redis.rotate(token, &policy).await? {
+            // Boxed, like reuse below: cold path, keeps the caller's future small.
             Rotation::NotCached { observed_at } => {
-                Box::pin(self.restore_session(token, &rules, observed_at)).await?
+                Box::pin(self.restore_session(token, &policy, observed_at)).await?
             }
             rotation => rotation,
         };
@@ -116,11 +127,11 @@ impl Gateway {
                     session,
                     ..
                 } = rotated.as_ref();
-                self.activity.note(SessionActivity {
+                self.activity.add(SessionActivity {
                     sub: session.sub,
                     sid: session.sid,
                     counter: *counter,
-                    at: moment(*at),
+                    at: timestamp_from_ms(*at),
                     address: origin.address.to_string(),
                 });
                 Ok(*rotated)
@@ -137,9 +148,11 @@ impl Gateway {
         }
     }
 
-    /// The script has written the tombstone, marked as unrecorded. The log comes before the record
-    /// here, so that a PostgreSQL that is down does not help the thief; whoever meets the mark
-    /// later writes the record.
+    /// Revokes a session because of reuse, and returns the error of the request. The script has
+    /// written the tombstone and flagged it as unpersisted.
+    ///
+    /// The log entry precedes the write to PostgreSQL, so that an outage of PostgreSQL doesn't
+    /// delay the enforcement. If the write fails, the next refresh that finds the flag repeats it.
     async fn revoke_reused_session(
         &self,
         token: &RefreshToken,
@@ -153,25 +166,16 @@ impl Gateway {
                 Some(sub),
             )
             .of_session(sid);
-        // If this fails, so does publishing below, and the publisher makes up for it.
+        // After a failure, `publish` below appends the entry, or the republish worker does.
         let _ = self
+            .revocations
             .append(vec![Revocation::Session { sid }.entry(self.clock.now())])
             .await;
-        let ending = self
+        let batch = self
             .postgres
-            .revoke_session(sub, sid, Reason::Reuse, &event)
+            .revoke_session(sub, sid, RevocationReason::RefreshTokenReused, &event)
             .await?;
-        self.publish(&ending).await?;
+        self.revocations.publish(&batch).await?;
         Ok(Error::RefreshTokenReused)
-    }
-
-    fn refresh_policy(&self) -> RefreshPolicy {
-        let milliseconds =
-            |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        RefreshPolicy {
-            idle: milliseconds(self.config.session_idle_timeout),
-            grace: milliseconds(self.config.refresh_reuse_interval),
-            patience: milliseconds((self.config.database_timeout + self.config.redis_timeout) * 2),
-        }
     }
 }

@@ -1,8 +1,9 @@
-//! Signing a cookie anew while it is used, so that silence alone ends it.
+//! Renews the session cookie while it is used (sliding expiration), so that only an unused cookie
+//! expires before the maximum lifetime of its session.
 //!
-//! It costs a look at the user's row, and no more: where PostgreSQL is down the next cookie says
-//! what the last one said. What was signed is remembered, so that a client that never takes it
-//! costs no signature per request, and requests at the same moment share one.
+//! A renewal reads the user's row. If PostgreSQL is unavailable, the new cookie repeats the
+//! identity of the previous one. Renewed cookies are cached: concurrent requests share one
+//! signature, and a client that ignores the new cookie doesn't cause a signature per request.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -15,17 +16,20 @@ use quick_cache::sync::Cache;
 use uuid::Uuid;
 
 use crate::{
-    app::{Cookie, Gateway, StoreState, clock::moment},
+    app::{
+        clock::timestamp_from_ms,
+        sessions::{Sessions, issue::Cookie},
+        store_health::StoreState,
+    },
     error::{Chain, Error},
     postgres::SessionActivity,
 };
 
-/// Cookies that are remembered, about a kilobyte each. One that is forgotten is signed again.
+/// The number of cached cookies, about 1 kB each. An evicted cookie is signed again.
 const COOKIE_CACHE_SIZE: usize = 8192;
 
-/// Cookies that were signed anew, by the key that signs, the token before and the quarter of its
-/// life: so that a browser which lost the answer of the first quarter gets one in the second that
-/// lasts as long as it should.
+/// Renewed cookies, by signing key, previous token, and quarter of its lifetime. Because of the
+/// quarter, a browser that missed a renewal doesn't receive the same, older cookie later.
 pub struct RenewedCookies(Cache<(Kid, Uuid, u64), Arc<Cookie>>);
 
 impl Default for RenewedCookies {
@@ -34,21 +38,25 @@ impl Default for RenewedCookies {
     }
 }
 
-impl Gateway {
-    /// The next cookie of a caller who was let in with one, if it is time for it. Whatever goes
-    /// wrong, the old one stays as good as it is.
+impl Sessions {
+    /// Returns the renewed cookie if a renewal is due. After a failure it returns `None`, and the
+    /// current cookie stays valid until it expires.
     pub async fn renew_cookie(&self, claims: &Claims, address: IpAddr) -> Option<Arc<Cookie>> {
         let (now, sid) = (self.clock.now(), claims.sid?);
-        let quarter = session_cookie::renewal_due(claims, now, self.cookie_seconds())?;
-        let key = (self.signing_key().await.ok()?.kid(), claims.jti, quarter);
-        // Rare, and large: no request needs to have room for it.
-        let signed = Box::pin(
+        let quarter = session_cookie::renewal_due(claims, now, self.cookie_idle_seconds())?;
+        let key = (
+            self.keys.signing_key().await.ok()?.kid(),
+            claims.jti,
+            quarter,
+        );
+        // Boxed: cold path, keeps the caller's future small.
+        let renewed = Box::pin(
             self.renewed_cookies
                 .0
                 .get_or_insert_async(&key, self.sign_renewed(claims, sid, now, address)),
         )
         .await;
-        signed
+        renewed
             .inspect_err(
                 |error| tracing::debug!(error = %Chain(error), "session cookie not renewed"),
             )
@@ -62,19 +70,20 @@ impl Gateway {
         now: u64,
         address: IpAddr,
     ) -> Result<Arc<Cookie>, Error> {
-        let identity = self.current_identity(claims).await?;
-        let next = session_cookie::renewed_claims(
+        let identity = self.load_identity(claims).await?;
+        let renewed_claims = session_cookie::renewed_claims(
             claims,
             identity.as_ref(),
             Uuid::new_v4(),
             now,
-            self.cookie_seconds(),
+            self.cookie_idle_seconds(),
         );
-        let cookie = self.cookie(next).await?;
-        // With PostgreSQL down for long, the list of devices is what gives way.
+        let cookie = self.sign_cookie(renewed_claims).await?;
+        // During a long outage of PostgreSQL this update is dropped. Only the session list depends
+        // on it.
         if !self.activity.is_full() {
-            let (at, address) = (moment(now * 1000), address.to_string());
-            self.activity.note(SessionActivity {
+            let (at, address) = (timestamp_from_ms(now * 1000), address.to_string());
+            self.activity.add(SessionActivity {
                 sub: claims.sub,
                 sid,
                 counter: 0,
@@ -85,16 +94,17 @@ impl Gateway {
         Ok(Arc::new(cookie))
     }
 
-    /// Who the user is; nothing where the record cannot say.
-    async fn current_identity(&self, claims: &Claims) -> Result<Option<Identity>, Error> {
-        if self.readiness().postgres == StoreState::Down {
+    /// Reads the current identity of the user. Returns `None` if PostgreSQL is unavailable.
+    async fn load_identity(&self, claims: &Claims) -> Result<Option<Identity>, Error> {
+        if self.store_health.postgres.state() == StoreState::Down {
             return Ok(None);
         }
         match self.postgres.find_user(claims.sub).await {
             Ok(Some(user)) if !user.disabled && user.generation <= claims.generation => {
                 Ok(Some(user.account.identity))
             }
-            // What took them back is being published.
+            // The user is disabled or deleted, or the generation was incremented. The revocation is
+            // committed, and is about to be published.
             Ok(_) => Err(Error::TokenRevoked),
             Err(error) => {
                 tracing::debug!(

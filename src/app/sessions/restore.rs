@@ -1,88 +1,95 @@
-//! Adoption: a session that Redis does not know, or knows from another history of itself, is taken
-//! in from the record. So a flush, a restart or a failover of Redis signs nobody out, and gives no
-//! used token a second life.
+//! Restores a session from PostgreSQL if Redis has lost it or its replication history changed. A
+//! flush, a restart, or a failover of Redis therefore signs no user out, and doesn't make a rotated
+//! refresh token valid again.
 //!
-//! The rows of the user and of the session are held until the script has answered. Whatever would
-//! end the session waits for that, and then writes its tombstone; or it was before, and is seen
-//! here.
+//! The rows of the user and the session stay locked until the script has responded. A concurrent
+//! revocation either waits for the lock and then writes its tombstone, or is committed before and
+//! therefore visible here.
 
-use latchkey_domain::{refresh_token::RefreshToken, revocation::Reason};
+use latchkey_domain::{refresh_token::RefreshToken, revocation::RevocationReason};
 
 use crate::{
-    app::{Gateway, clock::moment},
+    app::{clock::timestamp_from_ms, sessions::Sessions},
     error::Error,
     postgres::LockedSession,
     redis::{RefreshPolicy, Rotation, StoredSession},
 };
 
-impl Gateway {
-    /// Adopts the session of this token and exchanges it. `observed_at`: when Redis said that the session
-    /// is away.
+impl Sessions {
+    /// Restores the session of a refresh token, and rotates the token. `observed_at` is the time of
+    /// the Redis server at which it lacked the session, in milliseconds.
+    ///
+    /// # Errors
+    /// `unavailable`.
     pub(crate) async fn restore_session(
         &self,
         token: &RefreshToken,
-        rules: &RefreshPolicy,
+        policy: &RefreshPolicy,
         observed_at: u64,
     ) -> Result<Rotation, Error> {
-        let Some(held) = self.postgres.lock_session(token.sub, token.sid).await? else {
+        let Some(locked) = self.postgres.lock_session(token.sub, token.sid).await? else {
             return self.cache_tombstone(token).await;
         };
-        if !self.is_live(&held) {
-            let _ = held.release().await;
+        if !self.is_live(&locked) {
+            let _ = locked.release().await;
             return self.cache_tombstone(token).await;
         }
-        let rotation = self.restore_locked(token, rules, observed_at, &held).await;
+        let rotation = self
+            .restore_locked(token, policy, observed_at, &locked)
+            .await;
         let outcome = match &rotation {
             Ok(Rotation::Rotated(_)) => "restored",
             Ok(_) => "rejected",
             Err(_) => "error",
         };
         metrics::counter!("latchkey_session_restores_total", "outcome" => outcome).increment(1);
-        // Where this fails the connection is closed, which lets the rows go as well.
-        let _ = held.release().await;
+        // After a failure the connection is closed, which also releases the locks.
+        let _ = locked.release().await;
         rotation
     }
 
     async fn restore_locked(
         &self,
         token: &RefreshToken,
-        rules: &RefreshPolicy,
+        policy: &RefreshPolicy,
         observed_at: u64,
-        held: &LockedSession,
+        locked: &LockedSession,
     ) -> Result<Rotation, Error> {
-        let session = &held.session;
-        let at = u64::try_from(held.refreshed_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-        let identity = &held.user.account.identity;
+        let session = &locked.session;
+        let rotated_at =
+            u64::try_from(locked.refreshed_at.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+        let identity = &locked.user.account.identity;
         self.redis
             .restore_session(
                 token,
-                rules,
+                policy,
                 observed_at,
                 &StoredSession {
                     session,
                     identity,
-                    counter: held.counter,
-                    at,
+                    counter: locked.counter,
+                    at: rotated_at,
                 },
             )
             .await
     }
 
-    /// Whether a session may be refreshed, as far as the record knows.
-    fn is_live(&self, held: &LockedSession) -> bool {
-        let (now, session) = (self.clock.now_ms(), &held.session);
-        !held.ended
-            && !held.user.disabled
-            && session.generation == held.user.generation
-            && held.refreshed_at + self.config.session_idle_timeout > moment(now)
+    /// Whether a session is active according to PostgreSQL.
+    fn is_live(&self, locked: &LockedSession) -> bool {
+        let (now, session) = (self.clock.now_ms(), &locked.session);
+        !locked.ended
+            && !locked.user.disabled
+            && session.generation == locked.user.generation
+            && locked.refreshed_at + self.settings.session_idle_timeout > timestamp_from_ms(now)
             && session.ends_at * 1000 > now
     }
 
-    /// Writes the tombstone of a session that is dead in the record: who goes on showing a token of
-    /// it must not hold the user's row each time, where an administrator may be waiting for it.
+    /// Caches the tombstone of a session that is expired or revoked in PostgreSQL. Otherwise, each
+    /// repeated request with its token would lock the user's row, and delay an administrator who
+    /// changes the user.
     async fn cache_tombstone(&self, token: &RefreshToken) -> Result<Rotation, Error> {
         self.redis
-            .revoke_sessions(token.sub, &[token.sid], Reason::Revoked)
+            .revoke_sessions(token.sub, &[token.sid], RevocationReason::Revoked)
             .await?;
         Ok(Rotation::Revoked { unpersisted: false })
     }

@@ -1,4 +1,4 @@
-//! Signing in with a password.
+//! Signs a user in with a password. The session gets a token pair or a session cookie.
 
 use std::sync::Arc;
 
@@ -11,14 +11,24 @@ use latchkey_domain::{
 };
 
 use crate::{
-    app::{Cookie, Gateway, Origin, TokenPair},
+    app::{
+        origin::Origin,
+        sessions::{
+            Sessions,
+            issue::{Cookie, TokenPair},
+        },
+    },
     error::Error,
     postgres::{Credentials, StoredUser},
 };
 
-impl Gateway {
-    /// Signs in by user name or address. Unknown, disabled and wrong look alike, and cost the same
-    /// hash. The session may be used for what is wanted of all that the account may do.
+impl Sessions {
+    /// Signs a user in by username or email address. An unknown user, a disabled user, and an
+    /// incorrect password cause the same error after the same hash computation, so that an attacker
+    /// can't discover users.
+    ///
+    /// The session has the requested scopes that the role of the user allows, by default all of
+    /// them.
     ///
     /// # Errors
     /// `invalid_credentials`, `too_many_requests`, `busy`, `unavailable`.
@@ -26,19 +36,19 @@ impl Gateway {
         self: &Arc<Self>,
         name: &SignInName,
         password: Password,
-        wanted: Option<Scopes>,
+        requested: Option<Scopes>,
         origin: &Origin,
     ) -> Result<TokenPair, Error> {
         let (session, account) = self
-            .authenticate(FIRST_PARTY_CLIENT, name, password, wanted, origin)
+            .authenticate(FIRST_PARTY_CLIENT, name, password, requested, origin)
             .await?;
-        self.first_pair(&session, &account).await
+        self.issue_first_pair(&session, &account).await
     }
 
-    /// The same for a browser, which gets a cookie.
+    /// Signs a user in from a browser, like [`Sessions::sign_in`], and issues a session cookie.
     ///
     /// # Errors
-    /// As [`Gateway::sign_in`].
+    /// `invalid_credentials`, `too_many_requests`, `busy`, `unavailable`.
     pub async fn sign_in_browser(
         self: &Arc<Self>,
         name: &SignInName,
@@ -48,7 +58,7 @@ impl Gateway {
         let (session, account) = self
             .authenticate(BROWSER_CLIENT, name, password, None, origin)
             .await?;
-        Ok((self.first_cookie(&session, &account).await?, account))
+        Ok((self.issue_first_cookie(&session, &account).await?, account))
     }
 
     async fn authenticate(
@@ -56,23 +66,24 @@ impl Gateway {
         client: &str,
         name: &SignInName,
         password: Password,
-        wanted: Option<Scopes>,
+        requested: Option<Scopes>,
         origin: &Origin,
     ) -> Result<(Session, Account), Error> {
-        let attempt = self.sign_in_attempt(name.as_str(), origin);
-        let task = self.try_authenticate(client, name, password, wanted, origin);
-        let outcome = match self.hasher.admit() {
+        let attempt = self.rate_limits.sign_in_attempt(name.as_str(), origin);
+        let task = self.try_authenticate(client, name, password, requested, origin);
+        let outcome = match self.hasher.check_capacity() {
             Ok(()) => {
-                self.rate_limited(attempt, &origin.request_limits, task)
+                self.rate_limits
+                    .run_rate_limited(attempt, &origin.request_limits, task)
                     .await
             }
-            // In a storm nobody asks the stores in vain.
+            // Overload: reject the request before it uses the stores.
             Err(busy) => Err(busy),
         };
         let label = match &outcome {
             Ok(_) => "success",
             Err(Error::InvalidCredentials) => "failure",
-            Err(Error::TooManyRequests { .. }) => "rate_limited",
+            Err(Error::TooManyRequests { .. }) => "run_rate_limited",
             Err(_) => "error",
         };
         metrics::counter!("latchkey_sign_ins_total", "outcome" => label).increment(1);
@@ -84,27 +95,28 @@ impl Gateway {
         client: &str,
         name: &SignInName,
         password: Password,
-        wanted: Option<Scopes>,
+        requested: Option<Scopes>,
         origin: &Origin,
     ) -> Result<(Session, Account), Error> {
-        self.require_loaded()?;
+        self.keys.require_loaded()?;
         let password = Arc::new(password);
-        let known = self.postgres.find_user_to_sign_in(name.as_str()).await?;
-        let stored = known.as_ref().map(|known| known.password_hash.as_str());
-        let verdict = self.hasher.verify(&password, stored).await?;
-        let known = match (verdict, known) {
-            (PasswordMatch::Match, Some(known)) if !known.user.disabled => known,
-            (PasswordMatch::MatchNeedsRehash, Some(known)) if !known.user.disabled => {
-                self.upgrade_hash(known, password).await?
+        let stored = self.postgres.find_user_to_sign_in(name.as_str()).await?;
+        let hash = stored.as_ref().map(|stored| stored.password_hash.as_str());
+        let password_match = self.hasher.verify(&password, hash).await?;
+        let credentials = match (password_match, stored) {
+            (PasswordMatch::Match, Some(stored)) if !stored.user.disabled => stored,
+            (PasswordMatch::MatchNeedsRehash, Some(stored)) if !stored.user.disabled => {
+                self.upgrade_hash(stored, password).await?
             }
-            (_, known) => {
-                return Err(self.deny_sign_in(known.map(|known| known.user).as_ref(), origin));
+            (_, stored) => {
+                let user = stored.map(|stored| stored.user);
+                return Err(self.deny_sign_in(user.as_ref(), origin));
             }
         };
-        let user = &known.user;
-        let may = user.account.identity.role.scopes();
-        let scopes = wanted.map_or(may, |wanted| wanted.and(may));
-        let session = self.new_session(client, user.account.id, user.generation, scopes);
+        let user = &credentials.user;
+        let allowed = user.account.identity.role.scopes();
+        let scopes = requested.map_or(allowed, |requested| requested.and(allowed));
+        let session = self.build_session(client, user.account.id, user.generation, scopes);
         let address = origin.address.to_string();
         let event = origin
             .event(
@@ -113,43 +125,43 @@ impl Gateway {
                 Some(session.sub),
             )
             .of_session(session.sid);
-        // Between the look at the row and now the password may have been changed; the statement
-        // decides.
+        // The password might have changed since the row was read. The statement checks it again.
         match self
             .postgres
-            .create_session(&known, &self.row(&session, &address, origin), &event)
+            .create_session(&credentials, &self.row(&session, &address, origin), &event)
             .await?
         {
             None => return Err(self.deny_sign_in(Some(user), origin)),
-            Some(opened) if opened.crowded => self.revoke_oldest_sessions(user.account.id),
+            Some(created) if created.crowded => self.revoke_oldest_sessions(user.account.id),
             Some(_) => {}
         }
-        Ok((session, known.user.account))
+        Ok((session, credentials.user.account))
     }
 
-    /// Stores the password under today's parameters.
+    /// Replaces a hash that was computed with outdated parameters. After a concurrent password
+    /// change, the stored hash stays.
     async fn upgrade_hash(
         &self,
-        known: Credentials,
+        credentials: Credentials,
         password: Arc<Password>,
     ) -> Result<Credentials, Error> {
-        let stronger = self.hasher.hash(password).await?;
-        let raised = self
+        let new_hash = self.hasher.hash(password).await?;
+        let is_upgraded = self
             .postgres
-            .upgrade_password_hash(&known, &stronger)
+            .upgrade_password_hash(&credentials, &new_hash)
             .await?;
-        Ok(if raised {
+        Ok(if is_upgraded {
             Credentials {
-                password_hash: stronger,
-                ..known
+                password_hash: new_hash,
+                ..credentials
             }
         } else {
-            known
+            credentials
         })
     }
 
-    /// The answer does not say which it was; the owner and administrators may know. Of a disabled
-    /// account it is not told whether the password was right.
+    /// Writes the reason to the audit log, and returns an error without it. For a disabled user,
+    /// the reason doesn't depend on the password, so that the log doesn't confirm a password.
     fn deny_sign_in(&self, user: Option<&StoredUser>, origin: &Origin) -> Error {
         let reason = match user {
             None => "unknown_user",
@@ -161,7 +173,7 @@ impl Gateway {
             Actor::Unauthenticated,
             user.map(|user| user.account.id),
         );
-        self.record_denied(event.with_reason(reason), origin);
+        self.audit.record_denied(event.with_reason(reason), origin);
         Error::InvalidCredentials
     }
 }

@@ -1,149 +1,144 @@
-//! Signing out: the session ends everywhere, and the answer comes when it has.
+//! Signs a user out: revokes one session, all other sessions, or all sessions of a user. By default
+//! the response is sent after every replica rejects the tokens of these sessions.
 
 use std::sync::Arc;
 
 use latchkey_domain::{
     access_token::{Claims, Validity},
-    audit::{Actor, AuditEvent, EventKind},
-    revocation::Reason,
+    audit::{Actor, EventKind},
+    revocation::RevocationReason,
 };
 use uuid::Uuid;
 
 use crate::{
-    app::{Gateway, Origin, revocation::WaitFor},
+    app::{origin::Origin, revocation::WaitFor, sessions::Sessions},
     error::Error,
 };
 
-/// What shows which session is to end.
+/// A credential that identifies the session to revoke.
 pub enum SessionCredential {
-    /// An access token of it, even an expired or revoked one: its signature is enough.
+    /// An access token or a session cookie. A valid signature suffices, even if the token is
+    /// expired or revoked.
     Access(String),
-    /// A refresh token of it.
+    /// A refresh token.
     Refresh(String),
 }
 
-impl Gateway {
-    /// Ends the sessions of all credentials shown. Repeating it is fine, and finishes what could
-    /// not be published.
+impl Sessions {
+    /// Revokes the sessions of all presented credentials. The operation is idempotent: a repetition
+    /// publishes a revocation that is committed but not published.
     ///
     /// # Errors
-    /// `invalid_token`, `token_revoked` where its key was, `invalid_refresh_token`, `busy`,
-    /// `unavailable`.
+    /// `invalid_token`, `token_revoked` if the signing key is revoked, `invalid_refresh_token`,
+    /// `busy`, `unavailable`.
     pub async fn sign_out(
         self: &Arc<Self>,
         credentials: &[SessionCredential],
-        patience: WaitFor,
+        wait_for: WaitFor,
         origin: &Origin,
     ) -> Result<(), Error> {
-        let mut shown = Vec::with_capacity(credentials.len());
+        let mut targets = Vec::with_capacity(credentials.len());
         for credential in credentials {
-            match self.read(credential).await {
-                // One whose key was taken back says nothing; the other may.
+            match self.identify_session(credential).await {
+                // A token that a revoked key signed identifies no session, but the other
+                // credential might.
                 Err(Error::TokenRevoked) if credentials.len() > 1 => {}
-                read => shown.push(read?),
+                identified => targets.push(identified?),
             }
         }
-        if shown.is_empty() {
+        if targets.is_empty() {
             return Err(Error::TokenRevoked);
         }
-        let (gateway, origin) = (self.clone(), origin.clone());
-        self.run_to_completion(async move {
-            let mut outcome = Ok(());
-            for (sub, sid) in shown {
-                let event = origin
-                    .event(EventKind::SignOut, Actor::User(sub), Some(sub))
-                    .of_session(sid);
-                // One that cannot be ended now keeps no other alive.
-                outcome = outcome.and(
-                    gateway
-                        .revoke_session(sub, sid, Reason::Logout, patience, &event)
-                        .await,
-                );
-            }
-            outcome
-        })
-        .await
+        let (sessions, origin) = (self.clone(), origin.clone());
+        self.tasks
+            .run_to_completion(async move {
+                let mut outcome = Ok(());
+                for (sub, sid) in targets {
+                    let event = origin
+                        .event(EventKind::SignOut, Actor::User(sub), Some(sub))
+                        .of_session(sid);
+                    // A failure must not prevent the revocation of the other sessions.
+                    outcome = outcome.and(
+                        sessions
+                            .revocations
+                            .revoke_session(sub, sid, RevocationReason::SignOut, wait_for, &event)
+                            .await,
+                    );
+                }
+                outcome
+            })
+            .await
     }
 
-    /// Ends every session of the caller but the one that asks.
+    /// Revokes all sessions of the caller except the current one.
     ///
     /// # Errors
     /// `forbidden`, `unavailable`.
     pub async fn sign_out_others(
         self: &Arc<Self>,
         caller: &Claims,
-        patience: WaitFor,
+        wait_for: WaitFor,
         origin: &Origin,
     ) -> Result<(), Error> {
         let (sub, sid, reason) = (
             caller.sub,
             caller.sid.ok_or_else(Error::session_required)?,
-            Reason::LogoutOthers,
+            RevocationReason::SignOutOthers,
         );
-        let gateway = self.clone();
+        let sessions = self.clone();
         let event = origin
             .self_event(EventKind::SessionsRevoked, caller)
             .with_reason(reason.as_str());
-        self.run_to_completion(async move {
-            let ending = gateway
-                .postgres
-                .revoke_other_sessions(sub, sid, reason, &event)
-                .await?;
-            gateway.publish_for(&ending, patience).await
-        })
-        .await
+        self.tasks
+            .run_to_completion(async move {
+                let batch = sessions
+                    .postgres
+                    .revoke_other_sessions(sub, sid, reason, &event)
+                    .await?;
+                sessions.revocations.publish_for(&batch, wait_for).await
+            })
+            .await
     }
 
-    /// Ends every session of the caller.
+    /// Revokes all sessions of the caller.
     ///
     /// # Errors
     /// `forbidden`, `token_revoked`, `unavailable`.
     pub async fn sign_out_all(
         self: &Arc<Self>,
         caller: &Claims,
-        patience: WaitFor,
+        wait_for: WaitFor,
         origin: &Origin,
     ) -> Result<(), Error> {
         caller.sid.ok_or_else(Error::session_required)?;
-        let (gateway, sub, reason) = (self.clone(), caller.sub, Reason::LogoutAll);
+        let (sessions, sub, reason) = (self.clone(), caller.sub, RevocationReason::SignOutAll);
         let event = origin
             .self_event(EventKind::SessionsRevoked, caller)
             .with_reason(reason.as_str());
-        self.run_to_completion(async move {
-            let ending = gateway
-                .postgres
-                .revoke_all_sessions(sub, reason, &event)
-                .await?;
-            gateway
-                .publish_for(&ending.ok_or(Error::TokenRevoked)?, patience)
-                .await
-        })
-        .await
+        self.tasks
+            .run_to_completion(async move {
+                let batch = sessions
+                    .postgres
+                    .revoke_all_sessions(sub, reason, &event)
+                    .await?;
+                sessions
+                    .revocations
+                    .publish_for(&batch.ok_or(Error::TokenRevoked)?, wait_for)
+                    .await
+            })
+            .await
     }
 
-    /// Ends one session. What has ended already is published once more.
-    pub(crate) async fn revoke_session(
+    /// Returns the user ID and the session ID of a credential.
+    async fn identify_session(
         &self,
-        sub: Uuid,
-        sid: Uuid,
-        reason: Reason,
-        patience: WaitFor,
-        event: &AuditEvent,
-    ) -> Result<(), Error> {
-        let ending = self
-            .postgres
-            .revoke_session(sub, sid, reason, event)
-            .await?;
-        self.publish_for(&ending, patience).await
-    }
-
-    /// Whose session a credential belongs to, and which.
-    async fn read(&self, credential: &SessionCredential) -> Result<(Uuid, Uuid), Error> {
+        credential: &SessionCredential,
+    ) -> Result<(Uuid, Uuid), Error> {
         match credential {
             SessionCredential::Access(token) => {
                 let (Validity::Valid(signed) | Validity::Expired(signed)) =
-                    self.open(token).await?;
-                // One that a client has for itself is of no session.
+                    self.tokens.verify_signed(token).await?;
+                // The token of an OAuth client has no session.
                 Ok((
                     signed.claims.sub,
                     signed.claims.sid.ok_or(Error::InvalidToken)?,

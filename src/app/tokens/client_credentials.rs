@@ -1,4 +1,4 @@
-//! A token that a client has for itself (`client_credentials`, RFC 6749 section 4.4).
+//! Issues an access token to an OAuth client (`client_credentials`, RFC 6749 section 4.4).
 
 use latchkey_domain::{
     access_token::{self, ClientGrant},
@@ -6,30 +6,32 @@ use latchkey_domain::{
 };
 use uuid::Uuid;
 
-use crate::{
-    app::{AuthenticatedClient, Gateway},
-    error::Error,
-};
+use crate::{app::tokens::Tokens, error::Error, postgres::StoredClient};
 
-/// An access token of a client. It has no `Debug`, because it is a credential. There is no refresh
-/// token: the secret does as well (RFC 6749 section 4.4.3).
+/// An OAuth client that has authenticated with its secret.
+pub struct AuthenticatedClient {
+    pub client: StoredClient,
+    /// The Unix time in seconds, read before the client was loaded.
+    pub(crate) at: u64,
+}
+
+/// An access token of an OAuth client. It has no `Debug`, because it is a credential. There is no
+/// refresh token, because the client can authenticate again (RFC 6749 section 4.4.3).
 pub struct IssuedClientToken {
-    /// The token.
     pub access_token: String,
-    /// Its lifetime in seconds.
+    /// The lifetime of the token, in seconds.
     pub expires_in: u64,
-    /// What it may be used for.
     pub scopes: Scopes,
 }
 
-/// Why a client gets no token.
+/// The reason for which a client receives no token.
 #[derive(Debug)]
 pub enum GrantError {
-    /// It may not have one of these scopes, or asks for none.
+    /// The client doesn't have one of the requested scopes, or requests an empty list.
     Scope,
-    /// It may not have tokens for this audience.
+    /// The client isn't allowed to request tokens for this audience.
     Audience,
-    /// Something failed.
+    /// The token can't be signed.
     Failed(Error),
 }
 
@@ -39,26 +41,29 @@ impl From<Error> for GrantError {
     }
 }
 
-impl Gateway {
-    /// A token for a client that has proved who it is: with all of its scopes and for its first
-    /// audience, where it does not ask for others.
+impl Tokens {
+    /// Issues an access token to an authenticated client. By default, the token has all scopes and
+    /// the first audience of the client.
     ///
     /// # Errors
-    /// What it may not have, and `unavailable`.
+    /// `invalid_scope`, `invalid_target`, `internal`, `unavailable`.
     pub async fn issue_client_token(
         &self,
-        proved: &AuthenticatedClient,
+        authenticated: &AuthenticatedClient,
         scopes: Option<Scopes>,
         audience: Option<&str>,
     ) -> Result<IssuedClientToken, GrantError> {
-        let AuthenticatedClient { client, at } = proved;
+        let AuthenticatedClient { client, at } = authenticated;
         let scopes = scopes.unwrap_or(client.scopes);
         if scopes.is_empty() || !scopes.is_within(client.scopes) {
             return Err(GrantError::Scope);
         }
         let audience = match audience {
             None => client.audiences.first(),
-            Some(wanted) => client.audiences.iter().find(|audience| *audience == wanted),
+            Some(requested) => client
+                .audiences
+                .iter()
+                .find(|allowed| *allowed == requested),
         };
         let audience = audience.ok_or(GrantError::Audience)?.clone();
         let grant = ClientGrant {
@@ -67,10 +72,10 @@ impl Gateway {
             audience,
             scopes,
         };
-        let lifetime = self.config.access_lifetime.as_secs();
+        let lifetime = self.settings.access_lifetime.as_secs();
         let claims =
             access_token::client_claims(&self.policy, &grant, Uuid::new_v4(), *at, lifetime);
-        let access_token = self.sign(&claims).await?;
+        let access_token = self.keys.sign(&claims).await?;
         metrics::counter!("latchkey_client_tokens_total").increment(1);
         Ok(IssuedClientToken {
             access_token,

@@ -1,11 +1,11 @@
-//! Why is this token refused? For the operator, from the record and from Redis; nothing is changed
-//! by asking.
+//! Explains to the operator why a token is rejected. It reads PostgreSQL and Redis, and changes
+//! neither.
 
 use std::fmt;
 
 use latchkey_domain::{
     access_token::{self, Claims, Validity, VerifyingKeys},
-    explanation::{self, CacheReading, DenylistState, Explanation, Lifetimes},
+    explanation::{self, CacheReading, DenylistState, Explanation},
     opaque_token::{OpaqueToken, OpaqueTokenKind},
     refresh_token::{self, RefreshToken},
     revocation::RevocationKeys,
@@ -13,17 +13,17 @@ use latchkey_domain::{
 use uuid::Uuid;
 
 use crate::{
-    app::{Gateway, keys::can_sign},
+    app::tokens::Tokens,
     error::{Chain, Error},
     redis::LookupOutcome,
 };
 
-/// Why nothing can be said of a token.
+/// The reason for which a token can't be explained.
 #[derive(Debug)]
 pub enum ExplainError {
-    /// The settings are not those of the gateway that issued it.
+    /// `LATCHKEY_SECRET` differs from the secret of the replicas.
     OtherSecret,
-    /// The record does not answer.
+    /// PostgreSQL doesn't respond, or has no signing key.
     Unavailable(Error),
 }
 
@@ -49,19 +49,19 @@ impl From<Error> for ExplainError {
     }
 }
 
-impl Gateway {
-    /// Which rule refuses this access token, cookie, refresh token or personal access token, if one
-    /// does. It is not used up.
+impl Tokens {
+    /// Returns the rule that rejects a token, if there is one. The token is an access token, a
+    /// session cookie, a refresh token, or a personal access token. A refresh token isn't rotated.
     ///
     /// # Errors
-    /// Where the record cannot be asked, or was made under another secret.
+    /// If PostgreSQL is unavailable, or its signing keys are encrypted with another secret.
     pub async fn explain(&self, token: &str) -> Result<Explanation, ExplainError> {
-        let keys = self.all_public_keys().await?;
+        let keys = self.load_public_keys().await?;
         if let Some(token) = self.refresh_key.open(token) {
             return Ok(self.explain_refresh_token(&token).await?);
         }
         if token.starts_with(refresh_token::PREFIX) {
-            return Ok(explanation::strange_refresh_token());
+            return Ok(explanation::explain_unknown_refresh_token());
         }
         if OpaqueTokenKind::PersonalAccessToken.matches_prefix(token) {
             return Ok(self.explain_personal_token(token).await?);
@@ -70,19 +70,20 @@ impl Gateway {
             Ok(Validity::Valid(signed)) => Ok(self
                 .explain_claims(&signed.claims, &signed.revocation_keys())
                 .await?),
-            Ok(Validity::Expired(signed)) => Ok(explanation::expired(&signed.claims)),
-            Err(flaw) => Ok(explanation::flawed(&flaw, &self.policy)),
+            Ok(Validity::Expired(signed)) => Ok(explanation::explain_expired(&signed.claims)),
+            Err(error) => Ok(explanation::explain_invalid_token(&error, &self.policy)),
         }
     }
 
-    /// All keys of the replicas, also one that was taken back: of its tokens the record says so.
-    /// That those which sign can be unsealed shows that the secret is theirs.
-    async fn all_public_keys(&self) -> Result<VerifyingKeys, ExplainError> {
+    /// Loads the public keys of all replicas, including revoked ones, because PostgreSQL explains
+    /// the revocation of a key. Checks that this process has the secret of the replicas: it must
+    /// decrypt the keys that sign.
+    async fn load_public_keys(&self) -> Result<VerifyingKeys, ExplainError> {
         let stored = self.postgres.list_signing_keys().await?;
         if stored.is_empty() {
             return Err(Error::unavailable("the database contains no signing key yet").into());
         }
-        if !can_sign(&self.config.secret, &stored, self.clock.now_ms()) {
+        if !self.keys.can_decrypt_signers(&stored) {
             return Err(ExplainError::OtherSecret);
         }
         let mut keys = VerifyingKeys::default();
@@ -94,65 +95,61 @@ impl Gateway {
 
     async fn explain_personal_token(&self, text: &str) -> Result<Explanation, Error> {
         let Some(token) = OpaqueToken::read(OpaqueTokenKind::PersonalAccessToken, text) else {
-            return Ok(explanation::strange_personal_token());
+            return Ok(explanation::explain_unknown_personal_access_token());
         };
-        let Some(known) = self.postgres.find_personal_access_token(token.id).await? else {
-            let gone = RevocationKeys::PersonalAccessToken {
+        let Some(row) = self.postgres.find_personal_access_token(token.id).await? else {
+            let keys = RevocationKeys::PersonalAccessToken {
                 id: token.id,
                 sub: Uuid::nil(),
                 generation: 0,
             };
-            return Ok(explanation::no_personal_token(
-                self.postgres.explain(&gone).await?.token,
+            return Ok(explanation::explain_missing_personal_access_token(
+                self.postgres.explain(&keys).await?.token,
             ));
         };
-        if !token.matches_hash(&known.secret_hash) {
-            return Ok(explanation::strange_personal_token());
+        if !token.matches_hash(&row.secret_hash) {
+            return Ok(explanation::explain_unknown_personal_access_token());
         }
-        let claims = self.personal_access_token_claims(token.id, known);
+        let claims = self.personal_access_token_claims(token.id, row);
         if claims.exp <= self.clock.now() {
-            return Ok(explanation::expired(&claims));
+            return Ok(explanation::explain_expired(&claims));
         }
-        let marks = RevocationKeys::PersonalAccessToken {
+        let keys = RevocationKeys::PersonalAccessToken {
             id: token.id,
             sub: claims.sub,
             generation: claims.generation,
         };
-        self.explain_claims(&claims, &marks).await
+        self.explain_claims(&claims, &keys).await
     }
 
     async fn explain_claims(
         &self,
         claims: &Claims,
-        marks: &RevocationKeys,
+        keys: &RevocationKeys,
     ) -> Result<Explanation, Error> {
-        let known = self.postgres.explain(marks).await?;
-        let denylist = match self.redis.find_revocations(marks).await {
+        let state = self.postgres.explain(keys).await?;
+        let denylist = match self.redis.find_revocations(keys).await {
             Ok(LookupOutcome::NotListed) => DenylistState::NotListed,
             Ok(LookupOutcome::Listed(subject)) => DenylistState::Listed(subject),
             Ok(LookupOutcome::LogLost) => DenylistState::LogLost,
             Err(_) => DenylistState::Unreachable,
         };
-        Ok(explanation::access(claims, &known, denylist))
+        Ok(explanation::explain_access_token(claims, &state, denylist))
     }
 
     async fn explain_refresh_token(&self, token: &RefreshToken) -> Result<Explanation, Error> {
-        let known = self.postgres.explain_session(token.sub, token.sid).await?;
-        let remembered = readable(self.redis.inspect_session(token.sub, token.sid).await);
-        let lifetimes = Lifetimes {
-            idle: self.idle_seconds(),
-            grace: self.config.refresh_reuse_interval.as_secs(),
-        };
-        Ok(explanation::refresh(
+        let stored = self.postgres.explain_session(token.sub, token.sid).await?;
+        let cached = cache_reading(self.redis.inspect_session(token.sub, token.sid).await);
+        Ok(explanation::explain_refresh_token(
             token,
-            &known,
-            &remembered,
-            lifetimes,
+            &stored,
+            &cached,
+            self.settings.lifetimes,
             self.clock.now_ms(),
         ))
     }
 }
 
-fn readable<T>(answer: Result<T, Error>) -> CacheReading<T> {
-    answer.map_or(CacheReading::Unreachable, CacheReading::Read)
+fn cache_reading<T>(result: Result<T, Error>) -> CacheReading<T> {
+    result.map_or(CacheReading::Unreachable, CacheReading::Read)
 }

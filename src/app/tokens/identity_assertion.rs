@@ -1,5 +1,5 @@
-//! Who is behind a request, signed for the upstream that it goes to. A signature is remembered for
-//! half of its life, so that requests do not cost one each.
+//! Signs identity assertions: the identity of a request's user, for the upstream of the request. An
+//! assertion is cached for half of its lifetime, because a signature per request is expensive.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use latchkey_domain::{
 use quick_cache::sync::Cache;
 use uuid::Uuid;
 
-use crate::{app::Gateway, error::Error};
+use crate::{app::tokens::Tokens, error::Error};
 
-/// Assertions that are remembered, about a kilobyte each. One that is forgotten is signed again.
+/// The number of cached assertions, about 1 kB each. An evicted assertion is signed again.
 const ASSERTION_CACHE_SIZE: usize = 8192;
 
-/// Assertions by key, token, upstream, and the half of a life that they are used in. Never by less:
-/// one for another upstream would be refused there, and one of another token would be somebody
-/// else's.
+/// Assertions by signing key, token, upstream, and half of the lifetime in which they are used.
+/// The upstream and the token are part of the key, because an assertion is valid for one upstream
+/// and identifies the user of one token.
 pub struct AssertionCache(Cache<(Kid, Uuid, WebOrigin, u64), Arc<str>>);
 
 impl Default for AssertionCache {
@@ -27,8 +27,8 @@ impl Default for AssertionCache {
     }
 }
 
-impl Gateway {
-    /// What a token says that is good at this moment, signed for an upstream.
+impl Tokens {
+    /// Returns an assertion of the claims of a verified token, signed for an upstream.
     ///
     /// # Errors
     /// `internal`, `unavailable`.
@@ -37,15 +37,15 @@ impl Gateway {
         claims: &Claims,
         upstream: WebOrigin,
     ) -> Result<Arc<str>, Error> {
-        let (key, now) = (self.signing_key().await?, self.clock.now());
-        let known = (
-            key.kid(),
+        let (signing_key, now) = (self.keys.signing_key().await?, self.clock.now());
+        let cache_key = (
+            signing_key.kid(),
             claims.jti,
             upstream,
             identity_assertion::half(now),
         );
-        self.assertions.0.get_or_insert_with(&known, || {
-            identity_assertion::sign(&key, claims, &known.2, now)
+        self.caches.assertions.0.get_or_insert_with(&cache_key, || {
+            identity_assertion::sign(&signing_key, claims, &cache_key.2, now)
                 .map(Arc::from)
                 .map_err(Error::internal)
         })

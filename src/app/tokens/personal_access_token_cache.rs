@@ -1,4 +1,4 @@
-//! What was read of personal access tokens.
+//! Caches the claims of personal access tokens, so that a check doesn't read PostgreSQL each time.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use latchkey_domain::{
 };
 use quick_cache::sync::Cache;
 
-/// Tokens that are remembered, about 2 kB each. One that is forgotten is read again.
+/// The number of cached tokens, about 2 kB each. An evicted token is read again.
 const CACHE_SIZE: usize = 20_000;
 
-/// For how long they are believed, in nanoseconds.
+/// The time for which cached claims are used, in nanoseconds.
 const MAX_AGE: BootTime = PERSONAL_TOKEN_SECONDS * 1_000_000_000;
 
-/// What was read of personal access tokens, by their whole text. Only good ones get in, so that a
-/// flood of others pushes none of them out.
+/// The claims of personal access tokens, by their complete text. Only valid tokens are cached, so
+/// that invalid ones can't evict them.
 pub struct PersonalAccessTokenCache(Cache<Box<str>, CachedToken>);
 
 impl Default for PersonalAccessTokenCache {
@@ -27,27 +27,28 @@ impl Default for PersonalAccessTokenCache {
 #[derive(Clone)]
 struct CachedToken {
     claims: Arc<Claims>,
-    /// Since then it is not believed any more.
+    /// The end of the time for which the claims are used.
     until: BootTime,
 }
 
 impl PersonalAccessTokenCache {
-    /// What this token says, if that is still believed.
+    /// Returns the claims of a token, if they are cached and not too old.
     pub fn get(&self, token: &str, now: BootTime) -> Option<Arc<Claims>> {
         self.0
             .get(token)
-            .filter(|read| now < read.until)
-            .map(|read| read.claims)
+            .filter(|cached| now < cached.until)
+            .map(|cached| cached.claims)
     }
 
-    /// Remembers what was asked for at that moment. Whether nobody else had read it meanwhile.
-    pub fn put(&self, token: &str, claims: Arc<Claims>, asked: BootTime) -> bool {
-        let is_first = self.get(token, asked).is_none();
+    /// Caches claims that were queried at `queried_at`. Returns whether the cache lacked the token,
+    /// which is true for one of several concurrent queries.
+    pub fn put(&self, token: &str, claims: Arc<Claims>, queried_at: BootTime) -> bool {
+        let is_first = self.get(token, queried_at).is_none();
         self.0.insert(
             token.into(),
             CachedToken {
                 claims,
-                until: asked + MAX_AGE,
+                until: queried_at + MAX_AGE,
             },
         );
         is_first
@@ -90,29 +91,28 @@ mod tests {
         Arc::new(personal_claims(&policy, &token, &identity))
     }
 
-    /// Ten minutes from the question, not from the answer: what was taken back in between is not in
-    /// it.
+    /// The ten minutes start before the query, because its result can lack a concurrent revocation.
     #[test]
-    fn what_was_read_is_believed_for_ten_minutes_and_not_a_moment_longer() {
-        let (remembered, asked) = (PersonalAccessTokenCache::default(), 5);
-        assert!(remembered.get("lkp_a", asked).is_none());
-        assert!(remembered.put("lkp_a", claims(), asked));
-        let end = asked + 600 * 1_000_000_000;
-        assert!(remembered.get("lkp_a", end - 1).is_some());
-        assert!(remembered.get("lkp_a", end).is_none());
-        assert!(remembered.get("lkp_b", asked).is_none());
+    fn cached_claims_expire_ten_minutes_after_query() {
+        let (cache, queried_at) = (PersonalAccessTokenCache::default(), 5);
+        assert!(cache.get("lkp_a", queried_at).is_none());
+        assert!(cache.put("lkp_a", claims(), queried_at));
+        let end = queried_at + 600 * 1_000_000_000;
+        assert!(cache.get("lkp_a", end - 1).is_some());
+        assert!(cache.get("lkp_a", end).is_none());
+        assert!(cache.get("lkp_b", queried_at).is_none());
     }
 
     #[test]
-    fn of_a_crowd_that_reads_the_same_one_is_the_first() {
-        let remembered = PersonalAccessTokenCache::default();
+    fn one_of_concurrent_puts_is_first() {
+        let cache = PersonalAccessTokenCache::default();
         let firsts = (0..5)
-            .filter(|asked| remembered.put("lkp_a", claims(), *asked))
+            .filter(|queried_at| cache.put("lkp_a", claims(), *queried_at))
             .count();
         assert_eq!(firsts, 1);
         assert!(
-            remembered.put("lkp_a", claims(), MAX_AGE + 5),
-            "it is read again"
+            cache.put("lkp_a", claims(), MAX_AGE + 5),
+            "first put after the entry expired"
         );
     }
 }

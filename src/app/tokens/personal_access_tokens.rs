@@ -1,18 +1,19 @@
-//! Personal access tokens: what programs of a user's sign in with. They outlive sessions and a
-//! change of password, and nothing that ends everything of their user.
+//! Creates, lists, verifies, and revokes personal access tokens, which authenticate the scripts
+//! and tools of a user. They survive a sign-out and a password change, but not an operation that
+//! revokes all credentials of the user.
 //!
-//! A token is opaque, and the record decides. What was read of it is believed for ten minutes, so
-//! that a check costs no more than that of an access token; within them, memory knows at once when
-//! it was taken back.
+//! A token is opaque, and its row in PostgreSQL decides. The claims from the row are cached for ten
+//! minutes, so that a check costs no more than that of an access token. The revocation set rejects
+//! a revoked token immediately.
 
 use std::{sync::Arc, time::Duration};
 
 use latchkey_domain::{
     access_token::{self, Claims},
     audit::EventKind,
-    opaque_token::{Expiry, Label, OpaqueToken, OpaqueTokenKind, SECRET_BYTES},
+    opaque_token::{Expiry, Label, OpaqueToken, OpaqueTokenKind},
     page::Page,
-    revocation::{Reason, RevocationKeys},
+    revocation::{RevocationKeys, RevocationReason},
     scope::Scopes,
 };
 use time::OffsetDateTime;
@@ -21,44 +22,47 @@ use zeroize::Zeroizing;
 
 pub use crate::app::tokens::personal_access_token_cache::PersonalAccessTokenCache;
 
+pub use crate::postgres::PersonalAccessToken;
+
 use crate::{
     app::{
-        Gateway, Origin,
-        clock::{self, moment},
+        clock::{self, timestamp_from_ms},
+        origin::Origin,
+        tokens::{Tokens, generate_opaque_token},
     },
     error::{Chain, Error},
-    postgres::{NewPersonalAccessToken, PersonalAccessToken, PersonalAccessTokenRow},
+    postgres::{NewPersonalAccessToken, PersonalAccessTokenRow},
 };
 
-/// Live tokens of a user.
+/// The maximum number of active tokens of a user.
 const MAX_TOKENS_PER_USER: i64 = 50;
 
-/// The life of a token where nobody says otherwise.
+/// The lifetime of a token if the request contains no expiry.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 86_400);
 
-/// The longest life: what nobody looked at for a year is forgotten.
+/// The maximum lifetime of a token, so that forgotten tokens expire.
 const MAX_LIFETIME: Duration = Duration::from_secs(366 * 86_400);
 
-/// A page of one's own tokens.
+/// A page of the caller's tokens.
 pub struct PersonalAccessTokenPage {
-    /// The tokens, by id ascending.
+    /// The tokens, in ascending order of their IDs.
     pub tokens: Vec<PersonalAccessToken>,
-    /// Where the next page goes on, if there is one.
+    /// The cursor of the next page, if there is one.
     pub next: Option<String>,
 }
 
-/// A token that is wanted.
+/// A request to create a token.
 pub struct PersonalAccessTokenRequest {
-    /// What its owner calls it.
+    /// The display name.
     pub name: Label,
-    /// What it may be used for.
     pub scopes: Scopes,
-    /// When it ends; in ninety days where it does not say.
+    /// The expiry, by default 90 days from now.
     pub expires: Option<Expiry>,
 }
 
-impl Gateway {
-    /// What a personal access token says, and what can be taken back of it.
+impl Tokens {
+    /// Verifies a personal access token, except for its revocation. Returns its claims and its
+    /// revocation keys.
     ///
     /// # Errors
     /// `invalid_token`, `token_expired`, `token_revoked`, `unavailable`.
@@ -66,20 +70,24 @@ impl Gateway {
         self: &Arc<Self>,
         token: &str,
     ) -> Result<(Arc<Claims>, RevocationKeys), Error> {
-        let claims = match self.personal_tokens.get(token, clock::uptime()) {
+        let claims = match self
+            .caches
+            .personal_access_tokens
+            .get(token, clock::boot_time())
+        {
             Some(claims) => claims,
-            // Rare, and large: no check needs to have room for it.
+            // Boxed: cold path, keeps the caller's future small.
             None => Box::pin(self.load_personal_access_token(token)).await?,
         };
         if claims.exp <= self.clock.now() {
             return Err(Error::TokenExpired);
         }
-        let marks = RevocationKeys::PersonalAccessToken {
+        let keys = RevocationKeys::PersonalAccessToken {
             id: claims.jti,
             sub: claims.sub,
             generation: claims.generation,
         };
-        Ok((claims, marks))
+        Ok((claims, keys))
     }
 
     async fn load_personal_access_token(
@@ -88,81 +96,87 @@ impl Gateway {
     ) -> Result<Arc<Claims>, Error> {
         let token = OpaqueToken::read(OpaqueTokenKind::PersonalAccessToken, text)
             .ok_or(Error::InvalidToken)?;
-        // Before the statement is sent: what is taken back after it is in memory for longer than
-        // this is believed.
-        let asked = clock::uptime();
-        let known = self.postgres.find_personal_access_token(token.id).await?;
-        // Deleted or never there; nothing is told of it, and nothing more asked for it: anybody can
-        // write such a text.
-        let known = known
-            .filter(|known| token.matches_hash(&known.secret_hash))
+        // Read before the query: the entry of a later revocation outlives the cached claims.
+        let queried_at = clock::boot_time();
+        let row = self.postgres.find_personal_access_token(token.id).await?;
+        // A deleted and an unknown token return the same error without further queries, because an
+        // attacker can send any text.
+        let row = row
+            .filter(|row| token.matches_hash(&row.secret_hash))
             .ok_or(Error::InvalidToken)?;
-        if !known.is_usable() {
+        if !row.is_usable() {
             return Err(Error::TokenRevoked);
         }
-        let claims = Arc::new(self.personal_access_token_claims(token.id, known));
-        // Of a crowd that comes with the same token one tells: each would take a connection.
-        if self.personal_tokens.put(text, claims.clone(), asked) {
-            self.record_use(token.id);
+        let claims = Arc::new(self.personal_access_token_claims(token.id, row));
+        // Of concurrent requests with the same token, one stores the use, because each write needs
+        // a connection.
+        if self
+            .caches
+            .personal_access_tokens
+            .put(text, claims.clone(), queried_at)
+        {
+            self.store_last_use(token.id);
         }
         Ok(claims)
     }
 
-    /// For the eyes of its owner: no reason to refuse anybody, nor to have the check wait.
-    fn record_use(self: &Arc<Self>, id: Uuid) {
-        let gateway = self.clone();
-        drop(self.tasks.spawn(async move {
-            if let Err(error) = gateway.postgres.touch_personal_access_token(id).await {
+    /// Stores the time of the last use, in the background: the check doesn't wait for it, and a
+    /// failure rejects no request.
+    fn store_last_use(self: &Arc<Self>, id: Uuid) {
+        let tokens = self.clone();
+        self.tasks.spawn(async move {
+            let outcome = tokens.postgres.touch_personal_access_token(id).await;
+            outcome.inspect_err(|error| {
                 tracing::debug!(
-                    error = %Chain(&error),
+                    error = %Chain(error),
                     "writing the last use of a personal access token failed"
                 );
-            }
-        }));
+            })
+        });
     }
 
     pub(crate) fn personal_access_token_claims(
         &self,
         id: Uuid,
-        known: PersonalAccessTokenRow,
+        row: PersonalAccessTokenRow,
     ) -> Claims {
-        let seconds = |at: OffsetDateTime| u64::try_from(at.unix_timestamp()).unwrap_or(0);
-        let account = known.user.account;
-        let token = access_token::PersonalAccessTokenGrant {
+        let unix_seconds = |at: OffsetDateTime| u64::try_from(at.unix_timestamp()).unwrap_or(0);
+        let account = row.user.account;
+        let grant = access_token::PersonalAccessTokenGrant {
             id,
             sub: account.id,
-            generation: known.generation,
-            scope: known.scope,
-            created_at: seconds(known.created_at),
-            expires_at: seconds(known.expires_at),
+            generation: row.generation,
+            scope: row.scope,
+            created_at: unix_seconds(row.created_at),
+            expires_at: unix_seconds(row.expires_at),
         };
-        access_token::personal_claims(&self.policy, &token, &account.identity)
+        access_token::personal_claims(&self.policy, &grant, &account.identity)
     }
 
-    /// Makes a token for the caller, who has just proved to know the password; its text is known
-    /// once. It may be used for nothing that the caller's own token may not.
+    /// Creates a token for the caller, whose sign-in must be recent. Returns the text of the token,
+    /// which is not stored. The scopes must be within those of the caller's own token.
     ///
     /// # Errors
     /// `reauthentication_required`, `invalid_request`, `token_revoked`, `unavailable`.
     pub async fn create_personal_access_token(
         &self,
         caller: &Claims,
-        wanted: PersonalAccessTokenRequest,
+        request: PersonalAccessTokenRequest,
         origin: &Origin,
     ) -> Result<(PersonalAccessToken, Zeroizing<String>), Error> {
         self.require_recent_sign_in(caller)?;
         let sid = caller.sid.ok_or(Error::ReauthenticationRequired)?;
         let (scopes, expires_at) = (
-            requested_scopes(caller, wanted.scopes)?,
-            self.requested_expiry(wanted.expires)?,
+            validate_scopes(caller, request.scopes)?,
+            self.validate_expiry(request.expires)?,
         );
-        let token = self.new_token(OpaqueTokenKind::PersonalAccessToken, Uuid::now_v7())?;
+        let token = generate_opaque_token(OpaqueTokenKind::PersonalAccessToken, Uuid::now_v7())?;
         let new = NewPersonalAccessToken {
             id: token.id,
             user: caller.sub,
             generation: caller.generation,
             sid,
-            name: wanted.name.as_str(),
+            name: request.name.as_str(),
             secret_hash: token.hash(),
             scopes,
             expires_at,
@@ -174,7 +188,7 @@ impl Gateway {
             .create_personal_access_token(&new, &event)
             .await?
         else {
-            return Err(self.creation_error(caller).await?);
+            return Err(self.find_creation_error(caller).await?);
         };
         let (id, name, scope) = (token.id, new.name.to_owned(), scopes.to_string());
         Ok((
@@ -190,29 +204,31 @@ impl Gateway {
         ))
     }
 
-    async fn creation_error(&self, caller: &Claims) -> Result<Error, Error> {
+    /// Finds the reason for which PostgreSQL created no token: too many active tokens, or a revoked
+    /// session.
+    async fn find_creation_error(&self, caller: &Claims) -> Result<Error, Error> {
         let all = Page {
             limit: u8::MAX,
             after: Uuid::nil(),
         };
-        let live = self
+        let count = self
             .postgres
             .list_personal_access_tokens(caller.sub, all)
             .await?
             .len();
-        Ok(match i64::try_from(live) {
-            Ok(live) if live < MAX_TOKENS_PER_USER => Error::TokenRevoked,
-            _many => Error::malformed(
+        Ok(match i64::try_from(count) {
+            Ok(count) if count < MAX_TOKENS_PER_USER => Error::TokenRevoked,
+            _limit_reached => Error::malformed(
                 "You have 50 personal access tokens, which is the maximum. Revoke one first.",
             ),
         })
     }
 
-    fn requested_expiry(&self, wanted: Option<Expiry>) -> Result<OffsetDateTime, Error> {
-        let now = moment(self.clock.now_ms());
-        match wanted {
+    fn validate_expiry(&self, requested: Option<Expiry>) -> Result<OffsetDateTime, Error> {
+        let now = timestamp_from_ms(self.clock.now_ms());
+        match requested {
             None => Ok(now + DEFAULT_LIFETIME),
-            Some(Expiry(end)) if end > now && end <= now + MAX_LIFETIME => Ok(end),
+            Some(Expiry(expiry)) if expiry > now && expiry <= now + MAX_LIFETIME => Ok(expiry),
             Some(_) => Err(Error::invalid_field(
                 "expires_at",
                 "must be in the future, at most 366 days from now",
@@ -220,18 +236,7 @@ impl Gateway {
         }
     }
 
-    /// A fresh token. Its text is known once.
-    pub(crate) fn new_token(
-        &self,
-        purpose: OpaqueTokenKind,
-        id: Uuid,
-    ) -> Result<OpaqueToken, Error> {
-        let mut secret = Zeroizing::new([0; SECRET_BYTES]);
-        aws_lc_rs::rand::fill(secret.as_mut_slice()).map_err(Error::internal)?;
-        Ok(OpaqueToken::new(purpose, id, secret))
-    }
-
-    /// A page of the caller's live tokens.
+    /// Returns a page of the active tokens of the caller.
     ///
     /// # Errors
     /// `unavailable`.
@@ -249,8 +254,8 @@ impl Gateway {
         Ok(PersonalAccessTokenPage { tokens, next })
     }
 
-    /// Deletes a token of the caller's. Repeating it is fine for a while, and finishes what could
-    /// not be published.
+    /// Deletes a token of the caller. While PostgreSQL keeps the revocation, the operation is
+    /// idempotent: a repetition publishes a revocation that is committed but not published.
     ///
     /// # Errors
     /// `not_found`, `unavailable`.
@@ -260,32 +265,37 @@ impl Gateway {
         id: Uuid,
         origin: &Origin,
     ) -> Result<(), Error> {
-        let (gateway, sub, reason) = (self.clone(), caller.sub, Reason::TokenDeleted);
+        let (tokens, sub, reason) = (
+            self.clone(),
+            caller.sub,
+            RevocationReason::PersonalAccessTokenRevoked,
+        );
         let event = origin
             .self_event(EventKind::PersonalAccessTokenRevoked, caller)
             .with_reason(reason.as_str());
-        self.run_to_completion(async move {
-            let ending = gateway
-                .postgres
-                .revoke_personal_access_token(sub, id, reason, &event)
-                .await?
-                .ok_or(Error::NotFound)?;
-            gateway.publish(&ending).await
-        })
-        .await
+        self.tasks
+            .run_to_completion(async move {
+                let batch = tokens
+                    .postgres
+                    .revoke_personal_access_token(sub, id, reason, &event)
+                    .await?
+                    .ok_or(Error::NotFound)?;
+                tokens.revocations.publish(&batch).await
+            })
+            .await
     }
 }
 
-fn requested_scopes(caller: &Claims, wanted: Scopes) -> Result<Scopes, Error> {
+fn validate_scopes(caller: &Claims, requested: Scopes) -> Result<Scopes, Error> {
     match () {
-        () if wanted.is_empty() => Err(Error::invalid_field(
+        () if requested.is_empty() => Err(Error::invalid_field(
             "scope",
             "must contain at least one scope",
         )),
-        () if !wanted.is_within(Scopes::granted(&caller.scope)) => Err(Error::invalid_field(
+        () if !requested.is_within(Scopes::granted(&caller.scope)) => Err(Error::invalid_field(
             "scope",
             "exceeds the scopes of your token",
         )),
-        () => Ok(wanted),
+        () => Ok(requested),
     }
 }

@@ -1,6 +1,9 @@
-//! Giving a token back (RFC 7009): whoever has it may end it. A refresh token takes its session
-//! along, and with it every access token; so does a browser's cookie, which may have been signed
-//! anew. Any other access token, and a personal one, ends alone.
+//! Revokes a token on request of its holder (RFC 7009). Possession of a user's token suffices; the
+//! token of an OAuth client requires client authentication.
+//!
+//! A refresh token revokes its session with all access tokens. So does a session cookie, because it
+//! might have been renewed already. Any other access token and a personal access token are revoked
+//! individually.
 
 use std::sync::Arc;
 
@@ -9,24 +12,24 @@ use latchkey_domain::{
     audit::{Actor, AuditEvent, EventKind},
     opaque_token::{OpaqueToken, OpaqueTokenKind},
     refresh_token,
-    revocation::{Reason, RevocationBatch, TOKEN_MARGIN_SECONDS},
+    revocation::{RevocationBatch, RevocationReason, TOKEN_MARGIN_SECONDS},
     session_cookie,
 };
 use uuid::Uuid;
 
 use crate::{
-    app::{Gateway, Origin, SessionCredential, revocation::WaitFor},
+    app::{origin::Origin, revocation::WaitFor, tokens::Tokens},
     error::Error,
 };
 
-/// Why a token was not taken back.
+/// The reason for which a token isn't revoked.
 #[derive(Debug)]
 pub enum RevokeError {
-    /// It was issued to another client than the one that asks (RFC 7009 section 2.1).
+    /// The token wasn't issued to the authenticated client (RFC 7009 section 2.1).
     OtherClient,
-    /// It was issued to a client, and whoever asks has not proved to be it.
+    /// The token was issued to an OAuth client, and the request has no client authentication.
     ClientUnauthenticated,
-    /// Something failed.
+    /// The token can't be verified, or its revocation can't be stored or published.
     Failed(Error),
 }
 
@@ -36,12 +39,14 @@ impl From<Error> for RevokeError {
     }
 }
 
-impl Gateway {
-    /// Ends a token, if it is one of ours. Any other is no good already, and that is fine. `client`
-    /// has proved who it is; without one it is people who ask, or their programs.
+impl Tokens {
+    /// Revokes a token that this server issued. An invalid token causes no error (RFC 7009 section
+    /// 2.2). `client` is the authenticated OAuth client, or `None` if the request has no client
+    /// authentication.
     ///
     /// # Errors
-    /// Where it is of another client, and `unavailable`.
+    /// [`RevokeError::OtherClient`], [`RevokeError::ClientUnauthenticated`], `busy`, `internal`,
+    /// `unavailable`.
     pub async fn revoke_token(
         self: &Arc<Self>,
         token: &str,
@@ -55,10 +60,11 @@ impl Gateway {
             return self.revoke_personal_token(token, client, origin).await;
         }
         match self.verify_ignoring_expiry(token).await {
-            // Clocks differ: what is over here may be good elsewhere for a moment.
+            // Within the margin, a token that is expired here can be valid for a service whose
+            // clock differs.
             Ok(claims) if claims.exp + TOKEN_MARGIN_SECONDS <= self.clock.now() => Ok(()),
             Ok(claims) => self.revoke_access_token(&claims, client, origin).await,
-            // Nobody accepts it; neither what a key signed that was taken back.
+            // The token is already invalid: unknown, or signed by a revoked key.
             Err(Error::InvalidToken | Error::TokenRevoked) => Ok(()),
             Err(other) => Err(other.into()),
         }
@@ -70,15 +76,27 @@ impl Gateway {
         client: Option<Uuid>,
         origin: &Origin,
     ) -> Result<(), RevokeError> {
-        if self.refresh_key.open(token).is_none() {
+        let Some(token) = self.refresh_key.open(token) else {
             return Ok(());
-        }
-        // No registered client has refresh tokens.
-        refuse_others(client)?;
-        let credential = SessionCredential::Refresh(token.to_owned());
-        Ok(self
-            .sign_out(&[credential], WaitFor::Enforced, origin)
-            .await?)
+        };
+        // OAuth clients have no refresh tokens.
+        reject_oauth_client(client)?;
+        let (revocations, sub, sid) = (self.revocations.clone(), token.sub, token.sid);
+        let event = origin
+            .event(EventKind::SignOut, Actor::User(sub), Some(sub))
+            .of_session(sid);
+        let task = async move {
+            revocations
+                .revoke_session(
+                    sub,
+                    sid,
+                    RevocationReason::SignOut,
+                    WaitFor::Enforced,
+                    &event,
+                )
+                .await
+        };
+        Ok(self.tasks.run_to_completion(task).await?)
     }
 
     async fn revoke_personal_token(
@@ -90,22 +108,26 @@ impl Gateway {
         let Some(token) = OpaqueToken::read(OpaqueTokenKind::PersonalAccessToken, text) else {
             return Ok(());
         };
-        let Some(known) = self.postgres.find_personal_access_token(token.id).await? else {
-            // Of one that was deleted a while ago, what could not be published is made up for.
-            if let Some(ending) = self
+        let Some(row) = self.postgres.find_personal_access_token(token.id).await? else {
+            // If the token was deleted earlier, its revocation might not be published yet.
+            if let Some(batch) = self
                 .postgres
                 .find_revoked_personal_access_token(token.id)
                 .await?
             {
-                self.republish(&ending).await?;
+                self.revocations.republish(&batch).await?;
             }
             return Ok(());
         };
-        if !token.matches_hash(&known.secret_hash) {
+        if !token.matches_hash(&row.secret_hash) {
             return Ok(());
         }
-        refuse_others(client)?;
-        let (gateway, sub, reason) = (self.clone(), known.user.account.id, Reason::TokenRevoked);
+        reject_oauth_client(client)?;
+        let (tokens, sub, reason) = (
+            self.clone(),
+            row.user.account.id,
+            RevocationReason::TokenRevoked,
+        );
         let event = origin
             .event(
                 EventKind::PersonalAccessTokenRevoked,
@@ -114,15 +136,15 @@ impl Gateway {
             )
             .with_reason(reason.as_str());
         let task = async move {
-            let deleted = gateway
+            let deleted = tokens
                 .postgres
                 .revoke_personal_access_token(sub, token.id, reason, &event)
                 .await?;
-            // Somebody else was faster.
-            let Some(ending) = deleted else { return Ok(()) };
-            gateway.publish(&ending).await
+            // A concurrent request has deleted the token.
+            let Some(batch) = deleted else { return Ok(()) };
+            tokens.revocations.publish(&batch).await
         };
-        Ok(self.run_to_completion(task).await?)
+        Ok(self.tasks.run_to_completion(task).await?)
     }
 
     async fn revoke_access_token(
@@ -140,39 +162,46 @@ impl Gateway {
             Holder::Client if client.is_none() => return Err(RevokeError::ClientUnauthenticated),
             Holder::Client => return Err(RevokeError::OtherClient),
             Holder::User { .. } | Holder::PersonalAccessToken => {
-                refuse_others(client)?;
+                reject_oauth_client(client)?;
                 (
                     Some(sub),
                     origin.self_event(EventKind::TokenRevoked, claims),
                 )
             }
         };
-        let gateway = self.clone();
+        let tokens = self.clone();
         if let (Holder::User { sid }, true) = (claims.holder(), session_cookie::is_cookie(claims)) {
-            // It may have been signed anew already, and would go on.
+            // The cookie might have been renewed already, so its token ID isn't sufficient.
             let event = AuditEvent {
                 kind: EventKind::SignOut,
                 ..event
             };
-            let patience = WaitFor::Enforced;
             let task = async move {
-                gateway
-                    .revoke_session(sub, sid, Reason::Logout, patience, &event)
+                tokens
+                    .revocations
+                    .revoke_session(
+                        sub,
+                        sid,
+                        RevocationReason::SignOut,
+                        WaitFor::Enforced,
+                        &event,
+                    )
                     .await
             };
-            return Ok(self.run_to_completion(task).await?);
+            return Ok(self.tasks.run_to_completion(task).await?);
         }
-        let ending = RevocationBatch::of_token(owner, jti, claims.exp, Reason::TokenRevoked);
+        let batch =
+            RevocationBatch::of_token(owner, jti, claims.exp, RevocationReason::TokenRevoked);
         let task = async move {
-            gateway.postgres.revoke_token(jti, &ending, &event).await?;
-            gateway.publish(&ending).await
+            tokens.postgres.revoke_token(jti, &batch, &event).await?;
+            tokens.revocations.publish(&batch).await
         };
-        Ok(self.run_to_completion(task).await?)
+        Ok(self.tasks.run_to_completion(task).await?)
     }
 }
 
-/// What people have is not a client's to end.
-fn refuse_others(client: Option<Uuid>) -> Result<(), RevokeError> {
+/// Rejects an OAuth client that requests the revocation of a user's token.
+fn reject_oauth_client(client: Option<Uuid>) -> Result<(), RevokeError> {
     if client.is_none() {
         Ok(())
     } else {

@@ -1,9 +1,9 @@
-//! Tokens whose signature was found right. To check an Ed25519 signature costs more than everything
-//! else about a request; to find a token here costs next to nothing.
+//! Caches access tokens with a valid signature, because the verification of an Ed25519 signature
+//! costs more than the rest of a request.
 //!
-//! That is all it saves: who may use the token, until when, and whether it was taken back is judged
-//! for every request. A token is known by all of its bytes, and only what our own key signed gets
-//! in, so a flood of forged tokens neither pushes a good one out nor takes memory.
+//! Only the signature check is cached: key, audience, expiry, and revocation are checked on every
+//! request. The cache compares all bytes of a token. It contains only tokens that this server
+//! signed, so forged tokens use no memory and evict no valid token.
 
 use std::sync::LazyLock;
 
@@ -22,24 +22,28 @@ static HITS: LazyLock<Counter> =
 static MISSES: LazyLock<Counter> =
     LazyLock::new(|| metrics::counter!("latchkey_token_cache_total", "result" => "miss"));
 
-/// A bounded number of tokens; those that are used least are forgotten.
-pub struct TokenCache(Cache<Box<str>, SignedToken, UnitWeighter, RandomState>);
+/// Access tokens with a valid signature, by their text. The number of tokens is bounded.
+pub(super) struct TokenCache(Cache<Box<str>, SignedToken, UnitWeighter, RandomState>);
 
 impl TokenCache {
-    /// Room for so many tokens.
-    pub fn new(tokens: usize) -> TokenCache {
+    /// Creates a cache for position most `capacity` tokens; 0 disables it.
+    pub fn new(capacity: usize) -> TokenCache {
         let (weighter, lifecycle) = (UnitWeighter, DefaultLifecycle::default());
         TokenCache(Cache::with(
-            tokens,
-            tokens as u64,
+            capacity,
+            capacity as u64,
             weighter,
             RandomState::default(),
             lifecycle,
         ))
     }
 
-    /// What [`access_token::diagnose`] says of the token.
-    pub fn open(
+    /// Verifies a token like [`access_token::diagnose`], but skips the signature check if the token
+    /// is cached.
+    ///
+    /// # Errors
+    /// The rule that the token violates.
+    pub fn verify(
         &self,
         token: &str,
         keys: &VerifyingKeys,
@@ -52,13 +56,13 @@ impl TokenCache {
         }
         MISSES.increment(1);
         let signed = access_token::verify_signature(token, keys)?;
-        let opened = signed.validate_claims(keys, policy, now)?;
-        // One that has expired is never good again: whoever collects those must not push others
-        // out.
-        if let Validity::Valid(_) = opened {
+        let validity = signed.validate_claims(keys, policy, now)?;
+        // An expired token stays invalid, so an attacker with many of them must not evict valid
+        // tokens.
+        if let Validity::Valid(_) = validity {
             self.0.insert(token.into(), signed);
         }
-        Ok(opened)
+        Ok(validity)
     }
 }
 
@@ -132,69 +136,76 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_known_is_judged_all_the_same() {
-        let (cache, (key, keys), (_, others)) = (TokenCache::new(10), keys(), keys());
+    fn cached_token_is_validated_on_every_use() {
+        let (cache, (key, keys), (_, other_keys)) = (TokenCache::new(10), keys(), keys());
         let token = token(&key, 1);
         for _ in 0..2 {
             assert_eq!(
-                cache.open(&token, &keys, &policy(), NOW),
+                cache.verify(&token, &keys, &policy(), NOW),
                 Ok(Validity::Valid(signed(&key, 1)))
             );
         }
         assert_eq!(cache.0.len(), 1);
         assert_eq!(
-            cache.open(&token, &keys, &policy(), NOW + 900),
+            cache.verify(&token, &keys, &policy(), NOW + 900),
             Ok(Validity::Expired(signed(&key, 1)))
         );
         assert_eq!(
-            cache.open(&token, &keys, &policy(), NOW - 6),
+            cache.verify(&token, &keys, &policy(), NOW - 6),
             Err(TokenError::NotYetValid(NOW))
         );
         assert_eq!(
-            cache.open(&token, &others, &policy(), NOW),
+            cache.verify(&token, &other_keys, &policy(), NOW),
             Err(TokenError::UnknownKey(Some(key.kid()))),
-            "its key is no longer ours"
+            "the key was removed"
         );
-        let elsewhere = TokenPolicy {
+        let other_policy = TokenPolicy {
             audience: "https://other.example".into(),
             ..policy()
         };
         assert_eq!(
-            cache.open(&token, &keys, &elsewhere, NOW),
+            cache.verify(&token, &keys, &other_policy, NOW),
             Err(TokenError::Audience(policy().audience))
         );
     }
 
-    /// Also those that differ from a known one in a single character, anywhere.
+    /// The forged tokens differ from a cached token in one character, at each position.
     #[test]
-    fn forged_and_expired_tokens_take_no_room() {
+    fn forged_and_expired_tokens_are_not_cached() {
         let (cache, (key, keys)) = (TokenCache::new(10), keys());
-        let good = token(&key, 1);
-        assert!(cache.open(&good, &keys, &policy(), NOW).is_ok());
-        for at in 0..good.len() {
-            let mut forged = good.clone();
-            let other = if &good[at..=at] == "A" { "B" } else { "A" };
-            forged.replace_range(at..=at, other);
-            assert!(cache.open(&forged, &keys, &policy(), NOW).is_err(), "{at}");
+        let valid_token = token(&key, 1);
+        assert!(cache.verify(&valid_token, &keys, &policy(), NOW).is_ok());
+        for position in 0..valid_token.len() {
+            let mut forged = valid_token.clone();
+            let other = if &valid_token[position..=position] == "A" {
+                "B"
+            } else {
+                "A"
+            };
+            forged.replace_range(position..=position, other);
+            assert!(
+                cache.verify(&forged, &keys, &policy(), NOW).is_err(),
+                "{position}"
+            );
         }
-        let late = cache.open(&token(&key, 2), &keys, &policy(), NOW + 900);
-        assert_eq!(late, Ok(Validity::Expired(signed(&key, 2))));
-        assert!(cache.0.len() == 1 && cache.0.get(good.as_str()).is_some());
+        let expired = cache.verify(&token(&key, 2), &keys, &policy(), NOW + 900);
+        assert_eq!(expired, Ok(Validity::Expired(signed(&key, 2))));
+        assert!(cache.0.len() == 1 && cache.0.get(valid_token.as_str()).is_some());
     }
 
     #[test]
-    fn its_room_is_bounded_and_may_be_none() {
+    fn cache_size_is_bounded_and_can_be_zero() {
         let (key, keys) = keys();
-        for room in [0, 100] {
-            let cache = TokenCache::new(room);
+        for capacity in [0, 100] {
+            let cache = TokenCache::new(capacity);
             for number in 0..500 {
                 let token = token(&key, number);
                 assert_eq!(
-                    cache.open(&token, &keys, &policy(), NOW),
+                    cache.verify(&token, &keys, &policy(), NOW),
                     Ok(Validity::Valid(signed(&key, number)))
                 );
             }
-            assert!(cache.0.len() <= room, "{}", cache.0.len());
+            assert!(cache.0.len() <= capacity, "{}", cache.0.len());
         }
     }
 }

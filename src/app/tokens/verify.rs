@@ -1,42 +1,99 @@
-//! The caller check: may a request with this token pass?
+//! Verifies the token of a request. Every protected operation calls [`Tokens::verify`].
 //!
-//! Everything that protects anything goes through [`Gateway::verify`], so that what is inside can
-//! change without touching a caller. Inside: signature and claims (once for each token, as long as
-//! it is remembered), or for a personal access token its row (once in ten minutes); then whether
-//! key, user, client, session or token were taken back, which memory knows (`revocation`).
+//! For an access token, it checks the signature and the claims; the signature check is cached. For
+//! a personal access token, it reads the row, whose claims are cached for ten minutes. Then it
+//! checks whether the signing key, user, OAuth client, session, or token is revoked
+//! (`app::revocation`).
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use latchkey_domain::{
-    access_token::{Claims, Validity},
+    access_token::{self, Claims, SignedToken, TokenError, Validity, VerifyingKeys},
     opaque_token::OpaqueTokenKind,
-    revocation::RevocationKeys,
+    revocation::{RevocationKeys, lease::LogPosition},
     session_cookie,
 };
 
-use crate::{app::Gateway, error::Error};
+use crate::{
+    app::{revocation::Subscription, tokens::Tokens},
+    error::Error,
+};
 
-impl Gateway {
-    /// The claims of a token that is good at this moment: of an access token, or of a personal one.
+/// The maximum age of a sign-in for sensitive operations.
+const RECENT_SIGN_IN_SECONDS: u64 = 300;
+
+impl Tokens {
+    /// Verifies the signature and the claims of an access token for this server, and returns
+    /// whether it is expired. Doesn't check the revocation of the token, its session, or its user.
+    ///
+    /// # Errors
+    /// `invalid_token`, `token_revoked` if the signing key is revoked, `busy`, `unavailable`.
+    pub(crate) async fn verify_signed(&self, token: &str) -> Result<Validity, Error> {
+        self.keys
+            .verify_with(|keys| {
+                self.caches
+                    .signatures
+                    .verify(token, keys, &self.policy, self.clock.now())
+            })
+            .await
+    }
+
+    /// Verifies an access token like [`Tokens::verify_signed`], but for any audience.
+    ///
+    /// # Errors
+    /// `invalid_token`, `token_revoked` if the signing key is revoked, `busy`, `unavailable`.
+    pub(crate) async fn verify_signed_for_any_audience(
+        &self,
+        token: &str,
+    ) -> Result<Validity, Error> {
+        let now = self.clock.now();
+        let verify = |keys: &VerifyingKeys| {
+            access_token::verify_signature(token, keys)?.validate_for_any_audience(
+                keys,
+                &self.policy,
+                now,
+            )
+        };
+        self.keys.verify_with(verify).await
+    }
+
+    /// Verifies only the signature and the issuer of an access token.
+    ///
+    /// # Errors
+    /// `invalid_token`, `token_revoked` if the signing key is revoked, `busy`, `unavailable`.
+    pub(crate) async fn verify_issued(&self, token: &str) -> Result<SignedToken, Error> {
+        let verify = |keys: &VerifyingKeys| match access_token::verify_signature(token, keys)? {
+            signed if signed.claims.iss != self.policy.issuer => {
+                Err(TokenError::Issuer(signed.claims.iss.clone()))
+            }
+            signed => Ok(signed),
+        };
+        self.keys.verify_with(verify).await
+    }
+
+    /// Verifies an access token or a personal access token, including revocation, and returns its
+    /// claims.
     ///
     /// # Errors
     /// `invalid_token`, `token_expired`, `token_revoked`, `busy`, `unavailable`.
     pub async fn verify(self: &Arc<Self>, token: &str) -> Result<Arc<Claims>, Error> {
-        let (claims, marks) = match OpaqueTokenKind::PersonalAccessToken.matches_prefix(token) {
+        let (claims, keys) = match OpaqueTokenKind::PersonalAccessToken.matches_prefix(token) {
             true => self.verify_personal_access_token(token).await?,
-            false => live(self.open(token).await?)?,
+            false => require_unexpired(self.verify_signed(token).await?)?,
         };
-        if self.is_revoked(&marks).await? {
+        if self.revocations.is_revoked(&keys).await? {
             Err(Error::TokenRevoked)
         } else {
             Ok(claims)
         }
     }
 
-    /// The same for a token that came as a cookie, which only a browser's may.
+    /// Verifies a session cookie like [`Tokens::verify`]. Rejects other tokens, because a renewal
+    /// would extend their lifetime.
     ///
     /// # Errors
-    /// As [`Gateway::verify`].
+    /// `invalid_token`, `token_expired`, `token_revoked`, `busy`, `unavailable`.
     pub async fn verify_cookie(self: &Arc<Self>, token: &str) -> Result<Arc<Claims>, Error> {
         let claims = self.verify(token).await?;
         if session_cookie::is_cookie(&claims) {
@@ -46,27 +103,66 @@ impl Gateway {
         }
     }
 
-    /// The same of an access token for whomever it is, which need not be us; revocation is not
-    /// asked.
+    /// Verifies an unexpired access token for any audience. Doesn't check revocation, but returns
+    /// the revocation keys.
+    ///
+    /// # Errors
+    /// `invalid_token`, `token_expired`, `token_revoked` if the signing key is revoked, `busy`,
+    /// `unavailable`.
     pub(crate) async fn verify_for_any_audience(
         &self,
         token: &str,
     ) -> Result<(Arc<Claims>, RevocationKeys), Error> {
-        live(self.verify_signed_for_any_audience(token).await?)
+        require_unexpired(self.verify_signed_for_any_audience(token).await?)
     }
 
-    /// What a token of ours says, whether or not it is good at this moment: its signature is enough
-    /// to end it.
+    /// Verifies the signature and the issuer of an access token, and returns its claims. This
+    /// suffices to revoke the token, even if it is expired.
+    ///
+    /// # Errors
+    /// `invalid_token`, `token_revoked` if the signing key is revoked, `busy`, `unavailable`.
     pub(crate) async fn verify_ignoring_expiry(&self, token: &str) -> Result<Arc<Claims>, Error> {
         Ok(self.verify_issued(token).await?.claims)
     }
+
+    /// Requires a sign-in within the last five minutes, for operations that can't be undone or that
+    /// create a credential.
+    ///
+    /// # Errors
+    /// `reauthentication_required`.
+    pub(crate) fn require_recent_sign_in(&self, caller: &Claims) -> Result<(), Error> {
+        let is_recent = |auth_time| self.clock.now() <= auth_time + RECENT_SIGN_IN_SECONDS;
+        if caller.auth_time.is_some_and(is_recent) {
+            Ok(())
+        } else {
+            Err(Error::ReauthenticationRequired)
+        }
+    }
+
+    /// Subscribes to revocations: after a position, or with a snapshot first. The token is verified
+    /// again before each batch.
+    ///
+    /// # Errors
+    /// `busy` if too many streams are open, or this replica drains.
+    pub fn subscribe_to_revocations(
+        self: &Arc<Self>,
+        token: String,
+        position: Option<LogPosition<String>>,
+    ) -> Result<Subscription, Error> {
+        let (tokens, token) = (self.clone(), Arc::<str>::from(token));
+        let check = move || {
+            let (tokens, token) = (tokens.clone(), token.clone());
+            async move { tokens.verify(&token).await.map(drop) }.boxed()
+        };
+        self.revocations.subscribe(Box::new(check), position)
+    }
 }
 
-fn live(opened: Validity) -> Result<(Arc<Claims>, RevocationKeys), Error> {
-    match opened {
+fn require_unexpired(validity: Validity) -> Result<(Arc<Claims>, RevocationKeys), Error> {
+    match validity {
         Validity::Valid(signed) => {
-            let marks = signed.revocation_keys();
-            Ok((signed.claims, marks))
+            let keys = signed.revocation_keys();
+            Ok((signed.claims, keys))
         }
         Validity::Expired(_) => Err(Error::TokenExpired),
     }

@@ -4,25 +4,25 @@ use std::net::IpAddr;
 
 use latchkey_domain::host;
 
-use super::{LONGEST_IN_TOKENS, Value};
+use super::{MAX_ISSUER_OR_AUDIENCE_LENGTH, Value};
 
 /// The public base URL, without a trailing slash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issuer(String);
 
 impl Issuer {
-    /// The URL.
+    /// Returns the URL.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is `https://` or a loopback address.
+    /// Returns whether the URL is `https://` or its host is a loopback address.
     pub fn is_safe(&self) -> bool {
         self.0.starts_with("https://") || self.is_loopback()
     }
 
-    /// Its origin as browsers serialize it (RFC 6454 section 6.1): in lower case, without the
-    /// default port.
+    /// Returns the origin as browsers serialize it (RFC 6454 section 6.1): in lower case, without
+    /// the default port.
     pub fn origin(&self) -> String {
         let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
         let authority = rest
@@ -30,14 +30,14 @@ impl Issuer {
             .next()
             .unwrap_or_default()
             .to_ascii_lowercase();
-        let usual = if scheme == "https" { ":443" } else { ":80" };
+        let default_port = if scheme == "https" { ":443" } else { ":80" };
         format!(
             "{scheme}://{}",
-            authority.strip_suffix(usual).unwrap_or(&authority)
+            authority.strip_suffix(default_port).unwrap_or(&authority)
         )
     }
 
-    /// The host name or IP address.
+    /// Returns the host name or IP address.
     fn host(&self) -> &str {
         let authority = self
             .0
@@ -52,14 +52,14 @@ impl Issuer {
             .unwrap_or_else(|| authority.split(':').next().unwrap_or_default())
     }
 
-    /// Whether the host domain-matches (RFC 6265 section 5.1.3).
+    /// Returns whether the host domain-matches the cookie domain (RFC 6265 section 5.1.3).
     pub fn is_within(&self, domain: &CookieDomain) -> bool {
         let host = self.host().to_ascii_lowercase();
         host.strip_suffix(&domain.0)
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 
-    /// Whether the host is a loopback address.
+    /// Returns whether the host is a loopback address.
     pub fn is_loopback(&self) -> bool {
         host::is_this_machine(self.host())
     }
@@ -70,7 +70,7 @@ impl Issuer {
 pub struct CookieDomain(String);
 
 impl CookieDomain {
-    /// The domain in lower case, without a leading dot.
+    /// Returns the domain in lower case, without a leading dot.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -81,16 +81,16 @@ impl Value for Issuer {
         let rest = text
             .strip_prefix("https://")
             .or_else(|| text.strip_prefix("http://"));
-        let bare = rest.is_some_and(|rest| {
+        let is_base_url = rest.is_some_and(|rest| {
             !rest.is_empty() && !rest.contains(['?', '#', '@', ' ', '"', '<', '>'])
         });
         let issuer = Issuer(text.trim_end_matches('/').to_owned());
-        if text.len() > LONGEST_IN_TOKENS {
+        if text.len() > MAX_ISSUER_OR_AUDIENCE_LENGTH {
             Err(format!(
-                "must have at most {LONGEST_IN_TOKENS} characters, because tokens and cookies \
-                 contain it"
+                "must have at most {MAX_ISSUER_OR_AUDIENCE_LENGTH} characters, because tokens and \
+                 cookies contain it"
             ))
-        } else if bare {
+        } else if is_base_url {
             Ok(issuer)
         } else {
             Err("must be a URL, for example `https://auth.example.com`".into())
@@ -104,7 +104,7 @@ impl Value for Issuer {
 
 impl Value for CookieDomain {
     fn read(text: &str) -> Result<Self, String> {
-        let label = |label: &str| {
+        let is_label = |label: &str| {
             (1..=63).contains(&label.len())
                 && label
                     .bytes()
@@ -115,7 +115,7 @@ impl Value for CookieDomain {
         // Browsers accept neither an IP address nor a top-level domain.
         let is_domain = text.len() <= 253
             && text.contains('.')
-            && text.split('.').all(label)
+            && text.split('.').all(is_label)
             && text.parse::<IpAddr>().is_err();
         let domain = CookieDomain(text.to_ascii_lowercase());
         if is_domain {

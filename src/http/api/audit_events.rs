@@ -1,4 +1,4 @@
-//! The audit log of a user.
+//! Audit log of a user.
 
 use std::sync::Arc;
 
@@ -9,10 +9,13 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    app::{AuditEventPage, Gateway, StoredAuditEvent},
+    app::{
+        App,
+        audit::{AuditEventPage, StoredAuditEvent},
+    },
     http::{
         Tag,
-        api::schemas::{EVENT_ID, SESSION_ID, SOME_TIME, USER_ID},
+        api::schemas::{EVENT_ID, EXAMPLE_TIME, SESSION_ID, USER_ID},
         auth::caller::{Admin, ReadUser},
         openapi::{
             params::{Cursor, Id, Limit, Param, Path},
@@ -22,8 +25,8 @@ use crate::{
 };
 
 problems! {
-    OwnAuditProblems: [CALLER];
-    AuditProblems: [CALLER] NotFound;
+    ListOwnProblems: [CALLER];
+    ListOfUserProblems: [CALLER] NotFound;
 }
 
 /// Security event of a user. Identical failures within a minute are one event with a `count`.
@@ -57,7 +60,7 @@ pub struct AuditEventSchema {
 }
 
 impl From<StoredAuditEvent> for AuditEventSchema {
-    fn from(recorded: StoredAuditEvent) -> Self {
+    fn from(stored: StoredAuditEvent) -> Self {
         let StoredAuditEvent {
             id,
             at,
@@ -70,7 +73,7 @@ impl From<StoredAuditEvent> for AuditEventSchema {
             agent,
             reason,
             count,
-        } = recorded;
+        } = stored;
         AuditEventSchema {
             id,
             at,
@@ -80,7 +83,7 @@ impl From<StoredAuditEvent> for AuditEventSchema {
             actor_id,
             session,
             ip_address: address,
-            user_agent: agent.as_deref().map(user_agent::in_words),
+            user_agent: agent.as_deref().map(user_agent::describe),
             reason,
             count,
         }
@@ -91,7 +94,7 @@ impl Example for AuditEventSchema {
     fn example() -> Self {
         AuditEventSchema {
             id: EVENT_ID,
-            at: SOME_TIME,
+            at: EXAMPLE_TIME,
             event: "sign_in".to_owned(),
             outcome: "success".to_owned(),
             actor: "user".to_owned(),
@@ -133,7 +136,6 @@ impl Example for AuditEventPageSchema {
     }
 }
 
-/// 200 with events.
 #[derive(ApiResponse)]
 pub enum AuditEventPageResponse {
     /// A page of events.
@@ -141,7 +143,6 @@ pub enum AuditEventPageResponse {
     Page(Json<AuditEventPageSchema>),
 }
 
-/// The operations.
 pub struct AuditApi;
 
 #[OpenApi]
@@ -159,17 +160,18 @@ impl AuditApi {
         operation_id = "listCurrentUserAuditEvents",
         tag = "Tag::AuditLog"
     )]
-    async fn own(
+    async fn list_own(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         ReadUser(caller): ReadUser,
         /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
         /// The `next` value of the previous page.
         after: Param<Cursor>,
-    ) -> Result<AuditEventPageResponse, Problem<OwnAuditProblems>> {
+    ) -> Result<AuditEventPageResponse, Problem<ListOwnProblems>> {
         let (Param(Limit(limit)), Param(Cursor(after))) = (limit, after);
-        let page = gateway
+        let page = app
+            .audit
             .list_own_audit_events(&caller, Page { limit, after })
             .await?;
         Ok(AuditEventPageResponse::Page(Json(page.into())))
@@ -186,9 +188,9 @@ impl AuditApi {
         operation_id = "listUserAuditEvents",
         tag = "Tag::UserAdministration"
     )]
-    async fn of(
+    async fn list_of_user(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         _admin: Admin,
         /// User ID.
         id: Path<Id>,
@@ -196,10 +198,11 @@ impl AuditApi {
         limit: Param<Limit>,
         /// The `next` value of the previous page.
         after: Param<Cursor>,
-    ) -> Result<AuditEventPageResponse, Problem<AuditProblems>> {
+    ) -> Result<AuditEventPageResponse, Problem<ListOfUserProblems>> {
         let (Param(Id(id)), Param(Limit(limit)), Param(Cursor(after))) = (id, limit, after);
-        let page = gateway
-            .list_audit_events_of_user(id, Page { limit, after })
+        let page = app
+            .audit
+            .list_user_audit_events(id, Page { limit, after })
             .await?;
         Ok(AuditEventPageResponse::Page(Json(page.into())))
     }

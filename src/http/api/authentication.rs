@@ -1,4 +1,4 @@
-//! Signing up, in and out; refreshing.
+//! Sign-up, sign-in, token refresh, and sign-out.
 
 use std::sync::Arc;
 
@@ -16,7 +16,9 @@ use poem_openapi::{
 };
 
 use crate::{
-    app::{Gateway, SessionCredential, SignUp, revocation::WaitFor},
+    app::{
+        App, accounts::sign_up::SignUp, revocation::WaitFor, sessions::sign_out::SessionCredential,
+    },
     error::Error,
     http::{
         Tag,
@@ -27,12 +29,12 @@ use crate::{
         auth::{
             caller::{PresentedToken, Token, require_scope},
             cookie::SessionCookie,
-            csrf::AsPage,
+            csrf::IsPageRequest,
         },
-        middleware::client_address::ClientOrigin,
+        context::client_address::ClientOrigin,
         openapi::{
             body::{self, Body, Fields, OptionalBody, body},
-            params::{LogoutScope, Param},
+            params::{Param, SignOutScope},
             problem::{Problem, problems},
         },
     },
@@ -88,7 +90,7 @@ body! {
     }
 }
 
-/// A refresh token as it was sent. Whether it is one is not a matter of its form.
+/// A refresh token as sent. Only its length is checked here; the use case verifies the token.
 pub struct RefreshTokenText(String);
 
 impl ParsedText for RefreshTokenText {
@@ -107,22 +109,21 @@ impl ParsedText for RefreshTokenText {
 
 problems! {
     SignUpProblems: [BODY] SignupClosed WeakPassword UsernameTaken EmailTaken TooManyRequests;
-    LoginProblems: [BODY] InvalidCredentials TooManyRequests;
+    SignInProblems: [BODY] InvalidCredentials TooManyRequests;
     RefreshProblems: [BODY] InvalidRefreshToken RefreshTokenReused TooManyRequests;
-    LogoutProblems: [BODY, CALLER] InvalidRefreshToken;
+    SignOutProblems: [BODY, CALLER] InvalidRefreshToken;
 }
 
-/// A sign-in, as a form or as JSON.
-pub struct Login {
-    /// The user name or the address.
+/// Credentials of a sign-in, sent as JSON or as a form.
+pub struct SignInCredentials {
+    /// Username or email address.
     pub name: SignInName,
-    /// The password.
     pub password: Password,
-    /// What the tokens are to be used for.
+    /// Requested scopes; `None` requests all scopes of the user.
     pub scopes: Option<Scopes>,
 }
 
-impl<'a> ApiExtractor<'a> for Login {
+impl<'a> ApiExtractor<'a> for SignInCredentials {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
     type ParamType = ();
     type ParamRawType = ();
@@ -132,7 +133,7 @@ impl<'a> ApiExtractor<'a> for Login {
         body::register::<SignInForm>(registry);
     }
 
-    /// Two schemas: generators confuse the two media types where they share one.
+    /// Each media type has its own schema, because client generators confuse types that share one.
     fn request_meta() -> Option<MetaRequest> {
         let content = vec![
             body::meta::<SignInForm>(body::FORM),
@@ -158,9 +159,9 @@ impl<'a> ApiExtractor<'a> for Login {
                     email,
                     password,
                 } = body::parse(Fields::from_json(&bytes)?)?;
-                Ok(Login::new(username, email, password)?)
+                Ok(SignInCredentials::new(username, email, password)?)
             }
-            body::FORM => Ok(Login::from_form(&bytes)?),
+            body::FORM => Ok(SignInCredentials::from_form(&bytes)?),
             _other => Err(Error::UnsupportedMediaType(
                 "`application/x-www-form-urlencoded` or `application/json`",
             )
@@ -169,15 +170,18 @@ impl<'a> ApiExtractor<'a> for Login {
     }
 }
 
-impl Login {
-    /// A sign-in by one name.
+impl SignInCredentials {
+    /// Creates the credentials from either `username` or `email`.
+    ///
+    /// # Errors
+    /// If neither or both of them are present.
     pub fn new(
         username: Option<SignInName>,
         email: Option<SignInName>,
         password: Password,
-    ) -> Result<Login, Error> {
+    ) -> Result<SignInCredentials, Error> {
         match (username, email) {
-            (Some(name), None) | (None, Some(name)) => Ok(Login {
+            (Some(name), None) | (None, Some(name)) => Ok(SignInCredentials {
                 name,
                 password,
                 scopes: None,
@@ -193,7 +197,7 @@ impl Login {
         }
     }
 
-    fn from_form(bytes: &[u8]) -> Result<Login, Error> {
+    fn from_form(bytes: &[u8]) -> Result<SignInCredentials, Error> {
         let mut fields = Fields::from_form(bytes)?;
         fields.ignore(&["grant_type", "client_id", "client_secret"]);
         let SignInForm {
@@ -202,20 +206,19 @@ impl Login {
             password,
             scope,
         } = body::parse(fields)?;
-        // Swagger UI sends an empty one where nothing is ticked.
+        // Swagger UI sends an empty `scope` if no scope is selected.
         let scopes = scope.filter(|scopes| !scopes.is_empty());
-        Ok(Login {
+        Ok(SignInCredentials {
             scopes,
-            ..Login::new(username, email, password)?
+            ..SignInCredentials::new(username, email, password)?
         })
     }
 }
 
-/// The operations.
-pub struct TokensApi;
+pub struct AuthenticationApi;
 
 #[OpenApi]
-impl TokensApi {
+impl AuthenticationApi {
     /// Register a user and sign in
     ///
     /// Registers a user and starts a session. Returns tokens, or sets the session cookie if
@@ -231,9 +234,9 @@ impl TokensApi {
     )]
     async fn sign_up(
         &self,
-        gateway: Data<&Arc<Gateway>>,
-        AsPage(page): AsPage,
-        jar: SessionCookie,
+        app: Data<&Arc<App>>,
+        IsPageRequest(page): IsPageRequest,
+        session_cookie: SessionCookie,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<SignUpRequest>,
     ) -> Result<SignUpResponse, Problem<SignUpProblems>> {
@@ -243,15 +246,15 @@ impl TokensApi {
             password: body.password.0,
             name: body.name,
         };
-        let answer = if page {
-            let (cookie, user) = gateway.sign_up_browser(request, &origin).await?;
-            jar.put(&cookie);
-            SignUpSchema::by_cookie(user.into())
+        let response = if page {
+            let (cookie, user) = app.accounts.sign_up_browser(request, &origin).await?;
+            session_cookie.put(&cookie);
+            SignUpSchema::with_cookie(user.into())
         } else {
-            let (pair, user) = gateway.sign_up(request, &origin).await?;
-            SignUpSchema::with_pair(user.into(), pair.into())
+            let (pair, user) = app.accounts.sign_up(request, &origin).await?;
+            SignUpSchema::with_tokens(user.into(), pair.into())
         };
-        Ok(SignUpResponse::Created(Json(answer), "/user".to_owned()))
+        Ok(SignUpResponse::Created(Json(response), "/user".to_owned()))
     }
 
     /// Sign in with a password
@@ -271,12 +274,18 @@ impl TokensApi {
     )]
     async fn sign_in(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         ClientOrigin(origin): ClientOrigin,
-        login: Login,
-    ) -> Result<TokenResponse, Problem<LoginProblems>> {
-        let pair = gateway
-            .sign_in(&login.name, login.password, login.scopes, &origin)
+        credentials: SignInCredentials,
+    ) -> Result<TokenResponse, Problem<SignInProblems>> {
+        let pair = app
+            .sessions
+            .sign_in(
+                &credentials.name,
+                credentials.password,
+                credentials.scopes,
+                &origin,
+            )
             .await?;
         Ok(TokenResponse::Issued(Json(pair.into())))
     }
@@ -298,11 +307,12 @@ impl TokensApi {
     )]
     async fn refresh(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<RefreshTokensRequest>,
     ) -> Result<TokenResponse, Problem<RefreshProblems>> {
-        let pair = gateway
+        let pair = app
+            .sessions
             .refresh(&body.refresh_token.0, None, &origin)
             .await?;
         Ok(TokenResponse::Issued(Json(pair.into())))
@@ -323,38 +333,41 @@ impl TokensApi {
         operation_id = "signOut",
         tag = "Tag::Authentication"
     )]
-    // Each is a part of the request, by which the document knows it.
+    // poem-openapi derives the parameters of the operation from the arguments.
     #[allow(clippy::too_many_arguments)]
     async fn sign_out(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         ClientOrigin(origin): ClientOrigin,
         /// Sessions to revoke: `session` (the given session), `others` (all other sessions of the
         /// user), or `all`.
-        scope: Param<LogoutScope>,
+        scope: Param<SignOutScope>,
         /// `respond-async` (RFC 7240) returns 202 after the revocation is published, without
         /// waiting until every replica enforces it.
         #[oai(name = "Prefer")]
         prefer: Param<WaitFor>,
-        jar: SessionCookie,
+        session_cookie: SessionCookie,
         PresentedToken(token): PresentedToken,
         OptionalBody(body): OptionalBody<SignOutRequest>,
-    ) -> Result<RevocationResponse, Problem<LogoutProblems>> {
-        let (Param(scope), Param(patience)) = (scope, prefer);
-        if scope != LogoutScope::Session {
-            let caller = token
-                .ok_or(Error::Unauthenticated)?
-                .verify(&gateway)
-                .await?;
+    ) -> Result<RevocationResponse, Problem<SignOutProblems>> {
+        let (Param(scope), Param(wait_for)) = (scope, prefer);
+        if scope != SignOutScope::Session {
+            let caller = token.ok_or(Error::Unauthenticated)?.verify(&app).await?;
             require_scope(&caller, Scope::UserWrite)?;
             match scope {
-                LogoutScope::Others => gateway.sign_out_others(&caller, patience, &origin).await?,
-                LogoutScope::Session | LogoutScope::All => {
-                    gateway.sign_out_all(&caller, patience, &origin).await?;
-                    jar.clear_if_shown();
+                SignOutScope::Others => {
+                    app.sessions
+                        .sign_out_others(&caller, wait_for, &origin)
+                        .await?
+                }
+                SignOutScope::Session | SignOutScope::All => {
+                    app.sessions
+                        .sign_out_all(&caller, wait_for, &origin)
+                        .await?;
+                    session_cookie.clear_if_presented();
                 }
             }
-            return Ok(patience.into());
+            return Ok(wait_for.into());
         }
         let refresh_token = body
             .and_then(|body| body.refresh_token)
@@ -366,9 +379,11 @@ impl TokensApi {
         if credentials.is_empty() {
             return Err(Error::Unauthenticated.into());
         }
-        gateway.sign_out(&credentials, patience, &origin).await?;
-        jar.clear_if_shown();
-        Ok(patience.into())
+        app.sessions
+            .sign_out(&credentials, wait_for, &origin)
+            .await?;
+        session_cookie.clear_if_presented();
+        Ok(wait_for.into())
     }
 }
 
@@ -378,27 +393,29 @@ mod tests {
     use crate::http::api::authentication::body::Content;
 
     #[test]
-    fn the_form_takes_what_oauth_clients_add() {
+    fn sign_in_form_ignores_only_oauth_parameters() {
         assert!(
-            Login::from_form(
+            SignInCredentials::from_form(
                 b"grant_type=password&username=john&password=secret123\
                   &scope=&client_id=&client_secret="
             )
             .is_ok()
         );
-        assert!(Login::from_form(b"username=john&password=secret123&role=admin").is_err());
+        assert!(
+            SignInCredentials::from_form(b"username=john&password=secret123&role=admin").is_err()
+        );
     }
 
     #[test]
-    fn schemas_list_what_is_read() {
-        let names = |schema: Vec<body::FieldSchema>| {
+    fn sign_in_schema_lists_request_fields() {
+        let field_names = |schema: Vec<body::FieldSchema>| {
             schema
                 .into_iter()
                 .map(|field| field.name)
                 .collect::<Vec<_>>()
         };
         assert_eq!(
-            names(SignInRequest::schema()),
+            field_names(SignInRequest::schema()),
             ["username", "email", "password"]
         );
     }

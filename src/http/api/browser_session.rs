@@ -7,21 +7,21 @@ use poem::web::Data;
 use poem_openapi::{OpenApi, payload::Json};
 
 use crate::{
-    app::{Gateway, SessionCredential, revocation::WaitFor},
+    app::{App, revocation::WaitFor, sessions::sign_out::SessionCredential},
     error::Error,
     http::{
         Tag,
         api::{
-            authentication::{Login, SignInRequest},
+            authentication::{SignInCredentials, SignInRequest},
             responses::{BrowserSessionResponse, RevocationResponse},
             schemas::BrowserSessionSchema,
         },
         auth::{
-            caller::{Browser, PresentedCookies},
+            caller::{BrowserCaller, PresentedCookies},
             cookie::SessionCookie,
-            csrf::FromPage,
+            csrf::RequireAllowedPage,
         },
-        middleware::client_address::ClientOrigin,
+        context::client_address::ClientOrigin,
         openapi::{
             body::Body,
             params::Param,
@@ -31,16 +31,15 @@ use crate::{
 };
 
 problems! {
-    OpenProblems: [BODY] InvalidCredentials TooManyRequests;
-    StateProblems: [] Unauthenticated;
-    CloseProblems: [];
+    CreateProblems: [BODY] InvalidCredentials TooManyRequests;
+    GetProblems: [] Unauthenticated;
+    DeleteProblems: [];
 }
 
-/// The operations.
-pub struct BrowserApi;
+pub struct BrowserSessionApi;
 
 #[OpenApi]
-impl BrowserApi {
+impl BrowserSessionApi {
     /// Create a browser session
     ///
     /// Signs in and sets an HttpOnly session cookie; the response contains no tokens.
@@ -54,21 +53,24 @@ impl BrowserApi {
         operation_id = "createBrowserSession",
         tag = "Tag::Authentication"
     )]
-    async fn open(
+    async fn create(
         &self,
-        gateway: Data<&Arc<Gateway>>,
-        _page: FromPage,
-        jar: SessionCookie,
+        app: Data<&Arc<App>>,
+        _page: RequireAllowedPage,
+        session_cookie: SessionCookie,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<SignInRequest>,
-    ) -> Result<BrowserSessionResponse, Problem<OpenProblems>> {
-        let Login {
+    ) -> Result<BrowserSessionResponse, Problem<CreateProblems>> {
+        let SignInCredentials {
             name,
             password,
             scopes: _,
-        } = Login::new(body.username, body.email, body.password)?;
-        let (cookie, user) = gateway.sign_in_browser(&name, password, &origin).await?;
-        jar.put(&cookie);
+        } = SignInCredentials::new(body.username, body.email, body.password)?;
+        let (cookie, user) = app
+            .sessions
+            .sign_in_browser(&name, password, &origin)
+            .await?;
+        session_cookie.put(&cookie);
         Ok(BrowserSessionResponse::SignedIn(Json(
             BrowserSessionSchema::new(user, cookie.claims.exp),
         )))
@@ -86,15 +88,16 @@ impl BrowserApi {
         operation_id = "getBrowserSession",
         tag = "Tag::Authentication"
     )]
-    async fn state(
+    async fn get(
         &self,
-        gateway: Data<&Arc<Gateway>>,
-        Browser(caller): Browser,
-    ) -> Result<BrowserSessionResponse, Problem<StateProblems>> {
-        let user = gateway
+        app: Data<&Arc<App>>,
+        BrowserCaller(caller): BrowserCaller,
+    ) -> Result<BrowserSessionResponse, Problem<GetProblems>> {
+        let user = app
+            .accounts
             .get_account(&caller)
             .await
-            .map_err(Browser::refusal)?;
+            .map_err(BrowserCaller::hide_token_error)?;
         Ok(BrowserSessionResponse::SignedIn(Json(
             BrowserSessionSchema::new(user, caller.exp),
         )))
@@ -112,30 +115,31 @@ impl BrowserApi {
         operation_id = "deleteBrowserSession",
         tag = "Tag::Authentication"
     )]
-    async fn close(
+    async fn delete(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         ClientOrigin(origin): ClientOrigin,
-        _page: FromPage,
+        _page: RequireAllowedPage,
         /// `respond-async` (RFC 7240) returns 202 after the revocation is published, without
         /// waiting until every replica enforces it.
         #[oai(name = "Prefer")]
         prefer: Param<WaitFor>,
-        jar: SessionCookie,
+        session_cookie: SessionCookie,
         PresentedCookies(cookies): PresentedCookies,
-    ) -> Result<RevocationResponse, Problem<CloseProblems>> {
-        let Param(patience) = prefer;
+    ) -> Result<RevocationResponse, Problem<DeleteProblems>> {
+        let Param(wait_for) = prefer;
         for token in cookies {
-            match gateway
-                .sign_out(&[SessionCredential::Access(token)], patience, &origin)
+            match app
+                .sessions
+                .sign_out(&[SessionCredential::Access(token)], wait_for, &origin)
                 .await
             {
-                // Not ours, or under a key that was taken back: it shows no session.
+                // An invalid cookie, or one signed by a revoked key, identifies no session.
                 Ok(()) | Err(Error::InvalidToken | Error::TokenRevoked) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        jar.clear();
-        Ok(patience.into())
+        session_cookie.clear();
+        Ok(wait_for.into())
     }
 }

@@ -11,7 +11,10 @@ use poem::web::Data;
 use poem_openapi::{OpenApi, payload::Json};
 
 use crate::{
-    app::{Gateway, PasswordReset, ProfileChange},
+    app::{
+        App,
+        accounts::{profile::ProfileChange, reset_password::PasswordReset},
+    },
     http::{
         Tag,
         api::{
@@ -22,7 +25,7 @@ use crate::{
             caller::{InteractiveUser, ReadUser, WriteUser},
             cookie::SessionCookie,
         },
-        middleware::client_address::ClientOrigin,
+        context::client_address::ClientOrigin,
         openapi::{
             body::{Body, body},
             problem::{Problem, problems},
@@ -82,21 +85,20 @@ body! {
 }
 
 problems! {
-    ShowProblems: [CALLER];
-    RenameProblems: [CALLER, BODY] UsernameTaken TooManyRequests;
+    GetProblems: [CALLER];
+    UpdateProblems: [CALLER, BODY] UsernameTaken TooManyRequests;
     DeleteProblems: [CALLER] ReauthenticationRequired LastAdmin;
-    PasswordProblems: [CALLER, BODY] IncorrectPassword WeakPassword TooManyRequests;
-    EmailProblems: [CALLER, BODY] IncorrectPassword EmailDisabled TooManyRequests;
-    ConfirmProblems: [CALLER, BODY] InvalidCode EmailTaken TooManyRequests;
-    ForgotProblems: [BODY] EmailDisabled TooManyRequests;
-    ResetProblems: [BODY] WeakPassword InvalidCode TooManyRequests;
+    ChangePasswordProblems: [CALLER, BODY] IncorrectPassword WeakPassword TooManyRequests;
+    RequestEmailChangeProblems: [CALLER, BODY] IncorrectPassword EmailDisabled TooManyRequests;
+    VerifyEmailProblems: [CALLER, BODY] InvalidCode EmailTaken TooManyRequests;
+    RequestPasswordResetProblems: [BODY] EmailDisabled TooManyRequests;
+    ResetPasswordProblems: [BODY] WeakPassword InvalidCode TooManyRequests;
 }
 
-/// The operations.
-pub struct AccountsApi;
+pub struct CurrentUserApi;
 
 #[OpenApi]
-impl AccountsApi {
+impl CurrentUserApi {
     /// Get the current user
     ///
     /// Returns the stored user; token claims might be older.
@@ -109,13 +111,13 @@ impl AccountsApi {
         operation_id = "getCurrentUser",
         tag = "Tag::CurrentUser"
     )]
-    async fn show(
+    async fn get(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         ReadUser(caller): ReadUser,
-    ) -> Result<UserResponse, Problem<ShowProblems>> {
+    ) -> Result<UserResponse, Problem<GetProblems>> {
         Ok(UserResponse::Ok(Json(
-            gateway.get_account(&caller).await?.into(),
+            app.accounts.get_account(&caller).await?.into(),
         )))
     }
 
@@ -131,19 +133,19 @@ impl AccountsApi {
         operation_id = "updateCurrentUser",
         tag = "Tag::CurrentUser"
     )]
-    async fn rename(
+    async fn update(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         WriteUser(caller): WriteUser,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<UpdateCurrentUserRequest>,
-    ) -> Result<UserResponse, Problem<RenameProblems>> {
+    ) -> Result<UserResponse, Problem<UpdateProblems>> {
         let change = ProfileChange {
             username: body.username,
             name: body.name,
         };
         Ok(UserResponse::Ok(Json(
-            gateway
+            app.accounts
                 .update_profile(&caller, change, &origin)
                 .await?
                 .into(),
@@ -166,13 +168,13 @@ impl AccountsApi {
     )]
     async fn delete(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         InteractiveUser(caller): InteractiveUser,
         ClientOrigin(origin): ClientOrigin,
-        jar: SessionCookie,
+        session_cookie: SessionCookie,
     ) -> Result<NoContent, Problem<DeleteProblems>> {
-        gateway.delete_own_user(&caller, &origin).await?;
-        jar.clear_if_shown();
+        app.accounts.delete_own_user(&caller, &origin).await?;
+        session_cookie.clear_if_presented();
         Ok(NoContent::NoContent)
     }
 
@@ -191,12 +193,12 @@ impl AccountsApi {
     )]
     async fn change_password(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         ClientOrigin(origin): ClientOrigin,
         InteractiveUser(caller): InteractiveUser,
         Body(body): Body<ChangePasswordRequest>,
-    ) -> Result<NoContent, Problem<PasswordProblems>> {
-        gateway
+    ) -> Result<NoContent, Problem<ChangePasswordProblems>> {
+        app.accounts
             .change_password(&caller, body.current_password, body.new_password.0, &origin)
             .await?;
         Ok(NoContent::NoContent)
@@ -218,12 +220,12 @@ impl AccountsApi {
     )]
     async fn request_email_change(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         ClientOrigin(origin): ClientOrigin,
         InteractiveUser(caller): InteractiveUser,
         Body(body): Body<RequestEmailChangeRequest>,
-    ) -> Result<Accepted, Problem<EmailProblems>> {
-        gateway
+    ) -> Result<Accepted, Problem<RequestEmailChangeProblems>> {
+        app.accounts
             .request_email_change(&caller, &body.email, body.password, &origin)
             .await?;
         Ok(Accepted::Accepted)
@@ -242,15 +244,15 @@ impl AccountsApi {
         operation_id = "verifyEmail",
         tag = "Tag::CurrentUser"
     )]
-    async fn confirm_email(
+    async fn verify_email(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         InteractiveUser(caller): InteractiveUser,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<VerifyEmailRequest>,
-    ) -> Result<UserResponse, Problem<ConfirmProblems>> {
+    ) -> Result<UserResponse, Problem<VerifyEmailProblems>> {
         Ok(UserResponse::Ok(Json(
-            gateway
+            app.accounts
                 .confirm_email(&caller, &body.code, &origin)
                 .await?
                 .into(),
@@ -270,13 +272,15 @@ impl AccountsApi {
         operation_id = "requestPasswordReset",
         tag = "Tag::PasswordRecovery"
     )]
-    async fn forgot(
+    async fn request_password_reset(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<RequestPasswordResetRequest>,
-    ) -> Result<Accepted, Problem<ForgotProblems>> {
-        gateway.request_password_reset(&body.email, &origin).await?;
+    ) -> Result<Accepted, Problem<RequestPasswordResetProblems>> {
+        app.accounts
+            .request_password_reset(&body.email, &origin)
+            .await?;
         Ok(Accepted::Accepted)
     }
 
@@ -292,18 +296,18 @@ impl AccountsApi {
         operation_id = "resetPassword",
         tag = "Tag::PasswordRecovery"
     )]
-    async fn reset(
+    async fn reset_password(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<ResetPasswordRequest>,
-    ) -> Result<NoContent, Problem<ResetProblems>> {
+    ) -> Result<NoContent, Problem<ResetPasswordProblems>> {
         let request = PasswordReset {
             email: body.email,
             code: body.code,
             new_password: body.new_password.0,
         };
-        gateway.reset_password(request, &origin).await?;
+        app.accounts.reset_password(request, &origin).await?;
         Ok(NoContent::NoContent)
     }
 
@@ -316,12 +320,12 @@ impl AccountsApi {
         operation_id = "getDashboard",
         tag = "Tag::CurrentUser"
     )]
-    async fn dashboard(
+    async fn get_dashboard(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         ReadUser(caller): ReadUser,
-    ) -> Result<DashboardResponse, Problem<ShowProblems>> {
-        let dashboard = gateway.dashboard(&caller).await?;
+    ) -> Result<DashboardResponse, Problem<GetProblems>> {
+        let dashboard = app.accounts.dashboard(&caller).await?;
         Ok(DashboardResponse::Ok(Json(DashboardSchema::new(
             dashboard, caller.sid,
         ))))

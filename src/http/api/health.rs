@@ -1,4 +1,5 @@
-//! Health, for balancers and orchestrators. No I/O: how the stores are is found out beforehand.
+//! Health checks for load balancers and orchestrators. The handlers do no I/O, because a background
+//! task checks the stores.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use poem::web::Data;
 use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
 
 use crate::{
-    app::{Gateway, Status, StoreState},
+    app::{App, lifecycle::readiness::Status, store_health::StoreState},
     http::Tag,
 };
 
@@ -39,7 +40,6 @@ impl Example for ReadinessSchema {
     }
 }
 
-/// 204.
 #[derive(ApiResponse)]
 enum LivenessResponse {
     /// The process is running.
@@ -57,7 +57,6 @@ enum ReadinessResponse {
     NotReady(Json<ReadinessSchema>),
 }
 
-/// The operations.
 pub struct HealthApi;
 
 #[OpenApi]
@@ -73,7 +72,7 @@ impl HealthApi {
         operation_id = "getLiveness",
         tag = "Tag::Health"
     )]
-    async fn live(&self) -> LivenessResponse {
+    async fn get_liveness(&self) -> LivenessResponse {
         LivenessResponse::Ok
     }
 
@@ -89,16 +88,16 @@ impl HealthApi {
         operation_id = "getReadiness",
         tag = "Tag::Health"
     )]
-    async fn ready(&self, gateway: Data<&Arc<Gateway>>) -> ReadinessResponse {
-        let readiness = gateway.readiness();
-        let state = |state| match state {
+    async fn get_readiness(&self, app: Data<&Arc<App>>) -> ReadinessResponse {
+        let readiness = app.lifecycle.readiness();
+        let store_status = |state| match state {
             StoreState::Up => "up".to_owned(),
             StoreState::Down => "down".to_owned(),
         };
         let body = Json(ReadinessSchema {
             status: readiness.status.as_str().to_owned(),
-            postgres: state(readiness.postgres),
-            redis: state(readiness.redis),
+            postgres: store_status(readiness.postgres),
+            redis: store_status(readiness.redis),
             check_source: readiness.check_source.as_str().to_owned(),
             degraded: readiness.degraded,
         });

@@ -10,7 +10,10 @@ use poem::web::Data;
 use poem_openapi::{OpenApi, payload::Json};
 
 use crate::{
-    app::{Gateway, ItemPatch, StoredItem},
+    app::{
+        App,
+        items::{ItemPatch, StoredItem},
+    },
     http::{
         Tag,
         api::{
@@ -55,12 +58,11 @@ body! {
 problems! {
     CreateProblems: [CALLER, BODY];
     ListProblems: [CALLER];
-    ShowProblems: [CALLER] NotFound;
-    ChangeProblems: [CALLER, BODY] NotFound PreconditionFailed;
+    GetProblems: [CALLER] NotFound;
+    UpdateProblems: [CALLER, BODY] NotFound PreconditionFailed;
     DeleteProblems: [CALLER] NotFound PreconditionFailed;
 }
 
-/// The operations.
 pub struct ItemsApi;
 
 #[OpenApi]
@@ -78,11 +80,12 @@ impl ItemsApi {
     )]
     async fn create(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         WriteItems(caller): WriteItems,
         Body(body): Body<CreateItemRequest>,
     ) -> Result<CreatedItem, Problem<CreateProblems>> {
-        let item = gateway
+        let item = app
+            .items
             .create_item(&caller, &body.name, body.description.as_ref())
             .await?;
         let (location, etag) = (format!("/items/{}", item.id), item::etag(item.version));
@@ -100,7 +103,7 @@ impl ItemsApi {
     )]
     async fn list(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         ReadItems(caller): ReadItems,
         /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
@@ -108,7 +111,7 @@ impl ItemsApi {
         after: Param<Cursor>,
     ) -> Result<ItemPageResponse, Problem<ListProblems>> {
         let (Param(Limit(limit)), Param(Cursor(after))) = (limit, after);
-        let page = gateway.list_items(&caller, Page { limit, after }).await?;
+        let page = app.items.list_items(&caller, Page { limit, after }).await?;
         let data = page.items.into_iter().map(Into::into).collect();
         Ok(ItemPageResponse::Page(Json(ItemPageSchema {
             data,
@@ -127,15 +130,15 @@ impl ItemsApi {
         operation_id = "getItem",
         tag = "Tag::Items"
     )]
-    async fn show(
+    async fn get(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         ReadItems(caller): ReadItems,
         /// Item ID.
         id: Path<Id>,
-    ) -> Result<ItemResponse, Problem<ShowProblems>> {
+    ) -> Result<ItemResponse, Problem<GetProblems>> {
         let Param(Id(id)) = id;
-        Ok(shown(gateway.get_item(&caller, id).await?))
+        Ok(item_response(app.items.get_item(&caller, id).await?))
     }
 
     /// Replace an item
@@ -152,7 +155,7 @@ impl ItemsApi {
     )]
     async fn replace(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         WriteItems(caller): WriteItems,
         /// Item ID.
         id: Path<Id>,
@@ -161,14 +164,16 @@ impl ItemsApi {
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,
         Body(body): Body<ReplaceItemRequest>,
-    ) -> Result<ItemResponse, Problem<ChangeProblems>> {
-        let (Param(Id(id)), Param(seen)) = (id, if_match);
+    ) -> Result<ItemResponse, Problem<UpdateProblems>> {
+        let (Param(Id(id)), Param(if_match)) = (id, if_match);
         let patch = ItemPatch {
             name: Some(body.name),
             description: Some(body.description),
         };
-        Ok(shown(
-            gateway.update_item(&caller, id, &patch, &seen).await?,
+        Ok(item_response(
+            app.items
+                .update_item(&caller, id, &patch, &if_match)
+                .await?,
         ))
     }
 
@@ -184,9 +189,9 @@ impl ItemsApi {
         operation_id = "updateItem",
         tag = "Tag::Items"
     )]
-    async fn change(
+    async fn update(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         WriteItems(caller): WriteItems,
         /// Item ID.
         id: Path<Id>,
@@ -195,14 +200,16 @@ impl ItemsApi {
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,
         Body(body): Body<UpdateItemRequest>,
-    ) -> Result<ItemResponse, Problem<ChangeProblems>> {
-        let (Param(Id(id)), Param(seen)) = (id, if_match);
+    ) -> Result<ItemResponse, Problem<UpdateProblems>> {
+        let (Param(Id(id)), Param(if_match)) = (id, if_match);
         let patch = ItemPatch {
             name: body.name,
             description: body.description,
         };
-        Ok(shown(
-            gateway.update_item(&caller, id, &patch, &seen).await?,
+        Ok(item_response(
+            app.items
+                .update_item(&caller, id, &patch, &if_match)
+                .await?,
         ))
     }
 
@@ -220,7 +227,7 @@ impl ItemsApi {
     )]
     async fn delete(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         WriteItems(caller): WriteItems,
         /// Item ID.
         id: Path<Id>,
@@ -229,13 +236,13 @@ impl ItemsApi {
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,
     ) -> Result<NoContent, Problem<DeleteProblems>> {
-        let (Param(Id(id)), Param(seen)) = (id, if_match);
-        gateway.delete_item(&caller, id, &seen).await?;
+        let (Param(Id(id)), Param(if_match)) = (id, if_match);
+        app.items.delete_item(&caller, id, &if_match).await?;
         Ok(NoContent::NoContent)
     }
 }
 
-fn shown(item: StoredItem) -> ItemResponse {
+fn item_response(item: StoredItem) -> ItemResponse {
     let etag = item::etag(item.version);
     ItemResponse::Ok(Json(item.into()), etag)
 }

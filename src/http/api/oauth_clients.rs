@@ -7,7 +7,10 @@ use poem::web::Data;
 use poem_openapi::{ApiResponse, OpenApi, payload::Json};
 
 use crate::{
-    app::{AdminActor, ClientRegistration, Gateway},
+    app::{
+        App,
+        admin::{oauth_clients::ClientRegistration, users::AdminActor},
+    },
     http::{
         Tag,
         api::{
@@ -17,7 +20,7 @@ use crate::{
             },
         },
         auth::caller::Admin,
-        middleware::client_address::ClientOrigin,
+        context::client_address::ClientOrigin,
         openapi::{
             body::{Body, body},
             params::{Cursor, Id, Limit, Param, Path},
@@ -42,10 +45,9 @@ body! {
 problems! {
     CreateProblems: [CALLER, BODY];
     ListProblems: [CALLER];
-    ShowProblems: [CALLER] NotFound;
+    ByIdProblems: [CALLER] NotFound;
 }
 
-/// 201 with a client.
 #[derive(ApiResponse)]
 pub enum CreatedClient {
     /// The client was registered. Its secret is returned only once.
@@ -56,7 +58,6 @@ pub enum CreatedClient {
     ),
 }
 
-/// 200 with a client and another secret.
 #[derive(ApiResponse)]
 pub enum RotatedClient {
     /// The secret was rotated. The new secret is returned only once.
@@ -64,7 +65,6 @@ pub enum RotatedClient {
     Rotated(Json<OAuthClientWithSecretSchema>),
 }
 
-/// 200 with a client.
 #[derive(ApiResponse)]
 pub enum ClientResponse {
     /// The client.
@@ -72,7 +72,6 @@ pub enum ClientResponse {
     Ok(Json<OAuthClientSchema>),
 }
 
-/// 200 with clients.
 #[derive(ApiResponse)]
 pub enum ClientPageResponse {
     /// A page of clients.
@@ -80,11 +79,10 @@ pub enum ClientPageResponse {
     Page(Json<OAuthClientPageSchema>),
 }
 
-/// The operations.
-pub struct ClientsApi;
+pub struct OAuthClientsApi;
 
 #[OpenApi]
-impl ClientsApi {
+impl OAuthClientsApi {
     /// Register an OAuth client
     ///
     /// Registers a confidential client and returns its secret once.
@@ -100,18 +98,19 @@ impl ClientsApi {
     )]
     async fn create(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         Admin(admin): Admin,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<CreateOAuthClientRequest>,
     ) -> Result<CreatedClient, Problem<CreateProblems>> {
-        let wanted = ClientRegistration {
+        let registration = ClientRegistration {
             name: body.name,
             scopes: body.scope,
             audiences: body.audience,
         };
-        let (client, secret) = gateway
-            .create_client(AdminActor::User(admin.sub, origin), wanted)
+        let (client, secret) = app
+            .oauth_clients
+            .create_client(AdminActor::User(admin.sub, origin), registration)
             .await?;
         let location = format!("/clients/{}", client.id);
         Ok(CreatedClient::Created(
@@ -131,7 +130,7 @@ impl ClientsApi {
     )]
     async fn list(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         _admin: Admin,
         /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
@@ -140,7 +139,10 @@ impl ClientsApi {
     ) -> Result<ClientPageResponse, Problem<ListProblems>> {
         let (Param(Limit(limit)), Param(Cursor(after))) = (limit, after);
         Ok(ClientPageResponse::Page(Json(
-            gateway.list_clients(Page { limit, after }).await?.into(),
+            app.oauth_clients
+                .list_clients(Page { limit, after })
+                .await?
+                .into(),
         )))
     }
 
@@ -155,16 +157,16 @@ impl ClientsApi {
         operation_id = "getOAuthClient",
         tag = "Tag::OAuthClients"
     )]
-    async fn show(
+    async fn get(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         _admin: Admin,
         /// Client ID.
         id: Path<Id>,
-    ) -> Result<ClientResponse, Problem<ShowProblems>> {
+    ) -> Result<ClientResponse, Problem<ByIdProblems>> {
         let Param(Id(id)) = id;
         Ok(ClientResponse::Ok(Json(
-            gateway.get_client(id).await?.into(),
+            app.oauth_clients.get_client(id).await?.into(),
         )))
     }
 
@@ -182,14 +184,15 @@ impl ClientsApi {
     )]
     async fn rotate(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         Admin(admin): Admin,
         ClientOrigin(origin): ClientOrigin,
         /// Client ID.
         id: Path<Id>,
-    ) -> Result<RotatedClient, Problem<ShowProblems>> {
+    ) -> Result<RotatedClient, Problem<ByIdProblems>> {
         let Param(Id(id)) = id;
-        let (client, secret) = gateway
+        let (client, secret) = app
+            .oauth_clients
             .rotate_client_secret(AdminActor::User(admin.sub, origin), id)
             .await?;
         Ok(RotatedClient::Rotated(Json(
@@ -211,14 +214,14 @@ impl ClientsApi {
     )]
     async fn delete(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         Admin(admin): Admin,
         ClientOrigin(origin): ClientOrigin,
         /// Client ID.
         id: Path<Id>,
-    ) -> Result<NoContent, Problem<ShowProblems>> {
+    ) -> Result<NoContent, Problem<ByIdProblems>> {
         let Param(Id(id)) = id;
-        gateway
+        app.oauth_clients
             .delete_client(AdminActor::User(admin.sub, origin), id)
             .await?;
         Ok(NoContent::NoContent)

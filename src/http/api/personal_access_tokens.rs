@@ -11,7 +11,7 @@ use poem::web::Data;
 use poem_openapi::{ApiResponse, OpenApi, payload::Json};
 
 use crate::{
-    app::{Gateway, PersonalAccessTokenRequest},
+    app::{App, tokens::personal_access_tokens::PersonalAccessTokenRequest},
     http::{
         Tag,
         api::{
@@ -21,7 +21,7 @@ use crate::{
             },
         },
         auth::caller::{InteractiveUser, ReadUser, WriteUser},
-        middleware::client_address::ClientOrigin,
+        context::client_address::ClientOrigin,
         openapi::{
             body::{Body, body},
             params::{Cursor, Id, Limit, Param, Path},
@@ -46,10 +46,9 @@ body! {
 problems! {
     CreateProblems: [CALLER, BODY] ReauthenticationRequired;
     ListProblems: [CALLER];
-    DeleteProblems: [CALLER] NotFound;
+    RevokeProblems: [CALLER] NotFound;
 }
 
-/// 201 with a token.
 #[derive(ApiResponse)]
 pub enum CreatedPersonalAccessToken {
     /// The token was created. Its value is returned only once.
@@ -57,7 +56,6 @@ pub enum CreatedPersonalAccessToken {
     Created(Json<CreatedPersonalAccessTokenSchema>),
 }
 
-/// 200 with tokens.
 #[derive(ApiResponse)]
 pub enum PersonalAccessTokenPageResponse {
     /// A page of tokens.
@@ -65,11 +63,10 @@ pub enum PersonalAccessTokenPageResponse {
     Page(Json<PersonalAccessTokenPageSchema>),
 }
 
-/// The operations.
-pub struct PersonalTokensApi;
+pub struct PersonalAccessTokensApi;
 
 #[OpenApi]
-impl PersonalTokensApi {
+impl PersonalAccessTokensApi {
     /// Create a personal access token
     ///
     /// Creates a token and returns it once. At most 50 per user.
@@ -85,21 +82,22 @@ impl PersonalTokensApi {
     )]
     async fn create(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         InteractiveUser(caller): InteractiveUser,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<CreatePersonalAccessTokenRequest>,
     ) -> Result<CreatedPersonalAccessToken, Problem<CreateProblems>> {
-        let wanted = PersonalAccessTokenRequest {
+        let request = PersonalAccessTokenRequest {
             name: body.name,
             scopes: body.scope,
             expires: body.expires_at,
         };
-        let (made, text) = gateway
-            .create_personal_access_token(&caller, wanted, &origin)
+        let (token, value) = app
+            .tokens
+            .create_personal_access_token(&caller, request, &origin)
             .await?;
         Ok(CreatedPersonalAccessToken::Created(Json(
-            CreatedPersonalAccessTokenSchema::new(made, text.to_string()),
+            CreatedPersonalAccessTokenSchema::new(token, value.to_string()),
         )))
     }
 
@@ -114,7 +112,7 @@ impl PersonalTokensApi {
     )]
     async fn list(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         ReadUser(caller): ReadUser,
         /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
@@ -122,7 +120,8 @@ impl PersonalTokensApi {
         after: Param<Cursor>,
     ) -> Result<PersonalAccessTokenPageResponse, Problem<ListProblems>> {
         let (Param(Limit(limit)), Param(Cursor(after))) = (limit, after);
-        let page = gateway
+        let page = app
+            .tokens
             .list_personal_access_tokens(&caller, Page { limit, after })
             .await?;
         Ok(PersonalAccessTokenPageResponse::Page(Json(page.into())))
@@ -139,16 +138,16 @@ impl PersonalTokensApi {
         operation_id = "revokePersonalAccessToken",
         tag = "Tag::PersonalAccessTokens"
     )]
-    async fn delete(
+    async fn revoke(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         WriteUser(caller): WriteUser,
         ClientOrigin(origin): ClientOrigin,
         /// Token ID.
         id: Path<Id>,
-    ) -> Result<NoContent, Problem<DeleteProblems>> {
+    ) -> Result<NoContent, Problem<RevokeProblems>> {
         let Param(Id(id)) = id;
-        gateway
+        app.tokens
             .revoke_personal_access_token(&caller, id, &origin)
             .await?;
         Ok(NoContent::NoContent)

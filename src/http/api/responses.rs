@@ -1,4 +1,4 @@
-//! Success responses. Texts that depend on the operation are in `document/successes.rs`.
+//! Success responses. Texts that depend on the operation are in `openapi/document/successes.rs`.
 
 use poem_openapi::{ApiResponse, payload::Json};
 
@@ -15,7 +15,6 @@ use crate::{
     },
 };
 
-/// 200 with a pair.
 #[derive(ApiResponse)]
 pub enum TokenResponse {
     /// The tokens were issued.
@@ -23,7 +22,6 @@ pub enum TokenResponse {
     Issued(Json<TokenPairSchema>),
 }
 
-/// 201 with the user, and a pair unless a session cookie was requested.
 #[derive(ApiResponse)]
 pub enum SignUpResponse {
     /// The user was registered and signed in.
@@ -31,7 +29,6 @@ pub enum SignUpResponse {
     Created(Json<SignUpSchema>, #[oai(header = "Location")] String),
 }
 
-/// 200 with a browser session.
 #[derive(ApiResponse)]
 pub enum BrowserSessionResponse {
     /// The user is signed in.
@@ -39,7 +36,6 @@ pub enum BrowserSessionResponse {
     SignedIn(Json<BrowserSessionSchema>),
 }
 
-/// 200 with sessions.
 #[derive(ApiResponse)]
 pub enum SessionPageResponse {
     /// A page of sessions.
@@ -47,7 +43,6 @@ pub enum SessionPageResponse {
     Page(Json<SessionPageSchema>),
 }
 
-/// 200 with the current user.
 #[derive(ApiResponse)]
 pub enum UserResponse {
     /// The user.
@@ -55,7 +50,6 @@ pub enum UserResponse {
     Ok(Json<UserSchema>),
 }
 
-/// 200 with a dashboard.
 #[derive(ApiResponse)]
 pub enum DashboardResponse {
     /// The overview.
@@ -63,7 +57,6 @@ pub enum DashboardResponse {
     Ok(Json<DashboardSchema>),
 }
 
-/// 204.
 #[derive(ApiResponse)]
 pub enum NoContent {
     /// The request succeeded.
@@ -71,7 +64,7 @@ pub enum NoContent {
     NoContent,
 }
 
-/// 204, or 202 with `Prefer: respond-async`.
+/// The status is 204, or 202 if the request contains `Prefer: respond-async`.
 #[derive(ApiResponse)]
 pub enum RevocationResponse {
     /// Every replica rejects the revoked tokens.
@@ -83,15 +76,14 @@ pub enum RevocationResponse {
 }
 
 impl From<WaitFor> for RevocationResponse {
-    fn from(patience: WaitFor) -> RevocationResponse {
-        match patience {
+    fn from(wait_for: WaitFor) -> RevocationResponse {
+        match wait_for {
             WaitFor::Enforced => RevocationResponse::Enforced,
             WaitFor::Published => RevocationResponse::Published(RESPOND_ASYNC.to_owned()),
         }
     }
 }
 
-/// 202.
 #[derive(ApiResponse)]
 pub enum Accepted {
     /// The request was accepted.
@@ -99,7 +91,6 @@ pub enum Accepted {
     Accepted,
 }
 
-/// 201 with an item.
 #[derive(ApiResponse)]
 pub enum CreatedItem {
     /// The item was created.
@@ -111,7 +102,6 @@ pub enum CreatedItem {
     ),
 }
 
-/// 200 with an item.
 #[derive(ApiResponse)]
 pub enum ItemResponse {
     /// The item.
@@ -119,7 +109,6 @@ pub enum ItemResponse {
     Ok(Json<ItemSchema>, #[oai(header = "ETag")] String),
 }
 
-/// 200 with items.
 #[derive(ApiResponse)]
 pub enum ItemPageResponse {
     /// A page of items.
@@ -127,7 +116,6 @@ pub enum ItemPageResponse {
     Page(Json<ItemPageSchema>),
 }
 
-/// 201 with a user.
 #[derive(ApiResponse)]
 pub enum CreatedUser {
     /// The user was created.
@@ -135,7 +123,6 @@ pub enum CreatedUser {
     Created(Json<AdminUserSchema>, #[oai(header = "Location")] String),
 }
 
-/// 200 with a user.
 #[derive(ApiResponse)]
 pub enum ManagedUserResponse {
     /// The user.
@@ -143,7 +130,6 @@ pub enum ManagedUserResponse {
     Ok(Json<AdminUserSchema>),
 }
 
-/// 200 with users.
 #[derive(ApiResponse)]
 pub enum UserPageResponse {
     /// A page of users.

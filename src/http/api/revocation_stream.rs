@@ -1,5 +1,4 @@
-//! What is taken back, as a stream of server-sent events (the HTML standard, section "Server-sent
-//! events").
+//! Revocations as a stream of server-sent events (HTML standard, section "Server-sent events").
 
 mod events;
 
@@ -18,11 +17,13 @@ use poem_openapi::{
 
 pub use crate::http::api::revocation_stream::events::example;
 use crate::{
-    app::{Gateway, revocation::Subscription},
+    app::{App, revocation::Subscription},
     error::Error,
     http::{
         Tag,
-        api::revocation_stream::events::{RevocationStreamEventSchema, position, write},
+        api::revocation_stream::events::{
+            RevocationStreamEventSchema, example_position, write_event,
+        },
         auth::caller::{
             BEARER, COOKIE, Caller, PresentedToken, Token, admin_required, require_scope,
         },
@@ -33,19 +34,22 @@ use crate::{
     },
 };
 
-/// The media type of such streams.
+/// Media type of server-sent events.
 pub const MEDIA_TYPE: &str = "text/event-stream";
 
-/// Readers that were cut off come back after so long, in milliseconds: before they must take
-/// themselves for blind.
-const RETRY_MS: u32 = 1000;
+/// Reconnection delay of clients in milliseconds.
+///
+/// A client must consider its list outdated after three seconds without an event, so it has to
+/// reconnect earlier.
+const RECONNECT_DELAY_MS: u32 = 1000;
 
 problems! {
-    FollowProblems: [CALLER];
+    StreamProblems: [CALLER];
 }
 
-/// Who may follow what is taken back: administrators, and clients with the scope for it. The token
-/// is looked at again as long as they do.
+/// Access token of an administrator, or of an OAuth client with the scope `revocations:read`.
+///
+/// The stream keeps the token, because it verifies the token again before each batch.
 pub struct RevocationSubscriber(String);
 
 impl<'a> ApiExtractor<'a> for RevocationSubscriber {
@@ -72,12 +76,12 @@ impl<'a> ApiExtractor<'a> for RevocationSubscriber {
         options: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         let Caller(claims) = Caller::from_request(request, body, options.clone()).await?;
-        let wanted = match claims.holder() {
+        let required_scope = match claims.holder() {
             Holder::Client => Scope::RevocationsRead,
-            _person if claims.roles.contains(&Role::Admin) => Scope::Admin,
-            _person => return Err(admin_required().into()),
+            _user if claims.roles.contains(&Role::Admin) => Scope::Admin,
+            _user => return Err(admin_required().into()),
         };
-        require_scope(&claims, wanted)?;
+        require_scope(&claims, required_scope)?;
         match PresentedToken::from_request(request, body, options).await? {
             PresentedToken(Some(Token::Bearer(token) | Token::Cookie(token))) => {
                 Ok(RevocationSubscriber(token))
@@ -87,7 +91,7 @@ impl<'a> ApiExtractor<'a> for RevocationSubscriber {
     }
 }
 
-/// Where a reader was when it was cut off. What is no position says that it knows nothing.
+/// Log position of the last event that the client received. An invalid value starts a snapshot.
 pub struct LastEventId(Option<LogPosition<String>>);
 
 impl Parameter for LastEventId {
@@ -95,7 +99,7 @@ impl Parameter for LastEventId {
     const REQUIRED: bool = false;
 
     fn schema() -> MetaSchema {
-        let example = position().to_string();
+        let example = example_position().to_string();
         MetaSchema {
             example: Some(example.into()),
             ..MetaSchema::new("string")
@@ -107,32 +111,32 @@ impl Parameter for LastEventId {
     }
 }
 
-/// 200 with events, for as long as there is somebody to read them.
-struct Stream(Subscription);
+/// Streams batches of events until the subscription ends or the client disconnects.
+struct RevocationStreamResponse(Subscription);
 
-impl IntoResponse for Stream {
+impl IntoResponse for RevocationStreamResponse {
     fn into_response(self) -> Response {
         let batches = stream::unfold(
-            (self.0, format!("retry: {RETRY_MS}\n\n")),
-            |(mut following, mut text)| async move {
-                following
+            (self.0, format!("retry: {RECONNECT_DELAY_MS}\n\n")),
+            |(mut subscription, mut text)| async move {
+                subscription
                     .next()
                     .await?
                     .iter()
-                    .for_each(|event| write(&mut text, event));
-                Some((Ok::<_, std::io::Error>(text), (following, String::new())))
+                    .for_each(|event| write_event(&mut text, event));
+                Some((Ok::<_, std::io::Error>(text), (subscription, String::new())))
             },
         );
         Response::builder()
             .content_type(MEDIA_TYPE)
-            // nginx would collect it in its buffers.
+            // nginx buffers responses by default, which would delay events.
             .header("x-accel-buffering", "no")
             .body(Body::from_bytes_stream(batches))
     }
 }
 
-impl ApiResponse for Stream {
-    /// The data of one event: the document tells them apart (`document/events.rs`).
+impl ApiResponse for RevocationStreamResponse {
+    /// Describes the data of one event. `openapi/document/events.rs` lists the events by name.
     fn meta() -> MetaResponses {
         let response = MetaResponse {
             description: "Server-sent events until the client disconnects or its token is invalid.",
@@ -154,11 +158,10 @@ impl ApiResponse for Stream {
     }
 }
 
-/// The operation.
-pub struct FeedApi;
+pub struct RevocationStreamApi;
 
 #[OpenApi]
-impl FeedApi {
+impl RevocationStreamApi {
     /// Stream revocations
     ///
     /// Server-sent events for services that validate tokens locally, or that hold connections open
@@ -184,15 +187,17 @@ impl FeedApi {
         operation_id = "streamRevocations",
         tag = "Tag::ForwardAuthentication"
     )]
-    async fn follow(
+    async fn stream_revocations(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         RevocationSubscriber(token): RevocationSubscriber,
         /// `id` of the last event received. An unknown value starts with a snapshot.
         #[oai(name = "Last-Event-ID")]
-        last: Param<LastEventId>,
-    ) -> Result<Stream, Problem<FollowProblems>> {
-        let Param(LastEventId(known)) = last;
-        Ok(Stream(gateway.follow(token, known)?))
+        last_event_id: Param<LastEventId>,
+    ) -> Result<RevocationStreamResponse, Problem<StreamProblems>> {
+        let Param(LastEventId(position)) = last_event_id;
+        Ok(RevocationStreamResponse(
+            app.tokens.subscribe_to_revocations(token, position)?,
+        ))
     }
 }

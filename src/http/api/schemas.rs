@@ -10,9 +10,12 @@ use poem_openapi::{Enum, Object, types::Example};
 use time::{OffsetDateTime, macros::datetime};
 use uuid::{Uuid, uuid};
 
-use crate::app::{ManagedUser, TokenPair, UserPage};
+use crate::app::{
+    admin::users::{ManagedUser, UserPage},
+    sessions::issue::TokenPair,
+};
 
-/// IDs of the examples: one per kind, so that a reader sees which fields are equal.
+/// IDs in the examples: one per kind, so that equal fields are recognizable.
 pub const USER_ID: Uuid = uuid!("019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42");
 pub const SESSION_ID: Uuid = uuid!("019a9f60-11c8-7a04-8f2b-5e7d90c3b1a6");
 pub const ITEM_ID: Uuid = uuid!("019a9f62-3a90-7c55-b1e0-42f8a6d7c903");
@@ -20,12 +23,11 @@ pub const CLIENT_ID: Uuid = uuid!("019a9f64-58f2-7e19-a6c4-d03b7f5e2181");
 pub const TOKEN_ID: Uuid = uuid!("019a9f66-92d7-7b6a-9c38-1f4ea05d8b27");
 pub const EVENT_ID: Uuid = uuid!("019a9f68-c4ee-7f41-8d97-63b2e91c0a5f");
 
-/// Time of the examples.
-pub const SOME_TIME: OffsetDateTime = datetime!(2026-11-20 08:00:00 UTC);
+pub const EXAMPLE_TIME: OffsetDateTime = datetime!(2026-11-20 08:00:00 UTC);
 
-/// Tokens of the examples, shortened.
-const ACCESS_TOKEN: &str = "eyJhbGciOiJFZERTQSI…";
-const REFRESH_TOKEN: &str = "lkr_7Zk2vQx9TnB4…";
+/// Shortened tokens in the examples.
+const EXAMPLE_ACCESS_TOKEN: &str = "eyJhbGciOiJFZERTQSI…";
+const EXAMPLE_REFRESH_TOKEN: &str = "lkr_7Zk2vQx9TnB4…";
 
 /// Access token and refresh token.
 #[derive(Object)]
@@ -58,10 +60,10 @@ impl From<TokenPair> for TokenPairSchema {
 impl Example for TokenPairSchema {
     fn example() -> Self {
         TokenPairSchema {
-            access_token: ACCESS_TOKEN.to_owned(),
+            access_token: EXAMPLE_ACCESS_TOKEN.to_owned(),
             token_type: "bearer".to_owned(),
             expires_in: 900,
-            refresh_token: REFRESH_TOKEN.to_owned(),
+            refresh_token: EXAMPLE_REFRESH_TOKEN.to_owned(),
             refresh_expires_in: 604_800,
         }
     }
@@ -129,7 +131,7 @@ impl Example for UserSchema {
             email_verified: false,
             name: Some("John Doe".to_owned()),
             role: RoleSchema::User,
-            created_at: SOME_TIME,
+            created_at: EXAMPLE_TIME,
         }
     }
 }
@@ -257,8 +259,7 @@ pub struct SignUpSchema {
 }
 
 impl SignUpSchema {
-    /// With tokens.
-    pub fn with_pair(user: UserSchema, pair: TokenPairSchema) -> Self {
+    pub fn with_tokens(user: UserSchema, pair: TokenPairSchema) -> Self {
         SignUpSchema {
             access_token: Some(pair.access_token),
             token_type: Some(pair.token_type),
@@ -269,8 +270,7 @@ impl SignUpSchema {
         }
     }
 
-    /// With a session cookie.
-    pub fn by_cookie(user: UserSchema) -> Self {
+    pub fn with_cookie(user: UserSchema) -> Self {
         SignUpSchema {
             access_token: None,
             token_type: None,
@@ -284,7 +284,7 @@ impl SignUpSchema {
 
 impl Example for SignUpSchema {
     fn example() -> Self {
-        SignUpSchema::with_pair(UserSchema::example(), TokenPairSchema::example())
+        SignUpSchema::with_tokens(UserSchema::example(), TokenPairSchema::example())
     }
 }
 
@@ -299,14 +299,14 @@ pub struct BrowserSessionSchema {
 }
 
 impl BrowserSessionSchema {
-    /// The account, and the cookie's end in seconds since the epoch.
+    /// `exp` is the expiration time of the session cookie in seconds since the Unix epoch.
     pub fn new(user: Account, exp: u64) -> Self {
-        let exp = i64::try_from(exp)
+        let expires_at = i64::try_from(exp)
             .ok()
             .and_then(|exp| OffsetDateTime::from_unix_timestamp(exp).ok());
         BrowserSessionSchema {
             user: user.into(),
-            expires_at: exp.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+            expires_at: expires_at.unwrap_or(OffsetDateTime::UNIX_EPOCH),
         }
     }
 }

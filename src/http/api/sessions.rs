@@ -7,7 +7,7 @@ use poem::web::Data;
 use poem_openapi::{OpenApi, payload::Json};
 
 use crate::{
-    app::{Gateway, revocation::WaitFor},
+    app::{App, revocation::WaitFor},
     http::{
         Tag,
         api::{
@@ -18,7 +18,7 @@ use crate::{
             caller::{ReadUser, WriteUser},
             cookie::SessionCookie,
         },
-        middleware::client_address::ClientOrigin,
+        context::client_address::ClientOrigin,
         openapi::{
             params::{Cursor, Id, Limit, Param, Path},
             problem::{Problem, problems},
@@ -28,14 +28,13 @@ use crate::{
 
 problems! {
     ListProblems: [CALLER];
-    EndProblems: [CALLER] NotFound;
+    RevokeProblems: [CALLER] NotFound;
 }
 
-/// The operations.
-pub struct DevicesApi;
+pub struct SessionsApi;
 
 #[OpenApi]
-impl DevicesApi {
+impl SessionsApi {
     /// List sessions
     ///
     /// Returns the active sessions of the current user.
@@ -50,7 +49,7 @@ impl DevicesApi {
     )]
     async fn list(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         ReadUser(caller): ReadUser,
         /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
@@ -61,9 +60,9 @@ impl DevicesApi {
             limit: limit.0.0,
             after: after.0.0,
         };
-        let devices = gateway.list_sessions(caller.sub, page).await?;
+        let sessions = app.sessions.list_sessions(caller.sub, page).await?;
         Ok(SessionPageResponse::Page(Json(SessionPageSchema::new(
-            devices, caller.sid,
+            sessions, caller.sid,
         ))))
     }
 
@@ -79,26 +78,26 @@ impl DevicesApi {
         operation_id = "revokeSession",
         tag = "Tag::Sessions"
     )]
-    async fn end(
+    async fn revoke(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         WriteUser(caller): WriteUser,
         ClientOrigin(origin): ClientOrigin,
-        jar: SessionCookie,
+        session_cookie: SessionCookie,
         /// Session ID.
         id: Path<Id>,
         /// `respond-async` (RFC 7240) returns 202 after the revocation is published, without
         /// waiting until every replica enforces it.
         #[oai(name = "Prefer")]
         prefer: Param<WaitFor>,
-    ) -> Result<RevocationResponse, Problem<EndProblems>> {
-        let (Param(Id(sid)), Param(patience)) = (id, prefer);
-        gateway
-            .revoke_own_session(&caller, sid, patience, &origin)
+    ) -> Result<RevocationResponse, Problem<RevokeProblems>> {
+        let (Param(Id(sid)), Param(wait_for)) = (id, prefer);
+        app.sessions
+            .revoke_own_session(&caller, sid, wait_for, &origin)
             .await?;
         if Some(sid) == caller.sid {
-            jar.clear_if_shown();
+            session_cookie.clear_if_presented();
         }
-        Ok(patience.into())
+        Ok(wait_for.into())
     }
 }

@@ -14,7 +14,12 @@ use poem_openapi::{OpenApi, payload::Json};
 use uuid::Uuid;
 
 use crate::{
-    app::{AdminActor, Gateway, NewUserRequest, Origin, revocation::WaitFor},
+    app::{
+        App,
+        admin::users::{AdminActor, NewUserRequest},
+        origin::Origin,
+        revocation::WaitFor,
+    },
     error::Error,
     http::{
         Tag,
@@ -26,7 +31,7 @@ use crate::{
             schemas::{AdminUserSchema, sessions::SessionPageSchema},
         },
         auth::caller::Admin,
-        middleware::client_address::ClientOrigin,
+        context::client_address::ClientOrigin,
         openapi::{
             body::{Body, Flag, body},
             params::{Cursor, Id, Limit, Param, Path},
@@ -93,14 +98,15 @@ body! {
 problems! {
     ListProblems: [CALLER];
     CreateProblems: [CALLER, BODY] WeakPassword UsernameTaken EmailTaken EmailDisabled;
-    ShowProblems: [CALLER] NotFound;
-    ChangeProblems: [CALLER, BODY] NotFound LastAdmin WeakPassword UsernameTaken EmailTaken;
+    ByIdProblems: [CALLER] NotFound;
+    UpdateProblems: [CALLER, BODY] NotFound LastAdmin WeakPassword UsernameTaken EmailTaken;
     DeleteProblems: [CALLER] NotFound LastAdmin;
 }
 
-/// Whoever administers an account, which is not that of the program that does: what is for people
-/// alone at `/user`, such as another password, no personal token is to do here.
-fn of_another(admin: &Claims, id: Uuid, origin: Origin) -> Result<AdminActor, Error> {
+/// Returns the administrator, unless a personal access token would administer its own user.
+///
+/// Such a token could otherwise bypass the operations of `/user` that require a user session.
+fn require_other_user(admin: &Claims, id: Uuid, origin: Origin) -> Result<AdminActor, Error> {
     if admin.sub == id && admin.sid.is_none() {
         Err(Error::Forbidden(
             "A personal access token can't change its own user here. Use a user session.".into(),
@@ -110,7 +116,6 @@ fn of_another(admin: &Claims, id: Uuid, origin: Origin) -> Result<AdminActor, Er
     }
 }
 
-/// The operations.
 pub struct UsersApi;
 
 #[OpenApi]
@@ -126,7 +131,7 @@ impl UsersApi {
     )]
     async fn list(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         _admin: Admin,
         /// Prefix of the username or email address, not case-sensitive.
         search: Param<NamePrefix>,
@@ -137,7 +142,7 @@ impl UsersApi {
     ) -> Result<UserPageResponse, Problem<ListProblems>> {
         let (Param(Limit(limit)), Param(Cursor(after))) = (limit, after);
         Ok(UserPageResponse::Page(Json(
-            gateway
+            app.users
                 .list_users(&search.0, Page { limit, after })
                 .await?
                 .into(),
@@ -158,7 +163,7 @@ impl UsersApi {
     )]
     async fn create(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         Admin(admin): Admin,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<CreateUserRequest>,
@@ -177,7 +182,8 @@ impl UsersApi {
             role: role.unwrap_or(Role::User),
             password: password.map(|new| new.0),
         };
-        let user: AdminUserSchema = gateway
+        let user: AdminUserSchema = app
+            .users
             .create_user(AdminActor::User(admin.sub, origin), request)
             .await?
             .into();
@@ -196,16 +202,16 @@ impl UsersApi {
         operation_id = "getUser",
         tag = "Tag::UserAdministration"
     )]
-    async fn show(
+    async fn get(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         _admin: Admin,
         /// User ID.
         id: Path<Id>,
-    ) -> Result<ManagedUserResponse, Problem<ShowProblems>> {
+    ) -> Result<ManagedUserResponse, Problem<ByIdProblems>> {
         let Param(Id(id)) = id;
         Ok(ManagedUserResponse::Ok(Json(
-            gateway.get_user(id).await?.into(),
+            app.users.get_user(id).await?.into(),
         )))
     }
 
@@ -224,13 +230,13 @@ impl UsersApi {
     )]
     async fn replace(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         Admin(admin): Admin,
         ClientOrigin(origin): ClientOrigin,
         /// User ID.
         id: Path<Id>,
         Body(body): Body<ReplaceUserRequest>,
-    ) -> Result<ManagedUserResponse, Problem<ChangeProblems>> {
+    ) -> Result<ManagedUserResponse, Problem<UpdateProblems>> {
         let Param(Id(id)) = id;
         let ReplaceUserRequest {
             username,
@@ -247,9 +253,10 @@ impl UsersApi {
             role: Some(role),
             disabled: Some(disabled.0),
         };
-        let user = gateway
+        let user = app
+            .users
             .update_managed_user(
-                of_another(&admin, id, origin)?,
+                require_other_user(&admin, id, origin)?,
                 id,
                 change,
                 password.map(|new| new.0),
@@ -271,15 +278,15 @@ impl UsersApi {
         operation_id = "updateUser",
         tag = "Tag::UserAdministration"
     )]
-    async fn change(
+    async fn update(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         Admin(admin): Admin,
         ClientOrigin(origin): ClientOrigin,
         /// User ID.
         id: Path<Id>,
         Body(body): Body<UpdateUserRequest>,
-    ) -> Result<ManagedUserResponse, Problem<ChangeProblems>> {
+    ) -> Result<ManagedUserResponse, Problem<UpdateProblems>> {
         let Param(Id(id)) = id;
         let UpdateUserRequest {
             username,
@@ -296,9 +303,10 @@ impl UsersApi {
             role,
             disabled: disabled.map(|Flag(disabled)| disabled),
         };
-        let user = gateway
+        let user = app
+            .users
             .update_managed_user(
-                of_another(&admin, id, origin)?,
+                require_other_user(&admin, id, origin)?,
                 id,
                 change,
                 password.map(|new| new.0),
@@ -322,15 +330,15 @@ impl UsersApi {
     )]
     async fn delete(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         Admin(admin): Admin,
         ClientOrigin(origin): ClientOrigin,
         /// User ID.
         id: Path<Id>,
     ) -> Result<NoContent, Problem<DeleteProblems>> {
         let Param(Id(id)) = id;
-        gateway
-            .delete_user(of_another(&admin, id, origin)?, id)
+        app.users
+            .delete_user(require_other_user(&admin, id, origin)?, id)
             .await?;
         Ok(NoContent::NoContent)
     }
@@ -347,9 +355,9 @@ impl UsersApi {
         operation_id = "revokeUserCredentials",
         tag = "Tag::UserAdministration"
     )]
-    async fn revoke(
+    async fn revoke_credentials(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         Admin(admin): Admin,
         ClientOrigin(origin): ClientOrigin,
         /// User ID.
@@ -358,12 +366,12 @@ impl UsersApi {
         /// waiting until every replica enforces it.
         #[oai(name = "Prefer")]
         prefer: Param<WaitFor>,
-    ) -> Result<RevocationResponse, Problem<ShowProblems>> {
-        let (Param(Id(id)), Param(patience)) = (id, prefer);
-        gateway
-            .revoke_user_sessions(AdminActor::User(admin.sub, origin), id, patience)
+    ) -> Result<RevocationResponse, Problem<ByIdProblems>> {
+        let (Param(Id(id)), Param(wait_for)) = (id, prefer);
+        app.users
+            .revoke_user_sessions(AdminActor::User(admin.sub, origin), id, wait_for)
             .await?;
-        Ok(patience.into())
+        Ok(wait_for.into())
     }
 
     /// List a user's sessions
@@ -377,9 +385,9 @@ impl UsersApi {
         operation_id = "listUserSessions",
         tag = "Tag::UserAdministration"
     )]
-    async fn sessions(
+    async fn list_sessions(
         &self,
-        gateway: Data<&Arc<Gateway>>,
+        app: Data<&Arc<App>>,
         Admin(admin): Admin,
         /// User ID.
         id: Path<Id>,
@@ -387,9 +395,10 @@ impl UsersApi {
         limit: Param<Limit>,
         /// The `next` value of the previous page.
         after: Param<Cursor>,
-    ) -> Result<SessionPageResponse, Problem<ShowProblems>> {
+    ) -> Result<SessionPageResponse, Problem<ByIdProblems>> {
         let (Param(Id(id)), Param(Limit(limit)), Param(Cursor(after))) = (id, limit, after);
-        let page = gateway
+        let page = app
+            .users
             .list_sessions_of_user(id, Page { limit, after })
             .await?;
         Ok(SessionPageResponse::Page(Json(SessionPageSchema::new(

@@ -7,7 +7,7 @@ use poem::web::Data;
 use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
 
 use crate::{
-    app::{Gateway, PublicKey},
+    app::{App, keys::PublicKey},
     http::{
         Tag,
         openapi::problem::{Problem, problems},
@@ -51,7 +51,7 @@ impl Example for JwkSchema {
         JwkSchema {
             kty: "OKP".to_owned(),
             crv: "Ed25519".to_owned(),
-            // Of RFC 8037, appendix A.2.
+            // From RFC 8037, appendix A.2.
             x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo".to_owned(),
             kid: "IbEWGB40V5GB4eS3".to_owned(),
             alg: "EdDSA".to_owned(),
@@ -76,19 +76,17 @@ impl Example for JwksSchema {
     }
 }
 
-/// 200 with keys.
 #[derive(ApiResponse)]
-enum Jwks {
+enum JwksResponse {
     /// The key set.
     #[oai(status = 200)]
-    Keys(Json<JwksSchema>, #[oai(header = "Cache-Control")] String),
+    Ok(Json<JwksSchema>, #[oai(header = "Cache-Control")] String),
 }
 
 problems! {
     JwksProblems: [];
 }
 
-/// The operations.
 pub struct WellKnownApi;
 
 #[OpenApi]
@@ -105,14 +103,15 @@ impl WellKnownApi {
         operation_id = "getJwks",
         tag = "Tag::ForwardAuthentication"
     )]
-    async fn jwks(&self, gateway: Data<&Arc<Gateway>>) -> Result<Jwks, Problem<JwksProblems>> {
-        let keys = gateway
+    async fn get_jwks(&self, app: Data<&Arc<App>>) -> Result<JwksResponse, Problem<JwksProblems>> {
+        let keys = app
+            .keys
             .public_keys()?
             .into_iter()
             .map(JwkSchema::from)
             .collect();
-        let max_age = gateway.config().jwks_max_age.as_secs();
-        Ok(Jwks::Keys(
+        let max_age = app.config.jwks_max_age.as_secs();
+        Ok(JwksResponse::Ok(
             Json(JwksSchema { keys }),
             format!("public, max-age={max_age}"),
         ))

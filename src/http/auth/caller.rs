@@ -1,8 +1,8 @@
-//! Who is calling: a handler that wants to know says so in its signature.
+//! Authentication of the caller. A handler requests it with an extractor in its signature.
 //!
-//! A token comes as a bearer token or as the browser's cookie. With a bearer token the cookie is
-//! not even read; what comes by cookie and changes something must come from a page that may ask for
-//! it (`csrf.rs`).
+//! The access token arrives as a bearer token or in the session cookie. The cookie is read only if
+//! the request has no bearer token. A state-changing request with a cookie must also pass the CSRF
+//! check (`csrf.rs`).
 
 mod schemes; // the security schemes of the OpenAPI document
 
@@ -20,101 +20,94 @@ use poem::{
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, registry::Registry};
 
 use crate::{
-    app::{Gateway, SessionCredential},
+    app::{App, sessions::sign_out::SessionCredential},
     error::Error,
     http::{
         auth::{
             cookie::{self, SessionCookie},
             csrf,
         },
-        forward_auth,
-        middleware::{client_address::ClientAddress, response_headers::DeferredHeaders},
+        context::{client_address::ClientAddress, response_headers::DeferredHeaders},
     },
 };
 
-/// Security scheme: a bearer token, pasted.
+/// Security scheme: an existing access token or personal access token.
 pub const BEARER: &str = "bearer";
 
-/// Security scheme: a bearer token, obtained with username and password.
+/// Security scheme: an access token, requested with username and password.
 pub const PASSWORD: &str = "password";
 
-/// Security scheme: a bearer token of an OAuth client, where clients have a scope of their own.
+/// Security scheme: the access token of an OAuth client, for operations that clients can use.
 pub const CLIENT_CREDENTIALS: &str = "clientCredentials";
 
 /// Security scheme: the session cookie.
 pub const COOKIE: &str = "sessionCookie";
 
-/// Whoever has a good token: a person, a program of one's, or a client.
+/// A caller with a valid token: a user, a personal access token, or an OAuth client.
 pub struct Caller(pub Arc<Claims>);
 
-/// Whom a proxy asks about. Nothing is signed anew here: not before it is known that the request
-/// passes.
-pub struct ForwardAuthSubject {
-    /// What the token says, which is good at this moment.
-    pub claims: Arc<Claims>,
-    /// Whether it came as the browser's cookie.
-    pub by_cookie: bool,
-}
+/// A caller with a valid session cookie. Every invalid, expired, or revoked token returns the same
+/// error.
+pub struct BrowserCaller(pub Arc<Claims>);
 
-/// A caller who is signed in by cookie. For whoever is not, nothing is said but that.
-pub struct Browser(pub Arc<Claims>);
-
-/// The token that was sent, good or not: whoever signs out need not be signed in any more.
+/// The token of the request, not verified. A sign-out also accepts a token that is no longer
+/// valid.
 pub struct PresentedToken(pub Option<Token<String>>);
 
-/// The cookies of ours that were sent, good or not, whatever else was.
+/// Values of all session cookies of the request, not verified. They are read even if the request
+/// has a bearer token.
 pub struct PresentedCookies(pub Vec<String>);
 
-/// A token by the way it came.
+/// A token and its source.
 pub enum Token<T> {
-    /// As `Authorization: Bearer`.
+    /// From `Authorization: Bearer`.
     Bearer(T),
-    /// As the browser's cookie.
+    /// From the session cookie.
     Cookie(T),
 }
 
 impl<'a> Token<&'a str> {
-    /// The token of the request. What would change something by cookie is refused if another site
-    /// may have caused it.
-    fn of(request: &'a Request) -> Result<Option<Token<&'a str>>, Error> {
-        Token::guarded(request, csrf::check_unless_safe)
+    /// Returns the token of the request. A state-changing request with a cookie must pass the CSRF
+    /// check.
+    fn read(request: &'a Request) -> Result<Option<Token<&'a str>>, Error> {
+        Token::read_guarded(request, csrf::check_unless_safe)
     }
 
-    /// The same, where something else says what another site may have caused.
-    fn guarded(
+    /// Like `read`, with another guard for tokens from the cookie.
+    pub fn read_guarded(
         request: &'a Request,
         guard: fn(&Request) -> Result<(), Error>,
     ) -> Result<Option<Token<&'a str>>, Error> {
-        vary(request);
+        set_vary(request);
         if let Some(token) = bearer(request)? {
             return Ok(Some(Token::Bearer(token)));
         }
-        let Some(cookie) = cookie::sent(request)? else {
+        let Some(cookie) = cookie::read_value(request)? else {
             return Ok(None);
         };
         guard(request)?;
         Ok(Some(Token::Cookie(cookie)))
     }
 
-    /// The token itself, for a handler.
-    fn keep(self) -> Token<String> {
+    fn into_owned(self) -> Token<String> {
         match self {
             Token::Bearer(token) => Token::Bearer(token.to_owned()),
             Token::Cookie(token) => Token::Cookie(token.to_owned()),
         }
     }
 
-    /// The claims, if it is good at this moment; and a cookie is signed anew when it is time for
-    /// it.
-    async fn call(self, request: &Request) -> Result<Arc<Claims>, Error> {
-        let gateway = request.data::<Arc<Gateway>>().expect("the edge sets it");
-        let claims = self.verify(gateway).await?;
-        let ClientAddress(address) = *request.data().expect("the edge sets it");
-        let slid = match self {
+    /// Verifies the token and returns its claims. A session cookie that is due is renewed.
+    async fn authenticate(self, request: &Request) -> Result<Arc<Claims>, Error> {
+        let app = request
+            .data::<Arc<App>>()
+            .expect("the request middleware sets it");
+        let claims = self.verify(app).await?;
+        let ClientAddress(address) = *request.data().expect("the request middleware sets it");
+        let renewed = match self {
             Token::Bearer(_) => None,
-            Token::Cookie(_) => gateway.renew_cookie(&claims, address).await,
+            Token::Cookie(_) => app.sessions.renew_cookie(&claims, address).await,
         };
-        let Some(cookie) = slid else {
+        let Some(cookie) = renewed else {
             return Ok(claims);
         };
         SessionCookie::of(request).put(&cookie);
@@ -123,33 +116,35 @@ impl<'a> Token<&'a str> {
 }
 
 impl<T: AsRef<str>> Token<T> {
-    /// The claims, if it is good at this moment.
-    pub async fn verify(&self, gateway: &Arc<Gateway>) -> Result<Arc<Claims>, Error> {
+    /// Verifies the token and returns its claims.
+    pub async fn verify(&self, app: &Arc<App>) -> Result<Arc<Claims>, Error> {
         match self {
-            Token::Bearer(token) => gateway.verify(token.as_ref()).await,
-            Token::Cookie(token) => gateway.verify_cookie(token.as_ref()).await,
+            Token::Bearer(token) => app.tokens.verify(token.as_ref()).await,
+            Token::Cookie(token) => app.tokens.verify_cookie(token.as_ref()).await,
         }
     }
 }
 
 impl Token<String> {
-    /// As what shows which session is to end.
+    /// Converts the token to a credential that identifies the session to revoke.
     pub fn into_credential(self) -> SessionCredential {
         let (Token::Bearer(token) | Token::Cookie(token)) = self;
         SessionCredential::Access(token)
     }
 }
 
-/// Whatever the answer turns out to be, it is for this caller.
-fn vary(request: &Request) {
+/// Every response depends on the caller, so a cache must not reuse it for another caller.
+fn set_vary(request: &Request) {
     DeferredHeaders::of(request).set(
         header::VARY,
         HeaderValue::from_static("Authorization, Cookie"),
     );
 }
 
-/// The bearer token of the request (RFC 6750 section 2.1). Another scheme counts as none; two
-/// fields are ambiguous.
+/// Returns the bearer token of the request (RFC 6750 section 2.1).
+///
+/// Another scheme counts as no token. Two `Authorization` headers are ambiguous, so they return an
+/// error.
 pub fn bearer(request: &Request) -> Result<Option<&str>, Error> {
     let mut fields = request.headers().get_all(header::AUTHORIZATION).iter();
     let (first, second) = (fields.next(), fields.next());
@@ -165,19 +160,20 @@ pub fn bearer(request: &Request) -> Result<Option<&str>, Error> {
         .then(|| token.trim_matches(' ')))
 }
 
-/// Declares how a credential is taken out of a request, and what the document says of it.
+/// Declares an extractor of a credential, and its security schemes in the OpenAPI document.
 macro_rules! security {
     ($name:ident, $schemes:expr, fallback $fallback:literal, |$request:ident| $read:expr) => {
-        impl<'a> ApiExtractor<'a> for $name {
-            const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+        impl<'a> poem_openapi::ApiExtractor<'a> for $name {
+            const TYPES: &'static [poem_openapi::ApiExtractorType] =
+                &[poem_openapi::ApiExtractorType::SecurityScheme];
             type ParamType = ();
             type ParamRawType = ();
 
-            fn register(registry: &mut Registry) {
-                schemes::register(registry);
+            fn register(registry: &mut poem_openapi::registry::Registry) {
+                $crate::http::auth::caller::register_schemes(registry);
             }
 
-            /// The framework writes several as alternatives, as they are meant here.
+            /// The framework documents several schemes as alternatives.
             fn security_schemes() -> Vec<&'static str> {
                 $schemes
             }
@@ -187,48 +183,48 @@ macro_rules! security {
             }
 
             async fn from_request(
-                $request: &'a Request,
-                _: &mut RequestBody,
-                _: ExtractParamOptions<()>,
+                $request: &'a poem::Request,
+                _: &mut poem::RequestBody,
+                _: poem_openapi::ExtractParamOptions<()>,
             ) -> poem::Result<Self> {
                 Ok($read)
             }
         }
     };
 }
+pub(crate) use security;
+
+/// Registers all security schemes.
+pub fn register_schemes(registry: &mut Registry) {
+    schemes::register(registry);
+}
 
 security!(Caller, vec![BEARER, PASSWORD, COOKIE], fallback false, |request| {
-    let token = Token::of(request)?.ok_or(Error::Unauthenticated)?;
-    Caller(token.call(request).await?)
+    let token = Token::read(request)?.ok_or(Error::Unauthenticated)?;
+    Caller(token.authenticate(request).await?)
 });
 
-security!(ForwardAuthSubject, vec![BEARER, PASSWORD, COOKIE], fallback false, |request| {
-    let token = Token::guarded(request, forward_auth::check)?.ok_or(Error::Unauthenticated)?;
-    let gateway = request.data::<Arc<Gateway>>().expect("the edge sets it");
-    ForwardAuthSubject { claims: token.verify(gateway).await?, by_cookie: matches!(token, Token::Cookie(_)) }
+security!(BrowserCaller, vec![COOKIE], fallback false, |request| {
+    let token = Token::read(request)?.filter(|token| matches!(token, Token::Cookie(_)));
+    let claims = token.ok_or(Error::NoBrowserSession)?.authenticate(request).await;
+    BrowserCaller(claims.map_err(BrowserCaller::hide_token_error)?)
 });
 
-security!(Browser, vec![COOKIE], fallback false, |request| {
-    let token = Token::of(request)?.filter(|token| matches!(token, Token::Cookie(_)));
-    let claims = token.ok_or(Error::NoBrowserSession)?.call(request).await;
-    Browser(claims.map_err(Browser::refusal)?)
-});
-
-// A refresh token in the body does as well.
+// Optional, because the body of a sign-out can contain a refresh token instead.
 security!(PresentedToken, vec![BEARER, PASSWORD, COOKIE], fallback true, |request| {
-    PresentedToken(Token::of(request)?.map(Token::keep))
+    PresentedToken(Token::read(request)?.map(Token::into_owned))
 });
 
-// Who has none any more is signed out already.
+// Optional, because a browser without a session cookie is already signed out.
 security!(PresentedCookies, vec![COOKIE], fallback true, |request| {
-    vary(request);
-    PresentedCookies(cookie::all_sent(request))
+    set_vary(request);
+    PresentedCookies(cookie::read_all_values(request))
 });
 
-impl Browser {
-    /// A page only wants to know whether somebody is signed in, whatever the reason is why nobody
-    /// is.
-    pub fn refusal(error: Error) -> Error {
+impl BrowserCaller {
+    /// Maps every token error to `NoBrowserSession`. For a page, each of them means that the user
+    /// is signed out.
+    pub fn hide_token_error(error: Error) -> Error {
         match error {
             Error::InvalidToken | Error::TokenExpired | Error::TokenRevoked => {
                 Error::NoBrowserSession
@@ -238,8 +234,10 @@ impl Browser {
     }
 }
 
-/// Declares who may call an operation, by the scope that the token needs; and the scheme's name
-/// with that scope behind it, which the document takes apart again (`document/security.rs`).
+/// Declares extractors of callers that require a scope.
+///
+/// The name of the security scheme contains the scope after a space, because the framework has no
+/// place for it. `document/security.rs` separates them.
 macro_rules! callers {
     ($(
         $(#[doc = $doc:literal])*
@@ -278,28 +276,28 @@ macro_rules! callers {
 }
 
 callers! {
-    /// A person, or a program of one's, who may read the own account.
+    /// A user or a personal access token that can read the current user.
     ReadUser UserRead "password user:read",
         |claims| is_user(&claims), else user_required();
-    /// A person, or a program of one's, who may change the own account.
+    /// A user or a personal access token that can change the current user.
     WriteUser UserWrite "password user:write",
         |claims| is_user(&claims), else user_required();
-    /// A person who has signed in, for what no program is to do.
+    /// A user with a session. Personal access tokens are rejected.
     InteractiveUser UserWrite "password user:write",
         |claims| claims.sid.is_some(), else Error::session_required();
-    /// A person, or a program of one's, who may read the own items.
+    /// A user or a personal access token that can read the items of the current user.
     ReadItems ItemsRead "password items:read",
         |claims| is_user(&claims), else user_required();
-    /// A person, or a program of one's, who may change the own items.
+    /// A user or a personal access token that can change the items of the current user.
     WriteItems ItemsWrite "password items:write",
         |claims| is_user(&claims), else user_required();
-    /// Somebody who administers everybody. The claims are those of a live token: another role would
-    /// have ended it.
+    /// An administrator. The role in the claims is current, because a change of the role revokes
+    /// the token.
     Admin Admin "password admin",
         |claims| claims.roles.contains(&Role::Admin), else admin_required();
 }
 
-/// Refuses a token that may not be used for this (RFC 6750 section 3.1).
+/// Returns `insufficient_scope` if the token lacks the scope (RFC 6750 section 3.1).
 pub fn require_scope(claims: &Claims, scope: Scope) -> Result<(), Error> {
     if claims.permits(scope) {
         Ok(())
@@ -308,17 +306,17 @@ pub fn require_scope(claims: &Claims, scope: Scope) -> Result<(), Error> {
     }
 }
 
-/// The error of operations for users.
+/// The error of operations that require a user.
 pub fn user_required() -> Error {
     Error::Forbidden("This operation requires a user; OAuth clients can't use it.".into())
 }
 
-/// The error of operations for administrators.
+/// The error of operations that require an administrator.
 pub fn admin_required() -> Error {
     Error::role_required(Role::Admin.as_str())
 }
 
-/// A client has no account and no items.
+/// An OAuth client has neither a user nor items.
 fn is_user(claims: &Claims) -> bool {
     match claims.holder() {
         Holder::User { .. } | Holder::PersonalAccessToken => true,
@@ -330,7 +328,7 @@ fn is_user(claims: &Claims) -> bool {
 mod tests {
     use super::*;
 
-    fn read(fields: &[&str]) -> Result<Option<String>, Error> {
+    fn read_bearer(fields: &[&str]) -> Result<Option<String>, Error> {
         let request = fields.iter().fold(Request::builder(), |builder, field| {
             builder.header(header::AUTHORIZATION, *field)
         });
@@ -338,10 +336,13 @@ mod tests {
     }
 
     #[test]
-    fn only_one_bearer_token_counts() {
-        assert_eq!(read(&["bEaReR  abc"]).unwrap().as_deref(), Some("abc"));
-        assert_eq!(read(&["Basic abc"]).unwrap(), None);
-        assert_eq!(read(&["Bearer"]).unwrap(), None);
-        assert!(read(&["Bearer a", "Bearer b"]).is_err());
+    fn bearer_token_is_read_from_one_header() {
+        assert_eq!(
+            read_bearer(&["bEaReR  abc"]).unwrap().as_deref(),
+            Some("abc")
+        );
+        assert_eq!(read_bearer(&["Basic abc"]).unwrap(), None);
+        assert_eq!(read_bearer(&["Bearer"]).unwrap(), None);
+        assert!(read_bearer(&["Bearer a", "Bearer b"]).is_err());
     }
 }

@@ -1,9 +1,7 @@
-//! The browser's cookie as browsers see it (RFC 6265): its name, its attributes, how it is read,
-//! set and cleared.
+//! The session cookie (RFC 6265): its name and attributes, and how it is read, set, and cleared.
 //!
-//! It is set on the answer through the request's notes, so that whatever the answer turns out to be
-//! carries it. No failure clears it: a store that is down, or a request that is wrong, must sign
-//! nobody out.
+//! `DeferredHeaders` add the cookie to the response, whatever its status. Errors never clear the
+//! cookie, because an unavailable store or an invalid request must not sign the user out.
 
 use std::sync::Arc;
 
@@ -13,119 +11,127 @@ use poem::{
 };
 
 use crate::{
-    app::{Cookie, Gateway},
+    app::{App, sessions::issue::Cookie},
     error::Error,
-    http::{auth::caller, middleware::response_headers::DeferredHeaders},
+    http::{auth::caller, context::response_headers::DeferredHeaders},
 };
 
-/// The cookie of the gateway's own host: browsers let no other host, and no page without TLS, plant
-/// one of this name.
-pub const OWN_HOST: &str = "__Host-latchkey";
+/// Cookie name if the cookie is limited to the server's own host. Because of the prefix, other
+/// hosts and pages without TLS cannot set a cookie with this name.
+pub const HOST_COOKIE: &str = "__Host-latchkey";
 
-/// The cookie that the hosts of a domain share: no page without TLS can plant one of this name.
-const WHOLE_DOMAIN: &str = "__Secure-latchkey";
+/// Cookie name if the hosts of a domain share the cookie. Because of the prefix, pages without TLS
+/// cannot set a cookie with this name.
+const DOMAIN_COOKIE: &str = "__Secure-latchkey";
 
-fn name(gateway: &Gateway) -> &'static str {
-    if gateway.config().cookie_domain.is_some() {
-        WHOLE_DOMAIN
+fn cookie_name(app: &App) -> &'static str {
+    if app.config.cookie_domain.is_some() {
+        DOMAIN_COOKIE
     } else {
-        OWN_HOST
+        HOST_COOKIE
     }
 }
 
-/// The value of the cookie that came along. Two of them are refused: one was planted, and nobody
-/// can tell which.
-pub fn sent(request: &Request) -> Result<Option<&str>, Error> {
-    let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
+/// Returns the value of the session cookie. Two session cookies are an error, because an attacker
+/// could have set one of them.
+pub fn read_value(request: &Request) -> Result<Option<&str>, Error> {
+    let app: &Arc<App> = request.data().expect("the request middleware sets it");
     let fields = request
         .headers()
         .get_all(header::COOKIE)
         .iter()
         .map(HeaderValue::as_bytes);
-    only(fields, name(gateway))
+    find_single_value(fields, cookie_name(app))
 }
 
-/// The values of all of them, planted or not: whoever signs out wants none.
-pub fn all_sent(request: &Request) -> Vec<String> {
-    let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
+/// Returns the values of all session cookies, because a sign-out revokes the session of each.
+pub fn read_all_values(request: &Request) -> Vec<String> {
+    let app: &Arc<App> = request.data().expect("the request middleware sets it");
     let fields = request
         .headers()
         .get_all(header::COOKIE)
         .iter()
         .map(HeaderValue::as_bytes);
-    let values = all(fields, name(gateway)).filter_map(|value| std::str::from_utf8(value).ok());
+    let values =
+        find_values(fields, cookie_name(app)).filter_map(|value| std::str::from_utf8(value).ok());
     values.map(str::to_owned).collect()
 }
 
-fn all<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> impl Iterator<Item = &'a [u8]> {
+fn find_values<'a>(
+    fields: impl Iterator<Item = &'a [u8]>,
+    name: &str,
+) -> impl Iterator<Item = &'a [u8]> {
     let pairs = fields
         .flat_map(|field| field.split(|byte| *byte == b';'))
         .map(<[u8]>::trim_ascii);
     pairs.filter_map(move |pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
-/// The value of the one cookie of this name. Others may hold any bytes: they are those of other
-/// programs.
-fn only<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> Result<Option<&'a str>, Error> {
-    let mut values = all(fields, name);
+/// Returns the value of the only cookie with this name. Cookies of other applications can contain
+/// any bytes.
+fn find_single_value<'a>(
+    fields: impl Iterator<Item = &'a [u8]>,
+    name: &str,
+) -> Result<Option<&'a str>, Error> {
+    let mut values = find_values(fields, name);
     match (values.next(), values.next()) {
         (Some(_), Some(_)) => Err(Error::invalid_field(
             "Cookie",
             "contains the session cookie twice",
         )),
-        // What is no text is no token either.
+        // A value that is not UTF-8 becomes the empty string, which is an invalid token.
         (first, _) => Ok(first.map(|value| std::str::from_utf8(value).unwrap_or_default())),
     }
 }
 
-/// What a handler does with the cookie.
+/// Sets and clears the session cookie of the response.
 pub struct SessionCookie {
-    gateway: Arc<Gateway>,
-    notes: DeferredHeaders,
-    shown: bool,
+    app: Arc<App>,
+    headers: DeferredHeaders,
+    is_presented: bool,
 }
 
 impl SessionCookie {
-    /// That of the browser which sent this request.
+    /// The cookie of the browser that sent the request.
     pub fn of(request: &Request) -> SessionCookie {
-        let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
-        let shown =
-            matches!(caller::bearer(request), Ok(None)) && matches!(sent(request), Ok(Some(_)));
+        let app: &Arc<App> = request.data().expect("the request middleware sets it");
+        let is_presented = matches!(caller::bearer(request), Ok(None))
+            && matches!(read_value(request), Ok(Some(_)));
         SessionCookie {
-            gateway: gateway.clone(),
-            notes: DeferredHeaders::of(request).clone(),
-            shown,
+            app: app.clone(),
+            headers: DeferredHeaders::of(request).clone(),
+            is_presented,
         }
     }
 
-    /// Hands a cookie out.
+    /// Sets the cookie, which expires together with its token.
     pub fn put(&self, cookie: &Cookie) {
-        self.set(&cookie.token, self.gateway.seconds_left(cookie));
+        self.set(&cookie.token, self.app.sessions.cookie_max_age(cookie));
     }
 
-    /// Takes the cookie back: its session has ended.
+    /// Clears the cookie, because its session was revoked.
     pub fn clear(&self) {
         self.set("", 0);
     }
 
-    /// Takes it back if it is what the caller came with.
-    pub fn clear_if_shown(&self) {
-        if self.shown {
+    /// Clears the cookie if it authenticated the request.
+    pub fn clear_if_presented(&self) {
+        if self.is_presented {
             self.clear();
         }
     }
 
     fn set(&self, value: &str, max_age: u64) {
         let domain = self
-            .gateway
-            .config()
+            .app
+            .config
             .cookie_domain
             .as_ref()
             .map(|domain| domain.as_str());
-        let mut field = HeaderValue::try_from(field(name(&self.gateway), value, max_age, domain))
-            .expect("tokens are plain text");
-        field.set_sensitive(true);
-        self.notes.set(header::SET_COOKIE, field);
+        let text = format_set_cookie(cookie_name(&self.app), value, max_age, domain);
+        let mut set_cookie = HeaderValue::try_from(text).expect("tokens are ASCII");
+        set_cookie.set_sensitive(true);
+        self.headers.set(header::SET_COOKIE, set_cookie);
     }
 }
 
@@ -135,7 +141,7 @@ impl<'a> FromRequest<'a> for SessionCookie {
     }
 }
 
-fn field(name: &str, value: &str, max_age: u64, domain: Option<&str>) -> String {
+fn format_set_cookie(name: &str, value: &str, max_age: u64, domain: Option<&str>) -> String {
     let domain = domain
         .map(|domain| format!("; Domain={domain}"))
         .unwrap_or_default();
@@ -147,11 +153,11 @@ mod tests {
     use super::*;
 
     fn read<'a>(fields: &[&'a [u8]]) -> Result<Option<&'a str>, Error> {
-        only(fields.iter().copied(), OWN_HOST)
+        find_single_value(fields.iter().copied(), HOST_COOKIE)
     }
 
     #[test]
-    fn it_is_found_among_those_of_others() {
+    fn cookie_is_found_among_other_cookies() {
         assert_eq!(
             read(&[b"a=b; __Host-latchkey=x.y.z;c=\xff"]).unwrap(),
             Some("x.y.z")
@@ -173,19 +179,19 @@ mod tests {
     }
 
     #[test]
-    fn two_of_them_are_refused() {
+    fn duplicate_cookies_are_rejected() {
         assert!(read(&[b"__Host-latchkey=x; __Host-latchkey=x"]).is_err());
         assert!(read(&[b"__Host-latchkey=x", b"__Host-latchkey=y"]).is_err());
     }
 
     #[test]
-    fn its_attributes_are_those_that_its_name_promises() {
+    fn attributes_match_the_name_prefix() {
         assert_eq!(
-            field(OWN_HOST, "x", 600, None),
+            format_set_cookie(HOST_COOKIE, "x", 600, None),
             "__Host-latchkey=x; Path=/; Max-Age=600; Secure; HttpOnly; SameSite=Lax"
         );
         assert_eq!(
-            field(WHOLE_DOMAIN, "", 0, Some("example.com")),
+            format_set_cookie(DOMAIN_COOKIE, "", 0, Some("example.com")),
             "__Secure-latchkey=; Path=/; Domain=example.com; Max-Age=0; Secure; HttpOnly; \
              SameSite=Lax"
         );

@@ -1,11 +1,14 @@
-//! Whether a request that changes something comes from a page that may ask for it, and not from a
-//! page of another site that makes a browser send its cookie along.
+//! CSRF protection for requests that use or set the session cookie.
 //!
-//! Two things must fit. A header of our own, which no form can set and no script of another origin
-//! without permission; and what the browser itself says of the page (`Sec-Fetch-Site` of the Fetch
-//! Metadata specification, `Origin` of RFC 6454). Programs that are no browsers say neither of
-//! those, and the header alone does.
+//! Two conditions must hold. The request must have a custom header, which HTML forms cannot set,
+//! and scripts of other origins can set only with CORS permission. If the request has
+//! `Sec-Fetch-Site` (Fetch Metadata) or `Origin` (RFC 6454), these headers must report an allowed
+//! origin. HTTP clients other than browsers send neither of them.
 
+use crate::{
+    app::App,
+    error::{CSRF_HEADER_MISSING, Error},
+};
 use std::sync::Arc;
 
 use poem::{
@@ -13,100 +16,103 @@ use poem::{
     http::{HeaderName, Method, header},
 };
 
-use crate::{app::Gateway, error::Error};
-
-/// The header with which a page says that it means what it sends: `1`.
+/// Custom header of pages. Its value is `1`.
 pub const PAGE_HEADER: HeaderName = HeaderName::from_static("x-latchkey-request");
 
 const SITE_HEADER: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The request lacks the header that only the application's own pages can send.
-pub const NO_HEADER: &str =
-    "The header `X-Latchkey-Request: 1` is missing. Browser apps must send it.";
-
-const OTHER_ORIGIN: &str =
+const ORIGIN_NOT_ALLOWED: &str =
     "The origin is not allowed. The operator can allow it in `LATCHKEY_CORS_ORIGINS`.";
 
-const OTHER_SITE: &str = "The browser reports a cross-site request (`Sec-Fetch-Site`). Send the \
-    request from an allowed origin.";
+const CROSS_SITE_REQUEST: &str = "The browser reports a cross-site request (`Sec-Fetch-Site`). \
+    Send the request from an allowed origin.";
 
-const AMBIGUOUS: &str = "`X-Latchkey-Request`, `Sec-Fetch-Site`, or `Origin` is duplicated or \
-    isn't ASCII. Send each header at most once.";
+const AMBIGUOUS_HEADER: &str = "`X-Latchkey-Request`, `Sec-Fetch-Site`, or `Origin` is \
+    duplicated or isn't ASCII. Send each header at most once.";
 
-/// What the request says of its page. `None` where a field is not there.
+/// Headers that describe the page that sent the request. `None` if a header is absent.
 #[derive(Clone, Copy)]
-struct Said<'a> {
+struct PageHeaders<'a> {
     page: Option<&'a str>,
     site: Option<&'a str>,
     origin: Option<&'a str>,
 }
 
-/// A request of a page that may ask for changes.
-pub struct FromPage;
+/// Extractor that requires a request from a page of an allowed origin.
+pub struct RequireAllowedPage;
 
-impl<'a> FromRequest<'a> for FromPage {
+impl<'a> FromRequest<'a> for RequireAllowedPage {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        Ok(check(request).map(|()| FromPage)?)
+        Ok(check(request).map(|()| RequireAllowedPage)?)
     }
 }
 
-/// Whether a page asks, as opposed to a program: a page says so, and then what it says must fit.
-pub struct AsPage(pub bool);
+/// Whether a page sent the request, as opposed to another HTTP client. A request with the custom
+/// header counts as a page and must pass the CSRF check.
+pub struct IsPageRequest(pub bool);
 
-impl<'a> FromRequest<'a> for AsPage {
+impl<'a> FromRequest<'a> for IsPageRequest {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
         if !request.headers().contains_key(PAGE_HEADER) {
-            return Ok(AsPage(false));
+            return Ok(IsPageRequest(false));
         }
-        Ok(check(request).map(|()| AsPage(true))?)
+        Ok(check(request).map(|()| IsPageRequest(true))?)
     }
 }
 
-/// Refuses what another site may have caused. What changes nothing passes (RFC 9110 section 9.2.1).
+/// Rejects cross-site requests. Safe methods pass (RFC 9110 section 9.2.1).
 pub fn check_unless_safe(request: &Request) -> Result<(), Error> {
-    let safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
-    if safe { Ok(()) } else { check(request) }
+    let is_safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+    if is_safe { Ok(()) } else { check(request) }
 }
 
 fn check(request: &Request) -> Result<(), Error> {
-    let config = request
-        .data::<Arc<Gateway>>()
-        .expect("the edge sets it")
-        .config();
-    let field = |name| single(request, name);
-    let said = Said {
-        page: field(PAGE_HEADER)?,
-        site: field(SITE_HEADER)?,
-        origin: field(header::ORIGIN)?,
+    let config = &request
+        .data::<Arc<App>>()
+        .expect("the request middleware sets it")
+        .config;
+    let headers = PageHeaders {
+        page: single(request, PAGE_HEADER)?,
+        site: single(request, SITE_HEADER)?,
+        origin: single(request, header::ORIGIN)?,
     };
-    let objection = objection(said, &config.issuer.origin(), &config.cors_origins.0);
-    objection.map_or(Ok(()), |reason| Err(Error::Csrf(reason)))
+    let rejection = find_rejection(headers, &config.issuer.origin(), &config.cors_origins.0);
+    rejection.map_or(Ok(()), |reason| Err(Error::Csrf(reason)))
 }
 
-/// The text of a field. What comes twice or is no text fits nothing.
+/// Returns the value of a header. A duplicate or non-ASCII header is an error.
 pub fn single(request: &Request, name: HeaderName) -> Result<Option<&str>, Error> {
     let mut fields = request.headers().get_all(name).iter();
     match (fields.next(), fields.next()) {
         (None, _) => Ok(None),
-        (Some(field), None) => field.to_str().map(Some).map_err(|_| Error::Csrf(AMBIGUOUS)),
-        (Some(_), Some(_)) => Err(Error::Csrf(AMBIGUOUS)),
+        (Some(field), None) => field
+            .to_str()
+            .map(Some)
+            .map_err(|_| Error::Csrf(AMBIGUOUS_HEADER)),
+        (Some(_), Some(_)) => Err(Error::Csrf(AMBIGUOUS_HEADER)),
     }
 }
 
-/// Why the request is rejected; `None` if it is not.
-fn objection(said: Said, own: &str, allowed: &[String]) -> Option<&'static str> {
+/// Returns why the request is rejected; `None` if it passes.
+fn find_rejection(
+    headers: PageHeaders,
+    own_origin: &str,
+    allowed: &[String],
+) -> Option<&'static str> {
     let is_allowed = |origin: &str| allowed.iter().any(|allowed| allowed == origin);
-    if said.page != Some("1") {
-        return Some(NO_HEADER);
+    if headers.page != Some("1") {
+        return Some(CSRF_HEADER_MISSING);
     }
-    match (said.site, said.origin) {
-        // The browser vouches for it, also where the server has other names than that of its
-        // issuer.
+    match (headers.site, headers.origin) {
+        // The browser reports the same origin, even if the server has host names other than the
+        // issuer's.
         (Some("same-origin" | "none"), _) | (None, None) => None,
-        // Another origin, on this site or on another; an unknown value counts as one.
-        (Some(_), None) => Some(OTHER_SITE),
-        (Some(_), Some(origin)) => (!is_allowed(origin)).then_some(OTHER_ORIGIN),
-        (None, Some(origin)) => (origin != own && !is_allowed(origin)).then_some(OTHER_ORIGIN),
+        // Another origin of the same site, or another site. An unknown value counts as cross-site.
+        (Some(_), None) => Some(CROSS_SITE_REQUEST),
+        (Some(_), Some(origin)) => (!is_allowed(origin)).then_some(ORIGIN_NOT_ALLOWED),
+        (None, Some(origin)) => {
+            (origin != own_origin && !is_allowed(origin)).then_some(ORIGIN_NOT_ALLOWED)
+        }
     }
 }
 
@@ -118,7 +124,7 @@ mod tests {
     const APP: &str = "https://app.example.com";
 
     #[test]
-    fn both_the_header_and_the_browser_must_vouch_for_the_page() {
+    fn custom_header_and_allowed_origin_are_required() {
         let cases = [
             (Some("1"), None, None, true),
             (Some("1"), None, Some(OWN), true),
@@ -159,11 +165,11 @@ mod tests {
             (Some("true"), Some("same-origin"), None, false),
             (Some("1, 1"), None, None, false),
         ];
-        for (page, site, origin, passes) in cases {
-            let said = Said { page, site, origin };
+        for (page, site, origin, is_allowed) in cases {
+            let headers = PageHeaders { page, site, origin };
             assert_eq!(
-                objection(said, OWN, &[APP.to_owned()]).is_none(),
-                passes,
+                find_rejection(headers, OWN, &[APP.to_owned()]).is_none(),
+                is_allowed,
                 "{page:?} {site:?} {origin:?}"
             );
         }
@@ -171,16 +177,17 @@ mod tests {
 
     #[test]
     fn detail_names_missing_header_origin_or_site() {
-        let reason = |page, site, origin| objection(Said { page, site, origin }, OWN, &[]);
-        assert_eq!(reason(None, None, Some(APP)), Some(NO_HEADER));
-        assert_eq!(reason(Some("1"), None, Some(APP)), Some(OTHER_ORIGIN));
+        let reason =
+            |page, site, origin| find_rejection(PageHeaders { page, site, origin }, OWN, &[]);
+        assert_eq!(reason(None, None, Some(APP)), Some(CSRF_HEADER_MISSING));
+        assert_eq!(reason(Some("1"), None, Some(APP)), Some(ORIGIN_NOT_ALLOWED));
         assert_eq!(
             reason(Some("1"), Some("cross-site"), Some(APP)),
-            Some(OTHER_ORIGIN)
+            Some(ORIGIN_NOT_ALLOWED)
         );
         assert_eq!(
             reason(Some("1"), Some("cross-site"), None),
-            Some(OTHER_SITE)
+            Some(CROSS_SITE_REQUEST)
         );
     }
 }

@@ -1,10 +1,11 @@
-//! The headers that say who is behind a request. They are on every answer, empty where there is
-//! nothing to say: a proxy that copies them so overwrites whatever a client wrote under these
-//! names.
+//! Identity headers of forward authentication.
 //!
-//! Values are printable ASCII. Whatever else is in them, a space at either end, and `%` itself is
-//! `%` and two hexadecimal digits for each byte of its UTF-8 (RFC 3986 section 2.1), so that an
-//! upstream can decode all of them alike, and no name can break a header.
+//! Every response contains all of them, empty if not applicable. A proxy that copies the headers
+//! therefore overwrites headers of the same name that the client sent.
+//!
+//! Values are printable ASCII. Other bytes of the UTF-8 text, `%`, and a space at either end are
+//! percent-encoded (RFC 3986 section 2.1). An upstream can therefore decode all values in the same
+//! way, and no value can break a header.
 
 use std::{
     fmt::{self, Write},
@@ -26,8 +27,8 @@ const SCOPE: HeaderName = HeaderName::from_static("x-auth-scope");
 const SESSION: HeaderName = HeaderName::from_static("x-auth-session");
 const ASSERTION: HeaderName = HeaderName::from_static("x-auth-assertion");
 
-/// All of them, as the document writes and explains them.
-const FIELDS: [(HeaderName, &str, &str); 9] = [
+/// All identity headers, with their names and descriptions in the OpenAPI document.
+const IDENTITY_HEADERS: [(HeaderName, &str, &str); 9] = [
     (USER, "X-Auth-User", "ID of the user or OAuth client."),
     (USERNAME, "X-Auth-Username", "Username."),
     (NAME, "X-Auth-Name", "Display name."),
@@ -60,31 +61,31 @@ const FIELDS: [(HeaderName, &str, &str); 9] = [
     ),
 ];
 
-/// Room for the headers of an answer, the edge's included, so that their table is made once.
-const HEADERS: usize = 24;
+/// Capacity for all headers of a response, including those of the middleware, to avoid rehashing.
+const EXPECTED_HEADERS: usize = 24;
 
-/// Room for the values of most users.
-const BYTES: usize = 256;
+/// Capacity for the header values of most users, in bytes.
+const EXPECTED_VALUE_BYTES: usize = 256;
 
-/// Says who it is.
+/// Writes the identity headers of an authenticated request.
 pub fn write_identity_headers(headers: &mut HeaderMap, claims: &Claims, assertion: Option<&str>) {
-    headers.reserve(HEADERS);
-    let mut values = Values(String::with_capacity(BYTES));
+    headers.reserve(EXPECTED_HEADERS);
+    let mut values = ValueBuffer(String::with_capacity(EXPECTED_VALUE_BYTES));
     let fields = [
-        (USER, values.add(&claims.sub)),
-        (USERNAME, values.add_text(claims.username.as_deref())),
-        (NAME, values.add_text(claims.name.as_deref())),
-        (EMAIL, values.add_text(claims.email.as_deref())),
-        (ROLES, values.add_roles(claims)),
-        (SCOPE, values.add_text(Some(&claims.scope))),
-        (SESSION, claims.sid.map_or(0..0, |sid| values.add(&sid))),
+        (USER, values.push_id(&claims.sub)),
+        (USERNAME, values.push_text(claims.username.as_deref())),
+        (NAME, values.push_text(claims.name.as_deref())),
+        (EMAIL, values.push_text(claims.email.as_deref())),
+        (ROLES, values.push_roles(claims)),
+        (SCOPE, values.push_text(Some(&claims.scope))),
+        (SESSION, claims.sid.map_or(0..0, |sid| values.push_id(&sid))),
     ];
-    // All values are parts of one piece of memory: on this path seven allocations would be felt.
+    // All values share one buffer, because seven allocations are measurable on this hot path.
     let bytes = Bytes::from(values.0);
-    for (name, part) in fields {
+    for (name, range) in fields {
         headers.insert(
             name,
-            HeaderValue::from_maybe_shared(bytes.slice(part)).expect("values are printable"),
+            HeaderValue::from_maybe_shared(bytes.slice(range)).expect("values are printable ASCII"),
         );
     }
     headers.insert(
@@ -96,69 +97,70 @@ pub fn write_identity_headers(headers: &mut HeaderMap, claims: &Claims, assertio
         }),
     );
     let assertion = assertion.map_or(HeaderValue::from_static(""), |token| {
-        HeaderValue::from_str(token).expect("tokens are plain text")
+        HeaderValue::from_str(token).expect("tokens are printable ASCII")
     });
     headers.insert(ASSERTION, assertion);
 }
 
-/// Has a refusal say nothing, under all the names; and that it is for this caller alone.
+/// Adds missing identity headers with empty values, and `Vary`, to an error response.
 pub fn ensure_identity_headers(headers: &mut HeaderMap) {
-    for (name, ..) in FIELDS {
+    for (name, ..) in IDENTITY_HEADERS {
         headers.entry(name).or_insert(HeaderValue::from_static(""));
     }
     headers.entry(header::VARY).or_insert(super::VARY);
 }
 
-/// Documents them for an answer.
+/// Documents the identity headers of a response.
 pub fn document(response: &mut Value) {
-    for (_, name, description) in FIELDS {
+    for (_, name, description) in IDENTITY_HEADERS {
         response["headers"][name] =
             json!({ "description": description, "schema": { "type": "string" } });
     }
 }
 
-/// Values one behind the other.
-struct Values(String);
+/// Header values in one buffer. Each value is identified by its byte range.
+struct ValueBuffer(String);
 
-impl Values {
-    /// Adds an id, which is plain text.
-    fn add(&mut self, id: &impl fmt::Display) -> Range<usize> {
-        let begin = self.0.len();
-        write!(self.0, "{id}").expect("a string takes everything");
-        begin..self.0.len()
+impl ValueBuffer {
+    /// Appends an ID, which needs no encoding.
+    fn push_id(&mut self, id: &impl fmt::Display) -> Range<usize> {
+        let start = self.0.len();
+        write!(self.0, "{id}").expect("writing to a string succeeds");
+        start..self.0.len()
     }
 
-    /// Adds a text, whatever is in it.
-    fn add_text(&mut self, text: Option<&str>) -> Range<usize> {
-        let begin = self.0.len();
+    /// Appends a text, percent-encoded.
+    fn push_text(&mut self, text: Option<&str>) -> Range<usize> {
+        let start = self.0.len();
         encode(text.unwrap_or_default(), &mut self.0);
-        begin..self.0.len()
+        start..self.0.len()
     }
 
-    fn add_roles(&mut self, claims: &Claims) -> Range<usize> {
-        let begin = self.0.len();
-        for (at, role) in claims.roles.iter().enumerate() {
-            self.0.push_str(if at == 0 { "" } else { " " });
+    fn push_roles(&mut self, claims: &Claims) -> Range<usize> {
+        let start = self.0.len();
+        for (index, role) in claims.roles.iter().enumerate() {
+            self.0.push_str(if index == 0 { "" } else { " " });
             self.0.push_str(role.as_str());
         }
-        begin..self.0.len()
+        start..self.0.len()
     }
 }
 
+/// Appends the text, percent-encoded.
 fn encode(text: &str, encoded: &mut String) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let last = text.len().saturating_sub(1);
-    for (at, byte) in text.bytes().enumerate() {
+    for (index, byte) in text.bytes().enumerate() {
         match byte {
-            b' ' if at != 0 && at != last => encoded.push(' '),
-            b'%' | b' ' => push(encoded, byte, DIGITS),
+            b' ' if index != 0 && index != last => encoded.push(' '),
+            b'%' | b' ' => push_encoded(encoded, byte, DIGITS),
             printable if printable.is_ascii_graphic() => encoded.push(char::from(printable)),
-            other => push(encoded, other, DIGITS),
+            other => push_encoded(encoded, other, DIGITS),
         }
     }
 }
 
-fn push(encoded: &mut String, byte: u8, digits: &[u8; 16]) {
+fn push_encoded(encoded: &mut String, byte: u8, digits: &[u8; 16]) {
     encoded.push('%');
     encoded.push(char::from(digits[usize::from(byte >> 4)]));
     encoded.push(char::from(digits[usize::from(byte & 15)]));
@@ -176,7 +178,7 @@ mod tests {
         encoded
     }
 
-    /// As an upstream does it.
+    /// Decodes a value as an upstream does.
     fn decoded(value: &str) -> String {
         let mut parts = value.split('%');
         let mut bytes = parts.next().unwrap().as_bytes().to_vec();
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_printable_ascii_is_encoded() {
+    fn other_than_printable_ascii_is_percent_encoded() {
         for (text, value) in [
             ("", ""),
             ("John Doe", "John Doe"),
@@ -207,7 +209,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_text_comes_back_and_fits_a_header(text in any::<String>()) {
+        fn encoded_text_fits_header_and_decodes_to_original(text in any::<String>()) {
             let value = encoded(&text);
             prop_assert!(HeaderValue::from_str(&value).is_ok());
             prop_assert_eq!(value.trim(), value.as_str());

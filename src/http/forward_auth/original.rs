@@ -1,11 +1,12 @@
-//! What a proxy says of the request that it asks about, and whether another site may have caused
-//! that.
+//! The original request of a check, and its protection against cross-site request forgery.
 //!
-//! Only the proxies in `LATCHKEY_TRUSTED_PROXIES` are believed, and only fields that are there
-//! once: of two, one may be the client's. A page of any site can make a browser send its cookie
-//! along; with a cookie alone passes what changes nothing, and everything else wants the `Origin`
-//! of the upstream itself. What is not known counts as unsafe. (The header of our own that `csrf`
-//! wants cannot be asked for here: applications that know nothing of us send no such thing.)
+//! The headers about the original request are trusted only from `LATCHKEY_TRUSTED_PROXIES`. A
+//! duplicated header isn't trusted, because the client might have sent one of the two.
+//!
+//! A page of any site can make a browser send the session cookie. With a cookie, only safe requests
+//! and requests with the `Origin` of the upstream are therefore allowed. A request counts as unsafe
+//! if information is missing. The header that `csrf` requires can't be required here, because
+//! applications behind a proxy don't send it.
 
 use std::sync::Arc;
 
@@ -16,9 +17,9 @@ use poem::{
 };
 
 use crate::{
-    app::Gateway,
+    app::App,
     error::Error,
-    http::{auth::csrf, middleware::client_address},
+    http::{auth::csrf, context::client_address},
 };
 
 const FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
@@ -26,23 +27,23 @@ const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-const OTHER_APPLICATION: &str = "With a session cookie, a request that changes state must have \
+const ORIGIN_REQUIRED: &str = "With a session cookie, a request that changes state must have \
     the `Origin` of the application, and a trusted proxy must forward it.";
 
-/// Methods that change nothing (RFC 9110 section 9.2.1), as they are written: methods have a case.
-const SAFE: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
+/// Safe methods (RFC 9110 section 9.2.1). Names of methods are case-sensitive.
+const SAFE_METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 
-/// Refuses what came by cookie and may have been caused by another site.
+/// Rejects a check by cookie if another site might have caused the original request.
 pub fn check(request: &Request) -> Result<(), Error> {
     if is_safe(request) || is_same_origin(request) {
         Ok(())
     } else {
-        Err(Error::Csrf(OTHER_APPLICATION))
+        Err(Error::Csrf(ORIGIN_REQUIRED))
     }
 }
 
-/// Scheme and host that the client asked for, if a trusted proxy says so.
-pub fn upstream(request: &Request) -> Option<WebOrigin> {
+/// Returns the origin of the upstream, if a trusted proxy sends its scheme and host.
+fn upstream(request: &Request) -> Option<WebOrigin> {
     let (scheme, host) = (
         trusted_header(request, FORWARDED_PROTO)?,
         trusted_header(request, FORWARDED_HOST)?,
@@ -50,63 +51,70 @@ pub fn upstream(request: &Request) -> Option<WebOrigin> {
     WebOrigin::new(scheme?, host?)
 }
 
-/// The same for whom an assertion is to be: only where a proxy asks, which says what the original
-/// method was. A balancer in front of us hands on what anybody asks with any `Host`.
-pub fn asserted_upstream(request: &Request) -> Option<WebOrigin> {
-    method(request).and_then(|_| upstream(request))
+/// Returns the origin of the upstream, for an identity assertion.
+///
+/// The original method is required, because only a forward authentication check contains it. Any
+/// other request might be from a client that chose the `Host` header itself, and a load balancer
+/// forwarded it.
+pub fn assertion_upstream(request: &Request) -> Option<WebOrigin> {
+    original_method(request).and_then(|_| upstream(request))
 }
 
-/// Whether it is known to change nothing. Its own method counts as well: some proxies ask with that
-/// of the original.
+/// Whether the original request is known to be safe.
+///
+/// The method of the check counts as well, because some proxies send the original method there.
 fn is_safe(request: &Request) -> bool {
-    let is_safe = |method: &str| SAFE.contains(&method);
-    is_safe(request.method().as_str())
+    let is_safe_method = |method: &str| SAFE_METHODS.contains(&method);
+    is_safe_method(request.method().as_str())
         && !is_websocket_upgrade(request)
-        && method(request).is_some_and(is_safe)
+        && original_method(request).is_some_and(is_safe_method)
 }
 
-/// A WebSocket begins with a GET, and then carries whatever the page wants, with the cookie's
-/// rights (RFC 6455 section 10.2). Proxies may keep `Upgrade` to themselves, but not these fields,
-/// which no page can set or leave out.
+/// Whether the request opens a WebSocket.
+///
+/// A WebSocket starts with GET, but then transports any message of the page with the permissions of
+/// the cookie (RFC 6455 section 10.2). A proxy might remove `Upgrade`, but not the other headers,
+/// which scripts can't set or remove.
 fn is_websocket_upgrade(request: &Request) -> bool {
-    let fields = [
+    let websocket_headers = [
         header::UPGRADE,
         header::SEC_WEBSOCKET_KEY,
         header::SEC_WEBSOCKET_VERSION,
     ];
-    fields
+    websocket_headers
         .into_iter()
         .any(|name| request.headers().contains_key(name))
 }
 
-/// The method of the original request; nothing where two fields disagree.
-fn method(request: &Request) -> Option<&str> {
+/// Returns the method of the original request; `None` if the two headers differ.
+fn original_method(request: &Request) -> Option<&str> {
     match (
         trusted_header(request, FORWARDED_METHOD)?,
         trusted_header(request, ORIGINAL_METHOD)?,
     ) {
-        (Some(one), Some(other)) if one != other => None,
-        (one, other) => one.or(other),
+        (Some(forwarded), Some(original)) if forwarded != original => None,
+        (forwarded, original) => forwarded.or(original),
     }
 }
 
-/// Whether a page of the upstream itself sent it: browsers say which page it was, and no script can
-/// say otherwise.
+/// Whether a page of the upstream sent the request. Browsers set `Origin`, and scripts can't.
 fn is_same_origin(request: &Request) -> bool {
-    let page = csrf::single(request, header::ORIGIN)
+    let origin = csrf::single(request, header::ORIGIN)
         .ok()
         .flatten()
         .and_then(WebOrigin::parse);
-    page.is_some() && page == upstream(request)
+    origin.is_some() && origin == upstream(request)
 }
 
-/// What a trusted proxy says in this field, if anything; nothing at all where nobody is to be
-/// believed.
+/// Returns the value of a header that a proxy sets; the inner `None` means that it is absent.
+///
+/// The outer `None` means that the header can't be trusted: the peer isn't a trusted proxy, or the
+/// header is duplicated or isn't ASCII.
 fn trusted_header(request: &Request, name: HeaderName) -> Option<Option<&str>> {
-    let config = request
-        .data::<Arc<Gateway>>()
-        .expect("the edge sets it")
-        .config();
+    let config = &request
+        .data::<Arc<App>>()
+        .expect("the request middleware sets it")
+        .config;
     if !client_address::is_from_trusted_proxy(request, &config.trusted_proxies.0) {
         return None;
     }

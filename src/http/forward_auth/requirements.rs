@@ -1,5 +1,5 @@
-//! What a proxy may demand of the caller, in the query. A demand that is misspelt must never be
-//! none: whatever is not understood is a 400, which proxies take for a refusal.
+//! Requirements of a proxy for the caller, in the query. A misspelled requirement must never be
+//! ignored, so it returns 400, and the proxy denies the request.
 
 use latchkey_domain::{
     access_token::{Claims, Holder},
@@ -15,14 +15,14 @@ use crate::{
     http::openapi::{body, params::Parameter},
 };
 
-/// The names of the demands.
-const NAMES: [&str; 2] = ["role", "scope"];
+/// Names of the supported query parameters.
+const PARAMETER_NAMES: [&str; 2] = ["role", "scope"];
 
-/// A role that the caller must have.
+/// Role that the caller must have; `None` allows every role.
 pub struct RequiredRole(Option<Role>);
 
 impl RequiredRole {
-    /// Refuses whoever has another.
+    /// Rejects a caller without the role.
     pub fn check(&self, claims: &Claims) -> Result<(), Error> {
         match self.0 {
             Some(role) if !claims.roles.contains(&role) => Err(Error::role_required(role.as_str())),
@@ -51,13 +51,14 @@ impl Parameter for RequiredRole {
     }
 }
 
-/// What the token must be good for: all of these scopes, separated by spaces.
+/// Scopes that the token must have; `None` allows every token of a user.
 pub struct RequiredScopes(Option<Scopes>);
 
 impl RequiredScopes {
-    /// Refuses a token that lacks one of them. A client is no person: it passes where it is said
-    /// what it must be good for, and nowhere else, so that what is behind takes none for somebody
-    /// who has signed in.
+    /// Rejects a token that lacks a scope.
+    ///
+    /// An OAuth client is allowed only if the check requires a scope. Otherwise, the upstream might
+    /// treat the client as a user who is signed in.
     pub fn check(&self, claims: &Claims) -> Result<(), Error> {
         match self.0 {
             None if claims.holder() == Holder::Client => Err(Error::Forbidden(
@@ -84,7 +85,7 @@ impl Parameter for RequiredScopes {
         }
     }
 
-    /// Nothing at all is no demand, and whoever writes that means one.
+    /// Rejects an empty value, because the proxy probably intended to require a scope.
     fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
         let Some(text) = text else {
             return Ok(RequiredScopes(None));
@@ -101,15 +102,15 @@ impl Parameter for RequiredScopes {
     }
 }
 
-/// There are no other parameters.
+/// Rejects unknown query parameters.
 pub struct DenyUnknownQuery;
 
 impl<'a> FromRequest<'a> for DenyUnknownQuery {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
         let query = request.uri().query().unwrap_or_default();
-        let strange = form_urlencoded::parse(query.as_bytes())
-            .find(|(name, _)| !NAMES.contains(&name.as_ref()));
-        match strange {
+        let unknown = form_urlencoded::parse(query.as_bytes())
+            .find(|(name, _)| !PARAMETER_NAMES.contains(&name.as_ref()));
+        match unknown {
             None => Ok(DenyUnknownQuery),
             Some((name, _)) => Err(Error::invalid_field(
                 body::shown(&name),
@@ -125,10 +126,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_misspelt_is_no_demand_and_no_pass() {
-        let scope = |text| RequiredScopes::read(Some(text), "scope").is_ok();
-        assert!(scope("admin") && scope("items:read items:write") && scope("revocations:read"));
-        for bad in [
+    fn invalid_role_or_scope_is_rejected() {
+        let accepts_scope = |text| RequiredScopes::read(Some(text), "scope").is_ok();
+        assert!(
+            accepts_scope("admin")
+                && accepts_scope("items:read items:write")
+                && accepts_scope("revocations:read")
+        );
+        for invalid in [
             "",
             " ",
             "items",
@@ -137,12 +142,12 @@ mod tests {
             "admin\t",
             "Admin",
         ] {
-            assert!(!scope(bad), "{bad}");
+            assert!(!accepts_scope(invalid), "{invalid}");
         }
-        let role = |text| RequiredRole::read(Some(text), "role").is_ok();
-        assert!(role("admin") && role("user"));
-        for bad in ["", "Admin", "admin ", "admin,user", "admins"] {
-            assert!(!role(bad), "{bad}");
+        let accepts_role = |text| RequiredRole::read(Some(text), "role").is_ok();
+        assert!(accepts_role("admin") && accepts_role("user"));
+        for invalid in ["", "Admin", "admin ", "admin,user", "admins"] {
+            assert!(!accepts_role(invalid), "{invalid}");
         }
         assert!(
             RequiredRole::read(None, "role").is_ok() && RequiredScopes::read(None, "scope").is_ok()

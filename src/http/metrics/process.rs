@@ -1,6 +1,6 @@
-//! Metrics of the process under their usual names. They are read from the system for each page.
+//! Process metrics under the standard Prometheus names, read from the system for each scrape.
 
-/// The process metrics in the text format; empty on systems without `/proc`.
+/// Renders the process metrics in the Prometheus text format; empty on systems without `/proc`.
 pub fn render() -> String {
     #[cfg(target_os = "linux")]
     return linux::render().unwrap_or_default();
@@ -25,7 +25,7 @@ mod linux {
                 page,
                 "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n\n"
             )
-            .expect("a string accepts everything");
+            .expect("writing to a string succeeds");
         };
         add(
             "process_cpu_seconds_total",

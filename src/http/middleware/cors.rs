@@ -1,19 +1,20 @@
-//! Browser programs of other origins (the Fetch standard, section "CORS protocol"). Only exact
-//! origins are let in, and a request of any other is answered as if there were no such thing: the
-//! browser then keeps the answer to itself.
+//! CORS (Fetch standard, section "CORS protocol").
+//!
+//! Allowed origins are compared exactly. Requests from other origins get no CORS headers, so the
+//! browser blocks the response.
 
 use poem::{
     Request, Response,
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
 };
 
-/// What such programs may send beside the simple headers.
+/// Request headers that allowed origins can send, beyond the CORS-safelisted ones.
 const ALLOWED_HEADERS: HeaderValue = HeaderValue::from_static(
     "authorization, content-type, if-match, last-event-id, prefer, x-latchkey-request, \
      x-request-id",
 );
 
-/// What such programs may read beside the simple headers.
+/// Response headers that allowed origins can read, beyond the CORS-safelisted ones.
 const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
     "etag, location, preference-applied, ratelimit, ratelimit-policy, retry-after, \
      www-authenticate, x-request-id",
@@ -22,11 +23,12 @@ const EXPOSED_HEADERS: HeaderValue = HeaderValue::from_static(
 const ALLOWED_METHODS: HeaderValue =
     HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE");
 
-/// Ten minutes: long enough to matter, short enough to take a permission back.
-const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
+/// Cache lifetime of a preflight response in seconds. It limits how long a removed origin can still
+/// send requests.
+const PREFLIGHT_MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 
-/// The origin of the request, if it is one of those allowed.
-pub fn allowed(request: &Request, origins: &[String]) -> Option<HeaderValue> {
+/// Returns the origin of the request if it is allowed.
+pub fn find_allowed_origin(request: &Request, origins: &[String]) -> Option<HeaderValue> {
     let origin = request.headers().get(header::ORIGIN)?;
     origins
         .iter()
@@ -34,7 +36,6 @@ pub fn allowed(request: &Request, origins: &[String]) -> Option<HeaderValue> {
         .then(|| origin.clone())
 }
 
-/// Whether the browser asks for permission first.
 pub fn is_preflight(request: &Request) -> bool {
     request.method() == Method::OPTIONS
         && request
@@ -42,22 +43,22 @@ pub fn is_preflight(request: &Request) -> bool {
             .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The permission.
-pub fn preflight() -> Response {
+pub fn preflight_response() -> Response {
     let mut response = Response::builder().status(StatusCode::NO_CONTENT).finish();
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS);
-    headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, PREFLIGHT_MAX_AGE);
     response
 }
 
-/// Lets the program read the answer. A cookie may come along only where its domain is set: that of
-/// the gateway's own host is for pages of that host, and an operator who wants others to use it
-/// says so by naming the domain that they share.
-pub fn add_cors_headers(headers: &mut HeaderMap, origin: HeaderValue, cookies: bool) {
+/// Allows scripts of the origin to read the response.
+///
+/// Credentials are allowed only if the operator configured a cookie domain. Otherwise, the session
+/// cookie is limited to pages of the server's own host.
+pub fn add_cors_headers(headers: &mut HeaderMap, origin: HeaderValue, allow_credentials: bool) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    if cookies {
+    if allow_credentials {
         headers.insert(
             header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
             HeaderValue::from_static("true"),

@@ -1,24 +1,24 @@
-//! Paths that the systems before used. They work, and the document does not know them.
+//! Path aliases for clients of the systems that the server replaces. The OpenAPI document does not
+//! contain them.
 
-/// Old name, name.
-const OLD_NAMES: &[(&str, &str)] = &[
+/// Alias and current path.
+const ALIASES: &[(&str, &str)] = &[
     ("/refresh-token", "/refresh"),
     ("/refresh_jwt", "/refresh"),
     ("/register", "/signup"),
     ("/send-mail", "/password/forgot"),
 ];
 
-/// The path under which an operation is known: without a slash at its end, and by its name of
-/// today.
-pub fn canonical(path: &str) -> &str {
+/// Returns the path without a trailing slash, and the current path for an alias.
+pub fn canonicalize(path: &str) -> &str {
     let path = match path.strip_suffix('/') {
-        Some(bare) if !bare.is_empty() => bare,
+        Some(trimmed) if !trimmed.is_empty() => trimmed,
         _other => path,
     };
-    OLD_NAMES
+    ALIASES
         .iter()
-        .find(|(old, _)| *old == path)
-        .map_or(path, |(_, name)| name)
+        .find(|(alias, _)| *alias == path)
+        .map_or(path, |(_, current)| current)
 }
 
 #[cfg(test)]
@@ -26,10 +26,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slashes_at_the_end_and_old_names_are_tolerated() {
-        assert_eq!(canonical("/items/"), "/items");
-        assert_eq!(canonical("/refresh_jwt/"), "/refresh");
-        assert_eq!(canonical("/"), "/");
-        assert_eq!(canonical("/items//"), "/items/");
+    fn trailing_slash_and_alias_are_replaced() {
+        assert_eq!(canonicalize("/items/"), "/items");
+        assert_eq!(canonicalize("/refresh_jwt/"), "/refresh");
+        assert_eq!(canonicalize("/"), "/");
+        assert_eq!(canonicalize("/items//"), "/items/");
     }
 }

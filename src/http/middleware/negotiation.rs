@@ -1,4 +1,4 @@
-//! Which methods a path has, for the `Negotiation` of a 405; and with what it answers, for the 406.
+//! Methods and media types of each path, for 405 and 406 responses.
 
 use std::collections::HashMap;
 
@@ -6,11 +6,11 @@ use poem::http::HeaderValue;
 
 use crate::http::{
     api::revocation_stream,
-    forward_auth,
-    openapi::{body, document, problem},
+    document, forward_auth,
+    openapi::{body, problem},
 };
 
-/// Paths beside the document, all of them pages.
+/// Paths that the OpenAPI document does not contain. Their only method is `GET`.
 const PAGES: &[&str] = &[
     "/",
     "/docs",
@@ -20,45 +20,46 @@ const PAGES: &[&str] = &[
     "/problems/{code}",
 ];
 
-/// Operations whose callers care about the status alone, and accept whatever they happen to accept:
-/// proxies hand the `Accept` of an image or a font on to the check.
+/// Operations that ignore `Accept`, because their callers evaluate only the status.
+///
+/// A proxy forwards the `Accept` header of the original request, for example of an image or a font.
 const ANY_ACCEPT: &[&str] = &[forward_auth::PATH, "/health/live", "/health/ready"];
 
-/// What operations answer with.
-const JSON: &[&str] = &[body::JSON, problem::MEDIA_TYPE];
+/// Media types of the other operations.
+const JSON_MEDIA_TYPES: &[&str] = &[body::JSON, problem::MEDIA_TYPE];
 
-/// What is known of every path.
+/// Methods and media types of all paths.
 pub struct Negotiation {
-    /// Without a parameter, found at once: every request is looked up here.
-    fixed: HashMap<String, Answers>,
-    /// With parameters: their segments, of which those in braces fit anything.
-    templates: Vec<(Vec<String>, Answers)>,
+    /// Paths without parameters. A map, because every request is looked up.
+    fixed: HashMap<String, PathInfo>,
+    /// Paths with parameters, as segments. A segment in braces matches any value.
+    templates: Vec<(Vec<String>, PathInfo)>,
 }
 
-/// How a path answers.
-struct Answers {
+struct PathInfo {
+    /// Value of `Allow`.
     methods: HeaderValue,
-    /// Nothing where it does not matter.
-    offered: &'static [&'static str],
+    /// Empty if the path ignores `Accept`.
+    media_types: &'static [&'static str],
 }
 
 impl Negotiation {
-    /// Reads the document.
+    /// Reads the paths and methods from the OpenAPI document.
     pub fn new() -> Negotiation {
-        let operations = document::methods().into_iter().map(|(path, methods)| {
-            let answers = Answers::new(&methods, offered(&path));
-            (path, answers)
+        let operations = document::list_methods().into_iter().map(|(path, methods)| {
+            let info = PathInfo::new(&methods, media_types(&path));
+            (path, info)
         });
         let pages = PAGES
             .iter()
-            .map(|path| ((*path).to_owned(), Answers::new(&["GET".to_owned()], &[])));
+            .map(|path| ((*path).to_owned(), PathInfo::new(&["GET".to_owned()], &[])));
         let (templates, fixed): (Vec<_>, Vec<_>) = operations
             .chain(pages)
             .partition(|(path, _)| path.contains('{'));
         let segments = |path: String| path.split('/').map(str::to_owned).collect();
         let templates = templates
             .into_iter()
-            .map(|(path, answers)| (segments(path), answers))
+            .map(|(path, info)| (segments(path), info))
             .collect();
         Negotiation {
             fixed: fixed.into_iter().collect(),
@@ -66,70 +67,71 @@ impl Negotiation {
         }
     }
 
-    /// The methods of the path.
-    pub fn methods(&self, path: &str) -> Option<HeaderValue> {
-        self.find(path).map(|path| path.methods.clone())
+    /// Returns the value of `Allow` for the path.
+    pub fn allowed_methods(&self, path: &str) -> Option<HeaderValue> {
+        self.find(path).map(|info| info.methods.clone())
     }
 
-    /// The media types of which a client must accept one; nothing where it need not.
-    pub fn offered(&self, path: &str) -> &'static [&'static str] {
-        self.find(path).map_or(&[], |path| path.offered)
+    /// Returns the media types of which the client must accept one. Empty if the path ignores
+    /// `Accept`.
+    pub fn offered_media_types(&self, path: &str) -> &'static [&'static str] {
+        self.find(path).map_or(&[], |info| info.media_types)
     }
 
-    /// Whether the path takes no parameter whatsoever, and tells balancers something that no
-    /// parameter may spoil.
-    pub fn is_metadata(&self, path: &str) -> bool {
+    /// Whether the path is a health check. Health checks ignore the query, because load balancers
+    /// can append any parameter.
+    pub fn is_health_check(&self, path: &str) -> bool {
         path.starts_with("/health/")
     }
 
-    /// Whether what is there comes from more than the binary.
+    /// Whether the response depends on more than the binary, so that it must wait for the start.
     pub fn requires_started_server(&self, path: &str) -> bool {
         let is_page = PAGES.contains(&path) || path.starts_with("/problems/");
-        !is_page && !self.is_metadata(path)
+        !is_page && !self.is_health_check(path)
     }
 
-    fn find(&self, path: &str) -> Option<&Answers> {
-        let of_template = || {
+    fn find(&self, path: &str) -> Option<&PathInfo> {
+        let find_template = || {
             self.templates
                 .iter()
                 .find(|(segments, _)| matches(segments, path))
         };
         self.fixed
             .get(path)
-            .or_else(|| of_template().map(|(_, answers)| answers))
+            .or_else(|| find_template().map(|(_, info)| info))
     }
 }
 
-impl Answers {
-    fn new(methods: &[String], offered: &'static [&'static str]) -> Answers {
+impl PathInfo {
+    fn new(methods: &[String], media_types: &'static [&'static str]) -> PathInfo {
         let head = methods
             .iter()
             .any(|method| method == "GET")
             .then_some("HEAD");
         let methods: Vec<&str> = methods.iter().map(String::as_str).chain(head).collect();
-        Answers {
-            methods: HeaderValue::from_str(&methods.join(", ")).expect("methods are plain text"),
-            offered,
+        PathInfo {
+            methods: HeaderValue::from_str(&methods.join(", ")).expect("method names are ASCII"),
+            media_types,
         }
     }
 }
 
-fn offered(path: &str) -> &'static [&'static str] {
+fn media_types(path: &str) -> &'static [&'static str] {
     match path {
         "/revocations" => &[revocation_stream::MEDIA_TYPE],
         path if ANY_ACCEPT.contains(&path) => &[],
-        _operation => JSON,
+        _operation => JSON_MEDIA_TYPES,
     }
 }
 
 fn matches(template: &[String], path: &str) -> bool {
     let mut segments = path.split('/');
-    let fits = |known: &String| {
+    let matches_next = |expected: &String| {
         segments
             .next()
-            .is_some_and(|segment| known.starts_with('{') || known == segment)
+            .is_some_and(|segment| expected.starts_with('{') || expected == segment)
     };
-    template.iter().all(fits) && segments.next().is_none()
+    template.iter().all(matches_next) && segments.next().is_none()
 }
 
 #[cfg(test)]
@@ -137,17 +139,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn methods_come_from_the_document() {
-        let allow = Negotiation::new();
-        assert_eq!(allow.methods("/items").unwrap(), "POST, GET, HEAD");
+    fn methods_and_media_types_are_looked_up_by_path() {
+        let negotiation = Negotiation::new();
         assert_eq!(
-            allow.methods("/items/abc").unwrap(),
+            negotiation.allowed_methods("/items").unwrap(),
+            "POST, GET, HEAD"
+        );
+        assert_eq!(
+            negotiation.allowed_methods("/items/abc").unwrap(),
             "GET, PUT, PATCH, DELETE, HEAD"
         );
-        assert_eq!(allow.methods("/docs").unwrap(), "GET, HEAD");
-        assert!(allow.methods("/items/a/b").is_none());
-        let offered =
-            ["/login", "/revocations", "/auth/verify", "/"].map(|path| allow.offered(path));
-        assert_eq!(offered, [JSON, &["text/event-stream"], &[], &[]]);
+        assert_eq!(negotiation.allowed_methods("/docs").unwrap(), "GET, HEAD");
+        assert!(negotiation.allowed_methods("/items/a/b").is_none());
+        let offered = ["/login", "/revocations", "/auth/verify", "/"]
+            .map(|path| negotiation.offered_media_types(path));
+        assert_eq!(
+            offered,
+            [JSON_MEDIA_TYPES, &["text/event-stream"], &[], &[]]
+        );
     }
 }

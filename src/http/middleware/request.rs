@@ -1,8 +1,9 @@
-//! The edge: what every request passes on its way in, and every answer on its way out.
+//! Middleware around all routes.
 //!
-//! In: request id, path, permission for other origins, repeated parameters, `Accept`. Out: every
-//! failure, also of the framework and of a panic, as a problem; the headers that all answers carry;
-//! metrics and log.
+//! Before the handler, it determines the request ID, replaces path aliases, and checks CORS,
+//! duplicate parameters, and `Accept`. After the handler, it converts every error to an error
+//! response, including errors of the framework and panics. Then it adds common headers and writes
+//! metrics and the log.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -23,14 +24,12 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
-    app::Gateway,
+    app::App,
     error::Error,
     http::{
+        context::{client_address::ClientAddress, response_headers::DeferredHeaders},
         forward_auth, metrics,
-        middleware::{
-            client_address::ClientAddress, cors, legacy_paths, negotiation::Negotiation,
-            response_headers::DeferredHeaders,
-        },
+        middleware::{cors, legacy_paths, negotiation::Negotiation},
         openapi::{
             body, params,
             problem::{self, REQUEST, RequestContext},
@@ -39,41 +38,39 @@ use crate::{
     },
 };
 
-/// No story takes longer. Hash queue, PostgreSQL and Redis have bounds of their own, whose defaults
-/// add up to less.
+/// Longer than the default timeouts of the hash queue, PostgreSQL, and Redis together.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The longest request id that is taken over.
+/// A longer request ID of the client is replaced.
 const MAX_REQUEST_ID_CHARACTERS: usize = 128;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// About as many headers does an answer get here.
+/// Headers added per response (capacity hint).
 const EXPECTED_HEADERS: usize = 8;
 
-/// Everything that is not an operation behind it.
+/// Wraps the router with the cross-cutting concerns.
 pub struct RequestMiddleware<E> {
     inner: E,
-    gateway: Arc<Gateway>,
-    allow: Negotiation,
-    /// For a year, where TLS ends in front of us.
+    app: Arc<App>,
+    negotiation: Negotiation,
+    /// Whether responses have `Strict-Transport-Security`. The issuer's scheme determines it.
     hsts: bool,
     /// The URL of the error pages, for every error response.
     pages: Arc<str>,
 }
 
 impl<E: Endpoint<Output = Response>> RequestMiddleware<E> {
-    /// Puts the edge around all routes.
-    pub fn new(inner: E, gateway: Arc<Gateway>) -> RequestMiddleware<E> {
-        let issuer = gateway.config().issuer.as_str();
+    pub fn new(inner: E, app: Arc<App>) -> RequestMiddleware<E> {
+        let issuer = app.config.issuer.as_str();
         let (hsts, pages) = (
             issuer.starts_with("https://"),
             problem::pages_url(issuer).into(),
         );
         RequestMiddleware {
             inner,
-            gateway,
-            allow: Negotiation::new(),
+            app,
+            negotiation: Negotiation::new(),
             hsts,
             pages,
         }
@@ -82,52 +79,53 @@ impl<E: Endpoint<Output = Response>> RequestMiddleware<E> {
     async fn dispatch(&self, mut request: Request) -> Response {
         let (path, method) = (request.uri().path().to_owned(), request.method().clone());
         if let (false, Err(error)) = (
-            self.allow.is_metadata(&path),
+            self.negotiation.is_health_check(&path),
             params::reject_duplicate_params(request.uri().query()),
         ) {
             return problem::respond(&error);
         }
-        let offered = self.allow.offered(&path);
+        let offered = self.negotiation.offered_media_types(&path);
         if !offered.is_empty() && !params::accepts(&request, offered) {
-            // The other ones are media types of errors.
+            // The other media types are those of error responses.
             return problem::respond(&Error::NotAcceptable(offered[0]));
         }
-        let wants_page = wants_page(&request);
-        request.set_data(self.gateway.clone());
+        let is_page_request = is_page_request(&request);
+        request.set_data(self.app.clone());
         let task = async {
-            if self.gateway.is_starting() && self.allow.requires_started_server(&path) {
-                self.gateway.wait_for_start().await;
+            if self.app.lifecycle.is_starting() && self.negotiation.requires_started_server(&path) {
+                self.app.lifecycle.wait_for_start().await;
             }
             self.inner.get_response(request).await
         };
-        // Pinned where it is: it is some kilobytes, which would be moved into each of its wrappers.
+        // Pinned on the stack: the future is several KB and would be moved into every wrapper.
         let task = pin!(AssertUnwindSafe(task).catch_unwind());
         match tokio::time::timeout(REQUEST_TIMEOUT, task).await {
-            Ok(Ok(response)) => self.map_error(response, &method, &path, wants_page),
+            Ok(Ok(response)) => self.map_error(response, &method, &path, is_page_request),
             Ok(Err(_panic)) => problem::respond(&Error::internal("a handler panicked")),
             Err(_late) => problem::respond(&Error::Busy),
         }
     }
 
-    /// The framework's own refusals are plain text, and may repeat what was sent.
+    /// Replaces error responses of the framework, which are plain text and can repeat values of the
+    /// request.
     fn map_error(
         &self,
         response: Response,
         method: &Method,
         path: &str,
-        wants_page: bool,
+        is_page_request: bool,
     ) -> Response {
-        let allowed = || self.allow.methods(path);
+        let allowed = || self.negotiation.allowed_methods(path);
         let error = match response.status() {
             status if !status.is_client_error() && !status.is_server_error() => return response,
-            _ours if is_json(&response) => return response,
-            StatusCode::NOT_FOUND if wants_page => return pages::not_found(),
+            _error_response if is_json(&response) => return response,
+            StatusCode::NOT_FOUND if is_page_request => return pages::not_found(),
             StatusCode::NOT_FOUND => Error::NotFound,
             StatusCode::METHOD_NOT_ALLOWED => Error::MethodNotAllowed {
                 method: is_registered(method).then(|| method.to_string()),
                 allowed: allowed().and_then(|methods| Some(methods.to_str().ok()?.to_owned())),
             },
-            StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge(self.gateway.config().body_limit),
+            StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge(self.app.config.body_limit),
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Error::UnsupportedMediaType("`application/json`"),
             status if status.is_client_error() => Error::malformed("The request is malformed."),
             status => Error::internal(format!("the framework returned {status}")),
@@ -173,25 +171,25 @@ impl<E: Endpoint<Output = Response>> Endpoint for RequestMiddleware<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
-        let began = Instant::now();
-        let id = request_id(request.headers());
-        let client = ClientAddress::of(&request, &self.gateway.config().trusted_proxies.0);
+        let started = Instant::now();
+        let id = read_or_create_request_id(request.headers());
+        let client = ClientAddress::resolve(&request, &self.app.config.trusted_proxies.0);
         request.set_data(client);
-        let notes = DeferredHeaders::default();
-        request.set_data(notes.clone());
-        let span = span(&request, &id, client);
+        let deferred_headers = DeferredHeaders::default();
+        request.set_data(deferred_headers.clone());
+        let span = create_span(&request, &id, client);
         let is_verify_path = forward_auth::is_verify_path(request.uri().path());
         normalize_path(request.uri_mut());
-        // What a proxy asks is about a page elsewhere: a permission of ours would be an answer to
-        // another question, and a good one, too.
+        // Forward authentication ignores CORS: its requests are for an upstream, and the 204 of a
+        // preflight would mean that the proxy can forward the request.
         let origins: &[String] = if is_verify_path {
             &[]
         } else {
-            &self.gateway.config().cors_origins.0
+            &self.app.config.cors_origins.0
         };
-        let origin = cors::allowed(&request, origins);
+        let origin = cors::find_allowed_origin(&request, origins);
         let mut response = match origin.is_some() && cors::is_preflight(&request) {
-            true => cors::preflight(),
+            true => cors::preflight_response(),
             false => {
                 let context = RequestContext {
                     id: id.clone(),
@@ -204,7 +202,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for RequestMiddleware<E> {
                     .await
             }
         };
-        notes.apply(response.headers_mut());
+        deferred_headers.apply(response.headers_mut());
         if is_verify_path && !response.status().is_success() {
             forward_auth::ensure_identity_headers(response.headers_mut());
         }
@@ -213,20 +211,20 @@ impl<E: Endpoint<Output = Response>> Endpoint for RequestMiddleware<E> {
             cors::add_cors_headers(
                 response.headers_mut(),
                 origin,
-                self.gateway.config().cookie_domain.is_some(),
+                self.app.config.cookie_domain.is_some(),
             );
         }
-        span.in_scope(|| record(&response, began.elapsed()));
+        span.in_scope(|| record_response(&response, started.elapsed()));
         Ok(response)
     }
 }
 
-fn record(response: &Response, elapsed: Duration) {
+fn record_response(response: &Response, elapsed: Duration) {
     let operation = response
         .data::<OperationId>()
         .map_or("none", |operation| operation.0);
     let status = response.status().as_u16();
-    metrics::answered(operation, status, elapsed);
+    metrics::record_request(operation, status, elapsed);
     tracing::debug!(
         operation,
         status,
@@ -235,19 +233,19 @@ fn record(response: &Response, elapsed: Duration) {
     );
 }
 
-/// The client, the method, the path without its query, the id, and the trace that the request
-/// belongs to (W3C Trace Context).
-fn span(
+/// Creates a span with the client's IP address, the method, the path without the query, the request
+/// ID, and the trace ID (W3C Trace Context).
+fn create_span(
     request: &Request,
     id: &HeaderValue,
     ClientAddress(client): ClientAddress,
 ) -> tracing::Span {
-    let request_id = id.to_str().expect("ids are plain text");
+    let request_id = id.to_str().expect("request IDs are ASCII");
     let trace_id = request
         .headers()
         .get("traceparent")
         .and_then(|field| field.to_str().ok())
-        .and_then(trace_id);
+        .and_then(parse_trace_id);
     tracing::info_span!(
         "request",
         request_id,
@@ -258,46 +256,47 @@ fn span(
     )
 }
 
-fn trace_id(traceparent: &str) -> Option<&str> {
+fn parse_trace_id(traceparent: &str) -> Option<&str> {
     let mut parts = traceparent.split('-');
     let (version, trace) = (parts.next()?, parts.next()?);
-    let hexadecimal = |text: &str| {
+    let is_lower_hex = |text: &str| {
         text.bytes()
             .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     };
-    let sane = version.len() == 2
+    let is_valid = version.len() == 2
         && trace.len() == 32
-        && hexadecimal(version)
-        && hexadecimal(trace)
+        && is_lower_hex(version)
+        && is_lower_hex(trace)
         && trace.bytes().any(|b| b != b'0');
-    sane.then_some(trace)
+    is_valid.then_some(trace)
 }
 
-/// That of the caller, if it is a sane one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let sane = |id: &&HeaderValue| {
-        let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-        (1..=MAX_REQUEST_ID_CHARACTERS).contains(&id.len()) && id.as_bytes().iter().all(fits)
+/// Returns the client's request ID if it is valid, otherwise a new one.
+fn read_or_create_request_id(headers: &HeaderMap) -> HeaderValue {
+    let is_valid = |id: &&HeaderValue| {
+        let is_allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        (1..=MAX_REQUEST_ID_CHARACTERS).contains(&id.len()) && id.as_bytes().iter().all(is_allowed)
     };
     headers
         .get(REQUEST_ID)
-        .filter(sane)
+        .filter(is_valid)
         .cloned()
         .unwrap_or_else(|| {
             let id = Uuid::new_v4()
                 .simple()
                 .encode_lower(&mut Uuid::encode_buffer())
                 .to_owned();
-            HeaderValue::try_from(id).expect("hexadecimal digits are plain text")
+            HeaderValue::try_from(id).expect("hexadecimal digits are ASCII")
         })
 }
 
-/// Gives the path its name of today.
+/// Replaces path aliases, and removes the path that a proxy appended to the forward authentication
+/// path.
 fn normalize_path(uri: &mut Uri) {
     if forward_auth::is_verify_path(uri.path()) {
         return forward_auth::strip_forwarded_path(uri);
     }
-    let path = legacy_paths::canonical(uri.path());
+    let path = legacy_paths::canonicalize(uri.path());
     if path == uri.path() {
         return;
     }
@@ -305,14 +304,14 @@ fn normalize_path(uri: &mut Uri) {
         .query()
         .map(|query| format!("?{query}"))
         .unwrap_or_default();
-    let renamed = PathAndQuery::try_from(format!("{path}{query}")).ok();
+    let path_and_query = PathAndQuery::try_from(format!("{path}{query}")).ok();
     let mut parts = uri.clone().into_parts();
-    parts.path_and_query = renamed;
+    parts.path_and_query = path_and_query;
     *uri = Uri::from_parts(parts).unwrap_or_default();
 }
 
-/// Whether a browser loads a page: only then `Accept` names HTML.
-fn wants_page(request: &Request) -> bool {
+/// Whether a browser loads a page. Only these requests have `text/html` in `Accept`.
+fn is_page_request(request: &Request) -> bool {
     let accepts = request.headers().get_all(header::ACCEPT);
     let mut ranges = accepts
         .iter()
@@ -329,7 +328,7 @@ fn wants_page(request: &Request) -> bool {
         })
 }
 
-/// Whether the method is a registered one; a response doesn't repeat any other.
+/// Whether the method is standardized. Error texts repeat no other method.
 fn is_registered(method: &Method) -> bool {
     [
         Method::GET,
@@ -361,44 +360,44 @@ fn set_default(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
 mod tests {
     use super::*;
 
-    fn id(given: &str) -> HeaderValue {
-        request_id(&HeaderMap::from_iter([(
+    fn request_id_for(given: &str) -> HeaderValue {
+        read_or_create_request_id(&HeaderMap::from_iter([(
             REQUEST_ID,
             HeaderValue::from_str(given).unwrap(),
         )]))
     }
 
     #[test]
-    fn only_a_sane_request_id_is_taken_over() {
-        assert_eq!(id("abc-1.2_3"), "abc-1.2_3");
+    fn invalid_request_id_is_replaced() {
+        assert_eq!(request_id_for("abc-1.2_3"), "abc-1.2_3");
         for bad in ["", "a b", "a\"b", &"x".repeat(129)] {
-            assert_eq!(id(bad).len(), 32, "{bad}");
+            assert_eq!(request_id_for(bad).len(), 32, "{bad}");
         }
     }
 
     #[test]
-    fn only_browsers_get_pages() {
-        let wants = |accept: &str| {
-            wants_page(
+    fn only_html_in_accept_requests_a_page() {
+        let requests_page = |accept: &str| {
+            is_page_request(
                 &Request::builder()
                     .header(header::ACCEPT, accept)
                     .method(Method::GET)
                     .finish(),
             )
         };
-        assert!(wants(
+        assert!(requests_page(
             "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
         ));
         for other in ["", "*/*", "text/*", "application/json", "text/html;q=0"] {
-            assert!(!wants(other), "{other}");
+            assert!(!requests_page(other), "{other}");
         }
-        assert!(!wants_page(&Request::builder().finish()));
+        assert!(!is_page_request(&Request::builder().finish()));
     }
 
     #[test]
-    fn only_a_sane_trace_is_taken_over() {
+    fn invalid_traceparent_is_ignored() {
         assert_eq!(
-            trace_id("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+            parse_trace_id("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
             Some("4bf92f3577b34da6a3ce929d0e0e4736")
         );
         for bad in [
@@ -406,12 +405,12 @@ mod tests {
             "00-x-y-01",
             "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
         ] {
-            assert_eq!(trace_id(bad), None);
+            assert_eq!(parse_trace_id(bad), None);
         }
     }
 
     #[test]
-    fn the_query_survives_a_renaming() {
+    fn path_alias_keeps_query() {
         let mut uri = Uri::from_static("/refresh_jwt/?a=b");
         normalize_path(&mut uri);
         assert_eq!(uri, Uri::from_static("/refresh?a=b"));

@@ -1,6 +1,7 @@
-//! Who asks for a token, takes one back or looks at one: a registered client, which proves it with
-//! its secret (RFC 6749 section 2.3.1: in `Authorization: Basic`, or in the form), or what people
-//! use themselves, which has none.
+//! Client authentication of the OAuth 2.0 endpoints (RFC 6749 section 2.3.1).
+//!
+//! A registered client sends its secret in `Authorization: Basic` or in the form. The first-party
+//! client of users has no secret.
 
 use std::sync::Arc;
 
@@ -15,65 +16,67 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::{
-    app::{AuthenticatedClient, Gateway, Origin},
+    app::{App, origin::Origin, tokens::client_credentials::AuthenticatedClient},
     error::Error,
     http::{
-        middleware::client_address::ClientOrigin,
-        oauth::error::Refusal,
+        context::client_address::ClientOrigin,
+        oauth::error::OAuthError,
         openapi::body::{self, Content, Fields},
     },
 };
 
-/// Whoever asks.
+/// Result of the client authentication.
 pub enum OAuthClientAuth {
-    /// A person, or what a person uses.
-    Person,
-    /// A registered client, which has proved that it is itself.
+    /// The first-party client of users, which has no secret. A missing client ID means this client.
+    FirstParty,
+    /// A registered client with a valid secret.
     Client(Box<AuthenticatedClient>),
 }
 
 impl OAuthClientAuth {
-    /// The client, where only one may ask.
-    pub fn client(self) -> Result<Box<AuthenticatedClient>, Refusal> {
+    /// Returns the registered client.
+    ///
+    /// # Errors
+    /// `invalid_client` for the first-party client.
+    pub fn require_client(self) -> Result<Box<AuthenticatedClient>, OAuthError> {
         match self {
             OAuthClientAuth::Client(client) => Ok(client),
-            OAuthClientAuth::Person => Err(Refusal::client()),
+            OAuthClientAuth::FirstParty => Err(OAuthError::invalid_client()),
         }
     }
 
-    /// The client's id.
-    pub fn id(&self) -> Option<Uuid> {
+    /// Returns the client ID of the registered client.
+    pub fn client_id(&self) -> Option<Uuid> {
         match self {
-            OAuthClientAuth::Client(proved) => Some(proved.client.id),
-            OAuthClientAuth::Person => None,
+            OAuthClientAuth::Client(authenticated) => Some(authenticated.client.id),
+            OAuthClientAuth::FirstParty => None,
         }
     }
 }
 
-/// A form, and who sent it.
+/// A form, and the client that sent it.
 pub struct AuthenticatedForm<T> {
-    /// The form.
     pub form: T,
-    /// Who sent it.
-    pub asker: OAuthClientAuth,
+    pub client_auth: OAuthClientAuth,
 }
 
-/// A form that may say who sends it.
+/// A form that can contain client credentials.
 pub trait ClientCredentials {
-    /// `client_id` and `client_secret`.
-    fn client(&self) -> (Option<&str>, Option<&str>);
+    /// Returns `client_id` and `client_secret`.
+    fn client_credentials(&self) -> (Option<&str>, Option<&str>);
 }
 
-macro_rules! asking {
+/// Implements [`ClientCredentials`] for forms with the fields `client_id` and `client_secret`.
+macro_rules! impl_client_credentials {
     ($($form:ident),*) => {$(
         impl $crate::http::oauth::client_auth::ClientCredentials for $form {
-            fn client(&self) -> (Option<&str>, Option<&str>) {
+            fn client_credentials(&self) -> (Option<&str>, Option<&str>) {
                 (self.client_id.as_deref(), self.client_secret.as_deref())
             }
         }
     )*};
 }
-pub(super) use asking;
+pub(super) use impl_client_credentials;
 
 impl<'a, T: Content + ClientCredentials + 'static> ApiExtractor<'a> for AuthenticatedForm<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
@@ -97,15 +100,15 @@ impl<'a, T: Content + ClientCredentials + 'static> ApiExtractor<'a> for Authenti
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let form: T = read(request, body).await.map_err(Refusal::from)?;
+        let form: T = read_form(request, body).await.map_err(OAuthError::from)?;
         let ClientOrigin(origin) =
             <ClientOrigin as FromRequest>::from_request(request, body).await?;
-        let asker = prove(request, form.client(), &origin).await?;
-        Ok(AuthenticatedForm { form, asker })
+        let client_auth = authenticate(request, form.client_credentials(), &origin).await?;
+        Ok(AuthenticatedForm { form, client_auth })
     }
 }
 
-async fn read<T: Content>(request: &Request, body: &mut RequestBody) -> Result<T, Error> {
+async fn read_form<T: Content>(request: &Request, body: &mut RequestBody) -> Result<T, Error> {
     let bytes = body::read(request, body).await?;
     match body::media_type(request).as_str() {
         body::FORM => body::parse_known(Fields::from_form(&bytes)?),
@@ -115,13 +118,13 @@ async fn read<T: Content>(request: &Request, body: &mut RequestBody) -> Result<T
     }
 }
 
-async fn prove(
+async fn authenticate(
     request: &Request,
     (id, secret): (Option<&str>, Option<&str>),
     origin: &Origin,
-) -> Result<OAuthClientAuth, Refusal> {
-    let gateway: &Arc<Gateway> = request.data().expect("the edge sets it");
-    let basic = basic(request)?;
+) -> Result<OAuthClientAuth, OAuthError> {
+    let app: &Arc<App> = request.data().expect("the request middleware sets it");
+    let basic = basic_credentials(request)?;
     let (id, secret) = match &basic {
         None => (id, secret),
         Some(_) if secret.is_some() => {
@@ -131,7 +134,7 @@ async fn prove(
             )
             .into());
         }
-        Some((named, _)) if id.is_some_and(|id| id != named) => {
+        Some((basic_id, _)) if id.is_some_and(|id| id != basic_id) => {
             return Err(Error::invalid_field(
                 "client_id",
                 "differs from the client ID in `Authorization`",
@@ -144,18 +147,23 @@ async fn prove(
         ),
     };
     match (id, secret) {
-        (None | Some(FIRST_PARTY_CLIENT), None) => Ok(OAuthClientAuth::Person),
-        (Some(id), Some(secret)) => match gateway.authenticate_client(id, secret, origin).await? {
+        (None | Some(FIRST_PARTY_CLIENT), None) => Ok(OAuthClientAuth::FirstParty),
+        (Some(id), Some(secret)) => match app
+            .oauth_clients
+            .authenticate_client(id, secret, origin)
+            .await?
+        {
             Some(client) => Ok(OAuthClientAuth::Client(Box::new(client))),
-            None => Err(Refusal::client()),
+            None => Err(OAuthError::invalid_client()),
         },
-        (Some(_), None) | (None, Some(_)) => Err(Refusal::client()),
+        (Some(_), None) | (None, Some(_)) => Err(OAuthError::invalid_client()),
     }
 }
 
-/// Id and secret of `Authorization: Basic`, each of them form-encoded in there (RFC 6749 section
-/// 2.3.1). One of which nothing is filled in is none: Swagger UI sends it.
-fn basic(request: &Request) -> Result<Option<(String, Zeroizing<String>)>, Refusal> {
+/// Returns the client ID and the secret in `Authorization: Basic` (RFC 6749 section 2.3.1).
+///
+/// If both are empty, the header counts as absent, because Swagger UI sends it for empty fields.
+fn basic_credentials(request: &Request) -> Result<Option<(String, Zeroizing<String>)>, OAuthError> {
     let mut fields = request.headers().get_all(header::AUTHORIZATION).iter();
     let (first, second) = (fields.next(), fields.next());
     if second.is_some() {
@@ -165,12 +173,13 @@ fn basic(request: &Request) -> Result<Option<(String, Zeroizing<String>)>, Refus
     let pair = field
         .to_str()
         .ok()
-        .and_then(read_basic)
-        .ok_or_else(Refusal::client)?;
+        .and_then(parse_basic)
+        .ok_or_else(OAuthError::invalid_client)?;
     Ok(Some(pair).filter(|(id, secret)| !id.is_empty() || !secret.is_empty()))
 }
 
-fn read_basic(field: &str) -> Option<(String, Zeroizing<String>)> {
+/// Decodes the client ID and the secret. Both are form-encoded before they are joined.
+fn parse_basic(field: &str) -> Option<(String, Zeroizing<String>)> {
     let (scheme, encoded) = field.split_once(' ')?;
     let decoded = STANDARD
         .decode(encoded.trim_matches(' '))
@@ -178,11 +187,14 @@ fn read_basic(field: &str) -> Option<(String, Zeroizing<String>)> {
         .filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
     let decoded = Zeroizing::new(String::from_utf8(decoded).ok()?);
     let (id, secret) = decoded.split_once(':')?;
-    Some((form_decoded(id), Zeroizing::new(form_decoded(secret))))
+    Some((
+        decode_form_value(id),
+        Zeroizing::new(decode_form_value(secret)),
+    ))
 }
 
-fn form_decoded(text: &str) -> String {
-    // As a value without a name, in which `=` and `&` stand for nothing.
+fn decode_form_value(text: &str) -> String {
+    // The text is parsed as the value of a pair, so `=` and `&` in it must be escaped.
     let escaped = text.replace('=', "%3D").replace('&', "%26");
     form_urlencoded::parse(format!("={escaped}").as_bytes())
         .map(|(_, value)| value.into_owned())
@@ -193,17 +205,23 @@ fn form_decoded(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Option<(String, String)> {
-        read_basic(&format!("Basic {}", STANDARD.encode(text)))
+    fn credentials(text: &str) -> Option<(String, String)> {
+        parse_basic(&format!("Basic {}", STANDARD.encode(text)))
             .map(|(id, secret)| (id, secret.to_string()))
     }
 
     #[test]
-    fn id_and_secret_are_form_encoded() {
-        assert_eq!(read("a%3Ab:c+d%25"), Some(("a:b".into(), "c d%".into())));
-        assert_eq!(read("a:b:c&d=e"), Some(("a".into(), "b:c&d=e".into())));
-        assert_eq!(read(":"), Some((String::new(), String::new())));
-        assert_eq!(read("a"), None);
-        assert!(read_basic("Bearer abc").is_none());
+    fn basic_credentials_are_form_decoded() {
+        assert_eq!(
+            credentials("a%3Ab:c+d%25"),
+            Some(("a:b".into(), "c d%".into()))
+        );
+        assert_eq!(
+            credentials("a:b:c&d=e"),
+            Some(("a".into(), "b:c&d=e".into()))
+        );
+        assert_eq!(credentials(":"), Some((String::new(), String::new())));
+        assert_eq!(credentials("a"), None);
+        assert!(parse_basic("Bearer abc").is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! OAuth error responses (RFC 6749 section 5.2): a code of a closed list, and a text.
+//! Error responses of the OAuth 2.0 endpoints (RFC 6749 section 5.2).
 
 use poem_openapi::{
     ApiResponse, Object,
@@ -8,12 +8,12 @@ use poem_openapi::{
 use serde_json::Value;
 
 use crate::{
-    app::{GrantError, RevokeError},
+    app::tokens::{client_credentials::GrantError, revoke::RevokeError},
     error::{Code, Error},
     http::openapi::problem::{self, RequestContext},
 };
 
-const INVALID_GRANT: &str = "The refresh token is invalid, expired, or revoked.";
+const INVALID_GRANT_DESCRIPTION: &str = "The refresh token is invalid, expired, or revoked.";
 
 /// OAuth 2.0 error (RFC 6749 section 5.2).
 #[derive(Debug, Object)]
@@ -29,126 +29,129 @@ impl Example for OAuthErrorSchema {
     fn example() -> Self {
         OAuthErrorSchema {
             error: "invalid_grant".to_owned(),
-            error_description: INVALID_GRANT.to_owned(),
+            error_description: INVALID_GRANT_DESCRIPTION.to_owned(),
         }
     }
 }
 
-/// An error response, by its status.
+/// Error response, by its status.
 #[derive(Debug, ApiResponse)]
-pub enum Refusal {
+pub enum OAuthError {
     /// `invalid_request`, `invalid_grant`, `invalid_scope`, `invalid_target`,
     /// `unsupported_grant_type`, `unauthorized_client`
     #[oai(status = 400)]
-    Refused(Json<OAuthErrorSchema>),
+    BadRequest(Json<OAuthErrorSchema>),
     /// `invalid_client`
     #[oai(status = 401)]
-    Unknown(
+    InvalidClient(
         Json<OAuthErrorSchema>,
         #[oai(header = "WWW-Authenticate")] String,
     ),
     /// `temporarily_unavailable` (rate limit exceeded)
     #[oai(status = 429)]
-    TooMany(Json<OAuthErrorSchema>, #[oai(header = "Retry-After")] u64),
+    TooManyRequests(Json<OAuthErrorSchema>, #[oai(header = "Retry-After")] u64),
     /// `server_error`
     #[oai(status = 500)]
-    Fault(Json<OAuthErrorSchema>),
+    ServerError(Json<OAuthErrorSchema>),
     /// `temporarily_unavailable`
     #[oai(status = 503)]
     Unavailable(Json<OAuthErrorSchema>, #[oai(header = "Retry-After")] u64),
 }
 
-fn told(error: &str, description: impl Into<String>) -> Json<OAuthErrorSchema> {
-    // Quotes and characters beyond ASCII are not allowed there (RFC 6749 appendix A.8).
-    let plain = |c: char| {
+fn error_body(error: &str, description: impl Into<String>) -> Json<OAuthErrorSchema> {
+    // RFC 6749 appendix A.8 allows printable ASCII without quotes and backslashes.
+    let replace_forbidden = |c: char| {
         if matches!(c, ' ' | '!' | '#'..='[' | ']'..='~') {
             c
         } else {
             '\''
         }
     };
-    let error_description = description.into().chars().map(plain).collect();
+    let error_description = description.into().chars().map(replace_forbidden).collect();
     Json(OAuthErrorSchema {
         error: error.to_owned(),
         error_description,
     })
 }
 
-impl Refusal {
-    /// The client is not known, its secret is wrong, or it should have said who it is.
-    pub fn client() -> Refusal {
+impl OAuthError {
+    /// Client authentication failed, or is required and missing.
+    pub fn invalid_client() -> OAuthError {
         let description = "Client authentication failed. Send the client_id and client_secret of \
             a registered client.";
-        Refusal::Unknown(
-            told("invalid_client", description),
+        OAuthError::InvalidClient(
+            error_body("invalid_client", description),
             "Basic realm=\"latchkey\"".to_owned(),
         )
     }
 
-    /// It asks for a scope that there is not, or that it may not have.
-    pub fn scope() -> Refusal {
-        Refusal::Refused(told(
+    /// The requested scope is unknown or exceeds the granted scope.
+    pub fn invalid_scope() -> OAuthError {
+        OAuthError::BadRequest(error_body(
             "invalid_scope",
             "The requested scope exceeds the scope granted.",
         ))
     }
 
-    /// It asks for an audience that it may have no token for (RFC 8707).
-    pub fn audience() -> Refusal {
-        Refusal::Refused(told(
+    /// The requested audience is not allowed for the client (RFC 8707).
+    pub fn invalid_target() -> OAuthError {
+        OAuthError::BadRequest(error_body(
             "invalid_target",
             "The requested resource is not allowed for this client.",
         ))
     }
 
-    /// It asks in a way that there is not.
-    pub fn grant_type() -> Refusal {
+    /// The grant type is unknown or not supported.
+    pub fn unsupported_grant_type() -> OAuthError {
         let description = "Supported grant types: client_credentials, refresh_token. Users sign \
             in at POST /login.";
-        Refusal::Refused(told("unsupported_grant_type", description))
+        OAuthError::BadRequest(error_body("unsupported_grant_type", description))
     }
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for OAuthError {
     fn from(error: Error) -> Self {
         problem::log(&error);
-        let wait = error.retry_after().unwrap_or(1);
-        let detail = RequestContext::current().detail(&error, Some(wait));
+        let retry_after = error.retry_after().unwrap_or(1);
+        let detail = RequestContext::current().detail(&error, Some(retry_after));
         match error.code() {
-            Code::InvalidRefreshToken => Refusal::Refused(told("invalid_grant", INVALID_GRANT)),
-            Code::RefreshTokenReused => Refusal::Refused(told("invalid_grant", detail)),
-            Code::InsufficientScope => Refusal::scope(),
-            Code::TooManyRequests => {
-                Refusal::TooMany(told("temporarily_unavailable", detail), wait)
+            Code::InvalidRefreshToken => {
+                OAuthError::BadRequest(error_body("invalid_grant", INVALID_GRANT_DESCRIPTION))
             }
+            Code::RefreshTokenReused => OAuthError::BadRequest(error_body("invalid_grant", detail)),
+            Code::InsufficientScope => OAuthError::invalid_scope(),
+            Code::TooManyRequests => OAuthError::TooManyRequests(
+                error_body("temporarily_unavailable", detail),
+                retry_after,
+            ),
             Code::Busy | Code::Unavailable => {
-                Refusal::Unavailable(told("temporarily_unavailable", detail), wait)
+                OAuthError::Unavailable(error_body("temporarily_unavailable", detail), retry_after)
             }
-            Code::Internal => Refusal::Fault(told("server_error", detail)),
-            // Whatever else may be wrong with a request is wrong with its form.
-            _other => Refusal::Refused(told("invalid_request", detail)),
+            Code::Internal => OAuthError::ServerError(error_body("server_error", detail)),
+            // The remaining errors concern the form of the request, such as its media type.
+            _other => OAuthError::BadRequest(error_body("invalid_request", detail)),
         }
     }
 }
 
-impl From<GrantError> for Refusal {
-    fn from(why: GrantError) -> Self {
-        match why {
-            GrantError::Scope => Refusal::scope(),
-            GrantError::Audience => Refusal::audience(),
+impl From<GrantError> for OAuthError {
+    fn from(error: GrantError) -> Self {
+        match error {
+            GrantError::Scope => OAuthError::invalid_scope(),
+            GrantError::Audience => OAuthError::invalid_target(),
             GrantError::Failed(error) => error.into(),
         }
     }
 }
 
-impl From<RevokeError> for Refusal {
-    fn from(why: RevokeError) -> Self {
-        match why {
-            RevokeError::OtherClient => Refusal::Refused(told(
+impl From<RevokeError> for OAuthError {
+    fn from(error: RevokeError) -> Self {
+        match error {
+            RevokeError::OtherClient => OAuthError::BadRequest(error_body(
                 "unauthorized_client",
                 "The token was issued to another client.",
             )),
-            RevokeError::ClientUnauthenticated => Refusal::client(),
+            RevokeError::ClientUnauthenticated => OAuthError::invalid_client(),
             RevokeError::Failed(error) => error.into(),
         }
     }
@@ -157,13 +160,13 @@ impl From<RevokeError> for Refusal {
 /// The most common error of an operation by status, for the OpenAPI document.
 pub fn error_example(operation: &str, status: &str) -> Option<Value> {
     let operations = ["issueToken", "revokeToken", "introspectToken"];
-    let refusal = match status {
+    let response = match status {
         _other if !operations.contains(&operation) => return None,
         "400" if operation == "issueToken" => Error::InvalidRefreshToken.into(),
         "400" => Error::invalid_field("token", "is missing").into(),
-        "401" => Refusal::client(),
+        "401" => OAuthError::invalid_client(),
         "429" => Error::TooManyRequests { retry_after: 42 }.into(),
-        "500" => Refusal::Fault(told(
+        "500" => OAuthError::ServerError(error_body(
             "server_error",
             "An internal error occurred. If it persists, contact the operator with request ID \
              4f1c8a52-0d3b-4e7a-9c61-2b5f8e7d9a10.",
@@ -171,10 +174,10 @@ pub fn error_example(operation: &str, status: &str) -> Option<Value> {
         "503" => Error::Busy.into(),
         _success => return None,
     };
-    let (Refusal::Refused(body)
-    | Refusal::Unknown(body, _)
-    | Refusal::TooMany(body, _)
-    | Refusal::Fault(body)
-    | Refusal::Unavailable(body, _)) = refusal;
+    let (OAuthError::BadRequest(body)
+    | OAuthError::InvalidClient(body, _)
+    | OAuthError::TooManyRequests(body, _)
+    | OAuthError::ServerError(body)
+    | OAuthError::Unavailable(body, _)) = response;
     body.0.to_json()
 }

@@ -1,18 +1,19 @@
-//! What there is, for clients that find out by themselves (RFC 8414).
+//! Authorization server metadata, for clients that discover the endpoints (RFC 8414).
 
 use latchkey_domain::scope::Scope;
 use poem_openapi::{ApiResponse, Object, payload::Json, types::Example};
 
-/// It changes with releases only.
-pub const CACHED: &str = "public, max-age=300";
+/// `Cache-Control` of the metadata, which changes only with a release or a setting.
+pub const CACHE_CONTROL: &str = "public, max-age=300";
 
-/// How a registered client proves that it is itself.
-const PROOFS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
+/// Authentication methods of registered clients.
+const CLIENT_AUTH_METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
 
-/// There is no authorization endpoint, so no type of response is supported. But the member is
-/// required, and an empty list is to be left out (RFC 8414 sections 2 and 3.2): so clients that
-/// check refuse both. `none` is the registered word that promises nothing (OAuth 2.0 Multiple
-/// Response Type Encoding Practices, section 4).
+/// Supported response types: only `none`, because there is no authorization endpoint.
+///
+/// The field is required (RFC 8414 section 2), and a field with an empty list must be omitted
+/// (section 3.2). Strict clients therefore reject an empty list and a missing field. `none` is a
+/// registered value (OAuth 2.0 Multiple Response Type Encoding Practices, section 4).
 const RESPONSE_TYPES: [&str; 1] = ["none"];
 
 /// Authorization server metadata (RFC 8414).
@@ -46,43 +47,41 @@ pub struct MetadataSchema {
 }
 
 impl MetadataSchema {
-    /// That of the gateway with this issuer.
-    pub fn of(issuer: &str) -> MetadataSchema {
-        let at = |path: &str| format!("{issuer}{path}");
-        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-        let or_none = [&PROOFS[..], &["none"]].concat();
+    pub fn new(issuer: &str) -> MetadataSchema {
+        let url = |path: &str| format!("{issuer}{path}");
+        let list = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+        let with_none = [&CLIENT_AUTH_METHODS[..], &["none"]].concat();
         MetadataSchema {
             issuer: issuer.to_owned(),
-            token_endpoint: at("/oauth/token"),
-            revocation_endpoint: at("/oauth/revoke"),
-            introspection_endpoint: at("/oauth/introspect"),
-            jwks_uri: at("/.well-known/jwks.json"),
+            token_endpoint: url("/oauth/token"),
+            revocation_endpoint: url("/oauth/revoke"),
+            introspection_endpoint: url("/oauth/introspect"),
+            jwks_uri: url("/.well-known/jwks.json"),
             scopes_supported: Scope::ALL
                 .iter()
                 .map(|scope| scope.as_str().to_owned())
                 .collect(),
-            response_types_supported: words(&RESPONSE_TYPES),
-            grant_types_supported: words(&["refresh_token", "client_credentials"]),
-            token_endpoint_auth_methods_supported: words(&or_none),
-            revocation_endpoint_auth_methods_supported: words(&or_none),
-            introspection_endpoint_auth_methods_supported: words(&PROOFS),
-            service_documentation: at("/docs"),
+            response_types_supported: list(&RESPONSE_TYPES),
+            grant_types_supported: list(&["refresh_token", "client_credentials"]),
+            token_endpoint_auth_methods_supported: list(&with_none),
+            revocation_endpoint_auth_methods_supported: list(&with_none),
+            introspection_endpoint_auth_methods_supported: list(&CLIENT_AUTH_METHODS),
+            service_documentation: url("/docs"),
         }
     }
 }
 
 impl Example for MetadataSchema {
     fn example() -> Self {
-        MetadataSchema::of("https://auth.example.com")
+        MetadataSchema::new("https://auth.example.com")
     }
 }
 
-/// 200 with metadata.
 #[derive(ApiResponse)]
-pub enum MetadataShown {
+pub enum MetadataResponse {
     /// The metadata of this server.
     #[oai(status = 200)]
-    Shown(
+    Ok(
         Json<MetadataSchema>,
         #[oai(header = "Cache-Control")] String,
     ),

@@ -5,14 +5,14 @@ use poem_openapi::{ApiResponse, Object, payload::Json, types::Example};
 use uuid::Uuid;
 
 use crate::{
-    app::{IssuedClientToken, TokenPair},
+    app::{sessions::issue::TokenPair, tokens::client_credentials::IssuedClientToken},
     http::api::schemas::{CLIENT_ID, TOKEN_ID},
 };
 
 /// Access token response (RFC 6749 section 5.1).
 #[derive(Object)]
 #[oai(rename = "IssuedToken", example)]
-pub struct IssuedSchema {
+pub struct IssuedTokenSchema {
     /// Access token: a JWT (RFC 9068). Send it as `Authorization: Bearer TOKEN`.
     access_token: String,
     /// Always `Bearer`.
@@ -26,9 +26,9 @@ pub struct IssuedSchema {
     refresh_token: Option<String>,
 }
 
-impl IssuedSchema {
-    /// Of a session.
-    pub fn refreshed(pair: TokenPair) -> IssuedSchema {
+impl IssuedTokenSchema {
+    /// Response to the grant `refresh_token`.
+    pub fn for_session(pair: TokenPair) -> IssuedTokenSchema {
         let TokenPair {
             access_token,
             expires_in,
@@ -37,7 +37,7 @@ impl IssuedSchema {
             scope,
         } = pair;
         let (token_type, refresh_token) = ("Bearer".to_owned(), Some(refresh_token));
-        IssuedSchema {
+        IssuedTokenSchema {
             access_token,
             token_type,
             expires_in,
@@ -46,15 +46,15 @@ impl IssuedSchema {
         }
     }
 
-    /// Of a client for itself.
-    pub fn granted(granted: IssuedClientToken) -> IssuedSchema {
+    /// Response to the grant `client_credentials`.
+    pub fn for_client(issued: IssuedClientToken) -> IssuedTokenSchema {
         let IssuedClientToken {
             access_token,
             expires_in,
             scopes,
-        } = granted;
+        } = issued;
         let (token_type, scope) = ("Bearer".to_owned(), scopes.to_string());
-        IssuedSchema {
+        IssuedTokenSchema {
             access_token,
             token_type,
             expires_in,
@@ -64,9 +64,9 @@ impl IssuedSchema {
     }
 }
 
-impl Example for IssuedSchema {
+impl Example for IssuedTokenSchema {
     fn example() -> Self {
-        IssuedSchema {
+        IssuedTokenSchema {
             access_token: "eyJhbGciOiJFZERTQSI…".to_owned(),
             token_type: "Bearer".to_owned(),
             expires_in: 900,
@@ -76,28 +76,26 @@ impl Example for IssuedSchema {
     }
 }
 
-/// 200 with a token.
 #[derive(ApiResponse)]
-pub enum Issued {
+pub enum IssuedTokenResponse {
     /// The access token was issued.
     #[oai(status = 200)]
-    Token(
-        Json<IssuedSchema>,
+    Ok(
+        Json<IssuedTokenSchema>,
         #[oai(header = "Cache-Control")] String,
         #[oai(header = "Pragma")] String,
     ),
 }
 
-impl Issued {
-    /// Which nobody on the way may keep (RFC 6749 section 5.1).
-    pub fn of(token: IssuedSchema) -> Issued {
-        Issued::Token(Json(token), "no-store".to_owned(), "no-cache".to_owned())
+impl IssuedTokenResponse {
+    /// Forbids caches to store the token (RFC 6749 section 5.1).
+    pub fn new(token: IssuedTokenSchema) -> IssuedTokenResponse {
+        IssuedTokenResponse::Ok(Json(token), "no-store".to_owned(), "no-cache".to_owned())
     }
 }
 
-/// 200.
 #[derive(ApiResponse)]
-pub enum RevokedToken {
+pub enum RevokedTokenResponse {
     /// Every replica rejects the token.
     #[oai(status = 200)]
     Ok,
@@ -152,7 +150,7 @@ pub struct IntrospectionSchema {
 }
 
 impl IntrospectionSchema {
-    /// Of a token that is good, or of one that is not.
+    /// `None` describes a token that is not active.
     pub fn new(claims: Option<&Claims>) -> IntrospectionSchema {
         let Some(claims) = claims else {
             return IntrospectionSchema::default();
@@ -203,7 +201,6 @@ impl Example for IntrospectionSchema {
     }
 }
 
-/// 200 with what a token says.
 #[derive(ApiResponse)]
 pub enum IntrospectionResponse {
     /// The state and claims of the token.

@@ -1,9 +1,8 @@
-//! Bodies of requests: read, bounded, and parsed into the types of the domain, all mistakes at
-//! once.
+//! Request bodies: read with a size limit and parsed into domain types.
 //!
-//! The framework's own JSON payload lets the last of duplicate members win, repeats values in its
-//! errors and parses forms by other rules than JSON; so bodies are read here. All of them are flat
-//! objects of texts and flags.
+//! The framework's JSON payload keeps the last of duplicate fields and repeats values in its
+//! errors. It parses forms by other rules than JSON. Therefore, bodies are parsed here. An error
+//! lists all invalid fields by name. All bodies are flat objects with strings and booleans.
 
 mod fields;
 
@@ -20,23 +19,22 @@ pub use crate::http::openapi::body::fields::{
     Clearable, Field, Fields, Flag, KeepIfAbsent, Kind, Nullable, Optional, Required, shown,
 };
 
-use crate::{app::Gateway, error::Error};
+use crate::{app::App, error::Error};
 
-/// JSON.
 pub const JSON: &str = "application/json";
 
-/// A form, as OAuth clients and Swagger UI send it.
+/// Media type of forms, which OAuth clients and Swagger UI send.
 pub const FORM: &str = "application/x-www-form-urlencoded";
 
-/// A body that has not arrived by then will not.
+/// Limits how long a slow client can keep a request open.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Reads the whole body, but never more than the limit.
+/// Reads the body. A body that exceeds the configured limit returns an error.
 pub async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, Error> {
     let limit = request
-        .data::<Arc<Gateway>>()
-        .expect("the edge sets it")
-        .config()
+        .data::<Arc<App>>()
+        .expect("the request middleware sets it")
+        .config
         .body_limit;
     let declared = request
         .headers()
@@ -54,14 +52,14 @@ pub async fn read(request: &Request, body: &mut RequestBody) -> Result<Vec<u8>, 
     }
 }
 
-/// The media type of the body, without its parameters.
+/// Returns the media type of the body in lower case, without parameters.
 pub fn media_type(request: &Request) -> String {
-    let given = request
+    let content_type = request
         .headers()
         .get(header::CONTENT_TYPE)
-        .and_then(|given| given.to_str().ok())
+        .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    given
+    content_type
         .split(';')
         .next()
         .unwrap_or_default()
@@ -69,23 +67,22 @@ pub fn media_type(request: &Request) -> String {
         .to_ascii_lowercase()
 }
 
-/// What a request's body becomes.
+/// Contents of a request body.
 pub trait Content: Sized + Send {
-    /// The schema's name.
+    /// Name of the schema.
     const NAME: &'static str;
 
-    /// The schema's description.
+    /// Description of the schema.
     const DESCRIPTION: &'static str;
 
-    /// Reads all members; `None` where one is wrong.
+    /// Reads all fields. Returns `None` if one of them is invalid.
     fn read(fields: &mut Fields) -> Option<Self>;
 
-    /// The schema of each member: name, description, kind, whether it is required, whether it may
-    /// be null.
+    /// Returns the schema of each field.
     fn schema() -> Vec<FieldSchema>;
 }
 
-/// What the document says about one member.
+/// Schema of one field in the OpenAPI document.
 pub struct FieldSchema {
     pub name: &'static str,
     pub description: &'static str,
@@ -94,19 +91,21 @@ pub struct FieldSchema {
     pub nullable: bool,
 }
 
-/// Declares a body: its struct, how it is read, and its schema. Each line of a member's description
-/// begins with the space behind `///`, so the lines together are one text.
+/// Declares a body: its struct, its parser, and its schema.
+///
+/// Each line of a description starts with the space after `///`, so the concatenated lines are one
+/// text.
 macro_rules! body {
     ($(
         $(#[doc = $doc:literal])+
         $name:ident {
-            $($(#[doc = $member_doc:literal])+ $field:ident: $kind:ident<$type:ty>,)*
+            $($(#[doc = $field_doc:literal])+ $field:ident: $kind:ident<$type:ty>,)*
         }
     )*) => {$(
         $(#[doc = $doc])+
         pub struct $name {
             $(
-                $(#[doc = $member_doc])+
+                $(#[doc = $field_doc])+
                 pub $field:
                     <$crate::http::openapi::body::$kind<$type> as $crate::http::openapi::body::Field>::Value,
             )*
@@ -128,7 +127,7 @@ macro_rules! body {
                 use $crate::http::openapi::body::Field;
                 vec![$($crate::http::openapi::body::FieldSchema {
                     name: stringify!($field),
-                    description: concat!($($member_doc),+),
+                    description: concat!($($field_doc),+),
                     kind: $crate::http::openapi::body::$kind::<$type>::KIND,
                     required: $crate::http::openapi::body::$kind::<$type>::REQUIRED,
                     nullable: $crate::http::openapi::body::$kind::<$type>::NULLABLE,
@@ -139,7 +138,7 @@ macro_rules! body {
 }
 pub(crate) use body;
 
-/// Adds the schema of a body to the document.
+/// Adds the schema of a body to the OpenAPI document.
 pub fn register<T: Content + 'static>(registry: &mut Registry) {
     registry.create_schema::<T, _>(T::NAME.to_owned(), |_| {
         let fields = T::schema();
@@ -159,7 +158,7 @@ pub fn register<T: Content + 'static>(registry: &mut Registry) {
                 .map(|field| {
                     (
                         field.name,
-                        MetaSchemaRef::Inline(Box::new(member_schema(field))),
+                        MetaSchemaRef::Inline(Box::new(field_schema(field))),
                     )
                 })
                 .collect(),
@@ -170,18 +169,18 @@ pub fn register<T: Content + 'static>(registry: &mut Registry) {
 
 fn example(kind: Kind) -> Value {
     match kind {
-        Kind::Text(shape) => shape.example.into(),
+        Kind::Text(rules) => rules.example.into(),
         Kind::Flag => false.into(),
     }
 }
 
-fn member_schema(field: &FieldSchema) -> MetaSchema {
+fn field_schema(field: &FieldSchema) -> MetaSchema {
     let schema = match field.kind {
-        Kind::Text(shape) => MetaSchema {
-            format: shape.format,
-            min_length: (shape.min > 0).then_some(shape.min),
-            max_length: Some(shape.max),
-            pattern: shape.pattern.map(str::to_owned),
+        Kind::Text(rules) => MetaSchema {
+            format: rules.format,
+            min_length: (rules.min > 0).then_some(rules.min),
+            max_length: Some(rules.max),
+            pattern: rules.pattern.map(str::to_owned),
             ..MetaSchema::new("string")
         },
         Kind::Flag => MetaSchema::new("boolean"),
@@ -193,7 +192,7 @@ fn member_schema(field: &FieldSchema) -> MetaSchema {
     }
 }
 
-/// The media type and schema of a body.
+/// Returns the documented media type and schema of a body.
 pub fn meta<T: Content>(content_type: &'static str) -> MetaMediaType {
     MetaMediaType {
         content_type,
@@ -201,14 +200,14 @@ pub fn meta<T: Content>(content_type: &'static str) -> MetaMediaType {
     }
 }
 
-/// Parses the members of one body.
+/// Parses the fields of a body. An unknown field is an error.
 pub fn parse<T: Content>(mut fields: Fields) -> Result<T, Error> {
     let content = T::read(&mut fields);
     fields.finish()?;
     content.ok_or_else(|| Error::malformed("The request body is incomplete."))
 }
 
-/// The same where a standard wants unknown members ignored, and those without a value.
+/// Parses the fields of a body and ignores unknown and empty fields (RFC 6749 section 3.2).
 pub fn parse_known<T: Content>(mut fields: Fields) -> Result<T, Error> {
     fields.ignore_empty();
     let content = T::read(&mut fields);
@@ -219,8 +218,8 @@ pub fn parse_known<T: Content>(mut fields: Fields) -> Result<T, Error> {
 /// A JSON body.
 pub struct Body<T>(pub T);
 
-/// A JSON body, or none at all; `null` is none, because some generated clients send it where there
-/// is nothing to send.
+/// An optional JSON body. `null` counts as absent, because some generated clients send it instead
+/// of no body.
 pub struct OptionalBody<T>(pub Option<T>);
 
 macro_rules! extract {
@@ -254,18 +253,18 @@ macro_rules! extract {
     };
 }
 
-extract!(Body, required true, |request, bytes| Body(json(request, &bytes)?));
-extract!(OptionalBody, required false, |request, bytes| OptionalBody(if is_none(request, &bytes) {
+extract!(Body, required true, |request, bytes| Body(parse_json(request, &bytes)?));
+extract!(OptionalBody, required false, |request, bytes| OptionalBody(if is_absent(request, &bytes) {
     None
 } else {
-    Some(json(request, &bytes)?)
+    Some(parse_json(request, &bytes)?)
 }));
 
-fn is_none(request: &Request, bytes: &[u8]) -> bool {
+fn is_absent(request: &Request, bytes: &[u8]) -> bool {
     bytes.is_empty() || (bytes.trim_ascii() == b"null" && media_type(request) == JSON)
 }
 
-fn json<T: Content>(request: &Request, bytes: &[u8]) -> Result<T, Error> {
+fn parse_json<T: Content>(request: &Request, bytes: &[u8]) -> Result<T, Error> {
     match media_type(request).as_str() {
         JSON => parse(Fields::from_json(bytes)?),
         _other => Err(Error::UnsupportedMediaType("`application/json`")),
@@ -280,13 +279,13 @@ mod tests {
     use latchkey_domain::{account::Username, item::Description, password::Password};
 
     body! {
-        /// For the tests.
+        /// Sample body.
         Sample {
-            /// Who.
+            /// Username.
             username: Required<Username>,
-            /// What.
+            /// Description.
             description: Clearable<Description>,
-            /// Secret.
+            /// Password.
             password: Optional<Password>,
         }
     }
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn every_member_is_read() {
+    fn valid_body_is_parsed() {
         let fields = Fields::from_json(br#"{"password":"secret123","username":"john"}"#)
             .ok()
             .unwrap();
@@ -317,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_null_and_present_differ_where_they_should() {
+    fn clearable_field_distinguishes_absent_and_null() {
         let read = |json: &str| {
             parse::<Sample>(Fields::from_json(json.as_bytes()).ok().unwrap())
                 .ok()
@@ -334,30 +333,32 @@ mod tests {
     }
 
     #[test]
-    fn all_mistakes_are_told_at_once_by_name_and_never_by_value() {
-        let told = field_errors(concat!(
+    fn all_invalid_fields_are_reported_without_values() {
+        let errors = field_errors(concat!(
             r#"{"usernam":"hunter2","description":["hunter2"],"#,
             r#""password":12345,"description":"hunter2"}"#,
         ));
-        let fields: Vec<_> = told.iter().map(|(field, _)| field.as_str()).collect();
+        let fields: Vec<_> = errors.iter().map(|(field, _)| field.as_str()).collect();
         assert!(
             ["username", "usernam", "description", "password"]
                 .iter()
                 .all(|field| fields.contains(field)),
-            "{told:?}"
+            "{errors:?}"
         );
         assert!(
-            told.iter()
+            errors
+                .iter()
                 .all(|(_, reason)| !reason.contains("hunter2") && !reason.contains("12345"))
         );
         assert!(
-            told.iter()
+            errors
+                .iter()
                 .any(|(_, reason)| reason.contains("did you mean `username`?"))
         );
     }
 
     #[test]
-    fn other_json_is_no_object() {
+    fn body_that_is_not_a_json_object_is_rejected() {
         for text in [
             "",
             "[]",
@@ -374,14 +375,14 @@ mod tests {
     }
 
     #[test]
-    fn forms_with_broken_text_are_refused() {
+    fn form_that_is_not_utf8_is_rejected() {
         assert!(Fields::from_form(b"username=%FF").is_err());
         assert!(Fields::from_form(b"username=a&password=b%20c").is_ok());
     }
 
     proptest! {
         #[test]
-        fn no_body_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn parser_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = Fields::from_json(&bytes).and_then(parse::<Sample>);
             let _ = Fields::from_form(&bytes).and_then(parse::<Sample>);
         }

@@ -1,4 +1,5 @@
-//! Parameters in path, query and header. A wrong one is told by name, never by value.
+//! Parameters in the path, query, and headers. Errors contain the name of a parameter, never its
+//! value.
 
 use latchkey_domain::{
     account::NamePrefix,
@@ -15,27 +16,28 @@ use uuid::Uuid;
 
 use crate::{app::revocation::WaitFor, error::Error};
 
-/// The preference of whoever need not wait.
+/// Preference of a client that does not wait for enforcement (RFC 7240 section 4.1).
 pub const RESPOND_ASYNC: &str = "respond-async";
 
-/// A parameter: where it is, what the document says, how it is read.
+/// A parameter: its location, its schema, and its parser.
 pub trait Parameter: Sized + Send {
-    /// Where it is.
     const IN: MetaParamIn;
-    /// Whether the document lists it as required.
+    /// Whether the OpenAPI document lists the parameter as required.
     const REQUIRED: bool;
 
-    /// Its schema.
     fn schema() -> MetaSchema;
 
-    /// Its value from its text, if there is one.
+    /// Parses the parameter. `None` means that the parameter is absent.
     fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error>;
 }
 
-/// Takes a parameter of the request; the framework gives it its name, that of the argument.
+/// Extractor of a parameter. Its name is that of the handler's argument.
 pub struct Param<T>(pub T);
 
-/// A parameter in the path. The framework knows those by this name alone, and numbers them.
+/// Extractor of a path parameter.
+///
+/// The macro of the framework recognizes path parameters only by the identifier `Path`, and
+/// numbers them.
 pub type Path<T> = Param<T>;
 
 impl<'a, T: Parameter> ApiExtractor<'a> for Param<T> {
@@ -60,14 +62,14 @@ impl<'a, T: Parameter> ApiExtractor<'a> for Param<T> {
         let name = options.name;
         let text = match T::IN {
             MetaParamIn::Path => request.raw_path_param(name).map(str::to_owned),
-            MetaParamIn::Query => query(request, name),
-            _header => joined(request, name)?,
+            MetaParamIn::Query => find_query_value(request, name),
+            _header => join_header_values(request, name)?,
         };
         Ok(Param(T::read(text.as_deref(), name)?))
     }
 }
 
-fn query(request: &Request, name: &str) -> Option<String> {
+fn find_query_value(request: &Request, name: &str) -> Option<String> {
     let pairs = form_urlencoded::parse(request.uri().query()?.as_bytes());
     pairs
         .into_iter()
@@ -75,8 +77,8 @@ fn query(request: &Request, name: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-/// Fields of one name are one list (RFC 9110 section 5.3).
-fn joined(request: &Request, name: &'static str) -> Result<Option<String>, Error> {
+/// Joins all headers of this name, because together they are one list (RFC 9110 section 5.3).
+fn join_header_values(request: &Request, name: &'static str) -> Result<Option<String>, Error> {
     let fields = request.headers().get_all(name).iter();
     let texts = fields.map(|field| {
         field
@@ -87,7 +89,7 @@ fn joined(request: &Request, name: &'static str) -> Result<Option<String>, Error
     Ok((!texts.is_empty()).then(|| texts.join(",")))
 }
 
-/// An id in a path. What is no uuid names nothing.
+/// ID in a path. A malformed UUID returns 404.
 pub struct Id(pub Uuid);
 
 impl Parameter for Id {
@@ -105,11 +107,11 @@ impl Parameter for Id {
     }
 }
 
-/// How many of a list.
+/// Page size.
 pub struct Limit(pub u8);
 
 impl Limit {
-    /// What it must be.
+    /// Reason in the error of an invalid page size.
     pub const RULE: &str = "must be an integer from 1 to 100";
 }
 
@@ -140,7 +142,7 @@ impl Parameter for Limit {
     }
 }
 
-/// Where a list goes on.
+/// Pagination cursor. Without a cursor, a list starts at the nil UUID.
 pub struct Cursor(pub Uuid);
 
 impl Parameter for Cursor {
@@ -164,7 +166,7 @@ impl Parameter for Cursor {
     }
 }
 
-/// Whom to look for.
+/// Prefix of the username or email address. An absent parameter matches all users.
 impl Parameter for NamePrefix {
     const IN: MetaParamIn = MetaParamIn::Query;
     const REQUIRED: bool = false;
@@ -184,18 +186,18 @@ impl Parameter for NamePrefix {
     }
 }
 
-/// Which sessions a sign-out ends.
+/// Sessions that a sign-out revokes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum LogoutScope {
-    /// That of the credential.
+pub enum SignOutScope {
+    /// The session of the credential.
     Session,
-    /// All but that.
+    /// All sessions of the user except the session of the credential.
     Others,
-    /// All.
+    /// All sessions of the user.
     All,
 }
 
-impl Parameter for LogoutScope {
+impl Parameter for SignOutScope {
     const IN: MetaParamIn = MetaParamIn::Query;
     const REQUIRED: bool = false;
 
@@ -209,9 +211,9 @@ impl Parameter for LogoutScope {
 
     fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
         match text {
-            None | Some("session") => Ok(LogoutScope::Session),
-            Some("others") => Ok(LogoutScope::Others),
-            Some("all") => Ok(LogoutScope::All),
+            None | Some("session") => Ok(SignOutScope::Session),
+            Some("others") => Ok(SignOutScope::Others),
+            Some("all") => Ok(SignOutScope::All),
             Some(_) => Err(Error::invalid_field(
                 name,
                 "must be `session`, `others`, or `all`",
@@ -220,7 +222,7 @@ impl Parameter for LogoutScope {
     }
 }
 
-/// The versions that a change is meant for.
+/// Versions to which the change applies (RFC 9110 section 13.1.1).
 impl Parameter for IfMatch {
     const IN: MetaParamIn = MetaParamIn::Header;
     const REQUIRED: bool = false;
@@ -237,8 +239,8 @@ impl Parameter for IfMatch {
     }
 }
 
-/// What the client waits for (RFC 7240 section 4.1). Preferences that are not known are ignored, as
-/// that standard says.
+/// `Prefer: respond-async` (RFC 7240 section 4.1). Unknown preferences are ignored, as RFC 7240
+/// section 2 requires.
 impl Parameter for WaitFor {
     const IN: MetaParamIn = MetaParamIn::Header;
     const REQUIRED: bool = false;
@@ -266,7 +268,7 @@ impl Parameter for WaitFor {
     }
 }
 
-/// A query parameter that comes twice means different things to different readers; it is refused.
+/// Rejects duplicate query parameters, because proxies and servers interpret them differently.
 pub fn reject_duplicate_params(query: Option<&str>) -> Result<(), Error> {
     let Some(query) = query else { return Ok(()) };
     let mut names: Vec<_> = form_urlencoded::parse(query.as_bytes())
@@ -282,8 +284,8 @@ pub fn reject_duplicate_params(query: Option<&str>) -> Result<(), Error> {
     }
 }
 
-/// Whether the client takes one of these media types (RFC 9110 section 12.5.1). No `Accept` accepts
-/// everything.
+/// Whether the client accepts one of the media types (RFC 9110 section 12.5.1). Without `Accept`, a
+/// client accepts every media type.
 pub fn accepts(request: &Request, offered: &[&str]) -> bool {
     let mut ranges = request
         .headers()
@@ -292,31 +294,31 @@ pub fn accepts(request: &Request, offered: &[&str]) -> bool {
         .filter_map(|field| field.to_str().ok())
         .flat_map(|field| field.split(','))
         .peekable();
-    ranges.peek().is_none() || ranges.any(|range| matches(range, offered))
+    ranges.peek().is_none() || ranges.any(|range| range_matches(range, offered))
 }
 
-fn matches(range: &str, offered: &[&str]) -> bool {
+fn range_matches(range: &str, offered: &[&str]) -> bool {
     let mut parts = range.split(';').map(str::trim);
-    let wanted = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let refused =
+    let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let is_excluded =
         parts.any(|part| part.strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()) == Some(0.0));
-    let kind = |offered: &str| {
-        wanted
+    let matches_wildcard = |offered: &str| {
+        media_type
             .strip_suffix("/*")
-            .is_some_and(|kind| offered.split('/').next() == Some(kind))
+            .is_some_and(|main_type| offered.split('/').next() == Some(main_type))
     };
-    !refused
-        && (wanted == "*/*"
+    !is_excluded
+        && (media_type == "*/*"
             || offered
                 .iter()
-                .any(|offered| *offered == wanted || kind(offered)))
+                .any(|offered| *offered == media_type || matches_wildcard(offered)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn accepting(accept: &str) -> bool {
+    fn accepts_json(accept: &str) -> bool {
         accepts(
             &Request::builder().header(header::ACCEPT, accept).finish(),
             &["application/json"],
@@ -324,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn accept_is_read_as_the_standard_says() {
+    fn accept_follows_rfc_9110() {
         for good in [
             "*/*",
             "application/*",
@@ -332,7 +334,7 @@ mod tests {
             "text/html, application/json;q=0.1",
             "application/JSON; charset=utf-8",
         ] {
-            assert!(accepting(good), "{good}");
+            assert!(accepts_json(good), "{good}");
         }
         for bad in [
             "text/html",
@@ -340,13 +342,13 @@ mod tests {
             "application/json;q=0",
             "image/*",
         ] {
-            assert!(!accepting(bad), "{bad}");
+            assert!(!accepts_json(bad), "{bad}");
         }
         assert!(accepts(&Request::default(), &["application/json"]));
     }
 
     #[test]
-    fn preferences_are_read_as_the_standard_says() {
+    fn preferences_follow_rfc_7240() {
         let read = |text| WaitFor::read(text, "Prefer").unwrap();
         for asynchronous in [
             "respond-async",
@@ -371,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_parameters_are_refused() {
+    fn duplicate_parameters_are_rejected() {
         assert!(reject_duplicate_params(Some("a=1&b=2")).is_ok());
         assert!(reject_duplicate_params(Some("a=1&%61=2")).is_err());
     }

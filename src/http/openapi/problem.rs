@@ -25,27 +25,29 @@ use crate::{
     http::openapi::problem::body::ProblemBody,
 };
 
-/// Clients that got an error at the same moment try again within this number of seconds.
-const SPREAD_SECONDS: u8 = 3;
+/// The random delay in `Retry-After` of a 503 is less than this number of seconds.
+const RETRY_JITTER_SECONDS: u8 = 3;
 
 /// The media type of error responses.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
-/// The response for an error, to the request of this task.
+/// Returns the response for an error. The body contains the ID of the current task's request.
 pub fn respond(error: &Error) -> Response {
     log(error);
     let status = StatusCode::from_u16(error.code().status()).expect("codes have valid statuses");
-    let wait = error.retry_after().map(|seconds| seconds + spread(status));
-    let body = ProblemBody::of(error, &RequestContext::current(), wait).to_json_string();
+    let retry_after = error
+        .retry_after()
+        .map(|seconds| seconds + choose_jitter(status));
+    let body = ProblemBody::new(error, &RequestContext::current(), retry_after).to_json_string();
     let mut response = Response::builder()
         .status(status)
         .content_type(MEDIA_TYPE)
         .body(body);
     let headers = response.headers_mut();
-    if let Some(challenge) = challenge(error) {
+    if let Some(challenge) = find_challenge(error) {
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
-    if let Some(seconds) = wait {
+    if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
@@ -58,16 +60,18 @@ pub fn log(error: &Error) {
     }
 }
 
-/// Spreads the retries of clients that got an error at the same moment.
-fn spread(status: StatusCode) -> u64 {
+/// Returns a random delay, so that clients that failed at the same moment do not retry together.
+fn choose_jitter(status: StatusCode) -> u64 {
     match status {
-        StatusCode::SERVICE_UNAVAILABLE => u64::from(Uuid::new_v4().as_bytes()[0] % SPREAD_SECONDS),
+        StatusCode::SERVICE_UNAVAILABLE => {
+            u64::from(Uuid::new_v4().as_bytes()[0] % RETRY_JITTER_SECONDS)
+        }
         _other => 0,
     }
 }
 
-/// RFC 6750 section 3.
-fn challenge(error: &Error) -> Option<HeaderValue> {
+/// Returns the value of `WWW-Authenticate` (RFC 6750 section 3).
+fn find_challenge(error: &Error) -> Option<HeaderValue> {
     match error {
         Error::InsufficientScope(scope) => {
             let text = format!(
@@ -75,12 +79,12 @@ fn challenge(error: &Error) -> Option<HeaderValue> {
             );
             HeaderValue::try_from(text).ok()
         }
-        other => unauthorized(other.code()).map(HeaderValue::from_static),
+        other => challenge_for_code(other.code()).map(HeaderValue::from_static),
     }
 }
 
-/// No error code when nothing was sent.
-fn unauthorized(code: Code) -> Option<&'static str> {
+/// If the request had no credential, the challenge contains no error code (RFC 6750 section 3.1).
+fn challenge_for_code(code: Code) -> Option<&'static str> {
     match code {
         Code::InvalidToken => Some(
             "Bearer realm=\"latchkey\", error=\"invalid_token\", \
@@ -109,9 +113,9 @@ impl ResponseError for Error {
     }
 }
 
-/// The errors of an operation, as the OpenAPI document lists them.
+/// Errors of an operation, as the OpenAPI document lists them.
 pub trait Problems: Send + Sync + 'static {
-    /// Their codes.
+    /// Returns the error codes.
     fn codes() -> Vec<Code>;
 }
 
@@ -145,13 +149,13 @@ pub const CALLER: &[Code] = &[
 /// Errors of operations with a body.
 pub const BODY: &[Code] = &[Code::TooLarge, Code::UnsupportedMediaType];
 
-/// Declares the errors of one operation: groups first, then codes of its own.
+/// Declares the errors of one operation: first groups, then further codes.
 macro_rules! problems {
     ($($name:ident: [$($group:ident),*] $($code:ident)*;)*) => {$(
         #[doc = concat!(
-            "The errors of the operation that is named like `",
+            "Errors of operations that return `Problem<",
             stringify!($name),
-            "`."
+            ">`."
         )]
         pub struct $name;
 

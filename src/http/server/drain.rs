@@ -1,4 +1,4 @@
-//! How connections end when the process is to.
+//! Closes connections while the server drains.
 
 use std::{
     sync::{
@@ -11,78 +11,70 @@ use std::{
 use hyper::header::{CONNECTION, HeaderValue};
 use tokio::time::Instant;
 
-use crate::http::server::Answer;
+use crate::http::server::HyperResponse;
 
-/// After such a silence hardly anybody sends on a connection that was kept: a proxy that is refused
-/// new ones turns away, or has used those up.
+/// Time without requests after which idle connections are closed. By then, a proxy that can open no
+/// new connections uses another replica, or has used its remaining connections.
 const IDLE_PERIOD: Duration = Duration::from_millis(500);
 
-/// Where there is never such a silence, because few requests come and many connections were kept,
-/// so long.
+/// Upper bound on waiting for idle connections. With many idle connections, occasional requests can
+/// keep extending the idle period.
 const MAX_IDLE_WAIT: Duration = Duration::from_secs(5);
 
-/// What connections know of it.
+/// State of the drain, shared by all connections.
 pub struct Drain {
-    is_begun: AtomicBool,
-    /// When the last request came; only kept once it has begun.
+    is_draining: AtomicBool,
+    /// Arrival of the last request. It is updated only while draining.
     last_request: Mutex<Instant>,
 }
 
 impl Drain {
-    /// Not yet.
     pub fn new() -> Drain {
         Drain {
-            is_begun: AtomicBool::new(false),
+            is_draining: AtomicBool::new(false),
             last_request: Mutex::new(Instant::now()),
         }
     }
 
-    /// From now on each answer ends its connection.
+    /// Starts the drain. From then on, each response closes its connection.
     pub fn begin(&self) {
-        self.is_begun.store(true, Ordering::Relaxed);
+        self.is_draining.store(true, Ordering::Relaxed);
     }
 
-    /// A request has come.
-    pub fn note(&self) {
-        if self.is_begun.load(Ordering::Relaxed) {
-            *self
-                .last_request
-                .lock()
-                .expect("nothing panics while it is held") = Instant::now();
+    /// Records the arrival of a request while draining.
+    pub fn record_request(&self) {
+        if self.is_draining.load(Ordering::Relaxed) {
+            *self.last_request.lock().expect("no panic while locked") = Instant::now();
         }
     }
 
-    /// Tells the client that there is no next request on this connection, if so (RFC 9112 section
-    /// 9.6).
-    pub fn set_connection_close(&self, answer: &mut Answer) {
-        if self.is_begun.load(Ordering::Relaxed) {
-            answer
+    /// Sets `Connection: close` while draining (RFC 9112 section 9.6).
+    pub fn set_connection_close(&self, response: &mut HyperResponse) {
+        if self.is_draining.load(Ordering::Relaxed) {
+            response
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));
         }
     }
 
-    /// Until no request has come for a while, which is no longer than this.
-    pub async fn wait_idle(&self, longest: Duration) {
-        let began = Instant::now();
+    /// Waits until no request has arrived for an idle period of at most `max_period`.
+    pub async fn wait_idle(&self, max_period: Duration) {
+        let started = Instant::now();
         loop {
-            let last = *self
-                .last_request
-                .lock()
-                .expect("nothing panics while it is held");
-            let end = idle_deadline(began, last, longest);
-            if Instant::now() >= end {
+            let last_request = *self.last_request.lock().expect("no panic while locked");
+            let deadline = idle_deadline(started, last_request, max_period);
+            if Instant::now() >= deadline {
                 return;
             }
-            tokio::time::sleep_until(end).await;
+            tokio::time::sleep_until(deadline).await;
         }
     }
 }
 
-/// When a silence is over that began with the last request, or with the drain, if none came; and at
-/// the latest.
-fn idle_deadline(began: Instant, last: Instant, longest: Duration) -> Instant {
-    (last.max(began) + IDLE_PERIOD.min(longest)).min(began + MAX_IDLE_WAIT)
+/// Returns the end of the idle period, which starts with the drain or with the last request,
+/// whichever is later.
+fn idle_deadline(started: Instant, last_request: Instant, max_period: Duration) -> Instant {
+    (last_request.max(started) + IDLE_PERIOD.min(max_period)).min(started + MAX_IDLE_WAIT)
 }
 
 #[cfg(test)]
@@ -90,27 +82,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_silence_is_over_after_a_while_and_without_a_delay_at_once() {
-        let began = Instant::now();
-        let before = began - IDLE_PERIOD;
-        for longest in [Duration::ZERO, IDLE_PERIOD / 2, IDLE_PERIOD] {
-            assert_eq!(idle_deadline(began, before, longest), began + longest);
+    fn idle_period_is_limited_by_maximum_period() {
+        let started = Instant::now();
+        let before = started - IDLE_PERIOD;
+        for max_period in [Duration::ZERO, IDLE_PERIOD / 2, IDLE_PERIOD] {
+            assert_eq!(
+                idle_deadline(started, before, max_period),
+                started + max_period
+            );
         }
         assert_eq!(
-            idle_deadline(began, before, IDLE_PERIOD * 9),
-            began + IDLE_PERIOD
+            idle_deadline(started, before, IDLE_PERIOD * 9),
+            started + IDLE_PERIOD
         );
     }
 
     #[test]
-    fn whoever_comes_makes_it_begin_anew_but_not_for_ever() {
-        let began = Instant::now();
-        let late = began + IDLE_PERIOD / 2;
-        assert_eq!(idle_deadline(began, late, IDLE_PERIOD), late + IDLE_PERIOD);
-        for last in [MAX_IDLE_WAIT, MAX_IDLE_WAIT * 2] {
+    fn requests_extend_idle_period_up_to_maximum_wait() {
+        let started = Instant::now();
+        let late = started + IDLE_PERIOD / 2;
+        assert_eq!(
+            idle_deadline(started, late, IDLE_PERIOD),
+            late + IDLE_PERIOD
+        );
+        for delay in [MAX_IDLE_WAIT, MAX_IDLE_WAIT * 2] {
             assert_eq!(
-                idle_deadline(began, began + last, IDLE_PERIOD),
-                began + MAX_IDLE_WAIT
+                idle_deadline(started, started + delay, IDLE_PERIOD),
+                started + MAX_IDLE_WAIT
             );
         }
     }

@@ -1,9 +1,8 @@
-//! What is left of a body that nobody reads.
+//! Discards the part of a request body that no handler reads.
 //!
-//! A refusal that needs no body is answered before all of it has come. If the connection were
-//! closed then, it would break under whoever still sends, before the answer is read; a proxy takes
-//! that for a broken replica, and a few such requests would take all of them out. So the rest is
-//! read, and thrown away.
+//! Some error responses are sent before the whole body has arrived. If the server closed the
+//! connection then, a client that is still sending would get a reset instead of the response. A
+//! proxy would treat the replica as failed, and a few such requests would disable every replica.
 
 use std::{
     io,
@@ -16,15 +15,14 @@ use http_body_util::{BodyExt, combinators::BoxBody};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::runtime::Handle;
 
-/// A body that takes longer is cut off: whoever sends one that large may not get to read the
-/// answer.
-const MAX_DISCARDED_BYTES: Duration = Duration::from_secs(2);
+/// A body that takes longer is aborted. The client of such a body might not receive the response.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A body whose rest is read when it is let go.
+/// A body whose unread part is read and discarded on drop.
 pub struct DrainOnDrop(Option<Incoming>);
 
 impl DrainOnDrop {
-    /// As a body that the framework takes.
+    /// Wraps a body in the type that the framework requires.
     pub fn boxed(incoming: Incoming) -> BoxBody<Bytes, io::Error> {
         BoxBody::new(DrainOnDrop(Some(incoming)))
     }
@@ -62,11 +60,11 @@ impl Drop for DrainOnDrop {
         let Some(mut rest) = self.0.take().filter(|incoming| !incoming.is_end_stream()) else {
             return;
         };
-        // Where there is no runtime any more, there is no connection either.
+        // Without a runtime, the connection no longer exists.
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        runtime.spawn(tokio::time::timeout(MAX_DISCARDED_BYTES, async move {
+        runtime.spawn(tokio::time::timeout(DISCARD_TIMEOUT, async move {
             while let Some(Ok(_)) = rest.frame().await {}
         }));
     }

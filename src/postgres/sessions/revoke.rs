@@ -1,189 +1,206 @@
-//! Ending sessions.
+//! Revocation of sessions.
 
 use latchkey_domain::{
     audit::{Actor, AuditEvent, EventKind},
-    revocation::{ENTRY_SECONDS, Reason, RevocationBatch},
+    revocation::{ENTRY_SECONDS, RevocationBatch, RevocationReason},
     session::BROWSER_CLIENT,
 };
 use uuid::Uuid;
 
-use super::{Idle, ids};
+use super::{Idle, read_ids};
 use crate::{
     error::Error,
     postgres::{Connection, Params, Postgres, audit, retry_on_deadlock, revocations},
 };
 
-const END: &str = include_str!("../../../sql/queries/revoke_session.sql");
-const END_OTHERS: &str = include_str!("../../../sql/queries/revoke_other_sessions.sql");
-const LIST_ENDED: &str = include_str!("../../../sql/queries/list_revoked_sessions.sql");
-const END_OLDEST: &str = include_str!("../../../sql/queries/revoke_oldest_sessions.sql");
-const END_ALL: &str = include_str!("../../../sql/queries/revoke_all_sessions.sql");
-const RAISE_GENERATION: &str = include_str!("../../../sql/queries/increment_generation.sql");
+const REVOKE_SESSION: &str = include_str!("../../../sql/queries/revoke_session.sql");
+const REVOKE_OTHER_SESSIONS: &str = include_str!("../../../sql/queries/revoke_other_sessions.sql");
+const LIST_REVOKED_SESSIONS: &str = include_str!("../../../sql/queries/list_revoked_sessions.sql");
+const REVOKE_OLDEST_SESSIONS: &str =
+    include_str!("../../../sql/queries/revoke_oldest_sessions.sql");
+const REVOKE_ALL_SESSIONS: &str = include_str!("../../../sql/queries/revoke_all_sessions.sql");
+const INCREMENT_GENERATION: &str = include_str!("../../../sql/queries/increment_generation.sql");
 
-/// Ends all sessions of the user but one. Those that have ended before a while ago are among the
-/// ending: somebody may be about to publish them, or have failed to.
-pub(crate) async fn end_others(
+/// Revokes all sessions of a user except the current one.
+///
+/// The result also contains recently revoked sessions, because another request might not have
+/// published them yet, or might have failed to.
+pub(crate) async fn revoke_others(
     db: &mut Connection,
     user: Uuid,
-    keep: Uuid,
-    reason: Reason,
+    current_session: Uuid,
+    reason: RevocationReason,
 ) -> Result<RevocationBatch, Error> {
-    let ended = ids(db
-        .all(END_OTHERS, &[&user, &keep, &reason.as_str()])
-        .await?)?;
-    recorded(db, RevocationBatch::of_sessions(user, &ended, reason)).await?;
+    let revoked = read_ids(
+        db.query(
+            REVOKE_OTHER_SESSIONS,
+            &[&user, &current_session, &reason.as_str()],
+        )
+        .await?,
+    )?;
+    insert_revocations(db, RevocationBatch::of_sessions(user, &revoked, reason)).await?;
     Ok(RevocationBatch::of_sessions(
         user,
-        &ended_lately(db, user).await?,
+        &list_recently_revoked(db, user).await?,
         reason,
     ))
 }
 
-async fn ended_lately(db: &mut Connection, user: Uuid) -> Result<Vec<Uuid>, Error> {
-    ids(db
-        .all(LIST_ENDED, &[&user, &(ENTRY_SECONDS as f64)])
-        .await?)
+async fn list_recently_revoked(db: &mut Connection, user: Uuid) -> Result<Vec<Uuid>, Error> {
+    read_ids(
+        db.query(LIST_REVOKED_SESSIONS, &[&user, &(ENTRY_SECONDS as f64)])
+            .await?,
+    )
 }
 
-/// Ends everything of the user below this generation, which its row has already.
-pub(crate) async fn end_all(
+/// Revokes all sessions and tokens of a user below `generation`, which the user's row has already.
+pub(crate) async fn revoke_all(
     db: &mut Connection,
     user: Uuid,
-    below: i64,
-    reason: Reason,
+    generation: i64,
+    reason: RevocationReason,
 ) -> Result<RevocationBatch, Error> {
-    db.change(END_ALL, &[&user, &reason.as_str()]).await?;
-    recorded(db, RevocationBatch::of_user(user, below, reason)).await
+    db.execute(REVOKE_ALL_SESSIONS, &[&user, &reason.as_str()])
+        .await?;
+    insert_revocations(db, RevocationBatch::of_user(user, generation, reason)).await
 }
 
-async fn recorded(db: &mut Connection, ending: RevocationBatch) -> Result<RevocationBatch, Error> {
-    revocations::record(db, &ending).await?;
-    Ok(ending)
+async fn insert_revocations(
+    db: &mut Connection,
+    batch: RevocationBatch,
+) -> Result<RevocationBatch, Error> {
+    revocations::insert(db, &batch).await?;
+    Ok(batch)
 }
 
 impl Postgres {
-    /// Ends the session of this user. One that has ended keeps its time and reason, and is no
-    /// event.
+    /// Revokes a session of a user, with an audit event. A repeated revocation changes nothing and
+    /// creates no event.
     pub async fn revoke_session(
         &self,
         user: Uuid,
         sid: Uuid,
-        reason: Reason,
+        reason: RevocationReason,
         event: &AuditEvent,
     ) -> Result<RevocationBatch, Error> {
-        retry_on_deadlock!(self.try_end_session(user, sid, reason, event).await)
+        retry_on_deadlock!(self.try_revoke_session(user, sid, reason, event).await)
     }
 
-    async fn try_end_session(
+    async fn try_revoke_session(
         &self,
         user: Uuid,
         sid: Uuid,
-        reason: Reason,
+        reason: RevocationReason,
         event: &AuditEvent,
     ) -> Result<RevocationBatch, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let ending = RevocationBatch::of_sessions(user, &[sid], reason);
+        let batch = RevocationBatch::of_sessions(user, &[sid], reason);
         if db
-            .first(END, &[&user, &sid, &reason.as_str()])
+            .query_first(REVOKE_SESSION, &[&user, &sid, &reason.as_str()])
             .await?
             .is_some()
         {
-            revocations::record(&mut db, &ending).await?;
+            revocations::insert(&mut db, &batch).await?;
             audit::insert(&mut db, event).await?;
         }
         db.commit().await?;
-        Ok(ending)
+        Ok(batch)
     }
 
-    /// What ended of this user a while ago, for whoever repeats what could not be published.
+    /// Returns the recently revoked sessions of a user, so that a repeated request publishes them
+    /// again.
     pub async fn recently_revoked_sessions(
         &self,
         user: Uuid,
-        reason: Reason,
+        reason: RevocationReason,
     ) -> Result<RevocationBatch, Error> {
         Ok(RevocationBatch::of_sessions(
             user,
-            &ended_lately(&mut self.connection().await?, user).await?,
+            &list_recently_revoked(&mut self.connection().await?, user).await?,
             reason,
         ))
     }
 
-    /// Ends all sessions of this user but one.
+    /// Revokes all sessions of a user except the current one, with an audit event.
     pub async fn revoke_other_sessions(
         &self,
         user: Uuid,
-        keep: Uuid,
-        reason: Reason,
+        current_session: Uuid,
+        reason: RevocationReason,
         event: &AuditEvent,
     ) -> Result<RevocationBatch, Error> {
-        retry_on_deadlock!(self.try_end_others(user, keep, reason, event).await)
+        retry_on_deadlock!(
+            self.try_revoke_others(user, current_session, reason, event)
+                .await
+        )
     }
 
-    async fn try_end_others(
+    async fn try_revoke_others(
         &self,
         user: Uuid,
-        keep: Uuid,
-        reason: Reason,
+        current_session: Uuid,
+        reason: RevocationReason,
         event: &AuditEvent,
     ) -> Result<RevocationBatch, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let ending = end_others(&mut db, user, keep, reason).await?;
+        let batch = revoke_others(&mut db, user, current_session, reason).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
-        Ok(ending)
+        Ok(batch)
     }
 
-    /// Ends everything of this user; nothing if there is no such user.
+    /// Revokes all sessions and tokens of a user, with an audit event; `None` if there is no such
+    /// user.
     pub async fn revoke_all_sessions(
         &self,
         user: Uuid,
-        reason: Reason,
+        reason: RevocationReason,
         event: &AuditEvent,
     ) -> Result<Option<RevocationBatch>, Error> {
-        retry_on_deadlock!(self.try_end_all(user, reason, event).await)
+        retry_on_deadlock!(self.try_revoke_all(user, reason, event).await)
     }
 
-    async fn try_end_all(
+    async fn try_revoke_all(
         &self,
         user: Uuid,
-        reason: Reason,
+        reason: RevocationReason,
         event: &AuditEvent,
     ) -> Result<Option<RevocationBatch>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let Some(row) = db.first(RAISE_GENERATION, &[&user]).await? else {
+        let Some(row) = db.query_first(INCREMENT_GENERATION, &[&user]).await? else {
             db.roll_back().await?;
             return Ok(None);
         };
-        let ending = end_all(&mut db, user, row.try_get(0)?, reason).await?;
+        let batch = revoke_all(&mut db, user, row.try_get(0)?, reason).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
-        Ok(Some(ending))
+        Ok(Some(batch))
     }
 
-    /// Ends the oldest live sessions of this user, so that no more than `most` are left.
+    /// Revokes the oldest active sessions of a user, so that at most `max_sessions` remain.
     pub async fn revoke_oldest_sessions(
         &self,
         user: Uuid,
-        most: i64,
+        max_sessions: i64,
         idle: Idle,
     ) -> Result<RevocationBatch, Error> {
-        retry_on_deadlock!(self.try_end_oldest(user, most, idle).await)
+        retry_on_deadlock!(self.try_revoke_oldest(user, max_sessions, idle).await)
     }
 
-    async fn try_end_oldest(
+    async fn try_revoke_oldest(
         &self,
         user: Uuid,
-        most: i64,
+        max_sessions: i64,
         idle: Idle,
     ) -> Result<RevocationBatch, Error> {
-        let reason = Reason::TooManySessions;
+        let reason = RevocationReason::TooManySessions;
         let (tokens, browser) = (idle.tokens as f64, idle.browser as f64);
         let params: Params = &[
             &user,
-            &most,
+            &max_sessions,
             &reason.as_str(),
             &tokens,
             &browser,
@@ -191,14 +208,15 @@ impl Postgres {
         ];
         let mut db = self.connection().await?;
         db.begin().await?;
-        let ended = ids(db.all(END_OLDEST, params).await?)?;
-        let ending = recorded(&mut db, RevocationBatch::of_sessions(user, &ended, reason)).await?;
-        for sid in ended {
+        let revoked = read_ids(db.query(REVOKE_OLDEST_SESSIONS, params).await?)?;
+        let batch = RevocationBatch::of_sessions(user, &revoked, reason);
+        let batch = insert_revocations(&mut db, batch).await?;
+        for sid in revoked {
             let event = AuditEvent::new(EventKind::SessionRevoked, Actor::Server, Some(user))
                 .of_session(sid);
             audit::insert(&mut db, &event.with_reason(reason.as_str())).await?;
         }
         db.commit().await?;
-        Ok(ending)
+        Ok(batch)
     }
 }

@@ -6,15 +6,15 @@
 -- committed in PostgreSQL.
 
 local function store_generation(key, generation)
-  local known = tonumber(redis.call('HGET', key, 'generation') or '0')
-  if tonumber(generation) > known then
+  local stored = tonumber(redis.call('HGET', key, 'generation') or '0')
+  if tonumber(generation) > stored then
     redis.call('HSET', key, 'generation', generation)
   end
 end
 
 local function store_identity(key, version, identity)
-  local known = redis.call('HMGET', key, 'identity_version', 'identity')
-  if not known[2] or tonumber(version) > tonumber(known[1] or '-1') then
+  local stored = redis.call('HMGET', key, 'identity_version', 'identity')
+  if not stored[2] or tonumber(version) > tonumber(stored[1] or '-1') then
     redis.call('HSET', key, 'identity_version', version, 'identity', identity)
   end
 end

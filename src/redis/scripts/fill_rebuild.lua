@@ -9,8 +9,8 @@ if not fence_holds(KEYS[1], ARGV[1]) or redis.call('XLEN', KEYS[2]) ~= tonumber(
   return false
 end
 local nonce, last, _ = string.match(ARGV[1], ':(.+)$'), tonumber(ARGV[2]), nil
-for at = 3, #KEYS do
-  local value, expires_at, text = unpack(ARGV, 3 * (at - 3) + 3, 3 * (at - 3) + 5)
-  _, last = add(KEYS[2], KEYS[at], nonce, last, value, expires_at, text)
+for index = 3, #KEYS do
+  local value, expires_at, text = unpack(ARGV, 3 * (index - 3) + 3, 3 * (index - 3) + 5)
+  _, last = add_entry(KEYS[2], KEYS[index], nonce, last, value, expires_at, text)
 end
 return last

@@ -10,8 +10,8 @@ end
 -- A deposed primary rejects this write. The new primary might have entries that this server lacks.
 redis.call('HINCRBY', KEYS[1], 'renewal_counter', 1)
 local found = {}
-for at = 2, #KEYS do
-  local known = redis.call('GET', KEYS[at])
-  found[at - 1] = known and tonumber(string.match(known, '^%d+')) or false
+for index = 2, #KEYS do
+  local stored = redis.call('GET', KEYS[index])
+  found[index - 1] = stored and tonumber(string.match(stored, '^%d+')) or false
 end
 return found

@@ -1,4 +1,4 @@
--- Puts a rebuilt log into force, under a new epoch.
+-- Activates a rebuilt log under a new epoch.
 -- KEYS: 1 state, 2 log, 3 fence
 -- ARGV: 1 epoch ID, 2 last sequence number, 3 lease length in ms, 4 channel
 -- Returns 1; or 0 if the fence does not hold, so that the rebuild must start again.

@@ -56,27 +56,28 @@ local function log_of(state, log)
   return epoch_id, first, last
 end
 
--- Sends a wake-up hint, if the Redis user has the permission. Without hints, revocations only take longer.
+-- Publishes a notification, if the Redis user has the permission. Without notifications, revocations only take longer.
 local function notify(channel, message)
   redis.pcall('PUBLISH', channel, message)
 end
 
 -- Writes an entry's denylist key, and appends the entry unless the log of this epoch already contains it. The larger
 -- value and the later expiry win. Returns the sequence number of the entry, and the last sequence number of the log.
-local function add(log, key, nonce, last, value, expires_at, text)
-  local known, sequence, under = string.match(redis.call('GET', key) or '', '^(%d+) (%d+) (.+)$')
-  local expires_ms, known_ms = tonumber(expires_at) * 1000, redis.call('PEXPIRETIME', key)
+local function add_entry(log, key, nonce, last, value, expires_at, text)
+  local stored, sequence, stored_nonce = string.match(redis.call('GET', key) or '', '^(%d+) (%d+) (.+)$')
+  local expires_ms, stored_expiry_ms = tonumber(expires_at) * 1000, redis.call('PEXPIRETIME', key)
   -- A slightly later expiry counts as contained, so repeated sign-outs don't grow the log.
-  if known and under == nonce and tonumber(known) >= tonumber(value) and expires_ms <= known_ms + 300000 then
+  if stored and stored_nonce == nonce and tonumber(stored) >= tonumber(value)
+    and expires_ms <= stored_expiry_ms + 300000 then
     return tonumber(sequence), last
   end
   last = last + 1
   redis.call('XADD', log, last .. '-0', 'at', now_ms(), 'entry', text)
-  if known and tonumber(known) > tonumber(value) then
-    value = known
+  if stored and tonumber(stored) > tonumber(value) then
+    value = stored
   end
   redis.call('SET', key, value .. ' ' .. last .. ' ' .. nonce, 'PXAT',
-    string.format('%.0f', math.max(expires_ms, known_ms)))
+    string.format('%.0f', math.max(expires_ms, stored_expiry_ms)))
   return last, last
 end
 
@@ -84,10 +85,10 @@ end
 local function members_of(state)
   local members = {}
   local fields = redis.call('HGETALL', state)
-  for at = 1, #fields, 2 do
-    local id = string.match(fields[at], '^member:(.+)$')
+  for index = 1, #fields, 2 do
+    local id = string.match(fields[index], '^member:(.+)$')
     if id then
-      local acknowledged, renewal_counter = string.match(fields[at + 1], '^(%d+):(%d+)$')
+      local acknowledged, renewal_counter = string.match(fields[index + 1], '^(%d+):(%d+)$')
       table.insert(members, id)
       table.insert(members, acknowledged)
       table.insert(members, renewal_counter)

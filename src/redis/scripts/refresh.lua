@@ -1,15 +1,15 @@
--- Shared by the scripts that rotate a refresh token of a current session that is not revoked; known is the result of
+-- Shared by the scripts that rotate a refresh token of a current session that is not revoked; cached is the result of
 -- `load`. Returns
 --   'rotated', session   the counter was the current one, and was incremented
 --   'repeated', session  the counter was the previous one, within the reuse interval: the same pair again
 --   'expired'            after the maximum lifetime, or of a revoked generation
 --   'reused'             any other counter. The tombstone is written here, so that no later failure helps an attacker
 -- where session is rotation_counter, rotated_at (ms), generation, scope, client_id, auth_time, expires_at, identity.
-local function exchange(session, user, known, presented, idle_timeout, reuse_interval, tombstone)
+local function exchange(session, user, cached, presented, idle_timeout, reuse_interval, tombstone)
   local now = now_ms()
-  local counter, rotated_at = known.rotation_counter, known.rotated_at
-  local left = tonumber(known.expires_at) * 1000 - now
-  if left <= 0 or tonumber(known.generation) < tonumber(known.user_generation) then
+  local counter, rotated_at = cached.rotation_counter, cached.rotated_at
+  local left = tonumber(cached.expires_at) * 1000 - now
+  if left <= 0 or tonumber(cached.generation) < tonumber(cached.user_generation) then
     return { 'expired' }
   end
   local status = 'repeated'
@@ -25,6 +25,6 @@ local function exchange(session, user, known, presented, idle_timeout, reuse_int
     extend_lifetime(session, tombstone)
     return { 'reused' }
   end
-  return { status, { counter, rotated_at, known.generation, known.scope, known.client_id, known.auth_time,
-    known.expires_at, known.identity } }
+  return { status, { counter, rotated_at, cached.generation, cached.scope, cached.client_id, cached.auth_time,
+    cached.expires_at, cached.identity } }
 end

@@ -5,12 +5,12 @@
 -- Returns: 'registered'; 'kept' if the current code is the one of the third argument; or 'replaced' if there is a newer
 --   code.
 assert(#KEYS == 1 and #ARGV == 4)
-local known = redis.call('HMGET', KEYS[1], 'email_id', 'hash')
-if known[1] and known[1] > ARGV[1] then
+local stored = redis.call('HMGET', KEYS[1], 'email_id', 'hash')
+if stored[1] and stored[1] > ARGV[1] then
   return 'replaced'
 end
-local is_kept = known[1] == ARGV[1] and known[2] == ARGV[3] and known[2] ~= ARGV[2]
-if not is_kept and (known[1] ~= ARGV[1] or known[2] ~= ARGV[2]) then
+local is_kept = stored[1] == ARGV[1] and stored[2] == ARGV[3] and stored[2] ~= ARGV[2]
+if not is_kept and (stored[1] ~= ARGV[1] or stored[2] ~= ARGV[2]) then
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'email_id', ARGV[1], 'hash', ARGV[2])
 end

@@ -4,12 +4,12 @@
 -- Returns 1 if it was removed, otherwise 0: it has renewed its lease meanwhile, or was not a member.
 assert(#KEYS == 1 and #ARGV == 4)
 local field = 'member:' .. ARGV[1]
-local known = redis.call('HGET', KEYS[1], field)
-if not known then
+local stored = redis.call('HGET', KEYS[1], field)
+if not stored then
   return 0
 end
 if ARGV[3] ~= '' then
-  local renewal_counter = string.match(known, ':(%d+)$')
+  local renewal_counter = string.match(stored, ':(%d+)$')
   if renewal_counter ~= ARGV[3] or redis.call('HGET', KEYS[1], 'epoch_id') ~= ARGV[2] then
     return 0
   end

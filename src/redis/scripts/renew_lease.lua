@@ -18,15 +18,15 @@ if epoch_id ~= ARGV[2] or tonumber(ARGV[3]) > last then
   return { 'epoch_changed' }
 end
 local field = 'member:' .. ARGV[1]
-local known = redis.call('HGET', KEYS[1], field)
-if ARGV[1] ~= '' and not known then
+local stored = redis.call('HGET', KEYS[1], field)
+if ARGV[1] ~= '' and not stored then
   return { 'epoch_changed' }
 end
 -- Also for a reader: the response of a deposed server must not count.
 local renewal_counter = redis.call('HINCRBY', KEYS[1], 'renewal_counter', 1)
-if known then
+if stored then
   redis.call('HSET', KEYS[1], field, ARGV[3] .. ':' .. renewal_counter)
-  if string.match(known, '^%d+') ~= ARGV[3] then
+  if string.match(stored, '^%d+') ~= ARGV[3] then
     notify(ARGV[6], 'acknowledged')
   end
 end

@@ -6,7 +6,7 @@
 --   {'reserved', email ID}
 --   {'busy', email ID}      the code is correct, but another request is using it
 --   {'wrong', nothing}      the attempt was counted
---   {'exhausted', ms}       attempts are rejected for so long; the code stays valid
+--   {'exhausted', ms}       attempts are rejected for this time; the code stays valid
 -- Comparing keyed hashes with "==" reveals nothing: without the key, an attacker can't choose a hash.
 assert(#KEYS == 2 and #ARGV == 5)
 if tonumber(redis.call('GET', KEYS[2]) or '0') >= tonumber(ARGV[4]) then

@@ -10,16 +10,16 @@ local since = now_ms() - tonumber(ARGV[5])
 if since < 0 or since > tonumber(ARGV[6]) then
   return { 'late' }
 end
-local known = load(KEYS[1], KEYS[2])
-if known.revoked_reason then
-  return { 'revoked', known.unpersisted }
+local cached = load(KEYS[1], KEYS[2])
+if cached.revoked_reason then
+  return { 'revoked', cached.unpersisted }
 end
 local presented = tonumber(ARGV[1])
 -- If another replica has restored the session meanwhile, the values from PostgreSQL are outdated.
-if not known.is_current then
+if not cached.is_current then
   local counter, rotated_at = tonumber(ARGV[7]), ARGV[8]
-  if known.rotation_counter and known.rotation_counter > counter then
-    counter, rotated_at = known.rotation_counter, known.rotated_at
+  if cached.rotation_counter and cached.rotation_counter > counter then
+    counter, rotated_at = cached.rotation_counter, cached.rotated_at
   end
   -- PostgreSQL is up to a second late. Only the server can have issued the token, so its counter was reached.
   counter = math.max(counter, presented)
@@ -29,6 +29,6 @@ if not known.is_current then
   store_identity(KEYS[2], ARGV[14], ARGV[15])
   extend_lifetime(KEYS[1], ARGV[2])
   extend_lifetime(KEYS[2], ARGV[2])
-  known = load(KEYS[1], KEYS[2])
+  cached = load(KEYS[1], KEYS[2])
 end
-return exchange(KEYS[1], KEYS[2], known, presented, tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4])
+return exchange(KEYS[1], KEYS[2], cached, presented, tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4])

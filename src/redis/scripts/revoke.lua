@@ -13,10 +13,10 @@ if not epoch_id then
   return { 'lost' }
 end
 local nonce, before, reached = string.match(epoch_id, ':(.+)$'), last, 0
-for at = 3, #KEYS do
-  local value, expires_at, text = unpack(ARGV, 3 * (at - 3) + 2, 3 * (at - 3) + 4)
+for index = 3, #KEYS do
+  local value, expires_at, text = unpack(ARGV, 3 * (index - 3) + 2, 3 * (index - 3) + 4)
   local sequence
-  sequence, last = add(KEYS[2], KEYS[at], nonce, last, value, expires_at, text)
+  sequence, last = add_entry(KEYS[2], KEYS[index], nonce, last, value, expires_at, text)
   reached = math.max(reached, sequence)
 end
 if last > before then

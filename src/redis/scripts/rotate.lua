@@ -6,11 +6,11 @@
 --   'revoked'           revoked for another reason
 --   'not_cached', now   the session must be restored from PostgreSQL first; now (ms) is the time of this result
 assert(#KEYS == 2 and #ARGV == 4)
-local known = load(KEYS[1], KEYS[2])
-if known.revoked_reason then
-  return { 'revoked', known.unpersisted }
+local cached = load(KEYS[1], KEYS[2])
+if cached.revoked_reason then
+  return { 'revoked', cached.unpersisted }
 end
-if not known.is_current then
+if not cached.is_current then
   return { 'not_cached', now_ms() }
 end
-return exchange(KEYS[1], KEYS[2], known, tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4])
+return exchange(KEYS[1], KEYS[2], cached, tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4])

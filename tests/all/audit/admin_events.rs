@@ -1,22 +1,22 @@
-//! What administrators and the operator do to an account is recorded there, and says so.
+//! Changes by administrators and the operator are recorded with this actor.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{EMAIL, Fixture, items};
 use crate::{
-    operator::told_with,
+    operator::run_user_command,
     test_server::PASSWORD,
-    test_stores::{ask, execute},
+    test_stores::{execute, query_value},
 };
 
 #[tokio::test]
-async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
+async fn each_admin_change_records_its_event() {
     let fixture = Fixture::new().await;
     let admin = fixture.server.admin("root").await;
-    let john = fixture.server.sign_up_with_email("john", EMAIL).await;
+    let user = fixture.server.sign_up_with_email("john", EMAIL).await;
     execute(&fixture.server, "delete from audit_events").await;
-    let path = john.user_path();
+    let path = user.user_path();
     let patch = |change: Value| fixture.call(Method::PATCH, &path, &admin, change);
     let cases: [(Value, &[&str]); 7] = [
         (json!({"name": "J"}), &["profile_updated success admin -"]),
@@ -47,20 +47,20 @@ async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
     ];
     for (change, expected) in cases {
         patch(change).await.is(200, "");
-        fixture.news(expected).await;
+        fixture.assert_new_events(expected).await;
     }
     fixture
         .call(Method::POST, &format!("{path}/revoke"), &admin, Value::Null)
         .await
         .is(204, "");
     fixture
-        .news(&["sessions_revoked success admin revoked"])
+        .assert_new_events(&["sessions_revoked success admin revoked"])
         .await;
     fixture
         .call(Method::DELETE, &path, &admin, Value::Null)
         .await
         .is(204, "");
-    // A repeat is fine, and no event.
+    // A repeated deletion succeeds and records no event.
     fixture
         .call(Method::DELETE, &path, &admin, Value::Null)
         .await
@@ -69,8 +69,10 @@ async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
         .call(Method::POST, &format!("{path}/revoke"), &admin, Value::Null)
         .await
         .is(404, "not_found");
-    fixture.news(&["user_deleted success admin -"]).await;
-    let made = fixture
+    fixture
+        .assert_new_events(&["user_deleted success admin -"])
+        .await;
+    let created = fixture
         .call(
             Method::POST,
             "/users",
@@ -78,9 +80,11 @@ async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
             json!({"username": "new", "password": PASSWORD}),
         )
         .await;
-    made.is(201, "");
-    fixture.news(&["user_created success admin user"]).await;
-    // The last administrator, and a taken name.
+    created.is(201, "");
+    fixture
+        .assert_new_events(&["user_created success admin user"])
+        .await;
+    // Rejected changes record no event.
     fixture
         .call(
             Method::PATCH,
@@ -99,50 +103,55 @@ async fn everything_that_an_administrator_changes_is_an_event_of_its_own() {
         )
         .await
         .is(409, "username_taken");
-    fixture.news(&[]).await;
-    let root = admin.claim("sub");
-    let by = format!(
-        "select bool_and(actor_id = '{root}' and user_id <> actor_id and ip_address = '127.0.0.1') \
-         from audit_events"
+    fixture.assert_new_events(&[]).await;
+    let admin_id = admin.claim("sub");
+    let by_admin = format!(
+        "select bool_and(
+            actor_id = '{admin_id}' and user_id <> actor_id and ip_address = '127.0.0.1'
+         ) from audit_events"
     );
-    assert_eq!(ask(&fixture.server, &by).await, "true");
+    assert_eq!(query_value(&fixture.server, &by_admin).await, "true");
 }
 
 #[tokio::test]
-async fn an_owner_sees_that_an_administrator_did_it_and_not_from_where() {
+async fn user_sees_admin_as_actor_without_ip() {
     let fixture = Fixture::new().await;
     let admin = fixture.server.admin("root").await;
-    let john = fixture.server.sign_up("john").await;
+    let user = fixture.server.sign_up("john").await;
     fixture
         .call(
             Method::PATCH,
-            &john.user_path(),
+            &user.user_path(),
             &admin,
             json!({"name": "J"}),
         )
         .await
         .is(200, "");
-    let own = items(
+    let event = items(
         &fixture
-            .call(Method::GET, "/user/audit", &john, Value::Null)
+            .call(Method::GET, "/user/audit", &user, Value::Null)
             .await,
     )
     .remove(0);
     assert_eq!(
-        (&own["event"], &own["actor"]),
+        (&event["event"], &event["actor"]),
         (&json!("profile_updated"), &json!("admin"))
     );
     assert_eq!(
-        (&own["actor_id"], &own["ip_address"], &own["user_agent"]),
+        (
+            &event["actor_id"],
+            &event["ip_address"],
+            &event["user_agent"]
+        ),
         (&Value::Null, &Value::Null, &Value::Null)
     );
-    let path = format!("{}/audit", john.user_path());
-    let whole = items(&fixture.call(Method::GET, &path, &admin, Value::Null).await).remove(0);
+    let path = format!("{}/audit", user.user_path());
+    let full_event = items(&fixture.call(Method::GET, &path, &admin, Value::Null).await).remove(0);
     assert_eq!(
-        (&whole["actor_id"], &whole["ip_address"]),
+        (&full_event["actor_id"], &full_event["ip_address"]),
         (&admin.claims()["sub"], &json!("127.0.0.1"))
     );
-    // What an administrator does to the own account is no secret.
+    // Administrators see all fields of changes to their own user.
     fixture
         .call(
             Method::PATCH,
@@ -152,23 +161,23 @@ async fn an_owner_sees_that_an_administrator_did_it_and_not_from_where() {
         )
         .await
         .is(200, "");
-    let own = items(
+    let event = items(
         &fixture
             .call(Method::GET, "/user/audit", &admin, Value::Null)
             .await,
     )
     .remove(0);
     assert_eq!(
-        (&own["actor"], &own["ip_address"]),
+        (&event["actor"], &event["ip_address"]),
         (&json!("admin"), &json!("127.0.0.1"))
     );
 }
 
 #[tokio::test]
-async fn the_operator_is_recorded_too() {
+async fn operator_commands_are_recorded() {
     let fixture = Fixture::new().await;
     fixture.server.sign_up_with_email("john", EMAIL).await;
-    fixture.news(&["sign_up success user -"]).await;
+    fixture.assert_new_events(&["sign_up success user -"]).await;
     for (arguments, input, event) in [
         (
             ["create", "--username", "root", "--role", "admin"].as_slice(),
@@ -207,32 +216,32 @@ async fn the_operator_is_recorded_too() {
             "user_deleted success operator -",
         ),
     ] {
-        told_with(&fixture.server, arguments, input).await;
-        fixture.news(&[event]).await;
+        run_user_command(&fixture.server, arguments, input).await;
+        fixture.assert_new_events(&[event]).await;
     }
-    let nobody = "select count(*) from audit_events \
+    let with_actor_id_or_ip = "select count(*) from audit_events \
         where actor = 'operator' and (actor_id is not null or ip_address is not null)";
-    assert_eq!(ask(&fixture.server, nobody).await, "0");
+    assert_eq!(query_value(&fixture.server, with_actor_id_or_ip).await, "0");
 }
 
-/// Neither the changes of an administrator nor those of the operator.
+/// Each change by an administrator and its audit event are committed in one transaction.
 #[tokio::test]
-async fn what_cannot_be_recorded_is_not_done_by_others_either() {
+async fn unrecordable_admin_changes_are_rolled_back() {
     let fixture = Fixture::new().await;
     let admin = fixture.server.admin("root").await;
-    let john = fixture.server.sign_up_with_email("john", EMAIL).await;
+    let user = fixture.server.sign_up_with_email("john", EMAIL).await;
     let state = "select concat(
         (select string_agg(u::text, ';') from users u),
         (select string_agg(s::text, ';') from sessions s),
         (select count(*) from revocations), (select count(*) from email_outbox),
         (select count(*) from audit_events))";
-    let before = ask(&fixture.server, state).await;
+    let before = query_value(&fixture.server, state).await;
     execute(
         &fixture.server,
         "alter table audit_events add constraint broken check (event = 'none') not valid",
     )
     .await;
-    let path = john.user_path();
+    let path = user.user_path();
     let attempts = [
         fixture
             .call(Method::PATCH, &path, &admin, json!({"disabled": true}))
@@ -255,6 +264,6 @@ async fn what_cannot_be_recorded_is_not_done_by_others_either() {
     for response in attempts {
         response.is(500, "internal");
     }
-    assert_eq!(ask(&fixture.server, state).await, before);
-    assert_eq!(fixture.server.verify(&john.access_token).await.0, 204);
+    assert_eq!(query_value(&fixture.server, state).await, before);
+    assert_eq!(fixture.server.verify(&user.access_token).await.0, 204);
 }

@@ -1,5 +1,5 @@
-//! A steady mixed load: people who sign in once, and then make, read, change and remove items, and
-//! refresh, one request after the other.
+//! A steady mixed load. Each user signs in once, and then creates, reads, updates, and deletes
+//! items, and refreshes the session, one request after another.
 
 use std::{
     net::SocketAddr,
@@ -16,118 +16,114 @@ use tokio::task::JoinSet;
 
 use crate::test_server::{Session, TestServer};
 
-/// Between two requests of a person.
-const PACE: Duration = Duration::from_millis(15);
+/// The pause before each request of a user.
+const REQUEST_INTERVAL: Duration = Duration::from_millis(15);
 
-/// A request that was not answered as it should be.
+/// A request that got no response, or one with an unexpected status.
 #[derive(Debug)]
-#[expect(
-    dead_code,
-    reason = "what was told is for whoever reads why a test failed"
-)]
+#[expect(dead_code, reason = "the text of a failed test contains the details")]
 pub struct Failure {
     pub method: Method,
     pub path: String,
-    /// The status; none where there was no answer at all.
+    /// `None` if there was no response.
     pub status: Option<u16>,
-    pub told: String,
+    pub details: String,
 }
 
-/// What was sent, and what came of it.
+/// The requests of a load and their outcome.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub sent: usize,
     pub failures: Vec<Failure>,
-    /// How many items there must be: made and not removed.
+    /// The number of items that must exist: created and not deleted.
     pub kept: usize,
-    pub took: Duration,
+    pub duration: Duration,
 }
 
-/// The load, while it lasts.
 pub struct Load {
-    began: Instant,
+    started_at: Instant,
     stopped: Arc<AtomicBool>,
     tally: Arc<Mutex<Tally>>,
-    people: JoinSet<()>,
+    users: JoinSet<()>,
 }
 
 impl Load {
-    /// So many people, by way of a balancer. Their accounts are made by a replica.
-    pub async fn begin(replica: &TestServer, balancer: SocketAddr, people: usize) -> Load {
+    /// Starts the load through a balancer. The users sign up on a replica.
+    pub async fn start(replica: &TestServer, balancer: SocketAddr, user_count: usize) -> Load {
         let (stopped, tally) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Tally>>::default());
         let mut load = Load {
-            began: Instant::now(),
+            started_at: Instant::now(),
             stopped,
             tally,
-            people: JoinSet::new(),
+            users: JoinSet::new(),
         };
-        for number in 0..people {
-            let session = replica.sign_up(&format!("person{number}")).await;
+        for number in 0..user_count {
+            let session = replica.sign_up(&format!("user{number}")).await;
             let client = reqwest::Client::builder()
                 .timeout(Duration::from_secs(40))
                 .build()
                 .expect("a client");
-            let person = Person {
+            let user = User {
                 client,
                 balancer,
                 session,
                 tally: load.tally.clone(),
             };
-            load.people.spawn(person.live(load.stopped.clone()));
+            load.users.spawn(user.run(load.stopped.clone()));
         }
-        load.began = Instant::now();
+        load.started_at = Instant::now();
         load
     }
 
     pub fn sent(&self) -> usize {
-        self.tally.lock().expect("nobody panics").sent
+        self.tally.lock().expect("no poisoned lock").sent
     }
 
-    /// Ends it; what was begun is finished.
-    pub async fn end(self) -> Tally {
+    /// Stops the load after the round that each user has started.
+    pub async fn stop(self) -> Tally {
         self.stopped.store(true, Ordering::Relaxed);
-        self.people.join_all().await;
-        let mut tally = std::mem::take(&mut *self.tally.lock().expect("nobody panics"));
-        tally.took = self.began.elapsed();
+        self.users.join_all().await;
+        let mut tally = std::mem::take(&mut *self.tally.lock().expect("no poisoned lock"));
+        tally.duration = self.started_at.elapsed();
         tally
     }
 }
 
-struct Person {
+struct User {
     client: reqwest::Client,
     balancer: SocketAddr,
     session: Session,
     tally: Arc<Mutex<Tally>>,
 }
 
-impl Person {
-    async fn live(mut self, stopped: Arc<AtomicBool>) {
-        let mut keeps = false;
+impl User {
+    async fn run(mut self, stopped: Arc<AtomicBool>) {
+        let mut keeps_item = false;
         while !stopped.load(Ordering::Relaxed) {
-            self.have_an_item(keeps).await;
-            self.go_on().await;
-            keeps = !keeps;
+            self.use_item(keeps_item).await;
+            self.use_session().await;
+            keeps_item = !keeps_item;
         }
     }
 
-    /// From its making to its end, unless it is kept.
-    async fn have_an_item(&mut self, keeps: bool) {
+    /// Creates, reads, and updates an item, and deletes it unless it is kept.
+    async fn use_item(&mut self, keeps_item: bool) {
         let Some(item) = self
-            .ask(Method::POST, "/items", 201, json!({"name": "one"}))
+            .send(Method::POST, "/items", 201, json!({"name": "one"}))
             .await
         else {
             return;
         };
         self.tally().kept += 1;
-        let path = format!("/items/{}", item["id"].as_str().expect("an id"));
-        self.ask(Method::GET, &path, 200, Value::Null).await;
-        self.ask(Method::PATCH, &path, 200, json!({"name": "two"}))
+        let path = format!("/items/{}", item["id"].as_str().expect("an ID"));
+        self.send(Method::GET, &path, 200, Value::Null).await;
+        self.send(Method::PATCH, &path, 200, json!({"name": "two"}))
             .await;
-        self.ask(Method::PUT, &path, 200, json!({"name": "three"}))
+        self.send(Method::PUT, &path, 200, json!({"name": "three"}))
             .await;
-        if !keeps
+        if !keeps_item
             && self
-                .ask(Method::DELETE, &path, 204, Value::Null)
+                .send(Method::DELETE, &path, 204, Value::Null)
                 .await
                 .is_some()
         {
@@ -135,14 +131,14 @@ impl Person {
         }
     }
 
-    /// A refresh that failed is tried again in the next round with the same token.
-    async fn go_on(&mut self) {
-        self.ask(Method::GET, "/auth/verify", 204, Value::Null)
+    /// Checks and refreshes the session. The next round retries a failed refresh with its token.
+    async fn use_session(&mut self) {
+        self.send(Method::GET, "/auth/verify", 204, Value::Null)
             .await;
-        self.ask(Method::GET, "/user", 200, Value::Null).await;
+        self.send(Method::GET, "/user", 200, Value::Null).await;
         let body = json!({"refresh_token": self.session.refresh_token});
-        if let Some(pair) = self.ask(Method::POST, "/refresh", 200, body).await {
-            let token = |name: &str| pair[name].as_str().expect("a token").to_owned();
+        if let Some(tokens) = self.send(Method::POST, "/refresh", 200, body).await {
+            let token = |name: &str| tokens[name].as_str().expect("a token").to_owned();
             self.session = Session {
                 access_token: token("access_token"),
                 refresh_token: token("refresh_token"),
@@ -150,9 +146,15 @@ impl Person {
         }
     }
 
-    /// What the answer says, if it is the right one; else it is written down.
-    async fn ask(&mut self, method: Method, path: &str, status: u16, body: Value) -> Option<Value> {
-        tokio::time::sleep(PACE).await;
+    /// Returns the body if the response has this status. Otherwise, records a failure.
+    async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        status: u16,
+        body: Value,
+    ) -> Option<Value> {
+        tokio::time::sleep(REQUEST_INTERVAL).await;
         let url = format!("http://{}{path}", self.balancer);
         let request = self
             .client
@@ -163,23 +165,23 @@ impl Person {
         } else {
             request.json(&body)
         };
-        let (answered, told) = match request.send().await {
+        let (actual, text) = match request.send().await {
             Ok(response) => (Some(response.status()), response.text().await),
             Err(error) => (error.status(), Err(error)),
         };
         self.tally().sent += 1;
-        match told {
-            Ok(body) if answered.is_some_and(|answered| answered == status) => {
+        match text {
+            Ok(body) if actual.is_some_and(|actual| actual == status) => {
                 Some(serde_json::from_str(&body).unwrap_or_default())
             }
-            told => {
-                let (status, path) = (answered.as_ref().map(StatusCode::as_u16), path.to_owned());
-                let told = told.unwrap_or_else(|error| format!("{error:?}"));
+            text => {
+                let (status, path) = (actual.as_ref().map(StatusCode::as_u16), path.to_owned());
+                let details = text.unwrap_or_else(|error| format!("{error:?}"));
                 self.tally().failures.push(Failure {
                     method,
                     path,
                     status,
-                    told,
+                    details,
                 });
                 None
             }
@@ -187,6 +189,6 @@ impl Person {
     }
 
     fn tally(&self) -> std::sync::MutexGuard<'_, Tally> {
-        self.tally.lock().expect("nobody panics")
+        self.tally.lock().expect("no poisoned lock")
     }
 }

@@ -1,5 +1,6 @@
-//! Three replicas, each at an address of its own that stays when the process is replaced, and the
-//! real balancers in front of them, as `deploy/` configures them.
+//! Three replicas, and the real balancers in front of them, as `deploy/` configures them.
+//!
+//! A process that replaces another one has the same address.
 
 use crate::{
     deployed::{Place, Proxy},
@@ -7,18 +8,17 @@ use crate::{
     test_server::TestServer,
 };
 
-/// A balancer that we ship a configuration for.
+/// A balancer with a configuration in `deploy/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Learns that a replica is gone from a request that failed.
+    /// Detects a stopped replica by a failed request.
     Nginx,
-    /// Asks each replica all the time whether it is ready.
+    /// Polls the readiness of each replica.
     HaProxy,
 }
 
 pub const KINDS: [Kind; 2] = [Kind::Nginx, Kind::HaProxy];
 
-/// Interchangeable gateways.
 pub struct Pool {
     pub replicas: Vec<TestServer>,
 }
@@ -37,7 +37,7 @@ impl Pool {
         Pool { replicas }
     }
 
-    /// A balancer in front of all of them.
+    /// Starts a balancer in front of all replicas.
     pub async fn behind(&self, kind: Kind) -> Proxy {
         let place = Place::new();
         let listen = place.address.to_string();
@@ -64,11 +64,10 @@ impl Pool {
         place.run(command).await
     }
 
-    /// As a rolling restart does it: this one is asked to end, and when it has, another one takes
-    /// its place.
+    /// Stops one replica and then starts another one at its address, as a rolling restart does.
     pub async fn replace(&mut self, number: usize) {
         let replica = &mut self.replicas[number];
-        assert_eq!(replica.stop(), Some(0), "it ends by itself");
+        assert_eq!(replica.stop(), Some(0), "the replica exits with 0");
         let address = replica.address.to_string();
         *replica = replica.replica_with(&[("LATCHKEY_LISTEN", &address)]).await;
     }

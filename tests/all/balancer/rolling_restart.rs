@@ -1,4 +1,4 @@
-//! Replicas go and come while people work.
+//! Replicas are restarted or killed under load.
 
 use reqwest::Method;
 
@@ -6,35 +6,38 @@ use super::{
     load::{Failure, Load, Tally},
     pool::{Kind, Pool},
 };
-use crate::{test_server::until, test_stores::ask};
+use crate::{test_server::wait_until, test_stores::query_value};
 
-/// At once. More than replicas, so that each has several connections.
-const PEOPLE: usize = 8;
+/// More than the number of replicas, so that each replica has several connections.
+const USER_COUNT: usize = 8;
 
-/// What was lost meanwhile, for whoever reads along.
-fn summary(what: &str, kind: Kind, tally: &Tally) {
-    let (sent, failed, took) = (tally.sent, tally.failures.len(), tally.took.as_secs_f64());
-    println!("{what} behind {kind:?}: {sent} requests sent, {failed} failed, {took:.1} s");
+fn print_summary(event: &str, kind: Kind, tally: &Tally) {
+    let (sent, failed) = (tally.sent, tally.failures.len());
+    let seconds = tally.duration.as_secs_f64();
+    println!("{event} behind {kind:?}: {sent} requests sent, {failed} failed, {seconds:.1} s");
 }
 
-/// Until so many more were sent: the load has come to rest on what there is now.
-async fn go_on(load: &Load, requests: usize) {
-    let enough = load.sent() + requests;
-    until("the load goes on", || async { load.sent() >= enough }).await;
+/// Waits for further requests, so that the load uses the current replicas.
+async fn wait_for_requests(load: &Load, count: usize) {
+    let goal = load.sent() + count;
+    wait_until("further requests are sent", || async {
+        load.sent() >= goal
+    })
+    .await;
 }
 
 async fn rolling_restart(kind: Kind) {
     let mut pool = Pool::with(&[("LATCHKEY_DRAIN_DELAY", "2s")]).await;
     let balancer = pool.behind(kind).await;
-    let load = Load::begin(&pool.replicas[0], balancer.address, PEOPLE).await;
+    let load = Load::start(&pool.replicas[0], balancer.address, USER_COUNT).await;
     for number in 0..pool.replicas.len() {
-        go_on(&load, 100).await;
+        wait_for_requests(&load, 100).await;
         pool.replace(number).await;
     }
-    go_on(&load, 100).await;
-    let tally = load.end().await;
-    summary("rolling restart", kind, &tally);
-    // Which it tells, unlike nginx: so that its silence elsewhere says something.
+    wait_for_requests(&load, 100).await;
+    let tally = load.stop().await;
+    print_summary("rolling restart", kind, &tally);
+    // HAProxy logs the removal of a server. Other tests assert that this line is absent.
     assert!(
         kind == Kind::Nginx || balancer.errors().contains("is DOWN"),
         "{}",
@@ -47,26 +50,28 @@ async fn rolling_restart(kind: Kind) {
         balancer.errors()
     );
     assert_eq!(
-        ask(&pool.replicas[0], "select count(*) from items").await,
+        query_value(&pool.replicas[0], "select count(*) from items").await,
         tally.kept.to_string(),
-        "each made once"
+        "each item is created once"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rolling_restart_behind_nginx_loses_nothing() {
+async fn rolling_restart_behind_nginx_loses_no_request() {
     rolling_restart(Kind::Nginx).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rolling_restart_behind_haproxy_loses_nothing() {
+async fn rolling_restart_behind_haproxy_loses_no_request() {
     rolling_restart(Kind::HaProxy).await;
 }
 
-/// What was in flight and may not be sent twice; and what was done, and sent again, so that it was
-/// there no more. Where it was on a connection that HAProxy had used before, that hangs up on the
-/// client without a word, so that the client decides.
-fn is_the_price(failure: &Failure) -> bool {
+/// Returns whether a killed replica explains the failure.
+///
+/// The balancers do not repeat POST and PATCH, so requests in flight fail. On a reused connection,
+/// HAProxy closes the client's connection without a response, so that the client can decide. A
+/// DELETE that the replica executed and the balancer repeated returns 404.
+fn is_expected_failure(failure: &Failure) -> bool {
     match failure.status {
         Some(502) | None => [Method::POST, Method::PATCH].contains(&failure.method),
         Some(404) => failure.method == Method::DELETE,
@@ -74,57 +79,57 @@ fn is_the_price(failure: &Failure) -> bool {
     }
 }
 
-async fn killed(kind: Kind) {
-    // A refresh whose answer was lost is asked for again a whole round later.
+async fn kill_replica(kind: Kind) {
+    // A refresh whose response was lost is retried one round later.
     let mut pool = Pool::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "60s")]).await;
     let balancer = pool.behind(kind).await;
-    let load = Load::begin(&pool.replicas[0], balancer.address, PEOPLE).await;
-    go_on(&load, 100).await;
+    let load = Load::start(&pool.replicas[0], balancer.address, USER_COUNT).await;
+    wait_for_requests(&load, 100).await;
     pool.replicas[1].kill();
-    go_on(&load, 400).await;
-    let tally = load.end().await;
-    summary("a replica killed", kind, &tally);
+    wait_for_requests(&load, 400).await;
+    let tally = load.stop().await;
+    print_summary("killed replica", kind, &tally);
     assert!(
-        tally.failures.iter().all(is_the_price),
+        tally.failures.iter().all(is_expected_failure),
         "{:#?}\n{}",
         tally.failures,
         balancer.errors()
     );
     assert!(
-        tally.failures.len() <= PEOPLE,
-        "each had one request in flight: {:#?}",
+        tally.failures.len() <= USER_COUNT,
+        "each user has one request in flight: {:#?}",
         tally.failures
     );
-    let lost = |path: &str| {
+    let count_failures = |path: &str| {
         tally
             .failures
             .iter()
             .filter(|failure| failure.path == path)
             .count()
     };
-    let there: usize = ask(&pool.replicas[0], "select count(*) from items")
+    let existing: usize = query_value(&pool.replicas[0], "select count(*) from items")
         .await
         .parse()
         .expect("a number");
-    // A deletion that was made and sent again was told that there is nothing.
-    let gone = tally
+    // A repeated deletion got 404, although the item was deleted.
+    let deleted = tally
         .failures
         .iter()
         .filter(|failure| failure.method == Method::DELETE)
         .count();
-    let kept = tally.kept - gone;
+    let kept = tally.kept - deleted;
     assert!(
-        (kept..=kept + lost("/items")).contains(&there),
-        "{there} for {kept}: none made twice"
+        (kept..=kept + count_failures("/items")).contains(&existing),
+        "{existing} items for {kept}: none is created twice"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_replica_costs_nginx_only_what_may_not_be_sent_twice() {
-    killed(Kind::Nginx).await;
+async fn killed_replica_behind_nginx_fails_only_requests_in_flight() {
+    kill_replica(Kind::Nginx).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_replica_costs_haproxy_only_what_may_not_be_sent_twice() {
-    killed(Kind::HaProxy).await;
+async fn killed_replica_behind_haproxy_fails_only_requests_in_flight() {
+    kill_replica(Kind::HaProxy).await;
 }

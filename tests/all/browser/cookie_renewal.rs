@@ -1,34 +1,38 @@
-//! A cookie is signed anew while it is used. No test waits for that: a cookie of the past is signed
-//! with the gateway's own key (`forge.rs`).
+//! Tests of sliding expiration: the server renews a cookie that is in use.
+//!
+//! The tests don't wait. They sign an older cookie with the server's own key instead.
 
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{SetCookie, aged, altered, by_cookie, claims, get, john, john_with, open, verify};
+use super::{
+    SetCookie, aged, claims, get_with_cookie, open, replace_claim, send_page_request,
+    start_signed_in, start_signed_in_with, verify_cookie,
+};
 use crate::{
     proxy::{Line, Proxy},
-    test_server::{TestServer, until},
-    test_stores::{ask, execute},
+    test_server::{TestServer, wait_until},
+    test_stores::{execute, query_value},
     token_signer::{TokenSigner, with},
 };
 
-/// The cookie that a request slides to.
-async fn slid(server: &TestServer, cookie: &str) -> Option<String> {
-    let response = get(server, "/user", cookie).await;
-    SetCookie::of(response.is(200, "")).map(|cookie| cookie.value)
+/// Sends a request and returns the renewed cookie of the response.
+async fn renew(server: &TestServer, cookie: &str) -> Option<String> {
+    let response = get_with_cookie(server, "/user", cookie).await;
+    SetCookie::from_response(response.is(200, "")).map(|cookie| cookie.value)
 }
 
-fn seconds(claims: &Value, name: &str) -> u64 {
-    claims[name].as_u64().expect("seconds")
+fn timestamp(claims: &Value, name: &str) -> u64 {
+    claims[name].as_u64().expect("a timestamp")
 }
 
 #[tokio::test]
-async fn it_slides_once_a_quarter_of_its_life_has_passed() {
-    let (server, cookie) = john().await;
-    assert_eq!(slid(&server, &cookie).await, None);
+async fn cookie_is_renewed_after_quarter_of_idle_timeout() {
+    let (server, cookie) = start_signed_in().await;
+    assert_eq!(renew(&server, &cookie).await, None);
     assert_eq!(
-        slid(&server, &aged(&server, &cookie, 100).await).await,
+        renew(&server, &aged(&server, &cookie, 100).await).await,
         None
     );
     let old = aged(&server, &cookie, 150).await;
@@ -40,13 +44,13 @@ async fn it_slides_once_a_quarter_of_its_life_has_passed() {
         "/items/nope",
         "/dashboard",
     ] {
-        let response = get(&server, path, &old).await;
-        let next =
-            SetCookie::of(&response).unwrap_or_else(|| panic!("{path}: {}", response.string()));
-        let (before, after) = (claims(&old), claims(&next.value));
-        assert_eq!(seconds(&after, "exp"), seconds(&after, "iat") + 600);
-        assert!(seconds(&after, "exp") >= seconds(&before, "exp") + 150);
-        for same in [
+        let response = get_with_cookie(&server, path, &old).await;
+        let renewed = SetCookie::from_response(&response)
+            .unwrap_or_else(|| panic!("{path}: {}", response.string()));
+        let (before, after) = (claims(&old), claims(&renewed.value));
+        assert_eq!(timestamp(&after, "exp"), timestamp(&after, "iat") + 600);
+        assert!(timestamp(&after, "exp") >= timestamp(&before, "exp") + 150);
+        for claim in [
             "sub",
             "sid",
             "generation",
@@ -59,18 +63,18 @@ async fn it_slides_once_a_quarter_of_its_life_has_passed() {
             "iss",
             "aud",
         ] {
-            assert_eq!(before[same], after[same], "{same}");
+            assert_eq!(before[claim], after[claim], "{claim}");
         }
         assert_ne!(before["jti"], after["jti"]);
-        let max_age: u64 = next
+        let max_age: u64 = renewed
             .attribute("Max-Age")
             .and_then(|seconds| seconds.parse().ok())
             .expect("seconds");
         assert!((500..=600).contains(&max_age), "{max_age}");
         assert_eq!(
             (
-                verify(&server, &next.value).await.0,
-                verify(&server, &old).await.0
+                verify_cookie(&server, &renewed.value).await.0,
+                verify_cookie(&server, &old).await.0
             ),
             (204, 204)
         );
@@ -78,143 +82,152 @@ async fn it_slides_once_a_quarter_of_its_life_has_passed() {
 }
 
 #[tokio::test]
-async fn the_state_tells_the_end_of_the_cookie_that_it_hands_out() {
-    let (server, cookie) = john().await;
-    let response = get(&server, "/session", &aged(&server, &cookie, 300).await).await;
-    let next = SetCookie::of(response.is(200, ""))
-        .expect("it slides")
+async fn session_state_contains_expiry_of_renewed_cookie() {
+    let (server, cookie) = start_signed_in().await;
+    let response = get_with_cookie(&server, "/session", &aged(&server, &cookie, 300).await).await;
+    let renewed = SetCookie::from_response(response.is(200, ""))
+        .expect("a renewed cookie")
         .value;
     assert_eq!(
-        get(&server, "/session", &next).await.text("expires_at"),
+        get_with_cookie(&server, "/session", &renewed)
+            .await
+            .text("expires_at"),
         response.text("expires_at")
     );
 }
 
-/// A client that never takes it costs no signature per request, and many requests at once share
-/// one.
+/// Concurrent requests share one signature, and so do later requests of a client that ignores the
+/// renewed cookie.
 #[tokio::test]
-async fn a_slide_is_remembered() {
-    let (server, cookie) = john().await;
+async fn repeated_renewals_return_same_cookie() {
+    let (server, cookie) = start_signed_in().await;
     let old = aged(&server, &cookie, 200).await;
-    let all = join_all((0..32).map(|_| slid(&server, &old))).await;
-    let first = all[0].clone().expect("it slides");
+    let renewed = join_all((0..32).map(|_| renew(&server, &old))).await;
+    let first = renewed[0].clone().expect("a renewed cookie");
     assert!(
-        all.iter().all(|next| next.as_ref() == Some(&first)),
-        "one cookie, one slide"
+        renewed.iter().all(|cookie| cookie.as_ref() == Some(&first)),
+        "one renewal per cookie"
     );
-    assert_eq!(slid(&server, &old).await.as_ref(), Some(&first));
+    assert_eq!(renew(&server, &old).await.as_ref(), Some(&first));
     let other = aged(&server, &open(&server, "john").await, 200).await;
-    assert_ne!(slid(&server, &other).await.as_ref(), Some(&first));
-    // Later in its life it slides again, or a lost answer would shorten the next.
+    assert_ne!(renew(&server, &other).await.as_ref(), Some(&first));
+    // An older cookie is renewed again. Otherwise, after a lost response, the client would receive
+    // a cookie with a shorter lifetime.
     let mut later = claims(&old);
     for time in ["iat", "nbf", "exp"] {
-        later[time] = json!(seconds(&later, time) - 150);
+        later[time] = json!(timestamp(&later, time) - 150);
     }
     let later = TokenSigner::of(&server).await.sign(&later);
-    assert_ne!(slid(&server, &later).await.expect("it slides"), first);
+    assert_ne!(
+        renew(&server, &later).await.expect("a renewed cookie"),
+        first
+    );
 }
 
 #[tokio::test]
-async fn another_replica_takes_it_and_slides_it_further() {
-    let (server, cookie) = john().await;
+async fn other_replica_accepts_and_renews_renewed_cookie() {
+    let (server, cookie) = start_signed_in().await;
     let replica = server.replica().await;
-    let next = slid(&server, &aged(&server, &cookie, 200).await)
+    let renewed = renew(&server, &aged(&server, &cookie, 200).await)
         .await
-        .expect("it slides");
-    assert_eq!(verify(&replica, &next).await.0, 204);
-    let further = slid(&replica, &aged(&server, &next, 200).await)
+        .expect("a renewed cookie");
+    assert_eq!(verify_cookie(&replica, &renewed).await.0, 204);
+    let renewed_again = renew(&replica, &aged(&server, &renewed, 200).await)
         .await
-        .expect("it slides");
-    by_cookie(&server, Method::DELETE, "/session", &further)
+        .expect("a renewed cookie");
+    send_page_request(&server, Method::DELETE, "/session", &renewed_again)
         .await
         .is(204, "");
-    for dead in [&cookie, &next, &further] {
+    for revoked in [&cookie, &renewed, &renewed_again] {
         for replica in [&server, &replica] {
-            assert_eq!(verify(replica, dead).await, (401, "token_revoked".into()));
+            assert_eq!(
+                verify_cookie(replica, revoked).await,
+                (401, "token_revoked".into())
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn no_slide_moves_the_end_of_the_session() {
-    let (server, cookie) = john().await;
+async fn renewal_keeps_maximum_lifetime_of_session() {
+    let (server, cookie) = start_signed_in().await;
     let old = aged(&server, &cookie, 200).await;
-    let end = seconds(&claims(&old), "exp") + 20;
-    let near = altered(&server, &old, "session_exp", json!(end)).await;
-    let last = slid(&server, &near).await.expect("it slides");
+    let end = timestamp(&claims(&old), "exp") + 20;
+    let near_end = replace_claim(&server, &old, "session_exp", json!(end)).await;
+    let last = renew(&server, &near_end).await.expect("a renewed cookie");
     assert_eq!(
         (
-            seconds(&claims(&last), "exp"),
-            seconds(&claims(&last), "session_exp")
+            timestamp(&claims(&last), "exp"),
+            timestamp(&claims(&last), "session_exp")
         ),
         (end, end)
     );
     assert_eq!(
-        slid(&server, &aged(&server, &last, 350).await)
+        renew(&server, &aged(&server, &last, 350).await)
             .await
-            .map(|cookie| seconds(&claims(&cookie), "exp")),
+            .map(|cookie| timestamp(&claims(&cookie), "exp")),
         Some(end)
     );
-    let forge = TokenSigner::of(&server).await;
-    let over = with(&claims(&old), "session_exp", claims(&old)["exp"].clone());
+    let signer = TokenSigner::of(&server).await;
+    let longest = with(&claims(&old), "session_exp", claims(&old)["exp"].clone());
     assert_eq!(
-        slid(&server, &forge.sign(&over)).await,
+        renew(&server, &signer.sign(&longest)).await,
         None,
-        "it lives as long as it may"
+        "the cookie already expires with its session"
     );
 }
 
-/// With a session that is shorter than the cookie's idle time.
+/// The maximum lifetime of the session is shorter than the idle timeout of the cookie.
 #[tokio::test]
-async fn a_cookie_never_outlives_its_session() {
-    let (_, cookie) = john_with(&[
+async fn cookie_expires_with_its_session() {
+    let (_, cookie) = start_signed_in_with(&[
         ("LATCHKEY_SESSION_MAX_LIFETIME", "60s"),
         ("LATCHKEY_SESSION_IDLE_TIMEOUT", "60s"),
     ])
     .await;
     let claims = claims(&cookie);
-    assert_eq!(seconds(&claims, "exp"), seconds(&claims, "iat") + 60);
+    assert_eq!(timestamp(&claims, "exp"), timestamp(&claims, "iat") + 60);
     assert_eq!(claims["exp"], claims["session_exp"]);
 }
 
 #[tokio::test]
-async fn silence_ends_it() {
-    let (server, cookie) = john_with(&[("LATCHKEY_COOKIE_IDLE_TIMEOUT", "2s")]).await;
-    // Nobody takes what is handed out meanwhile.
-    until("its time has come", || async {
-        verify(&server, &cookie).await == (401, "token_expired".into())
+async fn unused_cookie_expires() {
+    let (server, cookie) = start_signed_in_with(&[("LATCHKEY_COOKIE_IDLE_TIMEOUT", "2s")]).await;
+    // The test ignores the renewed cookies of the responses.
+    wait_until("the cookie has expired", || async {
+        verify_cookie(&server, &cookie).await == (401, "token_expired".into())
     })
     .await;
-    get(&server, "/session", &cookie)
+    get_with_cookie(&server, "/session", &cookie)
         .await
         .is(401, "unauthenticated");
 }
 
 #[tokio::test]
-async fn the_next_cookie_says_who_the_user_is_by_now() {
-    let (server, cookie) = john().await;
+async fn renewed_cookie_contains_current_identity() {
+    let (server, cookie) = start_signed_in().await;
     let change = json!({"username": "johnny", "name": "Johnny Döe"});
-    let renamed = super::page(&server, Method::PATCH, "/user", &cookie).json(&change);
+    let renamed = super::page_request(&server, Method::PATCH, "/user", &cookie).json(&change);
     server.send(renamed).await.is(200, "");
     execute(
         &server,
         "update users set role = 'admin', email = 'j@example.com', email_verified = true",
     )
     .await;
-    let next = claims(
-        &slid(&server, &aged(&server, &cookie, 200).await)
+    let renewed = claims(
+        &renew(&server, &aged(&server, &cookie, 200).await)
             .await
-            .expect("it slides"),
+            .expect("a renewed cookie"),
     );
-    let said = [
-        &next["username"],
-        &next["name"],
-        &next["roles"],
-        &next["email"],
-        &next["email_verified"],
+    let identity = [
+        &renewed["username"],
+        &renewed["name"],
+        &renewed["roles"],
+        &renewed["email"],
+        &renewed["email_verified"],
     ];
     assert_eq!(
-        said,
+        identity,
         [
             &json!("johnny"),
             &json!("Johnny Döe"),
@@ -225,90 +238,94 @@ async fn the_next_cookie_says_who_the_user_is_by_now() {
     );
 }
 
-/// What took them back is in the record and on its way: until it has come the cookie passes, and
-/// lives no longer.
+/// PostgreSQL contains the revocation, but the server hasn't published it. The cookie stays valid
+/// until then, but its lifetime isn't extended.
 #[tokio::test]
-async fn who_was_taken_back_gets_no_further_cookie() {
-    for taken in [
+async fn revoked_user_gets_no_renewed_cookie() {
+    for revocation in [
         "update users set disabled = true",
         "update users set generation = generation + 1",
         "delete from users",
     ] {
-        let (server, cookie) = john().await;
+        let (server, cookie) = start_signed_in().await;
         let old = aged(&server, &cookie, 200).await;
-        execute(&server, taken).await;
-        let response = get(&server, "/auth/verify", &old).await;
-        assert_eq!(SetCookie::of(response.is(204, "")), None, "{taken}");
+        execute(&server, revocation).await;
+        let response = get_with_cookie(&server, "/auth/verify", &old).await;
+        assert_eq!(
+            SetCookie::from_response(response.is(204, "")),
+            None,
+            "{revocation}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_slide_is_recorded() {
-    let (server, cookie) = john().await;
-    let long_ago =
+async fn renewal_updates_session_in_postgres() {
+    let (server, cookie) = start_signed_in().await;
+    let outdate =
         "update sessions set last_used_at = now() - interval '9 minutes', ip_address = '192.0.2.1'";
-    execute(&server, long_ago).await;
-    slid(&server, &aged(&server, &cookie, 200).await)
+    execute(&server, outdate).await;
+    renew(&server, &aged(&server, &cookie, 200).await)
         .await
-        .expect("it slides");
-    let seen = "select host(ip_address) from sessions where client_id = 'latchkey-browser' \
+        .expect("a renewed cookie");
+    let ip_address = "select host(ip_address) from sessions where client_id = 'latchkey-browser' \
         and last_used_at > now() - interval '1 minute'";
-    until("it is recorded", || async {
-        ask(&server, &format!("coalesce(({seen}), '')")).await == "127.0.0.1"
+    wait_until("the session row is updated", || async {
+        query_value(&server, &format!("coalesce(({ip_address}), '')")).await == "127.0.0.1"
     })
     .await;
     assert_eq!(
-        ask(&server, "select max(rotation_counter) from sessions").await,
+        query_value(&server, "select max(rotation_counter) from sessions").await,
         "0"
     );
 }
 
-/// A session that has ended in the record, and of which Redis knows nothing: whoever slides it has
-/// it published.
+/// PostgreSQL contains a revocation that was never published. The write after a renewal detects
+/// it and publishes it.
 #[tokio::test]
-async fn an_ending_that_redis_does_not_know_ends_a_cookie_that_slides() {
-    let (server, cookie) = john().await;
+async fn renewal_publishes_unpublished_revocation() {
+    let (server, cookie) = start_signed_in().await;
     execute(
         &server,
         "update sessions set revoked_at = now(), revoked_reason = 'sign_out'",
     )
     .await;
-    let next = slid(&server, &aged(&server, &cookie, 200).await)
+    let renewed = renew(&server, &aged(&server, &cookie, 200).await)
         .await
-        .expect("nobody knows yet");
-    until("it is published", || async {
-        verify(&server, &next).await == (401, "token_revoked".into())
+        .expect("a renewed cookie before the publication");
+    wait_until("the revocation is published", || async {
+        verify_cookie(&server, &renewed).await == (401, "token_revoked".into())
     })
     .await;
 }
 
 #[tokio::test]
-async fn with_postgres_down_it_slides_on_what_it_says() {
-    let (server, cookie) = john().await;
+async fn postgres_outage_renews_cookie_with_old_identity() {
+    let (server, cookie) = start_signed_in().await;
     let proxy = Proxy::to_postgres().await;
     let url = proxy.postgres_url(server.setting("DATABASE_URL"));
-    let cut = server.replica_with(&[("DATABASE_URL", &url)]).await;
+    let isolated = server.replica_with(&[("DATABASE_URL", &url)]).await;
     execute(
         &server,
         "update sessions set last_used_at = now() - interval '9 minutes'",
     )
     .await;
-    execute(&server, "update users set name = 'Somebody else'").await;
+    execute(&server, "update users set name = 'Another name'").await;
     proxy.set(Line::Cut);
     let old = aged(&server, &cookie, 200).await;
-    let response = get(&cut, "/auth/verify", &old).await;
-    let next = SetCookie::of(response.is(204, ""))
-        .expect("it slides")
+    let response = get_with_cookie(&isolated, "/auth/verify", &old).await;
+    let renewed = SetCookie::from_response(response.is(204, ""))
+        .expect("a renewed cookie")
         .value;
-    assert_eq!(claims(&next)["name"], Value::Null);
-    assert_eq!(verify(&server, &next).await.0, 204);
-    let state = get(&cut, "/session", &next).await;
-    assert_eq!(SetCookie::of(state.is(503, "unavailable")), None);
+    assert_eq!(claims(&renewed)["name"], Value::Null);
+    assert_eq!(verify_cookie(&server, &renewed).await.0, 204);
+    let state = get_with_cookie(&isolated, "/session", &renewed).await;
+    assert_eq!(SetCookie::from_response(state.is(503, "unavailable")), None);
     proxy.set(Line::Open);
-    let recorded = "select exists (select from sessions where client_id = 'latchkey-browser' \
+    let updated = "select exists (select from sessions where client_id = 'latchkey-browser' \
                     and last_used_at > now() - interval '1 minute')";
-    until("it is recorded when PostgreSQL is back", || async {
-        ask(&server, recorded).await == "true"
+    wait_until("the session row is updated after the outage", || async {
+        query_value(&server, updated).await == "true"
     })
     .await;
 }

@@ -1,5 +1,5 @@
-//! A real browser, driven through the WebDriver protocol (W3C WebDriver 2) over plain HTTP:
-//! Chromium and its chromedriver.
+//! Controls a real browser, Chromium with chromedriver, over the WebDriver protocol (W3C
+//! WebDriver 2).
 
 use std::{
     cell::OnceCell,
@@ -11,19 +11,18 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::test_server::until;
+use crate::test_server::wait_until;
 
-/// The same browsers as `./dev` looks for; where none is in `PATH`, chromedriver knows where its
-/// own is.
-const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+/// The names that `./dev` also looks up in `PATH`. Without one, chromedriver uses its own browser.
+const BROWSER_PROGRAMS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
-/// Of `{ELEMENT: id}`, by which the protocol names an element (section 12.1 there).
-const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+/// The JSON key of an element reference (WebDriver 2, section 12.1).
+const ELEMENT_KEY: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// All that is there, as keys: Control and A (section 17.4.2 there).
-const ALL: &str = "\u{e009}a\u{e000}";
+/// The keys Control and A, which select all text (WebDriver 2, section 17.4.2).
+const SELECT_ALL: &str = "\u{e009}a\u{e000}";
 
-/// A browser with a fresh profile. It ends with this value.
+/// A browser with a new profile. Dropping this value closes the browser.
 pub struct Driver {
     process: Child,
     session: String,
@@ -33,16 +32,16 @@ pub struct Driver {
 
 impl Driver {
     pub async fn start() -> Driver {
-        let profile = tempfile::tempdir().expect("there is room");
+        let profile = tempfile::tempdir().expect("a temporary folder");
         let mut process = Command::new("chromedriver")
             .arg("--port=0")
-            // What they leave behind goes with the profile.
+            // Temporary files of both programs are deleted with the profile.
             .env("TMPDIR", profile.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .expect("chromedriver is installed (`./dev install`)");
-        let output = BufReader::new(process.stdout.take().expect("piped"));
+        let output = BufReader::new(process.stdout.take().expect("a piped output"));
         let mut lines = output.lines().map_while(Result::ok);
         let port = lines.find_map(|line| {
             line.split("successfully on port ")
@@ -53,9 +52,9 @@ impl Driver {
         });
         let base = format!(
             "http://127.0.0.1:{}",
-            port.expect("it says where it listens")
+            port.expect("the port of chromedriver")
         );
-        // Whoever does not read on stops it when the pipe is full.
+        // A full pipe would block chromedriver, so its output is read to the end.
         std::thread::spawn(move || lines.for_each(drop));
         let mut driver = Driver {
             process,
@@ -63,18 +62,19 @@ impl Driver {
             client: reqwest::Client::new(),
             profile,
         };
-        let opened = driver
-            .call(Method::POST, "/session", driver.capabilities())
+        let created = driver
+            .send_command(Method::POST, "/session", driver.capabilities())
             .await;
         driver.session += &format!(
             "/session/{}",
-            opened["sessionId"].as_str().expect("a session")
+            created["sessionId"].as_str().expect("a session ID")
         );
         driver
     }
 
-    /// No window, though as large as one, and no talk with the world. Without its sandbox, which
-    /// root may not have.
+    /// Returns the capabilities of a headless browser without background requests.
+    ///
+    /// The sandbox is disabled because Chromium can't use it as root.
     fn capabilities(&self) -> Value {
         let args = [
             "--headless",
@@ -91,7 +91,7 @@ impl Driver {
         let profile = format!("--user-data-dir={}", self.profile.path().display());
         let args: Vec<&str> = args.into_iter().chain([profile.as_str()]).collect();
         let mut options = json!({"args": args});
-        if let Some(browser) = in_path(&BROWSERS) {
+        if let Some(browser) = find_in_path(&BROWSER_PROGRAMS) {
             options["binary"] = json!(browser);
         }
         let logs = json!({"browser": "ALL", "performance": "ALL"});
@@ -102,14 +102,19 @@ impl Driver {
         })
     }
 
-    /// One command of the protocol; what it returns.
-    async fn call(&self, method: Method, path: &str, body: Value) -> Value {
-        self.try_call(method, path, body)
+    /// Sends a WebDriver command and returns its value.
+    async fn send_command(&self, method: Method, path: &str, body: Value) -> Value {
+        self.try_send_command(method, path, body)
             .await
             .unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    async fn try_call(&self, method: Method, path: &str, body: Value) -> Result<Value, Value> {
+    async fn try_send_command(
+        &self,
+        method: Method,
+        path: &str,
+        body: Value,
+    ) -> Result<Value, Value> {
         let request = self
             .client
             .request(method, format!("{}{path}", self.session));
@@ -127,23 +132,24 @@ impl Driver {
         }
     }
 
-    /// Opens a page and waits until it is there.
+    /// Opens a page and waits until it is loaded.
     pub async fn open(&self, url: &str) {
-        self.call(Method::POST, "/url", json!({"url": url})).await;
+        self.send_command(Method::POST, "/url", json!({"url": url}))
+            .await;
     }
 
-    /// The address of the page, as it is by now.
-    pub async fn address(&self) -> String {
-        self.call(Method::GET, "/url", Value::Null)
+    /// Returns the current URL.
+    pub async fn current_url(&self) -> String {
+        self.send_command(Method::GET, "/url", Value::Null)
             .await
             .as_str()
             .unwrap_or_default()
             .to_owned()
     }
 
-    /// Runs a script in the page; what it returns, or what its promise becomes.
-    pub async fn run(&self, script: &str) -> Value {
-        self.call(
+    /// Runs a script in the page and returns its value or the value of its promise.
+    pub async fn run_script(&self, script: &str) -> Value {
+        self.send_command(
             Method::POST,
             "/execute/sync",
             json!({"script": script, "args": []}),
@@ -151,23 +157,23 @@ impl Driver {
         .await
     }
 
-    /// Clicks it, as the mouse does: where it is covered or not drawn yet, it waits.
+    /// Clicks an element; waits while the element is covered or not rendered.
     pub async fn click(&self, xpath: &str) {
         self.act(xpath, Method::POST, "click", json!({})).await;
     }
 
-    /// Types into it, over what stood there.
-    pub async fn enter(&self, xpath: &str, text: &str) {
+    /// Replaces the text of an input field by typing.
+    pub async fn replace_text(&self, xpath: &str, text: &str) {
         self.act(
             xpath,
             Method::POST,
             "value",
-            json!({"text": format!("{ALL}{text}")}),
+            json!({"text": format!("{SELECT_ALL}{text}")}),
         )
         .await;
     }
 
-    /// What a person reads there.
+    /// Returns the visible text of an element.
     pub async fn text(&self, xpath: &str) -> String {
         self.act(xpath, Method::GET, "text", Value::Null)
             .await
@@ -176,23 +182,22 @@ impl Driver {
             .to_owned()
     }
 
-    /// Whether it is in the page.
-    pub async fn has(&self, xpath: &str) -> bool {
+    /// Returns whether the page contains the element.
+    pub async fn has_element(&self, xpath: &str) -> bool {
         self.find(xpath).await.is_ok()
     }
 
-    /// Does something with an element, once that is possible: pages draw themselves while they are
-    /// used.
+    /// Retries an action on an element until it succeeds, because scripts render pages with delay.
     async fn act(&self, xpath: &str, method: Method, action: &str, body: Value) -> Value {
-        let done = OnceCell::new();
-        until(&format!("{action} of {xpath}"), || async {
-            let acted = self
+        let result = OnceCell::new();
+        wait_until(&format!("{action} of {xpath}"), || async {
+            let value = self
                 .try_act(xpath, method.clone(), action, body.clone())
                 .await;
-            acted.is_ok_and(|value| done.set(value).is_ok())
+            value.is_ok_and(|value| result.set(value).is_ok())
         })
         .await;
-        done.into_inner().expect("it was done")
+        result.into_inner().expect("a result")
     }
 
     async fn try_act(
@@ -203,53 +208,55 @@ impl Driver {
         body: Value,
     ) -> Result<Value, Value> {
         let element = self.find(xpath).await?;
-        self.try_call(method, &format!("/element/{element}/{action}"), body)
+        self.try_send_command(method, &format!("/element/{element}/{action}"), body)
             .await
     }
 
     async fn find(&self, xpath: &str) -> Result<String, Value> {
         let found = self
-            .try_call(
+            .try_send_command(
                 Method::POST,
                 "/element",
                 json!({"using": "xpath", "value": xpath}),
             )
             .await?;
-        Ok(found[ELEMENT].as_str().expect("an element").to_owned())
+        Ok(found[ELEMENT_KEY].as_str().expect("an element").to_owned())
     }
 
-    /// What the console says since it was asked last, advice left out.
-    pub async fn console(&self) -> Vec<String> {
-        let entries = self.log("browser").await;
-        let said = entries
+    /// Returns the console messages since the last call, without recommendations.
+    pub async fn console_messages(&self) -> Vec<String> {
+        let entries = self.take_log("browser").await;
+        let messages = entries
             .iter()
             .filter(|entry| entry["source"] != "recommendation");
-        said.filter_map(|entry| entry["message"].as_str().map(str::to_owned))
+        messages
+            .filter_map(|entry| entry["message"].as_str().map(str::to_owned))
             .collect()
     }
 
-    /// What the network saw since it was asked last: events of Chrome's protocol, each with its
-    /// `method` and `params`.
-    pub async fn network(&self) -> Vec<Value> {
-        let entries = self.log("performance").await;
+    /// Returns the network events since the last call.
+    ///
+    /// They are events of the Chrome DevTools Protocol with `method` and `params`.
+    pub async fn network_events(&self) -> Vec<Value> {
+        let entries = self.take_log("performance").await;
         let event = |entry: &Value| -> Value {
-            let mut told: Value =
-                serde_json::from_str(entry["message"].as_str().expect("text")).expect("JSON");
-            told["message"].take()
+            let mut message: Value =
+                serde_json::from_str(entry["message"].as_str().expect("a string")).expect("JSON");
+            message["message"].take()
         };
         entries.iter().map(event).collect()
     }
 
-    async fn log(&self, kind: &str) -> Vec<Value> {
+    async fn take_log(&self, kind: &str) -> Vec<Value> {
         let entries = self
-            .call(Method::POST, "/se/log", json!({"type": kind}))
+            .send_command(Method::POST, "/se/log", json!({"type": kind}))
             .await;
         entries.as_array().expect("a list").clone()
     }
 
-    /// The cookie of this name that the page's address would get, as the browser keeps it.
+    /// Returns the stored cookie of this name that the browser would send to the page's URL.
     pub async fn cookie(&self, name: &str) -> Option<Value> {
-        let cookies = self.call(Method::GET, "/cookie", Value::Null).await;
+        let cookies = self.send_command(Method::GET, "/cookie", Value::Null).await;
         cookies
             .as_array()
             .expect("a list")
@@ -261,22 +268,22 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // Its browser ends with it only if it is asked to; this is no place to await.
+        // chromedriver closes the browser only on this request, and `drop` can't await.
         let url = self.session.clone();
-        let requested = std::thread::spawn(move || {
+        let deletion = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
             runtime.block_on(async { drop(reqwest::Client::new().delete(url).send().await) });
             std::io::Result::Ok(())
         });
-        let _ = requested.join();
+        let _ = deletion.join();
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-fn in_path(names: &[&str]) -> Option<String> {
+fn find_in_path(names: &[&str]) -> Option<String> {
     let path = std::env::var_os("PATH")?;
     let folders: Vec<_> = std::env::split_paths(&path).collect();
     let found = names.iter().find_map(|name| {

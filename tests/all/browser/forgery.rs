@@ -1,25 +1,31 @@
-//! Requests that another site may have caused.
+//! Tests of the protection against cross-site request forgery (CSRF).
 
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use super::{NAME, SetCookie, bare, get, john, john_with, open, verify};
+use super::{
+    NAME, SetCookie, cookie_request, get_with_cookie, open, start_signed_in, start_signed_in_with,
+    verify_cookie,
+};
 use crate::{
     contract::{json_body, operations},
     test_server::{PASSWORD, TestResponse, TestServer},
-    test_stores::ask,
+    test_stores::query_value,
 };
 
-const OWN: &str = "https://auth.example.com";
-const APP: &str = "https://app.example.com";
+const SERVER_ORIGIN: &str = "https://auth.example.com";
+const APP_ORIGIN: &str = "https://app.example.com";
 
-/// Fields of a request, and whether it passes with them.
+/// The headers of a request, and whether the server accepts a request with them.
 type Case<'a> = (&'a [(&'a str, &'a str)], bool);
 
 const CASES: &[Case] = &[
     (&[], false),
-    (&[("origin", OWN)], false),
-    (&[("sec-fetch-site", "same-origin"), ("origin", OWN)], false),
+    (&[("origin", SERVER_ORIGIN)], false),
+    (
+        &[("sec-fetch-site", "same-origin"), ("origin", SERVER_ORIGIN)],
+        false,
+    ),
     (&[("x-latchkey-request", "")], false),
     (&[("x-latchkey-request", "0")], false),
     (
@@ -34,8 +40,11 @@ const CASES: &[Case] = &[
         false,
     ),
     (&[("x-latchkey-request", "1")], true),
-    (&[("x-latchkey-request", "1"), ("origin", OWN)], true),
-    (&[("x-latchkey-request", "1"), ("origin", APP)], true),
+    (
+        &[("x-latchkey-request", "1"), ("origin", SERVER_ORIGIN)],
+        true,
+    ),
+    (&[("x-latchkey-request", "1"), ("origin", APP_ORIGIN)], true),
     (
         &[
             ("x-latchkey-request", "1"),
@@ -54,7 +63,7 @@ const CASES: &[Case] = &[
     (
         &[
             ("x-latchkey-request", "1"),
-            ("origin", OWN),
+            ("origin", SERVER_ORIGIN),
             ("origin", "https://evil.example"),
         ],
         false,
@@ -86,7 +95,7 @@ const CASES: &[Case] = &[
         &[
             ("x-latchkey-request", "1"),
             ("sec-fetch-site", "same-site"),
-            ("origin", APP),
+            ("origin", APP_ORIGIN),
         ],
         true,
     ),
@@ -109,7 +118,7 @@ const CASES: &[Case] = &[
         &[
             ("x-latchkey-request", "1"),
             ("sec-fetch-site", "cross-site"),
-            ("origin", APP),
+            ("origin", APP_ORIGIN),
         ],
         true,
     ),
@@ -136,7 +145,7 @@ async fn send(
     body: Value,
 ) -> TestResponse {
     let request = case.0.iter().fold(
-        bare(server, method, path, cookie),
+        cookie_request(server, method, path, cookie),
         |request, (name, value)| request.header(*name, *value),
     );
     server
@@ -149,8 +158,8 @@ async fn send(
 }
 
 #[tokio::test]
-async fn header_and_origin_must_fit_for_what_changes_something() {
-    let (server, cookie) = john_with(&[("LATCHKEY_CORS_ORIGINS", APP)]).await;
+async fn csrf_header_and_origin_are_required_for_writes() {
+    let (server, cookie) = start_signed_in_with(&[("LATCHKEY_CORS_ORIGINS", APP_ORIGIN)]).await;
     for (number, case) in CASES.iter().enumerate() {
         let name = format!("Name {number}");
         let response = send(
@@ -170,18 +179,18 @@ async fn header_and_origin_must_fit_for_what_changes_something() {
             case.0
         );
         assert_eq!(
-            ask(&server, "select coalesce(name, '') from users").await == name,
+            query_value(&server, "select coalesce(name, '') from users").await == name,
             case.1,
             "{:?}",
             case.0
         );
         assert_eq!(
-            SetCookie::of(&response),
+            SetCookie::from_response(&response),
             None,
-            "no failure touches the cookie"
+            "no error changes the cookie"
         );
-        // What changes nothing may come from everywhere: the answer is for the page's eyes only if
-        // CORS says so.
+        // Reads are accepted from every origin, because CORS prevents other origins from reading
+        // the response.
         send(&server, *case, Method::GET, "/user", &cookie, Value::Null)
             .await
             .is(200, "");
@@ -198,48 +207,51 @@ async fn header_and_origin_must_fit_for_what_changes_something() {
     }
 }
 
-/// Somebody else's page must not sign a browser in as somebody else, nor out.
+/// Another site must not be able to sign a browser in as another user, or to sign it out.
 #[tokio::test]
-async fn signing_in_up_and_out_are_guarded_too() {
-    let (server, _) = john_with(&[("LATCHKEY_CORS_ORIGINS", APP)]).await;
+async fn csrf_check_covers_sign_up_sign_in_and_sign_out() {
+    let (server, _) = start_signed_in_with(&[("LATCHKEY_CORS_ORIGINS", APP_ORIGIN)]).await;
     let login = json!({"username": "john", "password": PASSWORD});
     for (number, case) in CASES.iter().enumerate() {
-        let sessions = ask(&server, "select count(*) from sessions").await;
-        let fields = case.0.iter().fold(
+        let sessions = query_value(&server, "select count(*) from sessions").await;
+        let request = case.0.iter().fold(
             server.request(Method::POST, "/session"),
             |request, (name, value)| request.header(*name, *value),
         );
-        let response = server.send(fields.json(&login)).await;
+        let response = server.send(request.json(&login)).await;
         assert_eq!(
-            (response.status, SetCookie::of(&response).is_some()),
+            (
+                response.status,
+                SetCookie::from_response(&response).is_some()
+            ),
             (if case.1 { 200 } else { 403 }, case.1),
             "{:?}",
             case.0
         );
         assert_eq!(
-            ask(&server, "select count(*) from sessions").await == sessions,
+            query_value(&server, "select count(*) from sessions").await == sessions,
             !case.1
         );
 
-        let up = json!({"username": format!("user{number}"), "password": PASSWORD});
-        let requested = case.0.iter().any(|(name, _)| *name == "x-latchkey-request");
-        let fields = case.0.iter().fold(
+        let new_user = json!({"username": format!("user{number}"), "password": PASSWORD});
+        let has_csrf_header = case.0.iter().any(|(name, _)| *name == "x-latchkey-request");
+        let request = case.0.iter().fold(
             server.request(Method::POST, "/signup"),
             |request, (name, value)| request.header(*name, *value),
         );
-        let response = server.send(fields.json(&up)).await;
+        let response = server.send(request.json(&new_user)).await;
         assert_eq!(
             response.status,
-            if case.1 || !requested { 201 } else { 403 },
+            if case.1 || !has_csrf_header { 201 } else { 403 },
             "{:?}",
             case.0
         );
         assert_eq!(
             (
-                SetCookie::of(&response).is_some(),
+                SetCookie::from_response(&response).is_some(),
                 response.body["access_token"].is_string()
             ),
-            (case.1, !requested),
+            (case.1, !has_csrf_header),
             "{:?}",
             case.0
         );
@@ -255,13 +267,16 @@ async fn signing_in_up_and_out_are_guarded_too() {
         )
         .await;
         assert_eq!(
-            (response.status, SetCookie::of(&response).is_some()),
+            (
+                response.status,
+                SetCookie::from_response(&response).is_some()
+            ),
             (if case.1 { 204 } else { 403 }, case.1),
             "{:?}",
             case.0
         );
         assert_eq!(
-            verify(&server, &cookie).await.0 == 204,
+            verify_cookie(&server, &cookie).await.0 == 204,
             !case.1,
             "{:?}",
             case.0
@@ -269,39 +284,39 @@ async fn signing_in_up_and_out_are_guarded_too() {
     }
 }
 
-/// From the document, so that none is forgotten.
+/// The OpenAPI document lists the operations, so that the test covers new ones automatically.
 #[tokio::test]
-async fn every_operation_that_changes_something_is_guarded() {
-    let (server, cookie) = john().await;
-    let request =
-        super::page(&server, Method::POST, "/items", &cookie).json(&json!({"name": "Book"}));
+async fn csrf_check_covers_every_documented_write() {
+    let (server, cookie) = start_signed_in().await;
+    let request = super::page_request(&server, Method::POST, "/items", &cookie)
+        .json(&json!({"name": "Book"}));
     let item = server.send(request).await.is(201, "").text("id");
     let fingerprint = "select string_agg(t, ';') from (select u::text as t from users u \
         union all select i::text from items i \
         union all select s::text from sessions s order by 1) whole";
-    let before = ask(&server, fingerprint).await;
+    let before = query_value(&server, fingerprint).await;
     let cases: [&[(&str, &str)]; 2] = [
         &[],
         &[
             ("x-latchkey-request", "1"),
             ("sec-fetch-site", "cross-site"),
-            ("origin", APP),
+            ("origin", APP_ORIGIN),
         ],
     ];
-    let mut guarded = 0;
+    let mut protected = 0;
     for (method, path, operation) in operations(&item) {
-        let ways = operation["security"]
+        let schemes = operation["security"]
             .as_array()
             .cloned()
             .unwrap_or_default();
-        if method == Method::GET || !ways.contains(&json!({"sessionCookie": []})) {
+        if method == Method::GET || !schemes.contains(&json!({"sessionCookie": []})) {
             continue;
         }
-        for fields in cases {
+        for headers in cases {
             let body = json_body(operation).map_or(Value::Null, |schema| schema["example"].clone());
             let response = send(
                 &server,
-                (fields, false),
+                (headers, false),
                 method.clone(),
                 &path,
                 &cookie,
@@ -314,20 +329,19 @@ async fn every_operation_that_changes_something_is_guarded() {
                 "{method} {path}"
             );
         }
-        guarded += 1;
+        protected += 1;
     }
-    assert!(
-        guarded >= 9,
-        "the document lists what is guarded: {guarded}"
-    );
-    assert_eq!(ask(&server, fingerprint).await, before);
-    get(&server, "/session", &cookie).await.is(200, "");
+    assert!(protected >= 9, "protected operations: {protected}");
+    assert_eq!(query_value(&server, fingerprint).await, before);
+    get_with_cookie(&server, "/session", &cookie)
+        .await
+        .is(200, "");
 }
 
-/// What a form of another site can send at most: no header of ours, and one of three media types.
+/// A form of another site can't set custom headers and can use only three media types.
 #[tokio::test]
-async fn what_a_form_can_send_fails() {
-    let (server, cookie) = john().await;
+async fn cross_site_form_is_rejected() {
+    let (server, cookie) = start_signed_in().await;
     for media_type in [
         "text/plain",
         "application/x-www-form-urlencoded",
@@ -351,21 +365,24 @@ async fn what_a_form_can_send_fails() {
                 .is(403, "csrf");
         }
     }
-    assert_eq!(verify(&server, &cookie).await.0, 204);
-    assert_eq!(ask(&server, "select count(*) from items").await, "0");
+    assert_eq!(verify_cookie(&server, &cookie).await.0, 204);
+    assert_eq!(
+        query_value(&server, "select count(*) from items").await,
+        "0"
+    );
 }
 
 #[tokio::test]
-async fn programs_of_other_origins_may_bring_the_cookie_only_where_its_domain_is_set() {
+async fn cors_allows_credentials_only_with_cookie_domain() {
     let domain = [
-        ("LATCHKEY_CORS_ORIGINS", APP),
+        ("LATCHKEY_CORS_ORIGINS", APP_ORIGIN),
         ("LATCHKEY_COOKIE_DOMAIN", "example.com"),
     ];
     for (settings, credentials) in [(&domain[..1], ""), (&domain[..], "true")] {
         let server = TestServer::with(settings).await;
         for (method, origin, allowed) in [
-            (Method::OPTIONS, APP, credentials),
-            (Method::GET, APP, credentials),
+            (Method::OPTIONS, APP_ORIGIN, credentials),
+            (Method::GET, APP_ORIGIN, credentials),
             (Method::GET, "https://evil.example", ""),
         ] {
             let request = server.request(method, "/user").header("origin", origin);

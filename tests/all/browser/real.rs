@@ -1,4 +1,4 @@
-//! What a real browser makes of the cookie, on plain HTTP and `localhost`, as under `./dev up`.
+//! Tests of the session cookie in a real browser over HTTP on `localhost`, as under `./dev up`.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,13 +7,13 @@ use tokio::{
     net::TcpListener,
 };
 
-use super::{NAME, driver::Driver, get};
+use super::{NAME, driver::Driver, get_with_cookie};
 use crate::{
-    test_server::{PASSWORD, TestServer, until},
-    test_stores::ask,
+    test_server::{PASSWORD, TestServer, wait_until},
+    test_stores::query_value,
 };
 
-/// A browser on a page of the gateway's own origin.
+/// A browser that shows a page of the server's own origin.
 struct Tab {
     server: TestServer,
     driver: Driver,
@@ -21,10 +21,10 @@ struct Tab {
 }
 
 impl Tab {
-    async fn open(idle: &str) -> Tab {
+    async fn open(idle_timeout: &str) -> Tab {
         let server = TestServer::with(&[
             ("LATCHKEY_ISSUER", "http://localhost"),
-            ("LATCHKEY_COOKIE_IDLE_TIMEOUT", idle),
+            ("LATCHKEY_COOKIE_IDLE_TIMEOUT", idle_timeout),
         ])
         .await;
         server.sign_up("john").await;
@@ -38,7 +38,7 @@ impl Tab {
         }
     }
 
-    /// What the page's own script gets: the status and the body.
+    /// Sends a request from a script of the page and returns the status and the body.
     async fn fetch(&self, method: Method, path: &str, body: Value) -> (u64, Value) {
         let options = json!({
             "method": method.as_str(),
@@ -49,8 +49,8 @@ impl Tab {
             "return fetch('{path}', {options})\
              .then(async response => [response.status, (await response.text()) || 'null'])"
         );
-        let response = self.driver.run(&script).await;
-        let body = serde_json::from_str(response[1].as_str().expect("text")).expect("JSON");
+        let response = self.driver.run_script(&script).await;
+        let body = serde_json::from_str(response[1].as_str().expect("a string")).expect("JSON");
         (response[0].as_u64().expect("a status"), body)
     }
 
@@ -78,11 +78,11 @@ impl Tab {
 }
 
 #[tokio::test]
-async fn it_signs_in_stays_while_active_and_is_signed_out_by_silence() {
+async fn active_browser_stays_signed_in_until_idle_timeout() {
     let tab = Tab::open("16s").await;
     assert!(!tab.is_signed_in().await);
     tab.sign_in().await;
-    let cookie = tab.driver.cookie(NAME).await.expect("the browser took it");
+    let cookie = tab.driver.cookie(NAME).await.expect("a stored cookie");
     assert_eq!(
         (
             &cookie["httpOnly"],
@@ -93,40 +93,43 @@ async fn it_signs_in_stays_while_active_and_is_signed_out_by_silence() {
         (&json!(true), &json!(true), &json!("Lax"), &json!("/"))
     );
     assert_eq!(
-        tab.driver.run("return document.cookie").await,
+        tab.driver.run_script("return document.cookie").await,
         "",
-        "no script reads it"
+        "scripts can't read the cookie"
     );
 
-    // Active: twice as long as silence may last.
-    let first_end = cookie["expiry"].as_u64().expect("seconds");
-    until("it has outlived its first end", || async {
-        assert!(tab.is_signed_in().await, "whoever is active stays");
+    // The browser stays active until the first cookie has expired.
+    let first_expiry = cookie["expiry"].as_u64().expect("a timestamp");
+    wait_until("the first cookie has expired", || async {
+        assert!(
+            tab.is_signed_in().await,
+            "an active browser stays signed in"
+        );
         tab.driver
-            .run("return Math.floor(Date.now() / 1000)")
+            .run_script("return Math.floor(Date.now() / 1000)")
             .await
             .as_u64()
-            > Some(first_end)
+            > Some(first_expiry)
     })
     .await;
-    let last = tab.driver.cookie(NAME).await.expect("it is there")["value"].clone();
-    assert_ne!(last, cookie["value"], "it was signed anew");
+    let last = tab.driver.cookie(NAME).await.expect("a stored cookie")["value"].clone();
+    assert_ne!(last, cookie["value"], "the cookie was renewed");
 
-    // Silent: the browser forgets it, and the gateway refuses it.
-    until("the browser has forgotten it", || async {
+    // After the idle timeout, the browser deletes the cookie and the server rejects it.
+    wait_until("the browser has deleted the cookie", || async {
         tab.driver.cookie(NAME).await.is_none()
     })
     .await;
     assert!(!tab.is_signed_in().await);
-    let last = last.as_str().expect("text");
-    until("the server refuses it", || async {
-        get(&tab.server, "/session", last).await.status == 401
+    let last = last.as_str().expect("a string");
+    wait_until("the server rejects the cookie", || async {
+        get_with_cookie(&tab.server, "/session", last).await.status == 401
     })
     .await;
 }
 
 #[tokio::test]
-async fn it_signs_up_and_out() {
+async fn browser_signs_up_and_signs_out() {
     let tab = Tab::open("10m").await;
     let (status, body) = tab
         .fetch(
@@ -147,13 +150,13 @@ async fn it_signs_up_and_out() {
     );
     assert!(tab.driver.cookie(NAME).await.is_none() && !tab.is_signed_in().await);
     let replica = tab.server.replica().await;
-    get(&replica, "/user", cookie.as_str().expect("text"))
+    get_with_cookie(&replica, "/user", cookie.as_str().expect("a string"))
         .await
         .is(401, "token_revoked");
 }
 
-/// Serves one page: a form that sends itself.
-async fn site_with_form(target: &str, fields: &str) -> u16 {
+/// Serves one page with a form that submits itself, and returns the port.
+async fn serve_form(target: &str, fields: &str) -> u16 {
     let page = format!(
         "<!doctype html><form method=post action='{target}' enctype='text/plain'>{fields}</form>\
          <script>document.forms[0].submit()</script>"
@@ -166,51 +169,58 @@ async fn site_with_form(target: &str, fields: &str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = listener.local_addr().expect("an address").port();
     tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let _ = client.read(&mut [0; 8192]).await;
-            let _ = client.write_all(response.as_bytes()).await;
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let _ = connection.read(&mut [0; 8192]).await;
+            let _ = connection.write_all(response.as_bytes()).await;
         }
     });
     port
 }
 
-/// Two names of this machine are two sites; two ports of one name are one site, and there the
-/// browser sends the cookie.
+/// `127.0.0.1` and `localhost` are different sites. Two ports of `localhost` are the same site, so
+/// the browser sends the cookie there.
 #[tokio::test]
-async fn a_form_of_another_page_is_refused() {
+async fn form_of_another_origin_is_rejected() {
     let tab = Tab::open("10m").await;
     tab.sign_in().await;
-    let sessions = ask(&tab.server, "select count(*) from sessions").await;
-    let (login, nothing) = (
+    let sessions = query_value(&tab.server, "select count(*) from sessions").await;
+    let (sign_in, no_fields) = (
         "<input name='{\"username\":\"john\",\"password\":\"secret123\",\"x\":\"' value='\"}'>",
         "",
     );
     for (host, path, fields, code) in [
-        ("127.0.0.1", "/logout?scope=all", nothing, "unauthenticated"),
-        ("127.0.0.1", "/session", login, "csrf"),
-        ("localhost", "/logout?scope=all", nothing, "csrf"),
-        ("localhost", "/session", login, "csrf"),
-        ("localhost", "/items", nothing, "csrf"),
+        (
+            "127.0.0.1",
+            "/logout?scope=all",
+            no_fields,
+            "unauthenticated",
+        ),
+        ("127.0.0.1", "/session", sign_in, "csrf"),
+        ("localhost", "/logout?scope=all", no_fields, "csrf"),
+        ("localhost", "/session", sign_in, "csrf"),
+        ("localhost", "/items", no_fields, "csrf"),
     ] {
         let target = format!("{}{path}", tab.origin);
-        let port = site_with_form(&target, fields).await;
+        let port = serve_form(&target, fields).await;
         tab.driver.open(&format!("http://{host}:{port}/")).await;
-        until("the form has sent itself", || async {
-            tab.driver.address().await == target
+        wait_until("the form is submitted", || async {
+            tab.driver.current_url().await == target
         })
         .await;
-        let shown = tab.driver.run("return document.body.innerText").await;
+        let body = tab
+            .driver
+            .run_script("return document.body.innerText")
+            .await;
         assert!(
-            shown
-                .as_str()
+            body.as_str()
                 .is_some_and(|text| text.contains(&format!("\"code\":\"{code}\""))),
-            "{host} {path}: {shown}"
+            "{host} {path}: {body}"
         );
         tab.driver.open(&format!("{}/docs", tab.origin)).await;
         assert!(tab.is_signed_in().await, "{host} {path}");
     }
     assert_eq!(
-        ask(
+        query_value(
             &tab.server,
             "select count(*) from sessions where revoked_at is not null"
         )
@@ -218,37 +228,37 @@ async fn a_form_of_another_page_is_refused() {
         "0"
     );
     assert_eq!(
-        ask(&tab.server, "select count(*) from sessions").await,
+        query_value(&tab.server, "select count(*) from sessions").await,
         sessions
     );
 }
 
-/// Swagger UI is such a page: by cookie, too, what it offers works.
+/// Swagger UI has the server's own origin, so its scripts can use the cookie.
 #[tokio::test]
-async fn the_page_of_the_document_works_by_cookie() {
+async fn swagger_ui_page_uses_session_cookie() {
     let tab = Tab::open("10m").await;
     tab.sign_in().await;
     let (status, item) = tab
         .fetch(Method::POST, "/items", json!({"name": "Book"}))
         .await;
     assert_eq!((status, &item["name"]), (201, &json!("Book")));
-    until("its operations are drawn", || async {
+    wait_until("Swagger UI shows the operations", || async {
         tab.driver
-            .run("return !!document.querySelector('#operations-Sessions-listSessions')")
+            .run_script("return !!document.querySelector('#operations-Sessions-listSessions')")
             .await
             == true
     })
     .await;
     let (status, sessions) = tab.fetch(Method::GET, "/sessions", Value::Null).await;
-    let agents: Vec<_> = sessions["data"]
+    let current: Vec<_> = sessions["data"]
         .as_array()
         .expect("a list")
         .iter()
         .filter(|item| item["current"] == true)
         .collect();
-    assert_eq!((status, agents.len()), (200, 1));
+    assert_eq!((status, current.len()), (200, 1));
     assert!(
-        agents[0]["user_agent"]
+        current[0]["user_agent"]
             .as_str()
             .is_some_and(|agent| agent.starts_with("Chrome on ")),
         "{sessions}"

@@ -1,36 +1,45 @@
-//! What ends a cookie: the session behind it, everywhere; and that nothing but its end clears it.
+//! Tests of browser sign-out: it revokes the session on every replica and removes the cookie.
+//!
+//! No other response removes the cookie.
 
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use super::{NAME, SetCookie, aged, altered, by_cookie, claims, get, john, open, page, verify};
+use super::{
+    NAME, SetCookie, aged, claims, get_with_cookie, open, page_request, replace_claim,
+    send_page_request, start_signed_in, verify_cookie,
+};
 use crate::{
     proxy::{Line, Proxy},
-    test_server::{PASSWORD, TestResponse, TestServer, until},
-    test_stores::ask,
+    test_server::{PASSWORD, TestResponse, TestServer, wait_until},
+    test_stores::query_value,
 };
 
-fn cleared(response: &TestResponse) -> bool {
-    SetCookie::of(response).is_some_and(|cookie| cookie.clears() && cookie.name == NAME)
+fn removes_cookie(response: &TestResponse) -> bool {
+    SetCookie::from_response(response)
+        .is_some_and(|cookie| cookie.is_removal() && cookie.name == NAME)
 }
 
-async fn is_over(replicas: [&TestServer; 2], cookie: &str) {
+async fn assert_revoked(replicas: [&TestServer; 2], cookie: &str) {
     for replica in replicas {
-        assert_eq!(verify(replica, cookie).await, (401, "token_revoked".into()));
-        get(replica, "/session", cookie)
+        assert_eq!(
+            verify_cookie(replica, cookie).await,
+            (401, "token_revoked".into())
+        );
+        get_with_cookie(replica, "/session", cookie)
             .await
             .is(401, "unauthenticated");
         assert_eq!(
             replica.verify(cookie).await,
             (401, "token_revoked".into()),
-            "as a bearer token too"
+            "the cookie is also revoked as a bearer token"
         );
     }
 }
 
 #[tokio::test]
-async fn signing_out_ends_the_session_everywhere_and_clears_the_cookie() {
-    let (server, other) = john().await;
+async fn sign_out_revokes_session_and_removes_cookie() {
+    let (server, other_cookie) = start_signed_in().await;
     let replica = server.replica().await;
     for (method, path) in [
         (Method::DELETE, "/session"),
@@ -39,120 +48,125 @@ async fn signing_out_ends_the_session_everywhere_and_clears_the_cookie() {
         (Method::POST, "/logout?scope=all"),
     ] {
         let cookie = open(&server, "john").await;
-        assert_eq!(verify(&replica, &cookie).await.0, 204);
-        let response = by_cookie(&server, method, path, &cookie).await;
-        assert!(cleared(response.is(204, "")), "{path}");
-        is_over([&replica, &server], &cookie).await;
+        assert_eq!(verify_cookie(&replica, &cookie).await.0, 204);
+        let response = send_page_request(&server, method, path, &cookie).await;
+        assert!(removes_cookie(response.is(204, "")), "{path}");
+        assert_revoked([&replica, &server], &cookie).await;
         assert_eq!(
-            verify(&replica, &other).await.0 == 204,
+            verify_cookie(&replica, &other_cookie).await.0 == 204,
             !path.ends_with("all"),
             "{path}"
         );
     }
 }
 
-/// A host beside this one may have planted one of them: that must not keep anybody signed in.
+/// A sibling host can plant a second cookie, which must not prevent the sign-out.
 #[tokio::test]
-async fn of_two_cookies_both_end() {
-    let (server, first) = john().await;
+async fn sign_out_with_two_cookies_revokes_both_sessions() {
+    let (server, first) = start_signed_in().await;
     let second = open(&server, "john").await;
-    let both = page(&server, Method::DELETE, "/session", &first)
+    let both = page_request(&server, Method::DELETE, "/session", &first)
         .header(header::COOKIE, format!("{NAME}={second}"));
-    assert!(cleared(server.send(both).await.is(204, "")));
-    is_over([&server, &server], &first).await;
-    is_over([&server, &server], &second).await;
+    assert!(removes_cookie(server.send(both).await.is(204, "")));
+    assert_revoked([&server, &server], &first).await;
+    assert_revoked([&server, &server], &second).await;
 }
 
 #[tokio::test]
-async fn signing_out_others_keeps_the_cookie() {
-    let (server, cookie) = john().await;
-    let (replica, other) = (server.replica().await, open(&server, "john").await);
-    let response = by_cookie(&server, Method::POST, "/logout?scope=others", &cookie).await;
-    assert_eq!(SetCookie::of(response.is(204, "")), None);
-    is_over([&replica, &server], &other).await;
-    assert_eq!(verify(&replica, &cookie).await.0, 204);
+async fn sign_out_of_other_sessions_keeps_cookie() {
+    let (server, cookie) = start_signed_in().await;
+    let (replica, other_cookie) = (server.replica().await, open(&server, "john").await);
+    let response = send_page_request(&server, Method::POST, "/logout?scope=others", &cookie).await;
+    assert_eq!(SetCookie::from_response(response.is(204, "")), None);
+    assert_revoked([&replica, &server], &other_cookie).await;
+    assert_eq!(verify_cookie(&replica, &cookie).await.0, 204);
 }
 
 #[tokio::test]
-async fn any_cookie_of_ours_signs_out_and_any_other_is_cleared() {
-    let (server, cookie) = john().await;
+async fn sign_out_accepts_expired_and_removes_invalid_cookie() {
+    let (server, cookie) = start_signed_in().await;
     let replica = server.replica().await;
     let expired = aged(&server, &cookie, 600).await;
     assert_eq!(
-        verify(&server, &expired).await,
+        verify_cookie(&server, &expired).await,
         (401, "token_expired".into())
     );
-    assert!(cleared(
-        by_cookie(&server, Method::DELETE, "/session", &expired)
+    assert!(removes_cookie(
+        send_page_request(&server, Method::DELETE, "/session", &expired)
             .await
             .is(204, "")
     ));
-    is_over([&replica, &server], &cookie).await;
-    for again in [&cookie, &expired] {
-        assert!(cleared(
-            by_cookie(&replica, Method::DELETE, "/session", again)
+    assert_revoked([&replica, &server], &cookie).await;
+    for revoked in [&cookie, &expired] {
+        assert!(removes_cookie(
+            send_page_request(&replica, Method::DELETE, "/session", revoked)
                 .await
                 .is(204, "")
         ));
     }
 
-    let living = open(&server, "john").await;
-    let foreign = altered(&server, &living, "aud", json!("https://elsewhere.example")).await;
-    for garbage in ["", "garbage", &format!("{living}A"), &foreign] {
+    let active = open(&server, "john").await;
+    let foreign = replace_claim(&server, &active, "aud", json!("https://elsewhere.example")).await;
+    for invalid in ["", "garbage", &format!("{active}A"), &foreign] {
         assert!(
-            cleared(
-                by_cookie(&server, Method::DELETE, "/session", garbage)
+            removes_cookie(
+                send_page_request(&server, Method::DELETE, "/session", invalid)
                     .await
                     .is(204, "")
             ),
-            "{garbage}"
+            "{invalid}"
         );
     }
-    let nothing = server
+    let without_cookie = server
         .request(Method::DELETE, "/session")
         .header("x-latchkey-request", "1");
-    assert!(cleared(server.send(nothing).await.is(204, "")));
+    assert!(removes_cookie(
+        server.send(without_cookie).await.is(204, "")
+    ));
     assert_eq!(
-        verify(&replica, &living).await.0,
+        verify_cookie(&replica, &active).await.0,
         204,
-        "nobody else was signed out"
+        "no other session was revoked"
     );
 }
 
 #[tokio::test]
-async fn beside_a_bearer_token_that_one_signs_out() {
-    let (server, cookie) = john().await;
+async fn logout_with_bearer_token_ignores_cookie() {
+    let (server, cookie) = start_signed_in().await;
     let session = server.sign_in("john").await;
     let response = server
-        .send(page(&server, Method::POST, "/logout", &cookie).bearer_auth(&session.access_token))
+        .send(
+            page_request(&server, Method::POST, "/logout", &cookie)
+                .bearer_auth(&session.access_token),
+        )
         .await;
-    assert_eq!(SetCookie::of(response.is(204, "")), None);
+    assert_eq!(SetCookie::from_response(response.is(204, "")), None);
     assert_eq!(
         server.verify(&session.access_token).await,
         (401, "token_revoked".into())
     );
-    assert_eq!(verify(&server, &cookie).await.0, 204);
-    // The browser's own way out is the cookie's, whatever else is sent.
-    let both =
-        page(&server, Method::DELETE, "/session", &cookie).bearer_auth(&session.access_token);
-    assert!(cleared(server.send(both).await.is(204, "")));
+    assert_eq!(verify_cookie(&server, &cookie).await.0, 204);
+    // `DELETE /session` always revokes the session of the cookie.
+    let both = page_request(&server, Method::DELETE, "/session", &cookie)
+        .bearer_auth(&session.access_token);
+    assert!(removes_cookie(server.send(both).await.is(204, "")));
     assert_eq!(
-        verify(&server, &cookie).await,
+        verify_cookie(&server, &cookie).await,
         (401, "token_revoked".into())
     );
 }
 
 #[tokio::test]
-async fn a_refresh_token_beside_the_cookie_signs_out_both() {
-    let (server, cookie) = john().await;
+async fn logout_with_refresh_token_and_cookie_revokes_both() {
+    let (server, cookie) = start_signed_in().await;
     let session = server.sign_in("john").await;
     let body = json!({"refresh_token": session.refresh_token});
     let response = server
-        .send(page(&server, Method::POST, "/logout", &cookie).json(&body))
+        .send(page_request(&server, Method::POST, "/logout", &cookie).json(&body))
         .await;
-    assert!(cleared(response.is(204, "")));
+    assert!(removes_cookie(response.is(204, "")));
     assert_eq!(
-        verify(&server, &cookie).await,
+        verify_cookie(&server, &cookie).await,
         (401, "token_revoked".into())
     );
     server
@@ -162,20 +176,23 @@ async fn a_refresh_token_beside_the_cookie_signs_out_both() {
 }
 
 #[tokio::test]
-async fn what_ends_the_callers_own_session_clears_its_cookie() {
-    let (server, cookie) = john().await;
-    let other = open(&server, "john").await;
+async fn revoking_own_session_removes_cookie() {
+    let (server, cookie) = start_signed_in().await;
+    let other_cookie = open(&server, "john").await;
     let path = |cookie: &str| {
         format!(
             "/sessions/{}",
-            claims(cookie)["sid"].as_str().expect("a sid")
+            claims(cookie)["sid"].as_str().expect("a session ID")
         )
     };
-    let response = by_cookie(&server, Method::DELETE, &path(&other), &cookie).await;
-    assert_eq!(SetCookie::of(response.is(204, "")), None);
-    assert_eq!(verify(&server, &other).await, (401, "token_revoked".into()));
+    let response = send_page_request(&server, Method::DELETE, &path(&other_cookie), &cookie).await;
+    assert_eq!(SetCookie::from_response(response.is(204, "")), None);
+    assert_eq!(
+        verify_cookie(&server, &other_cookie).await,
+        (401, "token_revoked".into())
+    );
     let session = server.sign_in("john").await;
-    let foreign = page(
+    let bearer_request = page_request(
         &server,
         Method::DELETE,
         &path(&session.access_token),
@@ -183,60 +200,63 @@ async fn what_ends_the_callers_own_session_clears_its_cookie() {
     )
     .bearer_auth(&session.access_token);
     assert_eq!(
-        SetCookie::of(server.send(foreign).await.is(204, "")),
+        SetCookie::from_response(server.send(bearer_request).await.is(204, "")),
         None,
-        "the cookie is not what was shown"
+        "the bearer token was used instead of the cookie"
     );
-    assert!(cleared(
-        by_cookie(&server, Method::DELETE, &path(&cookie), &cookie)
+    assert!(removes_cookie(
+        send_page_request(&server, Method::DELETE, &path(&cookie), &cookie)
             .await
             .is(204, "")
     ));
     assert_eq!(
-        verify(&server, &cookie).await,
+        verify_cookie(&server, &cookie).await,
         (401, "token_revoked".into())
     );
 
     let last = aged(&server, &open(&server, "john").await, 200).await;
-    let response = by_cookie(&server, Method::DELETE, "/user", &last).await;
+    let response = send_page_request(&server, Method::DELETE, "/user", &last).await;
     assert!(
-        cleared(response.is(204, "")),
-        "and not slid, though it was time for it"
+        removes_cookie(response.is(204, "")),
+        "the cookie is removed instead of renewed"
     );
-    assert_eq!(ask(&server, "select count(*) from users").await, "0");
+    assert_eq!(
+        query_value(&server, "select count(*) from users").await,
+        "0"
+    );
 }
 
 #[tokio::test]
-async fn a_change_of_password_keeps_the_cookie_and_ends_the_others() {
-    let (server, cookie) = john().await;
-    let other = open(&server, "john").await;
+async fn password_change_revokes_other_sessions_only() {
+    let (server, cookie) = start_signed_in().await;
+    let other_cookie = open(&server, "john").await;
     let body = json!({"current_password": PASSWORD, "new_password": "of my own choice 7"});
     let response = server
-        .send(page(&server, Method::POST, "/user/password", &cookie).json(&body))
+        .send(page_request(&server, Method::POST, "/user/password", &cookie).json(&body))
         .await;
-    assert_eq!(SetCookie::of(response.is(204, "")), None);
+    assert_eq!(SetCookie::from_response(response.is(204, "")), None);
     assert_eq!(
         (
-            verify(&server, &cookie).await.0,
-            verify(&server, &other).await.0
+            verify_cookie(&server, &cookie).await.0,
+            verify_cookie(&server, &other_cookie).await.0
         ),
         (204, 401)
     );
 }
 
-/// Whatever is wrong with a request, its cookie stays.
+/// An error of the request doesn't affect the session.
 #[tokio::test]
-async fn no_refusal_clears_a_cookie() {
-    let (server, cookie) = john().await;
+async fn error_response_keeps_cookie() {
+    let (server, cookie) = start_signed_in().await;
     let send = |method, path: &'static str, body: Value| {
-        let request = page(&server, method, path, &cookie);
+        let request = page_request(&server, method, path, &cookie);
         server.send(if body.is_null() {
             request
         } else {
             request.json(&body)
         })
     };
-    let wrong = json!({"current_password": "wrong", "new_password": "of my own choice 7"});
+    let wrong_password = json!({"current_password": "wrong", "new_password": "of my own choice 7"});
     for (response, status) in [
         (send(Method::GET, "/nope", Value::Null).await, 404),
         (send(Method::GET, "/items?limit=0", Value::Null).await, 400),
@@ -246,7 +266,10 @@ async fn no_refusal_clears_a_cookie() {
             send(Method::PATCH, "/user", json!({"nonsense": 1})).await,
             400,
         ),
-        (send(Method::POST, "/user/password", wrong).await, 403),
+        (
+            send(Method::POST, "/user/password", wrong_password).await,
+            403,
+        ),
         (
             send(Method::POST, "/logout?scope=galaxy", Value::Null).await,
             400,
@@ -279,19 +302,19 @@ async fn no_refusal_clears_a_cookie() {
         ),
     ] {
         assert_eq!(
-            (response.status, SetCookie::of(&response)),
+            (response.status, SetCookie::from_response(&response)),
             (status, None),
             "{}",
             response.string()
         );
     }
-    assert_eq!(verify(&server, &cookie).await.0, 204);
+    assert_eq!(verify_cookie(&server, &cookie).await.0, 204);
 }
 
-/// Redis is away: whoever is signed in goes on, nothing is cleared, and a sign-out that could not
-/// be told works by its repeat.
+/// Without Redis, users stay signed in and no response removes the cookie. A sign-out returns 503
+/// because the server can't publish it, and the client can repeat the request.
 #[tokio::test]
-async fn a_store_that_is_down_clears_no_cookie() {
+async fn redis_outage_keeps_cookie() {
     let proxy = Proxy::to_redis().await;
     let redis = proxy.redis_url();
     let server = TestServer::with(&[("REDIS_URL", &redis)]).await;
@@ -304,11 +327,15 @@ async fn a_store_that_is_down_clears_no_cookie() {
         (Method::DELETE, "/session", 503, "unavailable"),
         (Method::POST, "/logout", 503, "unavailable"),
     ] {
-        let response = by_cookie(&server, method, path, &cookie).await;
-        assert_eq!(SetCookie::of(response.is(status, code)), None, "{path}");
+        let response = send_page_request(&server, method, path, &cookie).await;
+        assert_eq!(
+            SetCookie::from_response(response.is(status, code)),
+            None,
+            "{path}"
+        );
     }
     assert_eq!(
-        ask(
+        query_value(
             &server,
             "select revoked_reason from sessions where client_id = 'latchkey-browser'"
         )
@@ -316,37 +343,37 @@ async fn a_store_that_is_down_clears_no_cookie() {
         "sign_out"
     );
     proxy.set(Line::Open);
-    until("Redis is told", || async {
-        verify(&server, &cookie).await == (401, "token_revoked".into())
+    wait_until("the revocation is published", || async {
+        verify_cookie(&server, &cookie).await == (401, "token_revoked".into())
     })
     .await;
-    assert!(cleared(
-        by_cookie(&server, Method::DELETE, "/session", &cookie)
+    assert!(removes_cookie(
+        send_page_request(&server, Method::DELETE, "/session", &cookie)
             .await
             .is(204, "")
     ));
 }
 
 #[tokio::test]
-async fn a_page_that_need_not_wait_is_answered_and_loses_its_cookie() {
-    let (server, cookie) = john().await;
-    let request =
-        page(&server, Method::DELETE, "/session", &cookie).header("prefer", "respond-async");
+async fn sign_out_with_respond_async_removes_cookie() {
+    let (server, cookie) = start_signed_in().await;
+    let request = page_request(&server, Method::DELETE, "/session", &cookie)
+        .header("prefer", "respond-async");
     let response = server.send(request).await;
     assert_eq!(
         response.is(202, "").header("preference-applied"),
         "respond-async"
     );
-    assert!(cleared(&response));
-    until("it is enforced", || async {
-        verify(&server, &cookie).await == (401, "token_revoked".into())
+    assert!(removes_cookie(&response));
+    wait_until("the revocation is enforced", || async {
+        verify_cookie(&server, &cookie).await == (401, "token_revoked".into())
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_cookie_in_a_url_or_another_field_is_none() {
-    let (server, cookie) = john().await;
+async fn cookie_in_url_or_other_header_is_ignored() {
+    let (server, cookie) = start_signed_in().await;
     for request in [
         server.request(Method::GET, &format!("/user?{NAME}={cookie}")),
         server

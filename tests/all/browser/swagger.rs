@@ -1,21 +1,22 @@
-//! Swagger UI in a real browser, used as a person uses it: clicks and keys, and what is shown then.
+//! Tests of Swagger UI in a real browser, by clicks and key presses.
 
 use serde_json::{Value, json};
 
 use super::driver::Driver;
 use crate::{
     personal_access_tokens,
-    test_server::{PASSWORD, TestServer, until},
-    test_stores::ask,
+    test_server::{PASSWORD, TestServer, wait_until},
+    test_stores::query_value,
 };
 
-/// The part of *Authorize* that takes username and password.
-const SIGN_IN: &str = "//div[@class='auth-container'][.//h4[contains(., '(OAuth2, password)')]]";
+/// The form for username and password in the *Authorize* dialog.
+const PASSWORD_FORM: &str =
+    "//div[@class='auth-container'][.//h4[contains(., '(OAuth2, password)')]]";
 
-/// The part of *Authorize* that takes a pasted token.
-const BEARER: &str = "//div[@class='auth-container'][.//h4[contains(., '(http, Bearer)')]]";
+/// The form for a pasted token in the *Authorize* dialog.
+const BEARER_FORM: &str = "//div[@class='auth-container'][.//h4[contains(., '(http, Bearer)')]]";
 
-/// The page of a gateway, drawn. Of its account nobody is signed in there.
+/// A loaded Swagger UI page of a server with one user, who isn't signed in.
 struct Page {
     server: TestServer,
     driver: Driver,
@@ -32,82 +33,91 @@ impl Page {
             server,
             origin,
         };
-        // What the browser shows before belongs to itself.
+        // Discards the network events of the browser's own start page.
         page.driver.open("about:blank").await;
-        page.driver.network().await;
+        page.driver.network_events().await;
         page.load().await;
         page
     }
 
-    /// Opens it, or opens it again, without the credentials that it stored.
+    /// Loads the page without stored credentials.
     async fn load(&self) {
         self.reload().await;
-        self.driver.run("localStorage.clear()").await;
+        self.driver.run_script("localStorage.clear()").await;
         self.reload().await;
     }
 
     async fn reload(&self) {
         self.driver.open(&format!("{}/docs", self.origin)).await;
-        self.until_shown("//div[@id='operations-Health-getReadiness']")
+        self.wait_for_element("//div[@id='operations-Health-getReadiness']")
             .await;
     }
 
-    async fn until_shown(&self, xpath: &str) {
-        until(xpath, || self.driver.has(xpath)).await;
+    async fn wait_for_element(&self, xpath: &str) {
+        wait_until(xpath, || self.driver.has_element(xpath)).await;
     }
 
-    /// *Authorize* with user name and password, ticking these scopes.
+    /// Signs in through *Authorize* with username and password, and selects these scopes.
     async fn authorize(&self, scopes: &[&str]) {
         self.driver
             .click("//button[contains(@class, 'btn authorize')]")
             .await;
-        self.until_shown(SIGN_IN).await;
-        let has_cursor = "return document.activeElement.id";
-        until("the cursor is in the username field", || async {
-            self.driver.run(has_cursor).await == "oauth_username"
+        self.wait_for_element(PASSWORD_FORM).await;
+        let focused_element = "return document.activeElement.id";
+        wait_until("the username field has the focus", || async {
+            self.driver.run_script(focused_element).await == "oauth_username"
         })
         .await;
         self.driver
-            .enter(&format!("{SIGN_IN}//input[@id='oauth_username']"), "john")
+            .replace_text(
+                &format!("{PASSWORD_FORM}//input[@id='oauth_username']"),
+                "john",
+            )
             .await;
         self.driver
-            .enter(&format!("{SIGN_IN}//input[@id='oauth_password']"), PASSWORD)
+            .replace_text(
+                &format!("{PASSWORD_FORM}//input[@id='oauth_password']"),
+                PASSWORD,
+            )
             .await;
         for scope in scopes {
             self.driver
-                .click(&format!("{SIGN_IN}//label[.//p[text()='{scope}']]"))
+                .click(&format!("{PASSWORD_FORM}//label[.//p[text()='{scope}']]"))
                 .await;
         }
         self.driver
-            .click(&format!("{SIGN_IN}//button[text()='Authorize']"))
+            .click(&format!("{PASSWORD_FORM}//button[text()='Authorize']"))
             .await;
-        self.until_shown(&format!("{SIGN_IN}//h6[text()='Authorized']"))
+        self.wait_for_element(&format!("{PASSWORD_FORM}//h6[text()='Authorized']"))
             .await;
         self.driver
-            .click(&format!("{SIGN_IN}//button[text()='Close']"))
+            .click(&format!("{PASSWORD_FORM}//button[text()='Close']"))
             .await;
     }
 
-    /// *Authorize* with a pasted token.
-    async fn paste(&self, token: &str) {
+    /// Authorizes with a pasted token.
+    async fn paste_token(&self, token: &str) {
         self.driver
             .click("//button[contains(@class, 'btn authorize')]")
             .await;
-        self.until_shown(BEARER).await;
+        self.wait_for_element(BEARER_FORM).await;
         self.driver
-            .enter(&format!("{BEARER}//input[@id='auth-bearer-value']"), token)
+            .replace_text(
+                &format!("{BEARER_FORM}//input[@id='auth-bearer-value']"),
+                token,
+            )
             .await;
         self.driver
-            .click(&format!("{BEARER}//button[text()='Authorize']"))
+            .click(&format!("{BEARER_FORM}//button[text()='Authorize']"))
             .await;
-        self.until_shown(&format!("{BEARER}//h6[text()='Authorized']"))
+        self.wait_for_element(&format!("{BEARER_FORM}//h6[text()='Authorized']"))
             .await;
         self.driver
-            .click(&format!("{BEARER}//button[text()='Close']"))
+            .click(&format!("{BEARER_FORM}//button[text()='Close']"))
             .await;
     }
 
-    /// Opens an operation, and *Try it out*.
+    /// Expands an operation and clicks *Try it out*.
     async fn try_out(&self, operation: &str) -> Operation<'_> {
         let block = format!("//div[@id='operations-{operation}']");
         self.driver
@@ -125,30 +135,30 @@ impl Page {
     }
 }
 
-/// An operation that is being tried out.
+/// An operation in the state after *Try it out*.
 struct Operation<'a> {
     driver: &'a Driver,
     block: String,
 }
 
 impl Operation<'_> {
-    /// *Execute*; the status that is shown, and the body.
+    /// Clicks *Execute* and returns the displayed status and body.
     async fn execute(&self) -> (String, Value) {
         self.driver
             .click(&format!("{}//button[text()='Execute']", self.block))
             .await;
-        let shown = format!(
+        let response = format!(
             "{}//table[contains(@class, 'live-responses-table')]//tr[@class='response']",
             self.block
         );
         let status = self
             .driver
             .text(&format!(
-                "{shown}/td[contains(@class, 'response-col_status')]"
+                "{response}/td[contains(@class, 'response-col_status')]"
             ))
             .await;
-        let body = format!("{shown}//div[@class='highlight-code']//code");
-        let body = if self.driver.has(&body).await {
+        let body = format!("{response}//div[@class='highlight-code']//code");
+        let body = if self.driver.has_element(&body).await {
             self.driver.text(&body).await
         } else {
             "null".to_owned()
@@ -159,36 +169,39 @@ impl Operation<'_> {
         )
     }
 
-    /// *Clear*, and *Execute* again.
+    /// Clicks *Clear* and *Execute*.
     async fn execute_again(&self) -> (String, Value) {
         self.driver
             .click(&format!("{}//button[text()='Clear']", self.block))
             .await;
-        let shown = format!(
+        let response = format!(
             "{}//table[contains(@class, 'live-responses-table')]",
             self.block
         );
-        until("it is cleared", || async { !self.driver.has(&shown).await }).await;
+        wait_until("the old response is removed", || async {
+            !self.driver.has_element(&response).await
+        })
+        .await;
         self.execute().await
     }
 
     async fn enter_body(&self, body: &Value) {
         self.driver
-            .enter(&format!("{}//textarea", self.block), &body.to_string())
+            .replace_text(&format!("{}//textarea", self.block), &body.to_string())
             .await;
     }
 
-    /// Types what a parameter is to be.
-    async fn say(&self, parameter: &str, value: &str) {
+    /// Types the value of a parameter.
+    async fn enter_parameter(&self, parameter: &str, value: &str) {
         let xpath = format!("{}//tr[@data-param-name='{parameter}']//input", self.block);
-        self.driver.enter(&xpath, value).await;
+        self.driver.replace_text(&xpath, value).await;
     }
 }
 
 #[tokio::test]
-async fn a_person_signs_in_there_uses_it_and_signs_out() {
+async fn user_signs_in_calls_operations_and_signs_out() {
     let page = Page::open().await;
-    let ways: [&[&str]; 2] = [
+    let scope_selections: [&[&str]; 2] = [
         &[],
         &[
             "user:read",
@@ -198,7 +211,7 @@ async fn a_person_signs_in_there_uses_it_and_signs_out() {
             "admin",
         ],
     ];
-    for scopes in ways {
+    for scopes in scope_selections {
         page.load().await;
         page.authorize(scopes).await;
         let create = page.try_out("Items_\\(sample\\)-createItem").await;
@@ -234,8 +247,11 @@ async fn a_person_signs_in_there_uses_it_and_signs_out() {
             "{problem}"
         );
     }
-    assert_eq!(ask(&page.server, "select count(*) from items").await, "2");
-    page.has_kept_to_itself(&[
+    assert_eq!(
+        query_value(&page.server, "select count(*) from items").await,
+        "2"
+    );
+    page.assert_console_and_own_requests(&[
         "/items 400",
         "/items?limit=20 401",
         "/items 400",
@@ -245,7 +261,7 @@ async fn a_person_signs_in_there_uses_it_and_signs_out() {
 }
 
 #[tokio::test]
-async fn scopes_that_were_not_ticked_are_not_granted() {
+async fn unselected_scopes_are_not_granted() {
     let page = Page::open().await;
     page.authorize(&["items:read"]).await;
     assert_eq!(
@@ -266,7 +282,10 @@ async fn scopes_that_were_not_ticked_are_not_granted() {
         ("403", &json!("insufficient_scope")),
         "{problem}"
     );
-    assert_eq!(ask(&page.server, "select count(*) from items").await, "0");
+    assert_eq!(
+        query_value(&page.server, "select count(*) from items").await,
+        "0"
+    );
 }
 
 #[tokio::test]
@@ -274,7 +293,7 @@ async fn pasted_personal_access_token_authorizes_and_survives_reload() {
     let page = Page::open().await;
     let session = page.server.sign_in("john").await;
     let (_, token) = personal_access_tokens::make(&page.server, &session, "items:read").await;
-    page.paste(&token).await;
+    page.paste_token(&token).await;
     let list = page.try_out("Items_\\(sample\\)-listItems").await;
     assert_eq!(list.execute().await.0, "200");
     let (status, problem) = page
@@ -297,19 +316,19 @@ async fn pasted_personal_access_token_authorizes_and_survives_reload() {
 }
 
 #[tokio::test]
-async fn a_page_signs_in_there_by_cookie() {
+async fn browser_session_operations_use_cookie() {
     let page = Page::open().await;
     let state = page.try_out("Authentication-getBrowserSession").await;
     assert_eq!(state.execute().await.1["code"], "unauthenticated");
-    let (status, opened) = page
+    let (status, session) = page
         .try_out("Authentication-createBrowserSession")
         .await
         .execute()
         .await;
     assert_eq!(
-        (status.as_str(), &opened["user"]["username"]),
+        (status.as_str(), &session["user"]["username"]),
         ("200", &json!("john")),
-        "{opened}"
+        "{session}"
     );
     assert_eq!(state.execute_again().await.0, "200");
 
@@ -320,8 +339,11 @@ async fn a_page_signs_in_there_by_cookie() {
         ("403", &json!("csrf")),
         "{problem}"
     );
-    assert_eq!(ask(&page.server, "select count(*) from items").await, "0");
-    create.say("X-Latchkey-Request", "1").await;
+    assert_eq!(
+        query_value(&page.server, "select count(*) from items").await,
+        "0"
+    );
+    create.enter_parameter("X-Latchkey-Request", "1").await;
     assert_eq!(create.execute_again().await.0, "201");
 
     assert_eq!(
@@ -333,34 +355,34 @@ async fn a_page_signs_in_there_by_cookie() {
         "204"
     );
     assert_eq!(state.execute_again().await.1["code"], "unauthenticated");
-    page.has_kept_to_itself(&["/session 401", "/items 403", "/session 401"])
+    page.assert_console_and_own_requests(&["/session 401", "/items 403", "/session 401"])
         .await;
 }
 
 #[tokio::test]
-async fn it_is_compressed_and_asked_for_again_only_when_it_has_changed() {
+async fn page_is_compressed_and_revalidated_with_304() {
     let page = Page::open().await;
-    let (status, encoding) = page.how_it_came().await;
+    let (status, encoding) = page.page_status_and_encoding().await;
     assert_eq!((status, encoding.as_str()), (200, "gzip"));
     page.load().await;
-    assert_eq!(page.how_it_came().await.0, 304);
+    assert_eq!(page.page_status_and_encoding().await.0, 304);
 }
 
 impl Page {
-    /// The status and the encoding with which the page came, from the network.
-    async fn how_it_came(&self) -> (u64, String) {
-        let events = self.driver.network().await;
-        let address = format!("{}/docs", self.origin);
-        let requested = events
+    /// Returns the status and the content encoding of the page's response.
+    async fn page_status_and_encoding(&self) -> (u64, String) {
+        let events = self.driver.network_events().await;
+        let url = format!("{}/docs", self.origin);
+        let request = events
             .iter()
-            .find(|event| event["params"]["request"]["url"] == address)
-            .expect("it was requested");
-        let id = &requested["params"]["requestId"];
-        let answered = events.iter().find(|event| {
+            .find(|event| event["params"]["request"]["url"] == url)
+            .expect("a request for the page");
+        let id = &request["params"]["requestId"];
+        let response = events.iter().find(|event| {
             event["method"] == "Network.responseReceivedExtraInfo"
                 && event["params"]["requestId"] == *id
         });
-        let response = &answered.expect("it was answered")["params"];
+        let response = &response.expect("a response")["params"];
         let encoding = response["headers"]["content-encoding"]
             .as_str()
             .unwrap_or_default();
@@ -370,43 +392,43 @@ impl Page {
         )
     }
 
-    /// Nothing was asked for elsewhere, and the console says nothing but which answers were
-    /// refusals: also no word of the policy, which would speak.
-    async fn has_kept_to_itself(&self, refusals: &[&str]) {
-        let events = self.driver.network().await;
-        let requested = events
+    /// Asserts that the page sent requests only to its own origin, and that the console contains
+    /// exactly these error responses.
+    ///
+    /// The console would also contain violations of the Content-Security-Policy. The last step is
+    /// the positive control: it violates the policy.
+    async fn assert_console_and_own_requests(&self, errors: &[&str]) {
+        let events = self.driver.network_events().await;
+        let requests = events
             .iter()
             .filter(|event| event["method"] == "Network.requestWillBeSent");
-        let requested: Vec<&str> = requested
+        let urls: Vec<&str> = requests
             .filter_map(|event| event["params"]["request"]["url"].as_str())
             .collect();
-        let ours = |url: &&str| url.starts_with(&format!("{}/", self.origin));
-        let elsewhere: Vec<_> = requested
+        let is_own = |url: &&str| url.starts_with(&format!("{}/", self.origin));
+        let foreign: Vec<_> = urls
             .iter()
-            .filter(|url| !ours(url) && !url.starts_with("data:"))
+            .filter(|url| !is_own(url) && !url.starts_with("data:"))
             .collect();
-        assert!(
-            elsewhere.is_empty() && requested.iter().any(ours),
-            "{elsewhere:?}"
-        );
+        assert!(foreign.is_empty() && urls.iter().any(is_own), "{foreign:?}");
 
-        let refused = |line: &String| {
-            let (address, told) = line.strip_prefix(&self.origin)?.split_once(' ')?;
-            let (_, status) = told.split_once("responded with a status of ")?;
-            Some(format!("{address} {}", &status[..3]))
+        let error_response = |line: &String| {
+            let (path, message) = line.strip_prefix(&self.origin)?.split_once(' ')?;
+            let (_, status) = message.split_once("responded with a status of ")?;
+            Some(format!("{path} {}", &status[..3]))
         };
-        let said = self.driver.console().await;
-        let said: Vec<_> = said
+        let messages = self.driver.console_messages().await;
+        let messages: Vec<_> = messages
             .iter()
-            .map(|line| refused(line).unwrap_or_else(|| line.clone()))
+            .map(|line| error_response(line).unwrap_or_else(|| line.clone()))
             .collect();
-        assert_eq!(said, refusals);
+        assert_eq!(messages, errors);
         self.driver
-            .run("new Image().src = 'http://localhost:9/'")
+            .run_script("new Image().src = 'http://localhost:9/'")
             .await;
-        until("the policy speaks", || async {
+        wait_until("the console contains the policy violation", || async {
             self.driver
-                .console()
+                .console_messages()
                 .await
                 .concat()
                 .contains("img-src data:")

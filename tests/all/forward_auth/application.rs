@@ -1,4 +1,4 @@
-//! The application behind a proxy: it tells what it got, byte for byte, and counts.
+//! The application behind a proxy. It captures the requests that it receives, byte for byte.
 
 use std::{
     net::SocketAddr,
@@ -10,30 +10,29 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// A request as it arrived.
+/// A request as the application received it.
 #[derive(Debug, Clone)]
-pub struct Arrived {
-    pub line: String,
-    /// Names in lower case.
+pub struct ReceivedRequest {
+    pub request_line: String,
+    /// Header fields, with names in lower case.
     pub fields: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-impl Arrived {
-    /// The values of a field.
-    pub fn all(&self, name: &str) -> Vec<&str> {
+impl ReceivedRequest {
+    pub fn header_values(&self, name: &str) -> Vec<&str> {
         self.fields
             .iter()
-            .filter(|(known, _)| known == name)
+            .filter(|(field_name, _)| field_name == name)
             .map(|(_, value)| value.as_str())
             .collect()
     }
 }
 
-/// A server that answers 200 to everything, with a cookie of its own. It ends with this value.
+/// A server that returns 200 and its own cookie for every request. It stops on drop.
 pub struct Application {
     pub address: SocketAddr,
-    arrived: Arc<Mutex<Vec<Arrived>>>,
+    received: Arc<Mutex<Vec<ReceivedRequest>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -41,28 +40,23 @@ impl Application {
     pub async fn start() -> Application {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let arrived = Arc::new(Mutex::new(Vec::new()));
-        let kept = arrived.clone();
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let received_by_task = received.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, kept.clone()));
+                tokio::spawn(serve(stream, received_by_task.clone()));
             }
         });
         Application {
             address,
-            arrived,
+            received,
             task,
         }
     }
 
-    /// What has arrived since it was last asked.
-    pub fn take(&self) -> Vec<Arrived> {
-        std::mem::take(
-            &mut self
-                .arrived
-                .lock()
-                .expect("nothing panics while it is held"),
-        )
+    /// Returns the requests since the last call.
+    pub fn take_requests(&self) -> Vec<ReceivedRequest> {
+        std::mem::take(&mut self.received.lock().expect("no panic while locked"))
     }
 }
 
@@ -72,14 +66,14 @@ impl Drop for Application {
     }
 }
 
-async fn serve(mut stream: TcpStream, arrived: Arc<Mutex<Vec<Arrived>>>) {
-    let Some(request) = read(&mut stream).await else {
+async fn serve(mut stream: TcpStream, received: Arc<Mutex<Vec<ReceivedRequest>>>) {
+    let Some(request) = read_request(&mut stream).await else {
         return;
     };
-    let is_head = request.line.starts_with("HEAD ");
-    arrived
+    let is_head = request.request_line.starts_with("HEAD ");
+    received
         .lock()
-        .expect("nothing panics while it is held")
+        .expect("no panic while locked")
         .push(request);
     let body = if is_head { "" } else { "reached" };
     let response = format!(
@@ -89,49 +83,49 @@ async fn serve(mut stream: TcpStream, arrived: Arc<Mutex<Vec<Arrived>>>) {
     let _ = stream.write_all(response.as_bytes()).await;
 }
 
-/// Reads a request to its end; nothing where there is none.
-pub async fn read(stream: &mut TcpStream) -> Option<Arrived> {
-    let (mut bytes, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
+/// Reads one complete request. Returns `None` if the connection closes before.
+pub async fn read_request(stream: &mut TcpStream) -> Option<ReceivedRequest> {
+    let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
     loop {
-        if let Some(request) = parse(&bytes) {
+        if let Some(request) = parse_request(&bytes) {
             return Some(request);
         }
-        match stream.read(&mut piece).await {
-            Ok(count @ 1..) => bytes.extend(&piece[..count]),
-            _ended => return None,
+        match stream.read(&mut buffer).await {
+            Ok(count @ 1..) => bytes.extend(&buffer[..count]),
+            _closed => return None,
         }
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<Arrived> {
+fn parse_request(bytes: &[u8]) -> Option<ReceivedRequest> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head: String = bytes[..end].iter().map(|byte| char::from(*byte)).collect();
     let mut lines = head.split("\r\n");
-    let line = lines.next().unwrap_or_default().to_owned();
+    let request_line = lines.next().unwrap_or_default().to_owned();
     let field = |line: &str| {
         line.split_once(':')
             .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
     };
-    let mut arrived = Arrived {
-        line,
+    let mut request = ReceivedRequest {
+        request_line,
         fields: lines.filter_map(field).collect(),
         body: Vec::new(),
     };
     let body = &bytes[end + 4..];
-    let length: usize = arrived
-        .all("content-length")
+    let length: usize = request
+        .header_values("content-length")
         .first()
         .map_or(0, |length| length.parse().expect("a length"));
-    arrived.body = if arrived.all("transfer-encoding").is_empty() {
+    request.body = if request.header_values("transfer-encoding").is_empty() {
         body.get(..length)?.to_vec()
     } else {
-        chunks(body)?
+        decode_chunks(body)?
     };
-    Some(arrived)
+    Some(request)
 }
 
-/// A chunked body, once it is all there.
-fn chunks(mut bytes: &[u8]) -> Option<Vec<u8>> {
+/// Decodes a chunked body. Returns `None` while it is incomplete.
+fn decode_chunks(mut bytes: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let end = bytes.windows(2).position(|window| window == b"\r\n")?;

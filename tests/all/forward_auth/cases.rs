@@ -1,46 +1,46 @@
-//! What clients do to real proxies, and what must come of it.
+//! Requests of clients to real proxies, and their expected outcomes.
 
-use super::{IDENTITY, half_open::End};
+use super::{IDENTITY, half_open::CheckTarget};
 
-/// Who asks.
+/// The credential of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Credential {
     Nothing,
     Bearer,
-    Nonsense,
+    Malformed,
     Expired,
     Revoked,
     Cookie,
-    /// A cookie that is to be signed anew.
-    OldCookie,
+    /// A cookie that is due for renewal.
+    CookieDueForRenewal,
 }
 
-/// What must come of it.
+/// The expected outcome of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The application gets it, with the caller's identity.
-    Reaches,
-    /// The same; or the proxy refuses it by itself, because it is odd.
-    MayReach,
-    /// The application gets it, and with it no identity at all; or the client a refusal.
-    AtMostAsNobody,
-    /// The client gets this status.
-    Refused(u16),
-    /// The application gets nothing.
-    NeverReaches,
+    /// The application receives the request with the identity of the caller.
+    Passes,
+    /// Like `Passes`, or the proxy itself rejects the request because it is unusual.
+    MayPass,
+    /// The application receives the request without any identity, or the client receives an error.
+    WithoutIdentity,
+    /// The client receives this status.
+    Rejected(u16),
+    /// The application receives nothing.
+    Blocked,
 }
 
-/// One request.
+/// One request and its expected outcome.
 pub struct Case {
     pub name: String,
     pub credential: Credential,
     pub method: &'static str,
     pub target: String,
-    /// As they go over the wire, each with its end of line.
+    /// Header fields as they are sent, each with its line end.
     pub fields: String,
     pub body: Vec<u8>,
-    /// Where the proxy's question leads.
-    pub end: Option<End>,
+    /// The receiver of the proxy's check, if it isn't the server.
+    pub check_target: Option<CheckTarget>,
     pub outcome: Outcome,
 }
 
@@ -54,7 +54,7 @@ impl Case {
             target,
             fields,
             body,
-            end: None,
+            check_target: None,
             outcome,
         }
     }
@@ -77,14 +77,13 @@ impl Case {
         }
     }
 
-    fn end(self, end: End) -> Case {
+    fn check_target(self, target: CheckTarget) -> Case {
         Case {
-            end: Some(end),
+            check_target: Some(target),
             ..self
         }
     }
 
-    /// The bytes of the request.
     pub fn bytes(&self, credential: &str) -> Vec<u8> {
         let Case {
             method,
@@ -108,94 +107,93 @@ impl Case {
 use Credential::*;
 use Outcome::*;
 
-/// Everything.
-pub fn all() -> Vec<Case> {
+pub fn all_cases() -> Vec<Case> {
     [
-        credentials(),
-        cookies(),
-        spoofs(),
-        methods(),
-        paths(),
-        sizes(),
-        uploads(),
-        failures(),
+        credential_cases(),
+        cookie_cases(),
+        spoofing_cases(),
+        method_cases(),
+        path_cases(),
+        size_cases(),
+        upload_cases(),
+        failure_cases(),
     ]
     .into_iter()
     .flatten()
     .collect()
 }
 
-fn credentials() -> Vec<Case> {
+fn credential_cases() -> Vec<Case> {
     vec![
-        Case::new("a valid token", Bearer, Reaches),
-        Case::new("no token", Nothing, Refused(401)),
-        Case::new("a malformed token", Nonsense, Refused(401)),
-        Case::new("an expired token", Expired, Refused(401)),
-        Case::new("a revoked token", Revoked, Refused(401)),
-        Case::new("two tokens", Bearer, NeverReaches).field("Authorization: Bearer x"),
-        Case::new("a valid token in the query", Nothing, Refused(401)).target("/?access_token=x"),
+        Case::new("a valid token", Bearer, Passes),
+        Case::new("no token", Nothing, Rejected(401)),
+        Case::new("a malformed token", Malformed, Rejected(401)),
+        Case::new("an expired token", Expired, Rejected(401)),
+        Case::new("a revoked token", Revoked, Rejected(401)),
+        Case::new("two tokens", Bearer, Blocked).field("Authorization: Bearer x"),
+        Case::new("a valid token in the query", Nothing, Rejected(401)).target("/?access_token=x"),
     ]
 }
 
-const OWN: &str = "Origin: http://app.example.com";
-const EVIL: &str = "Origin: http://evil.example";
+const APP_ORIGIN: &str = "Origin: http://app.example.com";
+const EVIL_ORIGIN: &str = "Origin: http://evil.example";
 
-fn cookies() -> Vec<Case> {
+fn cookie_cases() -> Vec<Case> {
     let post = |name: &str, outcome| {
         Case::new(name, Cookie, outcome)
             .method("POST")
             .field("Content-Length: 0")
     };
     vec![
-        Case::new("a cookie", Cookie, Reaches),
-        Case::new("a cookie due for renewal", OldCookie, Reaches),
-        post("POST with a cookie, no Origin", Refused(403)),
-        post("POST with a cookie, the application's Origin", Reaches).field(OWN),
-        post("POST with a cookie, another Origin", Refused(403)).field(EVIL),
-        post("POST with a cookie, `Origin: null`", Refused(403)).field("Origin: null"),
-        post("POST with a cookie, two Origins", NeverReaches)
-            .field(OWN)
-            .field(EVIL),
-        post("POST with a cookie, spoofed as GET", Refused(403)).field("X-Forwarded-Method: GET"),
-        post("the same in X-Original-Method", Refused(403)).field("X-Original-Method: GET"),
-        post("the method, named in Connection", NeverReaches)
+        Case::new("a cookie", Cookie, Passes),
+        Case::new("a cookie due for renewal", CookieDueForRenewal, Passes),
+        post("POST with a cookie, no Origin", Rejected(403)),
+        post("POST with a cookie, the application's Origin", Passes).field(APP_ORIGIN),
+        post("POST with a cookie, another Origin", Rejected(403)).field(EVIL_ORIGIN),
+        post("POST with a cookie, `Origin: null`", Rejected(403)).field("Origin: null"),
+        post("POST with a cookie, two Origins", Blocked)
+            .field(APP_ORIGIN)
+            .field(EVIL_ORIGIN),
+        post("POST with a cookie, spoofed as GET", Rejected(403)).field("X-Forwarded-Method: GET"),
+        post("the same in X-Original-Method", Rejected(403)).field("X-Original-Method: GET"),
+        post("the method, named in Connection", Blocked)
             .field("X-Forwarded-Method: GET")
             .field("Connection: close, X-Forwarded-Method"),
-        post("POST with a cookie, spoofed host", Refused(403))
-            .field(EVIL)
+        post("POST with a cookie, spoofed host", Rejected(403))
+            .field(EVIL_ORIGIN)
             .field("X-Forwarded-Host: evil.example"),
-        post("the spoofed host, named in Connection", NeverReaches)
-            .field(EVIL)
+        post("the spoofed host, named in Connection", Blocked)
+            .field(EVIL_ORIGIN)
             .field("X-Forwarded-Host: evil.example")
             .field("Connection: close, X-Forwarded-Host"),
-        socket(
+        web_socket_upgrade(
             "a WebSocket with a cookie, another Origin",
-            EVIL,
-            NeverReaches,
+            EVIL_ORIGIN,
+            Blocked,
         ),
-        web_socket(),
-        http2(),
+        web_socket_case(),
+        http2_upgrade_case(),
     ]
 }
 
-/// Another protocol would be a line to the application which nobody checks.
-pub fn http2() -> Case {
-    Case::new("an upgrade to HTTP/2", Bearer, Reaches)
+/// Requests after a switch to another protocol would reach the application unchecked.
+pub fn http2_upgrade_case() -> Case {
+    Case::new("an upgrade to HTTP/2", Bearer, Passes)
         .field("Connection: Upgrade, HTTP2-Settings")
         .field("Upgrade: h2c")
         .field("HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA")
 }
 
-/// One that may be opened.
-pub fn web_socket() -> Case {
-    socket(
+/// A WebSocket upgrade that the check allows.
+pub fn web_socket_case() -> Case {
+    web_socket_upgrade(
         "a WebSocket with a cookie, the application's Origin",
-        OWN,
-        Reaches,
+        APP_ORIGIN,
+        Passes,
     )
 }
 
-fn socket(name: &str, origin: &str, outcome: Outcome) -> Case {
+fn web_socket_upgrade(name: &str, origin: &str, outcome: Outcome) -> Case {
     Case::new(name, Cookie, outcome)
         .field("Connection: Upgrade")
         .field("Upgrade: websocket")
@@ -204,120 +202,122 @@ fn socket(name: &str, origin: &str, outcome: Outcome) -> Case {
         .field(origin)
 }
 
-/// All of the identity, written in some way.
-fn planted(write: impl Fn(&str) -> String) -> String {
+/// All identity headers with a spoofed value, each written by this function.
+fn spoofed_headers(write: impl Fn(&str) -> String) -> String {
     IDENTITY.iter().map(|name| write(name) + "\r\n").collect()
 }
 
-fn capital(name: &str) -> String {
+fn title_case(name: &str) -> String {
     name.split('-')
         .map(|word| word[..1].to_uppercase() + &word[1..])
         .collect::<Vec<_>>()
         .join("-")
 }
 
-fn spoofs() -> Vec<Case> {
-    let plain = planted(|name| format!("{}: planted", capital(name)));
+fn spoofing_cases() -> Vec<Case> {
+    let spoofed = spoofed_headers(|name| format!("{}: planted", title_case(name)));
     let spoof = |name: &str, outcome, fields: &str| {
-        let whose = |name: &str, credential, outcome| Case {
+        let case = |name: &str, credential, outcome| Case {
             fields: fields.to_owned(),
             ..Case::new(name, credential, outcome)
         };
         [
-            whose(name, Bearer, outcome),
-            whose(&format!("{name}, no token"), Nothing, NeverReaches),
+            case(name, Bearer, outcome),
+            case(&format!("{name}, no token"), Nothing, Blocked),
         ]
     };
-    let hop = IDENTITY.join(", ");
-    let ways = [
-        ("spoofed X-Auth-* headers", Reaches, plain.clone()),
-        ("spoofed twice", Reaches, plain.repeat(2)),
+    let header_names = IDENTITY.join(", ");
+    let variants = [
+        ("spoofed X-Auth-* headers", Passes, spoofed.clone()),
+        ("spoofed twice", Passes, spoofed.repeat(2)),
         (
             "in lowercase",
-            Reaches,
-            planted(|name| format!("{name}: planted")),
+            Passes,
+            spoofed_headers(|name| format!("{name}: planted")),
         ),
         (
             "in uppercase",
-            Reaches,
-            planted(|name| format!("{}: planted", name.to_uppercase())),
+            Passes,
+            spoofed_headers(|name| format!("{}: planted", name.to_uppercase())),
         ),
         (
             "with underscores",
-            MayReach,
-            planted(|name| format!("{}: planted", capital(name).replace('-', "_"))),
+            MayPass,
+            spoofed_headers(|name| format!("{}: planted", title_case(name).replace('-', "_"))),
         ),
         (
             "with one underscore",
-            MayReach,
-            planted(|name| format!("{}: planted", capital(name).replacen("h-", "h_", 1))),
+            MayPass,
+            spoofed_headers(|name| {
+                format!("{}: planted", title_case(name).replacen("h-", "h_", 1))
+            }),
         ),
         (
             "with dots",
-            MayReach,
-            planted(|name| format!("{}: planted", capital(name).replace('-', "."))),
+            MayPass,
+            spoofed_headers(|name| format!("{}: planted", title_case(name).replace('-', "."))),
         ),
         (
             "named in Connection",
-            Reaches,
-            format!("Connection: close, {hop}\r\n"),
+            Passes,
+            format!("Connection: close, {header_names}\r\n"),
         ),
         (
             "spoofed and named in Connection",
-            Reaches,
-            format!("{plain}Connection: close, {hop}\r\n"),
+            Passes,
+            format!("{spoofed}Connection: close, {header_names}\r\n"),
         ),
         (
             "named in a second Connection",
-            MayReach,
-            format!("{plain}Connection: close\r\nConnection: {hop}\r\n"),
+            MayPass,
+            format!("{spoofed}Connection: close\r\nConnection: {header_names}\r\n"),
         ),
         (
             "with a space before the colon",
-            MayReach,
-            planted(|name| format!("{} : planted", capital(name))),
+            MayPass,
+            spoofed_headers(|name| format!("{} : planted", title_case(name))),
         ),
         (
             "with a tab before the colon",
-            MayReach,
-            planted(|name| format!("{}\t: planted", capital(name))),
+            MayPass,
+            spoofed_headers(|name| format!("{}\t: planted", title_case(name))),
         ),
         (
             "folded",
-            MayReach,
-            planted(|name| format!("X-Other: a\r\n {}: planted", capital(name))),
+            MayPass,
+            spoofed_headers(|name| format!("X-Other: a\r\n {}: planted", title_case(name))),
         ),
         (
             "folded, with an empty line before",
-            MayReach,
-            planted(|name| format!("{}:\r\n planted", capital(name))),
+            MayPass,
+            spoofed_headers(|name| format!("{}:\r\n planted", title_case(name))),
         ),
         (
             "after a bare line feed",
-            MayReach,
-            planted(|name| format!("X-Other: a\n{}: planted", capital(name))),
+            MayPass,
+            spoofed_headers(|name| format!("X-Other: a\n{}: planted", title_case(name))),
         ),
         (
             "after a bare carriage return",
-            MayReach,
-            planted(|name| format!("X-Other: a\r{}: planted", capital(name))),
+            MayPass,
+            spoofed_headers(|name| format!("X-Other: a\r{}: planted", title_case(name))),
         ),
     ];
-    let mut cases: Vec<_> = ways
+    let mut cases: Vec<_> = variants
         .iter()
         .flat_map(|(name, outcome, fields)| spoof(name, *outcome, fields))
         .collect();
-    let trailers = planted(|name| format!("{}: planted", capital(name)));
-    let chunked = Case::new("as trailers of a body", Bearer, MayReach)
+    let trailers = spoofed_headers(|name| format!("{}: planted", title_case(name)));
+    let chunked = Case::new("as trailers of a body", Bearer, MayPass)
         .method("POST")
         .field("Transfer-Encoding: chunked");
     cases.push(Case {
         body: format!("3\r\nabc\r\n0\r\n{trailers}\r\n").into_bytes(),
         ..chunked.field("Trailer: X-Auth-User")
     });
-    let credential = |name, field| Case::new(name, Bearer, NeverReaches).field(field);
+    let credential = |name, field| Case::new(name, Bearer, Blocked).field(field);
     cases.push(Case {
-        outcome: MayReach,
+        outcome: MayPass,
         ..credential(
             "the token named in Connection",
             "Connection: close, Authorization",
@@ -326,32 +326,30 @@ fn spoofs() -> Vec<Case> {
     cases
 }
 
-/// What each does with a token, and that none passes without.
-fn both(name: &str, with: Outcome, change: impl Fn(Case) -> Case) -> [Case; 2] {
+/// Returns a request with a token, and the same request without one, which must not pass.
+fn with_and_without_token(name: &str, with: Outcome, change: impl Fn(Case) -> Case) -> [Case; 2] {
     [
         change(Case::new(name, Bearer, with)),
-        change(Case::new(
-            format!("{name}, no token"),
-            Nothing,
-            NeverReaches,
-        )),
+        change(Case::new(format!("{name}, no token"), Nothing, Blocked)),
     ]
 }
 
-fn methods() -> Vec<Case> {
-    let known = [
+fn method_cases() -> Vec<Case> {
+    let forwarded_methods = [
         "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "QUERY",
     ];
-    let mut cases: Vec<_> = known
+    let mut cases: Vec<_> = forwarded_methods
         .iter()
-        .flat_map(|method| both(method, Reaches, |case| bodiless(case, method)))
+        .flat_map(|method| with_and_without_token(method, Passes, |case| bodiless(case, method)))
         .collect();
     for method in ["TRACE", "CONNECT", "get", "G-T"] {
-        cases.extend(both(method, MayReach, |case| bodiless(case, method)));
+        cases.extend(with_and_without_token(method, MayPass, |case| {
+            bodiless(case, method)
+        }));
     }
-    let preflight = Case::new("a CORS preflight", Nothing, NeverReaches)
+    let preflight = Case::new("a CORS preflight", Nothing, Blocked)
         .method("OPTIONS")
-        .field(EVIL);
+        .field(EVIL_ORIGIN);
     cases.push(preflight.field("Access-Control-Request-Method: DELETE"));
     cases
 }
@@ -365,8 +363,8 @@ fn bodiless(case: Case, method: &'static str) -> Case {
     }
 }
 
-fn paths() -> Vec<Case> {
-    let odd = [
+fn path_cases() -> Vec<Case> {
+    let unusual_paths = [
         "//",
         "//evil.example/",
         "/..;/admin",
@@ -386,54 +384,58 @@ fn paths() -> Vec<Case> {
         "/a#b",
         "\\\\a",
     ];
-    let mut cases: Vec<_> = odd
+    let mut cases: Vec<_> = unusual_paths
         .iter()
-        .flat_map(|path| both(&format!("`{path}`"), MayReach, |case| case.target(*path)))
+        .flat_map(|path| {
+            with_and_without_token(&format!("`{path}`"), MayPass, |case| case.target(*path))
+        })
         .collect();
-    cases.extend(both("a path of 7,000 bytes", MayReach, |case| {
-        case.target(format!("/{}", "a".repeat(7000)))
-    }));
-    cases.extend(both("OPTIONS *", MayReach, |case| {
+    cases.extend(with_and_without_token(
+        "a path of 7,000 bytes",
+        MayPass,
+        |case| case.target(format!("/{}", "a".repeat(7000))),
+    ));
+    cases.extend(with_and_without_token("OPTIONS *", MayPass, |case| {
         case.method("OPTIONS").target("*")
     }));
     cases
 }
 
-fn sizes() -> Vec<Case> {
+fn size_cases() -> Vec<Case> {
     let field = |bytes: usize| format!("X-Large: {}", "x".repeat(bytes));
     let mut cases = Vec::new();
     for bytes in [4_000, 30_000, 100_000] {
-        cases.extend(both(
+        cases.extend(with_and_without_token(
             &format!("a header of {bytes} bytes"),
-            MayReach,
+            MayPass,
             |case| case.field(&field(bytes)),
         ));
     }
-    cases.extend(both("300 headers", MayReach, |case| {
+    cases.extend(with_and_without_token("300 headers", MayPass, |case| {
         (0..300).fold(case, |case, n| case.field(&format!("X-{n}: x")))
     }));
     cases
 }
 
-/// By bearer token, with 300,000 bytes to carry; and with all that a client might say of it in a
-/// proxy's stead.
-pub fn uploads() -> Vec<Case> {
+/// Uploads of 300,000 bytes with a bearer token, and with every forwarding header that a client
+/// can spoof.
+pub fn upload_cases() -> Vec<Case> {
     let upload = |name: &str, field: &str, body: Vec<u8>| {
         let case = Case {
             body,
-            ..Case::new(name, Bearer, Reaches)
+            ..Case::new(name, Bearer, Passes)
                 .method("POST")
                 .target("/a?role=admin")
                 .field(field)
         };
-        let claims = [
+        let forwarding_headers = [
             "Method: GET",
             "Host: evil.example",
             "Proto: https",
             "For: 192.0.2.1",
         ];
-        let case = claims.iter().fold(case, |case, claim| {
-            case.field(&format!("X-Forwarded-{claim}"))
+        let case = forwarding_headers.iter().fold(case, |case, header| {
+            case.field(&format!("X-Forwarded-{header}"))
         });
         case.field("X-Original-Method: GET")
             .field("Forwarded: for=192.0.2.1;host=evil.example;proto=https")
@@ -453,48 +455,48 @@ pub fn uploads() -> Vec<Case> {
     ]
 }
 
-/// `GET /`.
-pub fn simple(credential: Credential) -> Case {
-    Case::new(format!("{credential:?}"), credential, MayReach)
+/// `GET /` with this credential.
+pub fn get_case(credential: Credential) -> Case {
+    Case::new(format!("{credential:?}"), credential, MayPass)
 }
 
-/// With a good token, and a check that does not say that it is one.
-fn failures() -> Vec<Case> {
-    let says = |status: &str, rest: &str| {
-        End::Says(format!(
+/// Requests with a valid token while the check fails.
+fn failure_cases() -> Vec<Case> {
+    let response = |status: &str, rest: &str| {
+        CheckTarget::Response(format!(
             "HTTP/1.1 {status}\r\ncontent-length: 0\r\n{rest}\r\n"
         ))
     };
-    let failure = |name: &str, end| Case::new(name, Bearer, NeverReaches).end(end);
+    let failure = |name: &str, target| Case::new(name, Bearer, Blocked).check_target(target);
     vec![
-        failure("the check returns 500", says("500 Oops", "")),
+        failure("the check returns 500", response("500 Oops", "")),
         failure(
             "the check returns 503",
-            says("503 Busy", "retry-after: 1\r\n"),
+            response("503 Busy", "retry-after: 1\r\n"),
         ),
-        failure("the check returns 400", says("400 Bad", "")),
-        failure("the check returns 404", says("404 None", "")),
-        failure("the check returns 429", says("429 Slow", "")),
+        failure("the check returns 400", response("400 Bad", "")),
+        failure("the check returns 404", response("404 None", "")),
+        failure("the check returns 429", response("429 Slow", "")),
         failure(
             "the check redirects",
-            says("302 There", "location: http://evil.example/\r\n"),
+            response("302 There", "location: http://evil.example/\r\n"),
         ),
-        failure("the check returns 304", says("304 Same", "")),
+        failure("the check returns 304", response("304 Same", "")),
         failure(
             "the check returns a malformed response",
-            End::Says("220 mail ready\r\n\r\n".into()),
+            CheckTarget::Response("220 mail ready\r\n\r\n".into()),
         ),
         failure(
             "the check returns a truncated response",
-            End::Says("HTTP/1.1 204 No Co".into()),
+            CheckTarget::Response("HTTP/1.1 204 No Co".into()),
         ),
-        failure("the check closes the connection", End::Nowhere),
+        failure("the check closes the connection", CheckTarget::Closed),
         Case {
-            outcome: AtMostAsNobody,
-            fields: planted(|name| format!("{name}: planted")),
+            outcome: WithoutIdentity,
+            fields: spoofed_headers(|name| format!("{name}: planted")),
             ..failure(
                 "the check returns 204 without identity headers",
-                End::Says("HTTP/1.1 204 No Content\r\n\r\n".into()),
+                CheckTarget::Response("HTTP/1.1 204 No Content\r\n\r\n".into()),
             )
         },
     ]

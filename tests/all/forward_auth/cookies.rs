@@ -1,23 +1,23 @@
-//! What passes by cookie: what changes nothing, as a trusted proxy says; and what a page of the
-//! upstream itself sent.
+//! Checks of session cookies. A safe method that a trusted proxy reports passes. Other requests
+//! require the origin of the application.
 
 use reqwest::{Method, header};
 
-use super::{identity, is_refused};
+use super::{assert_rejected, identity};
 use crate::{
     browser::{NAME, aged, open},
     test_server::{TestResponse, TestServer},
 };
 
-const HOST: &[(&str, &str)] = &[
+const FORWARDED_HOST: &[(&str, &str)] = &[
     ("x-forwarded-host", "app.example.com"),
     ("x-forwarded-proto", "https"),
 ];
 
-/// Fields of a proxy's question, and whether it passes with a good cookie.
+/// Header fields of a check, and whether the check passes with a valid cookie.
 type Case<'a> = (&'a [(&'a str, &'a str)], bool);
 
-/// Asked with a GET.
+/// Header fields of checks that are sent with GET.
 const METHODS: &[Case] = &[
     (&[], false),
     (&[("x-forwarded-method", "GET")], true),
@@ -54,7 +54,7 @@ const METHODS: &[Case] = &[
     (&[("x-forwarded-method", "get")], false),
     (&[("x-forwarded-method", "")], false),
     (&[("x-http-method-override", "GET")], false),
-    // A page may open a socket with the cookie of anybody who looks at it.
+    // Any site can open a WebSocket with the cookies of its visitors.
     (
         &[("x-forwarded-method", "GET"), ("upgrade", "websocket")],
         false,
@@ -73,7 +73,7 @@ const METHODS: &[Case] = &[
         ],
         false,
     ),
-    // For a POST nothing but the origin counts.
+    // For a POST, only the origin counts.
     (
         &[
             ("x-forwarded-method", "POST"),
@@ -84,7 +84,7 @@ const METHODS: &[Case] = &[
     ),
 ];
 
-/// Origins of what is unsafe, for an upstream at https://app.example.com.
+/// Origins of unsafe requests to the application at https://app.example.com.
 const ORIGINS: &[(&[&str], bool)] = &[
     (&["https://app.example.com"], true),
     (&["https://APP.example.com:443"], true),
@@ -103,9 +103,9 @@ const ORIGINS: &[(&[&str], bool)] = &[
     (&["https://app.example.com", "https://evil.example"], false),
 ];
 
-/// What a proxy may say of scheme and host, with the origin https://app.example.com.
+/// Forwarded schemes and hosts, with the origin https://app.example.com.
 const HOSTS: &[Case] = &[
-    (HOST, true),
+    (FORWARDED_HOST, true),
     (
         &[
             ("x-forwarded-host", "APP.example.com:443"),
@@ -166,7 +166,7 @@ const HOSTS: &[Case] = &[
     (&[("forwarded", "host=app.example.com;proto=https")], false),
 ];
 
-async fn ask(
+async fn check_with_cookie(
     server: &TestServer,
     method: Method,
     cookie: &str,
@@ -183,37 +183,37 @@ async fn ask(
 }
 
 #[track_caller]
-fn check(response: &TestResponse, passes: bool, what: &[(&str, &str)]) {
+fn assert_outcome(response: &TestResponse, passes: bool, context: &[(&str, &str)]) {
     if passes {
-        assert_eq!(response.status, 204, "{what:?} {}", response.string());
+        assert_eq!(response.status, 204, "{context:?} {}", response.string());
         assert_eq!(identity(response)[1], "john");
     } else {
         assert_eq!(
             (response.status, response.code().as_str()),
             (403, "csrf"),
-            "{what:?}"
+            "{context:?}"
         );
-        is_refused(response, 403, "csrf");
+        assert_rejected(response, 403, "csrf");
     }
 }
 
-async fn john(server: &TestServer) -> String {
+async fn sign_up_with_cookie(server: &TestServer) -> String {
     server.sign_up("john").await;
     open(server, "john").await
 }
 
 #[tokio::test]
-async fn what_is_known_to_change_nothing_passes() {
+async fn safe_forwarded_method_passes() {
     let server = TestServer::shared().await;
-    let cookie = john(&server).await;
+    let cookie = sign_up_with_cookie(&server).await;
     for (fields, passes) in METHODS {
-        check(
-            &ask(&server, Method::GET, &cookie, fields).await,
+        assert_outcome(
+            &check_with_cookie(&server, Method::GET, &cookie, fields).await,
             *passes,
             fields,
         );
     }
-    // With whatever method it asks: none makes an unsafe one safe.
+    // The method of the check itself must be safe, too.
     let safe = [("x-forwarded-method", "GET")];
     for (method, passes) in [
         ("HEAD", true),
@@ -222,15 +222,16 @@ async fn what_is_known_to_change_nothing_passes() {
         ("DELETE", false),
         ("PROPFIND", false),
     ] {
-        let response = ask(&server, method.parse().expect("a method"), &cookie, &safe).await;
+        let response =
+            check_with_cookie(&server, method.parse().expect("a method"), &cookie, &safe).await;
         assert_eq!(response.status, if passes { 204 } else { 403 }, "{method}");
     }
 }
 
 #[tokio::test]
-async fn everything_else_wants_the_origin_of_the_upstream() {
+async fn unsafe_request_requires_application_origin() {
     let server = TestServer::with(&[("LATCHKEY_CORS_ORIGINS", "https://evil.example")]).await;
-    let cookie = john(&server).await;
+    let cookie = sign_up_with_cookie(&server).await;
     for unsafe_fields in [
         &[("x-forwarded-method", "POST")][..],
         &[],
@@ -238,9 +239,9 @@ async fn everything_else_wants_the_origin_of_the_upstream() {
     ] {
         for (origins, passes) in ORIGINS {
             let origins: Vec<_> = origins.iter().map(|origin| ("origin", *origin)).collect();
-            let fields = [unsafe_fields, HOST, &origins].concat();
-            check(
-                &ask(&server, Method::GET, &cookie, &fields).await,
+            let fields = [unsafe_fields, FORWARDED_HOST, &origins].concat();
+            assert_outcome(
+                &check_with_cookie(&server, Method::GET, &cookie, &fields).await,
                 *passes,
                 &fields,
             );
@@ -252,97 +253,99 @@ async fn everything_else_wants_the_origin_of_the_upstream() {
                 &[("origin", "https://app.example.com")],
             ]
             .concat();
-            check(
-                &ask(&server, Method::GET, &cookie, &fields).await,
+            assert_outcome(
+                &check_with_cookie(&server, Method::GET, &cookie, &fields).await,
                 *passes,
                 &fields,
             );
         }
     }
-    let fields = [HOST, &[("origin", "https://app.example.com")]].concat();
-    check(
-        &ask(&server, Method::DELETE, &cookie, &fields).await,
+    let fields = [FORWARDED_HOST, &[("origin", "https://app.example.com")]].concat();
+    assert_outcome(
+        &check_with_cookie(&server, Method::DELETE, &cookie, &fields).await,
         true,
         &fields,
     );
 }
 
-/// Otherwise any page could say what it likes.
+/// Otherwise, any client could spoof the forwarded headers.
 #[tokio::test]
-async fn nobody_is_believed_by_default() {
+async fn untrusted_forwarded_headers_are_ignored() {
     let server = TestServer::with(&[("LATCHKEY_TRUSTED_PROXIES", "none")]).await;
-    let elsewhere = server
+    let other_network = server
         .replica_with(&[("LATCHKEY_TRUSTED_PROXIES", "10.0.0.0/8")])
         .await;
-    let cookie = john(&server).await;
-    let claims = [
-        HOST,
+    let cookie = sign_up_with_cookie(&server).await;
+    let forwarded = [
+        FORWARDED_HOST,
         &[
             ("x-forwarded-method", "GET"),
             ("origin", "https://app.example.com"),
         ],
     ]
     .concat();
-    for server in [&server, &elsewhere] {
-        check(
-            &ask(server, Method::GET, &cookie, &claims).await,
+    for server in [&server, &other_network] {
+        assert_outcome(
+            &check_with_cookie(server, Method::GET, &cookie, &forwarded).await,
             false,
-            &claims,
+            &forwarded,
         );
-        let named = [&claims[..], &[("x-forwarded-for", "10.0.0.1")]].concat();
-        check(
-            &ask(server, Method::GET, &cookie, &named).await,
+        let with_client_address = [&forwarded[..], &[("x-forwarded-for", "10.0.0.1")]].concat();
+        assert_outcome(
+            &check_with_cookie(server, Method::GET, &cookie, &with_client_address).await,
             false,
-            &named,
+            &with_client_address,
         );
     }
 }
 
-/// Programs have no pages: their tokens pass with whatever method.
+/// Browsers don't attach bearer tokens by themselves, so no CSRF check is needed.
 #[tokio::test]
-async fn a_bearer_token_needs_no_word_of_a_proxy() {
+async fn bearer_token_requires_no_forwarded_headers() {
     let server = TestServer::with(&[("LATCHKEY_TRUSTED_PROXIES", "none")]).await;
-    let cookie = john(&server).await;
+    let cookie = sign_up_with_cookie(&server).await;
     let session = server.sign_in("john").await;
-    let both = server
+    let request = server
         .request(Method::POST, "/auth/verify")
         .header(header::COOKIE, format!("{NAME}={cookie}"));
-    let response = server.send(both.bearer_auth(&session.access_token)).await;
+    let response = server
+        .send(request.bearer_auth(&session.access_token))
+        .await;
     assert_eq!(identity(response.is(204, ""))[7], session.claims()["sid"]);
     assert!(!response.headers.contains_key("set-cookie"));
 }
 
 #[tokio::test]
-async fn the_slid_cookie_is_for_who_passes() {
+async fn cookie_is_renewed_only_if_check_passes() {
     let server = TestServer::shared().await;
-    let cookie = john(&server).await;
-    let old = aged(&server, &cookie, 200).await;
+    let cookie = sign_up_with_cookie(&server).await;
+    let due_cookie = aged(&server, &cookie, 200).await;
     let safe = [("x-forwarded-method", "GET")];
-    let requested = |query: &str| {
+    let check = |query: &str| {
         let request = server
             .request(Method::GET, &format!("/auth/verify{query}"))
             .header("x-forwarded-method", "GET");
-        request.header(header::COOKIE, format!("{NAME}={old}"))
+        request.header(header::COOKIE, format!("{NAME}={due_cookie}"))
     };
-    is_refused(
-        &server.send(requested("?role=admin")).await,
-        403,
-        "forbidden",
-    );
-    is_refused(
-        &server.send(requested("?scope=admin")).await,
+    assert_rejected(&server.send(check("?role=admin")).await, 403, "forbidden");
+    assert_rejected(
+        &server.send(check("?scope=admin")).await,
         403,
         "insufficient_scope",
     );
-    is_refused(
-        &server.send(requested("?role=nobody")).await,
+    assert_rejected(
+        &server.send(check("?role=unknown")).await,
         400,
         "invalid_request",
     );
-    is_refused(&ask(&server, Method::GET, &old, &[]).await, 403, "csrf");
+    assert_rejected(
+        &check_with_cookie(&server, Method::GET, &due_cookie, &[]).await,
+        403,
+        "csrf",
+    );
     for response in [
-        ask(&server, Method::GET, &old, &safe).await,
-        server.send(requested("/items?role=admin")).await,
+        check_with_cookie(&server, Method::GET, &due_cookie, &safe).await,
+        server.send(check("/items?role=admin")).await,
     ] {
         assert!(
             response
@@ -353,7 +356,7 @@ async fn the_slid_cookie_is_for_who_passes() {
             response.headers
         );
     }
-    let with_basic = requested("").header(header::AUTHORIZATION, "Basic am9obg==");
+    let with_basic = check("").header(header::AUTHORIZATION, "Basic am9obg==");
     assert!(
         server
             .send(with_basic)
@@ -364,7 +367,7 @@ async fn the_slid_cookie_is_for_who_passes() {
         "another scheme is ignored"
     );
     assert!(
-        !ask(&server, Method::GET, &cookie, &safe)
+        !check_with_cookie(&server, Method::GET, &cookie, &safe)
             .await
             .is(204, "")
             .headers

@@ -1,5 +1,5 @@
-//! The line between a proxy and the gateway: it can lead somewhere else, and it tells what the
-//! proxy asked.
+//! The connection between a proxy and the server. Tests can redirect it, and it captures the checks
+//! of the proxy.
 
 use std::{
     net::SocketAddr,
@@ -12,64 +12,58 @@ use tokio::{
     sync::watch,
 };
 
-use super::application::{Arrived, read};
+use super::application::{ReceivedRequest, read_request};
 
-/// Where it leads.
+/// The receiver of the checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
-    /// To the gateway.
-    TestServer(SocketAddr),
-    /// To somebody who notes what is asked, and always answers this.
-    Says(String),
-    /// Nowhere: connections are closed.
-    Nowhere,
+pub enum CheckTarget {
+    Server(SocketAddr),
+    /// Captures each check and always returns this response.
+    Response(String),
+    /// Closes every connection.
+    Closed,
 }
 
-/// It ends with this value.
-pub struct Line {
+/// A TCP forwarder. It stops on drop.
+pub struct CheckForwarder {
     pub address: SocketAddr,
-    end: watch::Sender<End>,
-    requested: Arc<Mutex<Vec<Arrived>>>,
+    target: watch::Sender<CheckTarget>,
+    checks: Arc<Mutex<Vec<ReceivedRequest>>>,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Line {
-    pub async fn to(server: SocketAddr) -> Line {
+impl CheckForwarder {
+    pub async fn start(server: SocketAddr) -> CheckForwarder {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let (end, state) = watch::channel(End::TestServer(server));
-        let requested = Arc::new(Mutex::new(Vec::new()));
-        let kept = requested.clone();
+        let (target, targets) = watch::channel(CheckTarget::Server(server));
+        let checks = Arc::new(Mutex::new(Vec::new()));
+        let captured = checks.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, state.clone(), kept.clone()));
+                tokio::spawn(serve(stream, targets.clone(), captured.clone()));
             }
         });
-        Line {
+        CheckForwarder {
             address,
-            end,
-            requested,
+            target,
+            checks,
             task,
         }
     }
 
-    /// From now on; connections that are there are closed.
-    pub fn lead_to(&self, end: End) {
-        self.end.send_replace(end);
+    /// Redirects new connections and closes existing ones.
+    pub fn redirect_to(&self, target: CheckTarget) {
+        self.target.send_replace(target);
     }
 
-    /// What was asked of whom it led to instead of the gateway.
-    pub fn take(&self) -> Vec<Arrived> {
-        std::mem::take(
-            &mut self
-                .requested
-                .lock()
-                .expect("nothing panics while it is held"),
-        )
+    /// Returns the checks captured since the last call.
+    pub fn take_checks(&self) -> Vec<ReceivedRequest> {
+        std::mem::take(&mut self.checks.lock().expect("no panic while locked"))
     }
 }
 
-impl Drop for Line {
+impl Drop for CheckForwarder {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -77,31 +71,28 @@ impl Drop for Line {
 
 async fn serve(
     mut proxy: TcpStream,
-    mut state: watch::Receiver<End>,
-    requested: Arc<Mutex<Vec<Arrived>>>,
+    mut targets: watch::Receiver<CheckTarget>,
+    checks: Arc<Mutex<Vec<ReceivedRequest>>>,
 ) {
-    let end = state.borrow_and_update().clone();
-    let lead = async {
-        match end {
-            End::Nowhere => {}
-            End::TestServer(address) => {
+    let target = targets.borrow_and_update().clone();
+    let forward = async {
+        match target {
+            CheckTarget::Closed => {}
+            CheckTarget::Server(address) => {
                 if let Ok(mut server) = TcpStream::connect(address).await {
                     let _ = copy_bidirectional(&mut proxy, &mut server).await;
                 }
             }
-            End::Says(response) => {
-                while let Some(request) = read(&mut proxy).await {
-                    requested
-                        .lock()
-                        .expect("nothing panics while it is held")
-                        .push(request);
+            CheckTarget::Response(response) => {
+                while let Some(request) = read_request(&mut proxy).await {
+                    checks.lock().expect("no panic while locked").push(request);
                     let _ = proxy.write_all(response.as_bytes()).await;
                 }
             }
         }
     };
     tokio::select! {
-        () = lead => {}
-        _ = state.changed() => {}
+        () = forward => {}
+        _ = targets.changed() => {}
     }
 }

@@ -1,6 +1,6 @@
-//! Every case × every proxy: the application is reached only when it should be, and sees our
-//! identity alone. `./dev test forward_auth::matrix -- --nocapture` prints the table of
-//! `deploy/README.md`.
+//! Every case × every proxy: only authorized requests reach the application, and only with the
+//! identity headers of the server. `./dev test forward_auth::matrix -- --nocapture` prints the
+//! table of `deploy/README.md`.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,76 +13,77 @@ use tokio::{
 
 use super::{
     IDENTITY,
-    application::{Application, Arrived},
+    application::{Application, ReceivedRequest},
     cases::{self, Case, Credential, Outcome},
-    half_open::{End, Line},
+    half_open::{CheckForwarder, CheckTarget},
     identity,
-    proxies::Kind,
+    proxies::ProxyKind,
     verify,
 };
 use crate::{
     browser::{NAME, aged, open},
     deployed::Proxy,
     raw_http,
-    test_server::{Session, TestServer, until},
+    test_server::{Session, TestServer, wait_until},
     test_stores::execute,
     token_signer::{TokenSigner, with},
 };
 
-const KINDS: [Kind; 3] = [Kind::Nginx, Kind::Caddy, Kind::HaProxy];
+const PROXY_KINDS: [ProxyKind; 3] = [ProxyKind::Nginx, ProxyKind::Caddy, ProxyKind::HaProxy];
 
-/// Nothing takes longer, however long the check takes.
-const LIMIT: Duration = Duration::from_secs(30);
+/// Exceeds the timeout of every proxy for the check.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A proxy between its clients, a gateway and an application.
+/// A proxy, with the server and the application behind it.
 struct Site {
-    kind: Kind,
+    kind: ProxyKind,
     server: TestServer,
-    line: Line,
+    forwarder: CheckForwarder,
     application: Application,
     proxy: Proxy,
     credentials: Vec<(Credential, String)>,
-    /// What the application must be told, by bearer token and by cookie.
+    /// The expected identity headers, by bearer token and by cookie.
     by_bearer: [String; 9],
     by_cookie: [String; 9],
 }
 
-/// What came of a request.
-struct Result {
+/// The response of the proxy, and the requests that the application received.
+struct CaseResult {
     status: u16,
     response: String,
-    arrived: Vec<Arrived>,
+    received: Vec<ReceivedRequest>,
 }
 
 impl Site {
-    pub async fn new(kind: Kind) -> Site {
+    pub async fn new(kind: ProxyKind) -> Site {
         let server = TestServer::start().await;
-        let (line, application) = tokio::join!(Line::to(server.address), Application::start());
-        let proxy = kind.start(line.address, application.address).await;
+        let (forwarder, application) =
+            tokio::join!(CheckForwarder::start(server.address), Application::start());
+        let proxy = kind.start(forwarder.address, application.address).await;
         server.sign_up_with_email("john", "john@example.com").await;
         execute(
             &server,
             "update users set name = 'Jöhn {env.HOME} $host %[src]', email_verified = true",
         )
         .await;
-        let (good, gone, cookie) = (
+        let (active, revoked, cookie) = (
             server.sign_in("john").await,
             server.sign_in("john").await,
             open(&server, "john").await,
         );
-        server.log_out(&gone.access_token).await.is(204, "");
-        let by_bearer = identity(verify(&server, &good, "").await.is(204, ""));
-        // As a bearer token it says the same as by cookie.
+        server.sign_out(&revoked.access_token).await.is(204, "");
+        let by_bearer = identity(verify(&server, &active, "").await.is(204, ""));
+        // A session cookie is also accepted as a bearer token.
         let browser = Session {
             access_token: cookie.clone(),
             refresh_token: String::new(),
         };
         let by_cookie = identity(verify(&server, &browser, "").await.is(204, ""));
-        let credentials = credentials(&server, &good, &gone, &cookie).await;
+        let credentials = credentials(&server, &active, &revoked, &cookie).await;
         Site {
             kind,
             server,
-            line,
+            forwarder,
             application,
             proxy,
             credentials,
@@ -91,86 +92,96 @@ impl Site {
         }
     }
 
-    pub async fn send(&self, case: &Case) -> Result {
+    pub async fn send(&self, case: &Case) -> CaseResult {
         let (_, credential) = self
             .credentials
             .iter()
             .find(|(kind, _)| *kind == case.credential)
-            .expect("it is known");
+            .expect("a credential of this kind");
         let (status, response) = exchange(&self.proxy, case, &case.bytes(credential)).await;
-        Result {
+        CaseResult {
             status,
             response,
-            arrived: self.application.take(),
+            received: self.application.take_requests(),
         }
     }
 
-    /// Sends it, judges what came of it, and says so in a word.
+    /// Sends the request, asserts its outcome, and returns the cell of the table.
     async fn check(&self, case: &Case) -> String {
-        if let Some(end) = &case.end {
-            self.line.lead_to(end.clone());
+        if let Some(target) = &case.check_target {
+            self.forwarder.redirect_to(target.clone());
         }
         let result = self.send(case).await;
-        if case.end.is_some() {
-            self.line.lead_to(End::TestServer(self.server.address));
+        if case.check_target.is_some() {
+            self.forwarder
+                .redirect_to(CheckTarget::Server(self.server.address));
         }
-        let what = format!(
+        let context = format!(
             "{:?}: {} → {} {:?}",
-            self.kind, case.name, result.response, result.arrived
+            self.kind, case.name, result.response, result.received
         );
-        assert!(result.arrived.len() <= 1, "{what}");
-        match (result.arrived.first(), case.outcome) {
-            (Some(arrived), Outcome::Reaches | Outcome::MayReach) => {
-                self.is_ours(arrived, case, &what)
+        assert!(result.received.len() <= 1, "{context}");
+        match (result.received.first(), case.outcome) {
+            (Some(received), Outcome::Passes | Outcome::MayPass) => {
+                self.assert_identity(received, case, &context)
             }
-            (Some(arrived), Outcome::AtMostAsNobody) => is_nobodys(arrived, &what),
-            (Some(_), Outcome::Refused(_) | Outcome::NeverReaches) => {
-                panic!("it must not pass: {what}")
+            (Some(received), Outcome::WithoutIdentity) => assert_no_identity(received, &context),
+            (Some(_), Outcome::Rejected(_) | Outcome::Blocked) => {
+                panic!("the request must not pass: {context}")
             }
-            (None, Outcome::Reaches) => panic!("it must pass: {what}"),
-            (None, Outcome::Refused(status)) => assert_eq!(result.status, status, "{what}"),
-            (None, Outcome::MayReach | Outcome::AtMostAsNobody | Outcome::NeverReaches) => {
-                assert!(is_refusal(&result), "{what}")
+            (None, Outcome::Passes) => panic!("the request must pass: {context}"),
+            (None, Outcome::Rejected(status)) => assert_eq!(result.status, status, "{context}"),
+            (None, Outcome::MayPass | Outcome::WithoutIdentity | Outcome::Blocked) => {
+                assert!(is_blocked(&result), "{context}")
             }
         }
-        if result.arrived.is_empty() {
-            shown(result.status)
+        if result.received.is_empty() {
+            status_text(result.status)
         } else {
             "passes".to_owned()
         }
     }
 
-    /// All of the caller's identity, and nothing that might be taken for another.
+    /// Asserts that the request has the caller's identity headers and no similar ones.
     #[track_caller]
-    fn is_ours(&self, arrived: &Arrived, case: &Case, what: &str) {
-        let by_cookie = matches!(case.credential, Credential::Cookie | Credential::OldCookie);
-        let ours = if by_cookie {
+    fn assert_identity(&self, received: &ReceivedRequest, case: &Case, context: &str) {
+        let by_cookie = matches!(
+            case.credential,
+            Credential::Cookie | Credential::CookieDueForRenewal
+        );
+        let expected = if by_cookie {
             &self.by_cookie
         } else {
             &self.by_bearer
         };
-        let said = said(arrived, what);
-        for (name, value) in IDENTITY.iter().zip(ours) {
+        let headers = identity_headers(received, context);
+        for (name, value) in IDENTITY.iter().zip(expected) {
             let value = if value.is_empty() {
                 None
             } else {
                 Some(value.as_str())
             };
             assert_eq!(
-                said.get(*name).copied().filter(|value| !value.is_empty()),
+                headers
+                    .get(*name)
+                    .copied()
+                    .filter(|value| !value.is_empty()),
                 value,
-                "{name}: {what}"
+                "{name}: {context}"
             );
         }
     }
 }
 
-/// Everything that an application might read as identity: each name once, as we write it.
+/// Returns the identity headers. Asserts that no similar name is present, and no name twice.
 #[track_caller]
-fn said<'a>(arrived: &'a Arrived, what: &str) -> BTreeMap<&'a str, &'a str> {
-    let mut said = BTreeMap::new();
-    for (name, value) in &arrived.fields {
-        // Where names become variables, as in CGI, whatever is no letter is the same.
+fn identity_headers<'a>(
+    received: &'a ReceivedRequest,
+    context: &str,
+) -> BTreeMap<&'a str, &'a str> {
+    let mut headers = BTreeMap::new();
+    for (name, value) in &received.fields {
+        // CGI maps all characters except letters and digits to `_`, so such names collide.
         let plain: String = name
             .trim()
             .chars()
@@ -179,40 +190,45 @@ fn said<'a>(arrived: &'a Arrived, what: &str) -> BTreeMap<&'a str, &'a str> {
         if !plain.starts_with("x-auth-") {
             assert!(
                 !value.contains("planted") || name == "x-other",
-                "{name}: {what}"
+                "{name}: {context}"
             );
             continue;
         }
-        assert!(IDENTITY.contains(&name.as_str()), "{name:?}: {what}");
+        assert!(IDENTITY.contains(&name.as_str()), "{name:?}: {context}");
         assert_eq!(
-            said.insert(name.as_str(), value.as_str()),
+            headers.insert(name.as_str(), value.as_str()),
             None,
-            "{name} twice: {what}"
+            "{name} twice: {context}"
         );
     }
-    let hops = arrived.all("connection").join(",").to_lowercase();
+    let hops = received
+        .header_values("connection")
+        .join(",")
+        .to_lowercase();
     assert!(
         !hops.contains("x-auth"),
-        "the next hop would drop them: {what}"
+        "the next hop would drop them: {context}"
     );
-    said
+    headers
 }
 
 #[track_caller]
-fn is_nobodys(arrived: &Arrived, what: &str) {
+fn assert_no_identity(received: &ReceivedRequest, context: &str) {
     assert!(
-        said(arrived, what).values().all(|value| value.is_empty()),
-        "{what}"
+        identity_headers(received, context)
+            .values()
+            .all(|value| value.is_empty()),
+        "{context}"
     );
 }
 
-/// Nothing of the application came back. To what is no HTTP some proxies answer by hanging up, and
-/// Caddy answers an empty 200 for hosts that it does not know.
-fn is_refusal(result: &Result) -> bool {
-    result.arrived.is_empty() && !result.response.contains("x-reached")
+/// Whether the application wasn't reached. The status isn't checked: some proxies close the
+/// connection on invalid HTTP, and Caddy returns an empty 200 for unknown hosts.
+fn is_blocked(result: &CaseResult) -> bool {
+    result.received.is_empty() && !result.response.contains("x-reached")
 }
 
-fn shown(status: u16) -> String {
+fn status_text(status: u16) -> String {
     if status == 0 {
         "no response".to_owned()
     } else {
@@ -222,61 +238,65 @@ fn shown(status: u16) -> String {
 
 async fn credentials(
     server: &TestServer,
-    good: &Session,
-    gone: &Session,
+    active: &Session,
+    revoked: &Session,
     cookie: &str,
 ) -> Vec<(Credential, String)> {
-    let forge = TokenSigner::of(server).await;
-    let claims = good.claims();
-    let expired = forge.sign(&with(
+    let signer = TokenSigner::of(server).await;
+    let claims = active.claims();
+    let expired = signer.sign(&with(
         &claims,
         "exp",
         json!(claims["iat"].as_u64().expect("seconds") - 1),
     ));
     let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
-    let jar = |cookie: &str| format!("Cookie: theme=dark; {NAME}={cookie}\r\n");
+    let cookie_header = |cookie: &str| format!("Cookie: theme=dark; {NAME}={cookie}\r\n");
     vec![
         (Credential::Nothing, String::new()),
-        (Credential::Bearer, bearer(&good.access_token)),
-        (Credential::Nonsense, bearer("nonsense")),
+        (Credential::Bearer, bearer(&active.access_token)),
+        (Credential::Malformed, bearer("nonsense")),
         (Credential::Expired, bearer(&expired)),
-        (Credential::Revoked, bearer(&gone.access_token)),
-        (Credential::Cookie, jar(cookie)),
-        (Credential::OldCookie, jar(&aged(server, cookie, 200).await)),
+        (Credential::Revoked, bearer(&revoked.access_token)),
+        (Credential::Cookie, cookie_header(cookie)),
+        (
+            Credential::CookieDueForRenewal,
+            cookie_header(&aged(server, cookie, 200).await),
+        ),
     ]
 }
 
-/// Sends the bytes, and reads an answer: to the end of its head and of its body, whatever becomes
-/// of the connection.
+/// Sends the bytes and reads one response, including its body, even if the connection stays open.
 async fn exchange(proxy: &Proxy, case: &Case, bytes: &[u8]) -> (u16, String) {
-    let mut stream = TcpStream::connect(proxy.address).await.expect("it listens");
-    let (mut reads, mut writes) = stream.split();
+    let mut stream = TcpStream::connect(proxy.address)
+        .await
+        .expect("the proxy listens");
+    let (mut reader, mut writer) = stream.split();
     let mut response = Vec::new();
     let read = async {
-        let mut piece = vec![0; 64 * 1024];
-        while !is_whole(&response, case) {
-            match reads.read(&mut piece).await {
-                Ok(count @ 1..) => response.extend(&piece[..count]),
-                _ended => break,
+        let mut buffer = vec![0; 64 * 1024];
+        while !is_complete(&response, case) {
+            match reader.read(&mut buffer).await {
+                Ok(count @ 1..) => response.extend(&buffer[..count]),
+                _closed => break,
             }
         }
     };
-    // It may refuse before it has read everything.
+    // A proxy can respond before it has read the whole request.
     let write = async {
-        let _ = writes.write_all(bytes).await;
+        let _ = writer.write_all(bytes).await;
         std::future::pending::<()>().await;
     };
-    let talk = async {
+    let transfer = async {
         tokio::select! { () = read => {}, () = write => {} }
     };
-    tokio::time::timeout(LIMIT, talk)
+    tokio::time::timeout(RESPONSE_TIMEOUT, transfer)
         .await
         .unwrap_or_else(|_| panic!("no response in time: {}", case.name));
     let response = String::from_utf8_lossy(&response).to_lowercase();
     (raw_http::status(&response), response)
 }
 
-fn is_whole(response: &[u8], case: &Case) -> bool {
+fn is_complete(response: &[u8], case: &Case) -> bool {
     let Some(end) = response.windows(4).position(|window| window == b"\r\n\r\n") else {
         return false;
     };
@@ -287,116 +307,126 @@ fn is_whole(response: &[u8], case: &Case) -> bool {
     case.method == "HEAD" || length.is_some_and(|length: usize| response.len() >= end + 4 + length)
 }
 
-/// On every proxy at once.
-async fn everywhere<T>(work: impl AsyncFn(Site) -> T) -> Vec<T> {
-    join_all(KINDS.map(async |kind| work(Site::new(kind).await).await)).await
+/// Runs a test on all proxies concurrently.
+async fn on_every_proxy<T>(test: impl AsyncFn(Site) -> T) -> Vec<T> {
+    join_all(PROXY_KINDS.map(async |kind| test(Site::new(kind).await).await)).await
 }
 
 #[tokio::test]
-async fn the_slid_cookie_and_the_challenge_reach_the_client() {
-    everywhere(async |site| {
-        let slid = site.send(&cases::simple(Credential::OldCookie)).await;
-        let ours = format!("set-cookie: {}=ey", NAME.to_lowercase());
+async fn renewed_cookie_and_challenge_reach_client() {
+    on_every_proxy(async |site| {
+        let renewed = site
+            .send(&cases::get_case(Credential::CookieDueForRenewal))
+            .await;
+        let set_cookie = format!("set-cookie: {}=ey", NAME.to_lowercase());
         assert!(
-            slid.status == 200 && slid.response.contains(&ours),
+            renewed.status == 200 && renewed.response.contains(&set_cookie),
             "{:?}: {}",
             site.kind,
-            slid.response
+            renewed.response
         );
         assert!(
-            slid.response.contains("set-cookie: own=1"),
-            "the application's own: {}",
-            slid.response
+            renewed.response.contains("set-cookie: own=1"),
+            "the application's cookie: {}",
+            renewed.response
         );
         assert!(
-            slid.response.contains("cache-control: private, no-store"),
+            renewed
+                .response
+                .contains("cache-control: private, no-store"),
             "{:?}: {}",
             site.kind,
-            slid.response
+            renewed.response
         );
-        let plain = site.send(&cases::simple(Credential::Cookie)).await;
+        let unrenewed = site.send(&cases::get_case(Credential::Cookie)).await;
         assert_eq!(
-            plain.response.matches("set-cookie").count(),
+            unrenewed.response.matches("set-cookie").count(),
             1,
             "{:?}: {}",
             site.kind,
-            plain.response
+            unrenewed.response
         );
-        let refused = site.send(&cases::simple(Credential::Revoked)).await;
+        let rejected = site.send(&cases::get_case(Credential::Revoked)).await;
         let challenge = "www-authenticate: bearer realm=\"latchkey\", error=\"invalid_token\"";
         assert!(
-            refused.status == 401 && refused.response.contains(challenge),
+            rejected.status == 401 && rejected.response.contains(challenge),
             "{:?}: {}",
             site.kind,
-            refused.response
+            rejected.response
         );
         assert!(
-            !refused.response.contains("set-cookie"),
+            !rejected.response.contains("set-cookie"),
             "{:?}: {}",
             site.kind,
-            refused.response
+            rejected.response
         );
     })
     .await;
 }
 
-/// Otherwise nothing that opens one would work, however right it is.
+/// The configurations must not break authorized WebSocket connections.
 #[tokio::test]
-async fn a_web_socket_is_passed_on_as_one() {
-    everywhere(async |site| {
-        let result = site.send(&cases::web_socket()).await;
-        let what = format!("{:?}: {} {:?}", site.kind, result.response, result.arrived);
-        let arrived = result.arrived.first().expect(&what);
-        let connection = arrived.all("connection").join(",").to_lowercase();
+async fn web_socket_upgrade_is_forwarded() {
+    on_every_proxy(async |site| {
+        let result = site.send(&cases::web_socket_case()).await;
+        let context = format!("{:?}: {} {:?}", site.kind, result.response, result.received);
+        let received = result.received.first().expect(&context);
+        let connection = received
+            .header_values("connection")
+            .join(",")
+            .to_lowercase();
         assert_eq!(
             (
                 connection.as_str(),
-                arrived.all("upgrade").concat().as_str()
+                received.header_values("upgrade").concat().as_str()
             ),
             ("upgrade", "websocket"),
-            "{what}"
+            "{context}"
         );
     })
     .await;
 }
 
 #[tokio::test]
-async fn no_other_protocol_is_opened() {
-    everywhere(async |site| {
-        let result = site.send(&cases::http2()).await;
-        let what = format!("{:?}: {} {:?}", site.kind, result.response, result.arrived);
-        let arrived = result.arrived.first().expect(&what);
-        assert!(arrived.all("upgrade").is_empty(), "{what}");
+async fn http2_upgrade_is_not_forwarded() {
+    on_every_proxy(async |site| {
+        let result = site.send(&cases::http2_upgrade_case()).await;
+        let context = format!("{:?}: {} {:?}", site.kind, result.response, result.received);
+        let received = result.received.first().expect(&context);
+        assert!(received.header_values("upgrade").is_empty(), "{context}");
         assert!(
-            !arrived
-                .all("connection")
+            !received
+                .header_values("connection")
                 .join(",")
                 .to_lowercase()
                 .contains("upgrade"),
-            "{what}"
+            "{context}"
         );
     })
     .await;
 }
 
-/// Set, not appended; and of the request itself the check gets neither path, nor query, nor body.
+/// Proxies overwrite forwarded headers, and don't send path, query, or body to the check.
 #[tokio::test]
-async fn the_check_is_asked_what_it_must_know_and_no_more() {
-    everywhere(async |site| {
-        for case in cases::uploads() {
-            site.line.lead_to(End::Says(
+async fn check_receives_only_required_data() {
+    on_every_proxy(async |site| {
+        for case in cases::upload_cases() {
+            site.forwarder.redirect_to(CheckTarget::Response(
                 "HTTP/1.1 204 No Content\r\nx-auth-user: john\r\n\r\n".into(),
             ));
             let result = site.send(&case).await;
-            let what = format!("{:?}: {}: {}", site.kind, case.name, result.response);
-            let arrived = result.arrived.first().expect(&what);
+            let context = format!("{:?}: {}: {}", site.kind, case.name, result.response);
+            let received = result.received.first().expect(&context);
             assert!(
-                arrived.body.len() == 300_000 && arrived.body.iter().all(|byte| *byte == b'x'),
-                "{what}"
+                received.body.len() == 300_000 && received.body.iter().all(|byte| *byte == b'x'),
+                "{context}"
             );
-            let requested = site.line.take();
-            assert_eq!(requested.len(), 1, "{what} {requested:?}");
-            assert_eq!(requested[0].line, "GET /auth/verify HTTP/1.1", "{what}");
+            let checks = site.forwarder.take_checks();
+            assert_eq!(checks.len(), 1, "{context} {checks:?}");
+            assert_eq!(
+                checks[0].request_line, "GET /auth/verify HTTP/1.1",
+                "{context}"
+            );
             for (name, value) in [
                 ("method", "POST"),
                 ("host", "app.example.com"),
@@ -404,23 +434,28 @@ async fn the_check_is_asked_what_it_must_know_and_no_more() {
                 ("for", "127.0.0.1"),
             ] {
                 assert_eq!(
-                    requested[0].all(&format!("x-forwarded-{name}")),
+                    checks[0].header_values(&format!("x-forwarded-{name}")),
                     [value],
-                    "{what} {:?}",
-                    requested[0]
+                    "{context} {:?}",
+                    checks[0]
                 );
             }
             assert_eq!(
-                requested[0].all("x-original-method").concat()
-                    + &requested[0].all("forwarded").concat(),
+                checks[0].header_values("x-original-method").concat()
+                    + &checks[0].header_values("forwarded").concat(),
                 "",
-                "{what}"
+                "{context}"
             );
-            assert_eq!(requested[0].all("authorization").len(), 1, "{what}");
+            assert_eq!(
+                checks[0].header_values("authorization").len(),
+                1,
+                "{context}"
+            );
             assert!(
-                requested[0].body.is_empty() && requested[0].all("transfer-encoding").is_empty(),
-                "{what} {:?}",
-                requested[0]
+                checks[0].body.is_empty()
+                    && checks[0].header_values("transfer-encoding").is_empty(),
+                "{context} {:?}",
+                checks[0]
             );
         }
     })
@@ -428,34 +463,34 @@ async fn the_check_is_asked_what_it_must_know_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_gateway_that_stands_still_or_is_gone_lets_nothing_pass() {
-    everywhere(async |mut site| {
-        let case = cases::simple(Credential::Bearer);
+async fn unavailable_server_blocks_every_request() {
+    on_every_proxy(async |mut site| {
+        let case = cases::get_case(Credential::Bearer);
         assert_eq!(site.check(&case).await, "passes");
         site.server.pause();
-        // A signal takes a moment to reach every thread.
-        until("it stands still", async || {
-            site.send(&case).await.arrived.is_empty()
+        // The signal doesn't stop every thread at once.
+        wait_until("the server is paused", async || {
+            site.send(&case).await.received.is_empty()
         })
         .await;
         for _ in 0..2 {
             let result = site.send(&case).await;
-            assert!(is_refusal(&result), "{:?}: {}", site.kind, result.response);
+            assert!(is_blocked(&result), "{:?}: {}", site.kind, result.response);
         }
         site.server.resume();
-        let again = async || site.send(&case).await.status == 200;
-        until("it passes again", again).await;
+        let passes = async || site.send(&case).await.status == 200;
+        wait_until("requests pass again", passes).await;
         site.server.kill();
         let result = site.send(&case).await;
-        assert!(is_refusal(&result), "{:?}: {}", site.kind, result.response);
+        assert!(is_blocked(&result), "{:?}: {}", site.kind, result.response);
     })
     .await;
 }
 
 #[tokio::test]
-async fn the_application_is_reached_only_when_it_should_be_and_sees_only_our_identity() {
-    let cases = cases::all();
-    let columns = everywhere(async |site| {
+async fn only_authorized_requests_reach_the_application() {
+    let cases = cases::all_cases();
+    let columns = on_every_proxy(async |site| {
         let mut column = Vec::new();
         for case in &cases {
             column.push(site.check(case).await);

@@ -4,36 +4,36 @@ use std::{net::SocketAddr, process::Command};
 
 use crate::deployed::{Place, Proxy, program};
 
-/// A proxy that we run.
+/// A tested proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProxyKind {
     Nginx,
     Caddy,
     HaProxy,
 }
 
-impl Kind {
-    /// Runs it in front of an application, and until it listens.
+impl ProxyKind {
+    /// Starts the proxy in front of an application, and waits until it listens.
     pub async fn start(self, server: SocketAddr, application: SocketAddr) -> Proxy {
         let place = Place::new();
-        let neighbours = [
+        let upstreams = [
             ("latchkey:8000", server.to_string()),
             ("application:9000", application.to_string()),
         ];
         let command = match self {
-            Kind::Nginx => nginx(&place, neighbours),
-            Kind::Caddy => caddy(&place, neighbours),
-            Kind::HaProxy => haproxy(&place, neighbours),
+            ProxyKind::Nginx => nginx(&place, upstreams),
+            ProxyKind::Caddy => caddy(&place, upstreams),
+            ProxyKind::HaProxy => haproxy(&place, upstreams),
         };
         place.run(command).await
     }
 }
 
-/// Whom a proxy stands between: as the files call them, and where they are.
-type Neighbours = [(&'static str, String); 2];
+/// Server and application: the names in the configuration files, and their addresses.
+type Upstreams = [(&'static str, String); 2];
 
-/// As on a server, where a file of its own has what is not about us.
-fn nginx(place: &Place, [server, application]: Neighbours) -> Command {
+/// Includes the configuration from a main file, as on a real host.
+fn nginx(place: &Place, [server, application]: Upstreams) -> Command {
     let listen = ("listen 8080", format!("listen {}", place.address));
     let site = place.adapted("nginx-forward-auth.conf", &[server, application, listen]);
     let http = format!(
@@ -45,7 +45,7 @@ fn nginx(place: &Place, [server, application]: Neighbours) -> Command {
     place.nginx(&place.write("nginx.conf", &main))
 }
 
-fn caddy(place: &Place, [server, application]: Neighbours) -> Command {
+fn caddy(place: &Place, [server, application]: Upstreams) -> Command {
     let listen = (
         "app.example.com {",
         format!("http://app.example.com:{} {{", place.address.port()),
@@ -61,13 +61,13 @@ fn caddy(place: &Place, [server, application]: Neighbours) -> Command {
     command
         .args(["run", "--adapter", "caddyfile", "--config"])
         .arg(main);
-    for home in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
-        command.env(home, place.folder());
+    for variable in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
+        command.env(variable, place.folder());
     }
     command
 }
 
-fn haproxy(place: &Place, [server, application]: Neighbours) -> Command {
+fn haproxy(place: &Place, [server, application]: Upstreams) -> Command {
     let script = place.adapted("haproxy.lua", &[server]);
     let listen = ("bind :8080", format!("bind {}", place.address));
     let script = ("/etc/haproxy/haproxy.lua", script.display().to_string());

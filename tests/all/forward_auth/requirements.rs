@@ -1,9 +1,9 @@
-//! The question itself.
+//! The check: methods, paths, required roles and scopes, and identity headers.
 
 use reqwest::Method;
 use serde_json::json;
 
-use super::{ask, identity, is_refused, verify};
+use super::{assert_rejected, check_request, identity, verify};
 use crate::{
     proxy::{Line, Proxy},
     raw_http::{self, exchange},
@@ -15,9 +15,9 @@ const METHODS: [&str; 11] = [
     "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "QUERY", "get",
 ];
 
-/// Below the path stands what some proxies append; clients write it, and nobody need read it as we
-/// would.
-const BELOW: [&str; 10] = [
+/// Some proxies append the original path to the path of the check. Clients choose that path, and
+/// proxies can interpret it differently, so it must not affect the check.
+const PATH_SUFFIXES: [&str; 10] = [
     "/",
     "//",
     "/?role=admin",
@@ -30,18 +30,18 @@ const BELOW: [&str; 10] = [
     "/a%",
 ];
 
-fn raw(method: &str, path: &str, fields: &str) -> Vec<u8> {
+fn raw_request(method: &str, path: &str, fields: &str) -> Vec<u8> {
     format!("{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{fields}\r\n").into_bytes()
 }
 
 #[tokio::test]
-async fn every_header_is_there_and_fits_a_header() {
+async fn identity_headers_are_complete_and_encoded() {
     let server = TestServer::shared().await;
     let session = server.sign_up_with_email("john", "j%hn@example.com").await;
     let claims = session.claims();
     let text = |name: &str| claims[name].as_str().expect("text").to_owned();
     let (user, sid, scope) = (text("sub"), text("sid"), text("scope"));
-    let told = |name: &str, verified: &str, roles: &str| {
+    let expected = |name: &str, verified: &str, roles: &str| {
         [
             &user,
             "john",
@@ -56,7 +56,10 @@ async fn every_header_is_there_and_fits_a_header() {
         .map(str::to_owned)
     };
     let response = verify(&server, &session, "").await;
-    assert_eq!(identity(response.is(204, "")), told("", "false", "user"));
+    assert_eq!(
+        identity(response.is(204, "")),
+        expected("", "false", "user")
+    );
     assert!(response.bytes.is_empty() && response.header("content-type").is_empty());
     assert_eq!(
         (response.header("cache-control"), response.header("vary")),
@@ -77,7 +80,7 @@ async fn every_header_is_there_and_fits_a_header() {
 }
 
 #[tokio::test]
-async fn every_method_is_answered_alike() {
+async fn all_methods_get_the_same_result() {
     let server = TestServer::shared().await;
     let token = format!(
         "authorization: Bearer {}\r\n",
@@ -85,25 +88,28 @@ async fn every_method_is_answered_alike() {
     );
     for method in METHODS {
         for path in ["/auth/verify", "/auth/verify/items"] {
-            let (good, bad) = (raw(method, path, &token), raw(method, path, ""));
+            let (authorized, unauthorized) = (
+                raw_request(method, path, &token),
+                raw_request(method, path, ""),
+            );
             assert_eq!(
-                raw_http::status(&exchange(server.address, &good).await),
+                raw_http::status(&exchange(server.address, &authorized).await),
                 204,
                 "{method} {path}"
             );
-            let refused = exchange(server.address, &bad).await;
-            assert_eq!(raw_http::status(&refused), 401, "{method} {path}");
-            assert!(refused.contains("x-auth-user: \r\n"), "{refused}");
+            let rejection = exchange(server.address, &unauthorized).await;
+            assert_eq!(raw_http::status(&rejection), 401, "{method} {path}");
+            assert!(rejection.contains("x-auth-user: \r\n"), "{rejection}");
         }
     }
-    let elsewhere = [
+    let other_paths = [
         ("GET", "/auth/verified", 404),
         ("GET", "/auth", 404),
         ("GET", "/auth/verify%2f", 404),
     ];
-    for (method, path, status) in elsewhere {
+    for (method, path, status) in other_paths {
         assert_eq!(
-            raw_http::status(&exchange(server.address, &raw(method, path, &token)).await),
+            raw_http::status(&exchange(server.address, &raw_request(method, path, &token)).await),
             status,
             "{path}"
         );
@@ -111,49 +117,53 @@ async fn every_method_is_answered_alike() {
 }
 
 #[tokio::test]
-async fn what_stands_below_the_path_decides_nothing() {
+async fn path_suffix_does_not_affect_the_check() {
     let server = TestServer::shared().await;
     let token = format!(
         "authorization: Bearer {}\r\n",
         server.sign_up("john").await.access_token
     );
-    for below in BELOW {
-        let path = format!("/auth/verify{below}");
+    for suffix in PATH_SUFFIXES {
+        let path = format!("/auth/verify{suffix}");
         assert_eq!(
-            raw_http::status(&exchange(server.address, &raw("GET", &path, &token)).await),
+            raw_http::status(&exchange(server.address, &raw_request("GET", &path, &token)).await),
             204,
             "{path}"
         );
         assert_eq!(
-            raw_http::status(&exchange(server.address, &raw("GET", &path, "")).await),
+            raw_http::status(&exchange(server.address, &raw_request("GET", &path, "")).await),
             401,
             "{path}"
         );
     }
     let long = format!("/auth/verify/{}", "a".repeat(20_000));
     assert_eq!(
-        raw_http::status(&exchange(server.address, &raw("GET", &long, &token)).await),
+        raw_http::status(&exchange(server.address, &raw_request("GET", &long, &token)).await),
         204
     );
 }
 
 #[tokio::test]
-async fn a_body_is_not_waited_for() {
+async fn check_does_not_wait_for_the_body() {
     let server = TestServer::shared().await;
     let token = server.sign_up("john").await.access_token;
     let fields = format!(
         "authorization: Bearer {token}\r\ncontent-type: text/html\r\ncontent-length: 1000000000\r\n"
     );
-    let response = exchange(server.address, &raw("POST", "/auth/verify", &fields)).await;
+    let response = exchange(
+        server.address,
+        &raw_request("POST", "/auth/verify", &fields),
+    )
+    .await;
     assert_eq!(raw_http::status(&response), 204, "{response}");
 }
 
-/// A good token in all cases but where it says so.
+/// Queries with the expected error codes of an administrator and a user. `""` passes.
 #[tokio::test]
-async fn a_demand_is_met_or_the_answer_is_no() {
+async fn missing_role_or_scope_is_rejected() {
     let server = TestServer::shared().await;
     let (admin, user) = (server.admin("root").await, server.sign_up("john").await);
-    for (query, of_admin, of_user) in [
+    for (query, admin_error, user_error) in [
         ("", "", ""),
         ("?", "", ""),
         ("?role=admin", "", "forbidden"),
@@ -169,11 +179,11 @@ async fn a_demand_is_met_or_the_answer_is_no() {
             "insufficient_scope",
         ),
     ] {
-        for (session, code) in [(&admin, of_admin), (&user, of_user)] {
+        for (session, code) in [(&admin, admin_error), (&user, user_error)] {
             let response = verify(&server, session, query).await;
             match code {
                 "" => assert!(!identity(response.is(204, ""))[0].is_empty(), "{query}"),
-                code => is_refused(&response, 403, code),
+                code => assert_rejected(&response, 403, code),
             }
         }
     }
@@ -184,9 +194,9 @@ async fn a_demand_is_met_or_the_answer_is_no() {
     );
 }
 
-/// Were it none, everybody would pass.
+/// If a malformed requirement were ignored, every user would pass.
 #[tokio::test]
-async fn a_misspelt_demand_is_a_refusal() {
+async fn malformed_requirement_is_rejected() {
     let server = TestServer::shared().await;
     let admin = server.admin("root").await;
     for query in [
@@ -208,13 +218,13 @@ async fn a_misspelt_demand_is_a_refusal() {
         "?x=1",
         "?role=admin&x=1",
     ] {
-        is_refused(
+        assert_rejected(
             &verify(&server, &admin, query).await,
             400,
             "invalid_request",
         );
-        is_refused(
-            &server.send(ask(&server, query)).await,
+        assert_rejected(
+            &server.send(check_request(&server, query)).await,
             400,
             "invalid_request",
         );
@@ -227,13 +237,13 @@ async fn a_misspelt_demand_is_a_refusal() {
 }
 
 #[tokio::test]
-async fn every_refusal_empties_what_a_client_claims() {
+async fn rejection_clears_spoofed_identity_headers() {
     let server = TestServer::shared().await;
     let session = server.sign_up("john").await;
-    let planted = |token: &str| {
+    let spoofed_request = |token: &str| {
         let request = super::IDENTITY
             .iter()
-            .fold(ask(&server, ""), |request, name| {
+            .fold(check_request(&server, ""), |request, name| {
                 request.header(*name, "planted")
             });
         if token.is_empty() {
@@ -242,58 +252,72 @@ async fn every_refusal_empties_what_a_client_claims() {
             request.header("authorization", token)
         }
     };
-    let good = format!("Bearer {}", session.access_token);
+    let authorization = format!("Bearer {}", session.access_token);
     assert!(
-        !identity(server.send(planted(&good)).await.is(204, "")).contains(&"planted".to_owned())
+        !identity(
+            server
+                .send(spoofed_request(&authorization))
+                .await
+                .is(204, "")
+        )
+        .contains(&"planted".to_owned())
     );
-    is_refused(&server.send(planted("")).await, 401, "unauthenticated");
-    is_refused(
-        &server.send(planted("Bearer nonsense")).await,
+    assert_rejected(
+        &server.send(spoofed_request("")).await,
+        401,
+        "unauthenticated",
+    );
+    assert_rejected(
+        &server.send(spoofed_request("Bearer nonsense")).await,
         401,
         "invalid_token",
     );
-    is_refused(
+    assert_rejected(
         &server
-            .send(planted(&good).header("authorization", "Basic Og=="))
+            .send(spoofed_request(&authorization).header("authorization", "Basic Og=="))
             .await,
         400,
         "invalid_request",
     );
-    server.log_out(&session.access_token).await.is(204, "");
-    is_refused(&server.send(planted(&good)).await, 401, "token_revoked");
+    server.sign_out(&session.access_token).await.is(204, "");
+    assert_rejected(
+        &server.send(spoofed_request(&authorization)).await,
+        401,
+        "token_revoked",
+    );
 }
 
 #[tokio::test]
-async fn stores_that_are_down_are_a_refusal() {
+async fn check_is_rejected_while_stores_are_down() {
     let redis = Proxy::to_redis().await;
     let postgres = Proxy::to_postgres().await;
-    let sound = TestServer::start().await;
-    let session = sound.sign_up("john").await;
-    let (database, store) = (
-        postgres.postgres_url(sound.setting("DATABASE_URL")),
+    let healthy_server = TestServer::start().await;
+    let session = healthy_server.sign_up("john").await;
+    let (postgres_url, redis_url) = (
+        postgres.postgres_url(healthy_server.setting("DATABASE_URL")),
         redis.redis_url(),
     );
-    let server = sound
+    let server = healthy_server
         .replica_with(&[
-            ("DATABASE_URL", &database),
-            ("REDIS_URL", &store),
+            ("DATABASE_URL", &postgres_url),
+            ("REDIS_URL", &redis_url),
             ("LATCHKEY_LEASE", "0s"),
         ])
         .await;
     verify(&server, &session, "").await.is(204, "");
     redis.set(Line::Cut);
     postgres.set(Line::Cut);
-    is_refused(&verify(&server, &session, "").await, 503, "unavailable");
+    assert_rejected(&verify(&server, &session, "").await, 503, "unavailable");
 }
 
-/// Browsers ask it of an application; answered here, it would let everybody pass.
+/// The preflight is for the application. A 204 of the server would let every preflight pass.
 #[tokio::test]
-async fn no_permission_for_other_origins_is_taken_for_a_pass() {
+async fn cors_preflight_does_not_pass_the_check() {
     let origin = "https://app.example.com";
     let server = TestServer::with(&[("LATCHKEY_CORS_ORIGINS", origin)]).await;
     let session = server.sign_up("john").await;
     for path in ["/auth/verify", "/auth/verify/", "/auth/verify/items"] {
-        let requested = || {
+        let preflight = || {
             let request = server
                 .request(Method::OPTIONS, path)
                 .header("origin", origin);
@@ -301,39 +325,42 @@ async fn no_permission_for_other_origins_is_taken_for_a_pass() {
                 .header("access-control-request-method", "GET")
                 .header("accept", "text/nothing")
         };
-        let refused = server.send(requested()).await;
-        is_refused(&refused, 401, "unauthenticated");
+        let rejection = server.send(preflight()).await;
+        assert_rejected(&rejection, 401, "unauthenticated");
         assert!(
-            !refused
+            !rejection
                 .headers
                 .keys()
                 .any(|name| name.as_str().starts_with("access-control")),
             "{path}"
         );
         server
-            .send(requested().bearer_auth(&session.access_token))
+            .send(preflight().bearer_auth(&session.access_token))
             .await
             .is(204, "");
     }
 }
 
-/// What is not a matter of the check goes on as it does elsewhere.
 #[tokio::test]
-async fn it_is_counted_as_one_operation_and_named_in_the_document() {
+async fn check_is_one_operation_in_metrics_and_document() {
     let server = TestServer::start().await;
     let Session { access_token, .. } = server.sign_up("john").await;
     for method in ["GET", "PROPFIND"] {
         let fields = format!("authorization: Bearer {access_token}\r\n");
         assert_eq!(
             raw_http::status(
-                &exchange(server.address, &raw(method, "/auth/verify/x", &fields)).await
+                &exchange(
+                    server.address,
+                    &raw_request(method, "/auth/verify/x", &fields)
+                )
+                .await
             ),
             204
         );
     }
     let page = reqwest::get(format!("http://{}/metrics", server.metrics))
         .await
-        .expect("it responds");
+        .expect("the server responds");
     let page = page.text().await.expect("text");
     let counted = "latchkey_http_request_duration_seconds_count{operation=\"verifyRequest\",status=\"204\"} 2";
     assert!(page.contains(counted), "{page}");
@@ -344,7 +371,9 @@ async fn it_is_counted_as_one_operation_and_named_in_the_document() {
                 .as_object()
                 .expect("headers");
             assert!(
-                headers.keys().any(|known| known.eq_ignore_ascii_case(name)),
+                headers
+                    .keys()
+                    .any(|header| header.eq_ignore_ascii_case(name)),
                 "{status} {name}"
             );
         }
@@ -353,7 +382,7 @@ async fn it_is_counted_as_one_operation_and_named_in_the_document() {
         .as_array()
         .expect("a list")
         .iter()
-        .map(|one| &one["name"])
+        .map(|parameter| &parameter["name"])
         .collect();
     assert_eq!(parameters, [&json!("role"), &json!("scope")]);
 }

@@ -1,12 +1,13 @@
-//! What generators stumbled over, so that it does not come back where they are not at hand: each of
-//! these made a client that did not compile, or that was refused.
+//! Regression tests for the defects of generators, which run without the generators.
+//!
+//! Each defect led to a client that did not compile, or whose requests the server rejected.
 
 use serde_json::Value;
 
 use crate::contract::DOCUMENT;
 
-/// Schemas become types beside those that a client brings of its own.
-const TAKEN: [(&str, &str); 8] = [
+/// Types that generated clients define themselves, and the languages of these clients.
+const RESERVED_NAMES: [(&str, &str); 8] = [
     ("Client", "Python"),
     ("AuthenticatedClient", "Python"),
     ("Pair", "Java"),
@@ -30,21 +31,25 @@ fn operations() -> impl Iterator<Item = &'static Value> {
 }
 
 #[test]
-fn no_schema_has_a_name_that_is_taken() {
+fn schema_names_are_not_reserved() {
     for (name, _) in schemas() {
-        assert!(TAKEN.iter().all(|(taken, _)| taken != name), "{name}");
-        // In Go, `NewItem` makes an `Item`.
-        let made = name.strip_prefix("New").unwrap_or_default();
         assert!(
-            schemas().all(|(other, _)| other != made),
-            "{name}, and {made}"
+            RESERVED_NAMES.iter().all(|(reserved, _)| reserved != name),
+            "{name}"
+        );
+        // In Go, the function `NewItem` creates an `Item`.
+        let constructed = name.strip_prefix("New").unwrap_or_default();
+        assert!(
+            schemas().all(|(other, _)| other != constructed),
+            "{name}, and {constructed}"
         );
     }
 }
 
-/// Go sends a form as JSON where both may be sent, Java and Python do not compile.
+/// If a body has two media types, the Go client sends forms as JSON, and the Java and Python
+/// clients do not compile.
 #[test]
-fn bodies_have_one_media_type() {
+fn request_bodies_have_one_media_type() {
     let bodies =
         operations().filter_map(|operation| operation["requestBody"]["content"].as_object());
     assert!(
@@ -55,9 +60,10 @@ fn bodies_have_one_media_type() {
     );
 }
 
-/// Rust sends the token once for each flow of a scheme, and a duplicate token is rejected.
+/// The Rust client sends the token once for each flow of a scheme, and the server rejects
+/// duplicate tokens.
 #[test]
-fn schemes_have_one_flow() {
+fn security_schemes_have_one_flow() {
     let schemes = DOCUMENT["components"]["securitySchemes"]
         .as_object()
         .expect("schemes")
@@ -66,29 +72,32 @@ fn schemes_have_one_flow() {
     assert_eq!(flows.map(|flows| flows.len()).collect::<Vec<_>>(), [1, 1]);
 }
 
-/// Rust sends `oauth_access_token` once for each OAuth scheme of an operation. (The http scheme is
-/// another field, `bearer_access_token`.) The revocation stream has two OAuth schemes; the
-/// generated client can't read a stream anyway.
+/// The Rust client sends `oauth_access_token` once for each OAuth scheme of an operation.
+///
+/// The http scheme has a separate field, `bearer_access_token`. The revocation stream is exempt,
+/// because generated clients cannot read a stream.
 #[test]
 fn operations_have_one_oauth_scheme() {
     for operation in
         operations().filter(|operation| operation["operationId"] != "streamRevocations")
     {
-        let ways = operation["security"]
+        let requirements = operation["security"]
             .as_array()
-            .expect("it says who may call it");
-        let oauth = ways.iter().filter(|way| {
-            way.get("password")
-                .or(way.get("clientCredentials"))
+            .expect("a list of security requirements");
+        let oauth = requirements.iter().filter(|requirement| {
+            requirement
+                .get("password")
+                .or(requirement.get("clientCredentials"))
                 .is_some()
         });
         assert!(oauth.count() <= 1, "{operation}");
     }
 }
 
-/// Swagger UI's *Authorize* takes a pasted token, or username and password.
+/// In this order, the *Authorize* dialog of Swagger UI accepts a token, or a username and a
+/// password.
 #[test]
-fn operations_of_users_list_bearer_password_and_cookie_in_this_order() {
+fn user_operations_list_bearer_password_and_cookie() {
     let schemes: Vec<_> = DOCUMENT["components"]["securitySchemes"]
         .as_object()
         .expect("schemes")
@@ -104,12 +113,12 @@ fn operations_of_users_list_bearer_password_and_cookie_in_this_order() {
             "clientBasic"
         ]
     );
-    let mut seen = 0;
+    let mut count = 0;
     for operation in operations() {
-        let ways = operation["security"].as_array().expect("a list");
-        let names: Vec<_> = ways
+        let requirements = operation["security"].as_array().expect("a list");
+        let names: Vec<_> = requirements
             .iter()
-            .filter_map(|way| way.as_object()?.keys().next())
+            .filter_map(|requirement| requirement.as_object()?.keys().next())
             .filter(|name| *name != "clientCredentials")
             .collect();
         if names
@@ -122,8 +131,8 @@ fn operations_of_users_list_bearer_password_and_cookie_in_this_order() {
                 "{}",
                 operation["operationId"]
             );
-            seen += 1;
+            count += 1;
         }
     }
-    assert!(seen > 30, "{seen}");
+    assert!(count > 30, "{count}");
 }

@@ -1,20 +1,25 @@
 //! openapi-generator writes a package, and the Go toolchain of `tests/tools/clients.in` builds it
-//! with the program. The one package that it imports, golang.org/x/oauth2, is Debian's: so nothing
-//! is fetched from where Go fetches from.
+//! with the program.
+//!
+//! Its only dependency, golang.org/x/oauth2, is a package of Debian, so that nothing is downloaded
+//! from the Go module proxy.
 
 use std::{fs, path::Path, process::Command};
 
-use super::{empty, example, openapi_generator, readme_command, recipe::Recipe, workshop};
+use super::{
+    client_folder, create_empty_folder, example_path, openapi_generator, readme_command,
+    recipe::Recipe,
+};
 
-/// Where Debian keeps sources.
-const DEBIAN: &str = "/usr/share/gocode";
+/// The folder of the Go sources that Debian packages install.
+const DEBIAN_GOPATH: &str = "/usr/share/gocode";
 
 pub fn recipe(address: &str) -> Recipe {
-    let folder = workshop("go");
-    let sources = empty(folder.join("src"));
-    fs::create_dir(sources.join("example")).expect("a folder can be made");
-    fs::copy(example("go/main.go"), sources.join("example/main.go")).expect("it can be copied");
-    let [mut compile, mut vet] = [go(&folder), go(&folder)];
+    let folder = client_folder("go");
+    let sources = create_empty_folder(folder.join("src"));
+    fs::create_dir(sources.join("example")).expect("a new folder");
+    fs::copy(example_path("go/main.go"), sources.join("example/main.go")).expect("a copied file");
+    let [mut compile, mut vet] = [create_command(&folder), create_command(&folder)];
     compile.args(["build", "-o", "life", "example"]);
     vet.args(["vet", "example"]);
     let mut run = Command::new(folder.join("life"));
@@ -28,9 +33,9 @@ pub fn recipe(address: &str) -> Recipe {
     }
 }
 
-/// With packages as they lie in folders.
-fn go(folder: &Path) -> Command {
-    let mut command = Command::new(workshop("tools").join("bin/go"));
+/// Creates a `go` command that finds packages in `GOPATH` instead of modules.
+fn create_command(folder: &Path) -> Command {
+    let mut command = Command::new(client_folder("tools").join("bin/go"));
     command
         .current_dir(folder)
         .env("GO111MODULE", "off")
@@ -38,6 +43,6 @@ fn go(folder: &Path) -> Command {
         .env("GOTOOLCHAIN", "local");
     command
         .env("GOCACHE", folder.join("cache"))
-        .env("GOPATH", format!("{}:{DEBIAN}", folder.display()));
+        .env("GOPATH", format!("{}:{DEBIAN_GOPATH}", folder.display()));
     command
 }

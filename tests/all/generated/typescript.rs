@@ -1,40 +1,39 @@
-//! openapi-typescript writes the types, openapi-fetch is the client, the compiler of TypeScript
-//! checks the program, and Node runs it.
+//! openapi-typescript writes the types, openapi-fetch is the client, the TypeScript compiler checks
+//! the program, and Node runs it.
 
 use std::{fs, os::unix::fs::symlink};
 
 use super::{
-    empty, example, readme_command,
-    recipe::{Recipe, pinned},
-    workshop,
+    client_folder, create_empty_folder, example_path, readme_command,
+    recipe::{Recipe, pinned_package},
 };
 use crate::tools::{self, installed};
 
-/// What the program wants of Node's own types.
+/// The declarations of Node that the program uses.
 const NODE_TYPES: &str = "declare const process: { argv: string[] }\n";
 
-/// As people have it: the program, and packages beside it.
+/// Creates the recipe of the program beside its packages, as in a project of a user.
 pub fn recipe(address: &str) -> Recipe {
-    of("typescript", str::to_owned, address)
+    modified_recipe("typescript", str::to_owned, address)
 }
 
-/// The same of a program that was changed, in a folder of its own.
-pub fn of(folder: &str, change: impl Fn(&str) -> String, address: &str) -> Recipe {
-    let folder = empty(workshop(folder));
-    let program = fs::read_to_string(example("typescript/example.ts")).expect("it is there");
+/// Creates the recipe of a modified program in a separate folder.
+pub fn modified_recipe(folder: &str, modify: impl Fn(&str) -> String, address: &str) -> Recipe {
+    let folder = create_empty_folder(client_folder(folder));
+    let program = fs::read_to_string(example_path("typescript/example.ts")).expect("the program");
     let package = r#"{ "type": "module" }"#;
     for (name, text) in [
-        ("example.ts", change(&program).as_str()),
+        ("example.ts", modify(&program).as_str()),
         ("node.d.ts", NODE_TYPES),
         ("package.json", package),
     ] {
-        fs::write(folder.join(name), text).expect("it can be written");
+        fs::write(folder.join(name), text).expect("a written file");
     }
     symlink(
         installed().join("node/node_modules"),
         folder.join("node_modules"),
     )
-    .expect("a link can be made");
+    .expect("a symbolic link");
     let node = || {
         let mut command = tools::node();
         command.current_dir(&folder);
@@ -61,8 +60,8 @@ pub fn of(folder: &str, change: impl Fn(&str) -> String, address: &str) -> Recip
     Recipe {
         generator: format!(
             "{}, {}",
-            pinned("openapi-typescript"),
-            pinned("openapi-fetch")
+            pinned_package("openapi-typescript"),
+            pinned_package("openapi-fetch")
         ),
         known_warnings: &[],
         generate: readme_command::command("TypeScript", &folder, address),

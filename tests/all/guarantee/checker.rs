@@ -1,32 +1,30 @@
-//! What happened, and whether the promise was kept: one pass over the log finds every check that it
-//! forbids.
+//! Checks the log of a run: one pass finds every check that violates the guarantee.
 
 use std::{
     fmt,
     time::{Duration, Instant},
 };
 
-/// What was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
     /// `GET /auth/verify`.
     Check,
-    /// `POST /logout`, or `POST /oauth/revoke` of what is of no session.
-    LogOut,
+    /// `POST /logout`, or `POST /oauth/revoke` for tokens without a session.
+    SignOut,
 }
 
-/// One request. All moments are of one clock, the one of this process.
+/// One request. All times are from the clock of this process.
 #[derive(Debug, Clone, Copy)]
 pub struct Event {
     pub operation: Operation,
-    /// The number of the session.
+    /// The index of the session.
     pub session: usize,
     pub replica: usize,
     /// Before the first byte was sent.
     pub start: Instant,
     /// After the last byte was read.
     pub end: Instant,
-    /// 0 where no answer came.
+    /// 0 if no response arrived.
     pub status: u16,
 }
 
@@ -36,146 +34,153 @@ impl Event {
     }
 }
 
-/// A check that was accepted though it began after the session's logout had been answered.
+/// A check that was accepted although it started after the response to the sign-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Violation {
     pub session: usize,
     pub replica: usize,
-    /// How long after the logout's answer the check began.
+    /// Time from the response to the start of the check.
     pub after: Duration,
 }
 
-/// How requests of one kind were answered.
+/// The number of requests of one operation, by their result.
 #[derive(Debug, Default)]
-pub struct TestResponses {
-    pub all: usize,
+pub struct ResponseCounts {
+    pub total: usize,
     pub accepted: usize,
     pub unavailable: usize,
-    /// The connection broke, or nothing came in time.
+    /// The connection broke, or no response arrived in time.
     pub none: usize,
 }
 
-impl TestResponses {
-    fn count(&mut self, event: &Event) {
-        self.all += 1;
+impl ResponseCounts {
+    fn add(&mut self, event: &Event) {
+        self.total += 1;
         self.accepted += usize::from(event.succeeded());
         self.unavailable += usize::from(event.status == 503);
         self.none += usize::from(event.status == 0);
     }
 }
 
-/// What the log says.
+/// The result of a run.
 #[derive(Default)]
 pub struct Verdict {
     pub violations: Vec<Violation>,
-    /// Checks that were refused with 401 before anybody asked for the session's end.
-    pub wrongly_refused: usize,
-    /// Sessions whose logout was answered with 2xx.
+    /// Checks that returned 401 before a sign-out of the session was requested.
+    pub wrongly_rejected: usize,
+    /// Sessions whose sign-out returned 2xx.
     pub revocations: usize,
-    /// Those of them for which an attempt before was not.
+    /// Sessions whose sign-out returned 2xx after a failed attempt.
     pub repeated: usize,
-    /// Sessions that somebody tried to end, and no logout of which was answered with 2xx.
+    /// Sessions whose sign-out was requested and never returned 2xx.
     pub unfinished: usize,
-    pub checks: TestResponses,
-    /// Checks that began after the logout's answer: each of them could have been a violation.
+    pub checks: ResponseCounts,
+    /// Checks that started after the response to the sign-out. Each could have been a violation.
     pub late_checks: usize,
-    pub logouts: TestResponses,
-    /// How long the logouts took that were answered with 2xx, sorted.
-    pub times: Vec<Duration>,
+    pub sign_outs: ResponseCounts,
+    /// Durations of the sign-outs that returned 2xx, sorted.
+    pub durations: Vec<Duration>,
 }
 
-/// What is known of one session before the checks are judged.
+/// The sign-outs of one session.
 #[derive(Clone, Copy, Default)]
-struct Fate {
-    requested: Option<Instant>,
-    ended: Option<Instant>,
+struct SessionHistory {
+    requested_at: Option<Instant>,
+    revoked_at: Option<Instant>,
     repeated: bool,
 }
 
-impl Fate {
-    fn note(&mut self, event: &Event) {
-        self.requested = Some(
-            self.requested
-                .map_or(event.start, |requested| requested.min(event.start)),
+impl SessionHistory {
+    fn add_sign_out(&mut self, event: &Event) {
+        self.requested_at = Some(
+            self.requested_at
+                .map_or(event.start, |requested_at| requested_at.min(event.start)),
         );
         if event.succeeded() {
-            self.ended = Some(self.ended.map_or(event.end, |ended| ended.min(event.end)));
+            self.revoked_at = Some(
+                self.revoked_at
+                    .map_or(event.end, |revoked_at| revoked_at.min(event.end)),
+            );
         } else {
             self.repeated = true;
         }
     }
 }
 
-/// Judges a log of this many sessions, in whatever order it is.
-pub fn judge(events: &[Event], sessions: usize) -> Verdict {
-    let mut fates = vec![Fate::default(); sessions];
+/// Evaluates a log of this many sessions. The events can have any order.
+pub fn evaluate(events: &[Event], session_count: usize) -> Verdict {
+    let mut histories = vec![SessionHistory::default(); session_count];
     let mut verdict = Verdict::default();
     for event in events
         .iter()
-        .filter(|event| event.operation == Operation::LogOut)
+        .filter(|event| event.operation == Operation::SignOut)
     {
-        fates[event.session].note(event);
-        verdict.logouts.count(event);
+        histories[event.session].add_sign_out(event);
+        verdict.sign_outs.add(event);
         verdict
-            .times
+            .durations
             .extend(event.succeeded().then(|| event.end - event.start));
     }
     for event in events
         .iter()
         .filter(|event| event.operation == Operation::Check)
     {
-        verdict.checks.count(event);
-        verdict.weigh(event, &fates[event.session]);
+        verdict.checks.add(event);
+        verdict.add_check(event, &histories[event.session]);
     }
-    verdict.times.sort_unstable();
-    verdict.revocations = fates.iter().filter(|fate| fate.ended.is_some()).count();
-    verdict.repeated = fates
+    verdict.durations.sort_unstable();
+    verdict.revocations = histories
         .iter()
-        .filter(|fate| fate.ended.is_some() && fate.repeated)
+        .filter(|history| history.revoked_at.is_some())
         .count();
-    verdict.unfinished = fates
+    verdict.repeated = histories
         .iter()
-        .filter(|fate| fate.requested.is_some() && fate.ended.is_none())
+        .filter(|history| history.revoked_at.is_some() && history.repeated)
+        .count();
+    verdict.unfinished = histories
+        .iter()
+        .filter(|history| history.requested_at.is_some() && history.revoked_at.is_none())
         .count();
     verdict
 }
 
-/// In short.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Verdict {
-            wrongly_refused,
+            wrongly_rejected,
             revocations,
             unfinished,
             checks,
             late_checks,
-            logouts,
+            sign_outs,
             ..
         } = self;
         write!(
             f,
-            "{} violations, {wrongly_refused} wrongly refused, ",
+            "{} violations, {wrongly_rejected} wrongly rejected, ",
             self.violations.len()
         )?;
         write!(
             f,
             "{revocations} revoked, {unfinished} unfinished, {late_checks} late checks; \
-             {checks:?}, {logouts:?}"
+             {checks:?}, {sign_outs:?}"
         )
     }
 }
 
 impl Verdict {
-    fn weigh(&mut self, check: &Event, fate: &Fate) {
-        let before = fate.requested.is_none_or(|requested| check.end < requested);
-        self.wrongly_refused += usize::from(before && check.status == 401);
-        let Some(after) = fate
-            .ended
-            .and_then(|ended| check.start.checked_duration_since(ended))
+    fn add_check(&mut self, check: &Event, history: &SessionHistory) {
+        let is_valid = history
+            .requested_at
+            .is_none_or(|requested_at| check.end < requested_at);
+        self.wrongly_rejected += usize::from(is_valid && check.status == 401);
+        let Some(after) = history
+            .revoked_at
+            .and_then(|revoked_at| check.start.checked_duration_since(revoked_at))
         else {
             return;
         };
-        // Of two at one moment nobody knows which was first.
+        // With equal times, the order is unknown.
         if after.is_zero() {
             return;
         }
@@ -189,10 +194,10 @@ impl Verdict {
         }
     }
 
-    /// The time that this share of the logouts stayed within.
+    /// Returns a quantile of the durations of successful sign-outs.
     pub fn quantile(&self, share: f64) -> Duration {
-        let last = self.times.len().saturating_sub(1);
-        self.times
+        let last = self.durations.len().saturating_sub(1);
+        self.durations
             .get((last as f64 * share).round() as usize)
             .copied()
             .unwrap_or_default()

@@ -1,11 +1,11 @@
-//! Logs written by hand: a checker that finds nothing in any of them would prove nothing.
+//! Positive controls: the checker finds the violations in handwritten logs.
 
 use std::time::{Duration, Instant};
 
-use super::{Event, Operation, Verdict, judge};
+use super::{Event, Operation, Verdict, evaluate};
 
-/// A log on one replica, in milliseconds: operation, session, start, end, status.
-fn judged(lines: &[(Operation, usize, u64, u64, u16)]) -> Verdict {
+/// Evaluates a log of one replica: operation, session, start and end in milliseconds, status.
+fn evaluate_lines(lines: &[(Operation, usize, u64, u64, u16)]) -> Verdict {
     let zero = Instant::now();
     let at = |time| zero + Duration::from_millis(time);
     let event =
@@ -17,37 +17,37 @@ fn judged(lines: &[(Operation, usize, u64, u64, u16)]) -> Verdict {
             end: at(end),
             status,
         };
-    judge(&lines.iter().map(event).collect::<Vec<_>>(), 3)
+    evaluate(&lines.iter().map(event).collect::<Vec<_>>(), 3)
 }
 
-use Operation::{Check, LogOut};
+use Operation::{Check, SignOut};
 
 #[test]
-fn an_accepted_check_that_began_after_the_answer_is_a_violation() {
-    let verdict = judged(&[
+fn accepted_check_after_the_response_is_a_violation() {
+    let verdict = evaluate_lines(&[
         (Check, 1, 0, 5, 204),
-        (LogOut, 1, 10, 20, 204),
+        (SignOut, 1, 10, 20, 204),
         (Check, 1, 21, 22, 204),
     ]);
-    let found: Vec<_> = verdict
+    let violations: Vec<_> = verdict
         .violations
         .iter()
-        .map(|found| (found.session, found.after.as_millis()))
+        .map(|violation| (violation.session, violation.after.as_millis()))
         .collect();
-    assert_eq!(found, [(1, 1)]);
+    assert_eq!(violations, [(1, 1)]);
     assert_eq!((verdict.late_checks, verdict.checks.accepted), (1, 2));
 }
 
 #[test]
-fn the_order_of_the_log_does_not_matter() {
-    let verdict = judged(&[(Check, 1, 21, 22, 200), (LogOut, 1, 10, 20, 204)]);
+fn order_of_the_log_is_irrelevant() {
+    let verdict = evaluate_lines(&[(Check, 1, 21, 22, 200), (SignOut, 1, 10, 20, 204)]);
     assert_eq!(verdict.violations.len(), 1);
 }
 
 #[test]
-fn a_check_that_began_before_the_answer_may_be_accepted() {
-    let verdict = judged(&[
-        (LogOut, 1, 10, 20, 204),
+fn accepted_check_before_the_response_is_allowed() {
+    let verdict = evaluate_lines(&[
+        (SignOut, 1, 10, 20, 204),
         (Check, 1, 15, 40, 204),
         (Check, 1, 20, 30, 204),
     ]);
@@ -55,9 +55,9 @@ fn a_check_that_began_before_the_answer_may_be_accepted() {
 }
 
 #[test]
-fn refusals_and_failures_are_no_violations() {
-    let verdict = judged(&[
-        (LogOut, 1, 10, 20, 204),
+fn rejections_and_failures_are_not_violations() {
+    let verdict = evaluate_lines(&[
+        (SignOut, 1, 10, 20, 204),
         (Check, 1, 30, 40, 401),
         (Check, 1, 30, 40, 503),
         (Check, 1, 30, 40, 0),
@@ -66,7 +66,7 @@ fn refusals_and_failures_are_no_violations() {
         (
             verdict.violations.len(),
             verdict.late_checks,
-            verdict.wrongly_refused
+            verdict.wrongly_rejected
         ),
         (0, 3, 0)
     );
@@ -74,16 +74,16 @@ fn refusals_and_failures_are_no_violations() {
 }
 
 #[test]
-fn sessions_are_told_apart() {
-    let verdict = judged(&[(LogOut, 1, 10, 20, 204), (Check, 2, 30, 40, 204)]);
+fn sign_out_of_another_session_is_irrelevant() {
+    let verdict = evaluate_lines(&[(SignOut, 1, 10, 20, 204), (Check, 2, 30, 40, 204)]);
     assert_eq!((verdict.violations.len(), verdict.late_checks), (0, 0));
 }
 
 #[test]
-fn an_attempt_that_failed_promises_nothing() {
-    let verdict = judged(&[
-        (LogOut, 1, 10, 20, 503),
-        (LogOut, 2, 10, 20, 0),
+fn failed_sign_out_guarantees_nothing() {
+    let verdict = evaluate_lines(&[
+        (SignOut, 1, 10, 20, 503),
+        (SignOut, 2, 10, 20, 0),
         (Check, 1, 30, 40, 204),
     ]);
     assert_eq!(
@@ -96,13 +96,13 @@ fn an_attempt_that_failed_promises_nothing() {
     );
 }
 
-/// A repeat may take longer; what counts is the first answer.
+/// The guarantee starts with the first response, even if a repeat takes longer.
 #[test]
-fn the_first_answer_is_the_promise() {
-    let verdict = judged(&[
-        (LogOut, 1, 0, 5, 503),
-        (LogOut, 1, 30, 90, 204),
-        (LogOut, 1, 10, 20, 204),
+fn first_successful_response_starts_the_guarantee() {
+    let verdict = evaluate_lines(&[
+        (SignOut, 1, 0, 5, 503),
+        (SignOut, 1, 30, 90, 204),
+        (SignOut, 1, 10, 20, 204),
         (Check, 1, 40, 41, 204),
     ]);
     assert_eq!(
@@ -116,24 +116,24 @@ fn the_first_answer_is_the_promise() {
 }
 
 #[test]
-fn a_live_session_that_is_refused_is_told() {
-    let verdict = judged(&[
+fn rejection_of_a_valid_session_is_counted() {
+    let verdict = evaluate_lines(&[
         (Check, 0, 0, 5, 401),
         (Check, 1, 0, 5, 401),
         (Check, 1, 12, 15, 401),
-        (LogOut, 1, 10, 20, 204),
+        (SignOut, 1, 10, 20, 204),
         (Check, 2, 0, 5, 204),
     ]);
-    assert_eq!(verdict.wrongly_refused, 2);
+    assert_eq!(verdict.wrongly_rejected, 2);
 }
 
 #[test]
-fn times_are_of_the_logouts_that_succeeded() {
-    let logouts: Vec<_> = (1..=99)
-        .map(|time| (LogOut, 1, 0, time, 204))
-        .chain([(LogOut, 1, 0, 5000, 503)])
+fn quantiles_contain_successful_sign_outs_only() {
+    let sign_outs: Vec<_> = (1..=99)
+        .map(|time| (SignOut, 1, 0, time, 204))
+        .chain([(SignOut, 1, 0, 5000, 503)])
         .collect();
-    let verdict = judged(&logouts);
+    let verdict = evaluate_lines(&sign_outs);
     assert_eq!(
         (
             verdict.quantile(0.5).as_millis(),
@@ -141,5 +141,5 @@ fn times_are_of_the_logouts_that_succeeded() {
         ),
         (50, 98)
     );
-    assert!(judged(&[]).quantile(0.5).is_zero());
+    assert!(evaluate_lines(&[]).quantile(0.5).is_zero());
 }

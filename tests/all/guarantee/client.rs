@@ -1,4 +1,4 @@
-//! A client that costs next to nothing: HTTP/1.1 by hand over connections that are kept.
+//! A minimal HTTP/1.1 client with persistent connections, which needs little CPU time.
 
 use std::{
     io,
@@ -14,38 +14,34 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{checker::Operation, sessions::Held};
+use super::{checker::Operation, sessions::Credential};
 use crate::raw_http;
 
-/// Longer than anything stands still here: whoever waits behind a stopped replica is to be answered
-/// by it.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// Longer than any pause of a replica, so that requests to a paused replica get its response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// One replica, wherever it listens after its last start.
+/// A replica, whose port changes at each start.
 #[derive(Default)]
 pub struct Target {
     port: AtomicU16,
-    /// Connections that nobody uses, each with the port it leads to.
+    /// Idle connections with their ports.
     idle: Mutex<Vec<(u16, TcpStream)>>,
 }
 
 impl Target {
-    /// It listens there now.
-    pub fn moved_to(&self, port: u16) {
+    /// Sets the port after a start.
+    pub fn set_port(&self, port: u16) {
         self.port.store(port, Ordering::Release);
-        self.idle
-            .lock()
-            .expect("nobody panics while it is held")
-            .clear();
+        self.idle.lock().expect("no poisoned lock").clear();
     }
 
-    /// The status of the answer, 0 where none came.
-    pub async fn ask(&self, operation: Operation, held: &Held) -> u16 {
+    /// Returns the status of the response, or 0 if no response arrived.
+    pub async fn send(&self, operation: Operation, credential: &Credential) -> u16 {
         let request = match operation {
-            Operation::Check => held.check(),
-            Operation::LogOut => held.end(),
+            Operation::Check => credential.check_request(),
+            Operation::SignOut => credential.revoke_request(),
         };
-        match tokio::time::timeout(PATIENCE, self.exchange(request.as_bytes())).await {
+        match tokio::time::timeout(RESPONSE_TIMEOUT, self.exchange(request.as_bytes())).await {
             Ok(Ok(status)) => status,
             Ok(Err(_)) | Err(_) => 0,
         }
@@ -53,31 +49,31 @@ impl Target {
 
     async fn exchange(&self, request: &[u8]) -> io::Result<u16> {
         let port = self.port.load(Ordering::Acquire);
-        let mut stream = match self.take(port) {
+        let mut stream = match self.take_idle(port) {
             Some(stream) => stream,
             None => connect(port).await?,
         };
         stream.write_all(request).await?;
-        let response = read(&mut stream).await?;
-        if response.keeps {
+        let response = read_response(&mut stream).await?;
+        if response.is_reusable {
             self.idle
                 .lock()
-                .expect("nobody panics while it is held")
+                .expect("no poisoned lock")
                 .push((port, stream));
         }
         Ok(response.status)
     }
 
-    fn take(&self, port: u16) -> Option<TcpStream> {
-        let mut idle = self.idle.lock().expect("nobody panics while it is held");
-        let usable = |(leads_to, stream): &(u16, TcpStream)| *leads_to == port && is_open(stream);
+    fn take_idle(&self, port: u16) -> Option<TcpStream> {
+        let mut idle = self.idle.lock().expect("no poisoned lock");
+        let is_usable = |(target, stream): &(u16, TcpStream)| *target == port && is_open(stream);
         std::iter::from_fn(|| idle.pop())
-            .find(usable)
+            .find(is_usable)
             .map(|(_, stream)| stream)
     }
 }
 
-/// The gateway closes those on which nothing was asked for a while.
+/// Returns whether the connection is open. The server closes idle connections.
 fn is_open(stream: &TcpStream) -> bool {
     stream
         .try_read(&mut [0])
@@ -90,33 +86,33 @@ async fn connect(port: u16) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-struct TestResponse {
+struct RawResponse {
     status: u16,
-    /// Whether the connection can be used again.
-    keeps: bool,
+    /// The connection can be used again.
+    is_reusable: bool,
 }
 
-/// Reads an answer to the end of its body.
-async fn read(stream: &mut TcpStream) -> io::Result<TestResponse> {
+/// Reads a response up to the end of its body.
+async fn read_response(stream: &mut TcpStream) -> io::Result<RawResponse> {
     let mut bytes = Vec::with_capacity(1024);
     let head = loop {
-        more(stream, &mut bytes).await?;
-        if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            break String::from_utf8_lossy(&bytes[..at]).to_ascii_lowercase();
+        read_more(stream, &mut bytes).await?;
+        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            break String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
         }
     };
-    let body = length(&head);
-    let all = head.len() + 4 + body.unwrap_or_default();
-    while bytes.len() < all {
-        more(stream, &mut bytes).await?;
+    let body = body_length(&head);
+    let length = head.len() + 4 + body.unwrap_or_default();
+    while bytes.len() < length {
+        read_more(stream, &mut bytes).await?;
     }
-    Ok(TestResponse {
+    Ok(RawResponse {
         status: raw_http::status(&head),
-        keeps: body.is_some() && !head.contains("\nconnection: close"),
+        is_reusable: body.is_some() && !head.contains("\nconnection: close"),
     })
 }
 
-async fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<()> {
+async fn read_more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<()> {
     if stream.read_buf(bytes).await? == 0 {
         Err(io::ErrorKind::UnexpectedEof.into())
     } else {
@@ -124,13 +120,13 @@ async fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> io::Result<()> {
     }
 }
 
-/// Bytes of the body, where the head says it.
-fn length(head: &str) -> Option<usize> {
-    let told = head
+/// Returns the length of the body in bytes if the head determines it.
+fn body_length(head: &str) -> Option<usize> {
+    let length = head
         .lines()
         .find_map(|line| line.strip_prefix("content-length: "));
-    match told {
-        Some(told) => told.trim().parse().ok(),
+    match length {
+        Some(length) => length.trim().parse().ok(),
         None => (raw_http::status(head) == 204).then_some(0),
     }
 }

@@ -1,5 +1,5 @@
-//! What can go wrong. Each fault is a function that breaks the real thing beside the running load,
-//! and returns when the cause is gone.
+//! The faults. Each one breaks a real process, store, or connection under the running load, and
+//! returns after its cause is removed.
 
 mod failover;
 mod lines;
@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use super::{fleet::Fleet, load::Load};
 
-/// Logouts at once.
-const FLOOD: usize = 200;
+/// The number of concurrent sign-outs.
+const FLOOD_SIZE: usize = 200;
 
-/// Declares [`Fault`]: variant, its name for whoever selects some, and what happens.
+/// Declares [`Fault`]: variant, name in `LATCHKEY_CHAOS_FAULTS`, and description in the report.
 macro_rules! faults {
-    ($($variant:ident $name:literal $told:literal;)*) => {
+    ($($variant:ident $name:literal $description:literal;)*) => {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Fault { $($variant,)* }
 
@@ -26,8 +26,8 @@ macro_rules! faults {
                 match self { $(Fault::$variant => $name,)* }
             }
 
-            pub const fn told(self) -> &'static str {
-                match self { $(Fault::$variant => $told,)* }
+            pub const fn description(self) -> &'static str {
+                match self { $(Fault::$variant => $description,)* }
             }
         }
     };
@@ -35,44 +35,43 @@ macro_rules! faults {
 
 faults! {
     None "none" "none";
-    StoppedReplica "stopped-replica" "a replica stands still for 1–2 s (SIGSTOP)";
-    KilledReplica "killed-replica" "a replica is killed and started again";
-    KilledRedis "killed-redis" "Redis is killed and comes back empty";
-    PausedRedis "paused-redis" "Redis responds to no client for 0.2–1.4 s (CLIENT PAUSE)";
+    StoppedReplica "stopped-replica" "a replica is paused for 1–2 s (SIGSTOP)";
+    KilledReplica "killed-replica" "a replica is killed and restarted";
+    KilledRedis "killed-redis" "Redis is killed and restarts empty";
+    PausedRedis "paused-redis" "Redis is paused for 0.2–1.4 s (CLIENT PAUSE)";
     FlushedRedis "flushed-redis" "FLUSHALL";
-    LostLog "lost-log" "the log is deleted";
-    LostState "lost-state" "the state is deleted";
-    Failover "failover" "failover to a Redis that lags";
-    LateLines "late-lines" "lines to a store are slow, or stand still one way";
-    CutLines "cut-lines" "lines to a store are cut";
-    HalfOpenLines "half-open-lines" "lines to a store are half open";
-    Flood "flood" "200 logouts at once";
-    Restart "restart" "everything is killed at once, PostgreSQL too";
+    LostLog "lost-log" "the revocation log is deleted";
+    LostState "lost-state" "the state of the log is deleted";
+    Failover "failover" "failover to a lagging follower";
+    LateLines "late-lines" "connections to a store are slow, or stall in one direction";
+    CutLines "cut-lines" "connections to a store are cut";
+    HalfOpenLines "half-open-lines" "connections to a store are half open";
+    Flood "flood" "200 concurrent sign-outs";
+    Restart "restart" "all processes are killed at once, PostgreSQL too";
 }
 
 impl Fault {
-    /// Whether it kills PostgreSQL.
+    /// Returns whether the fault kills PostgreSQL.
     pub fn needs_own_postgres(self) -> bool {
         self == Fault::Restart
     }
 
-    /// Strikes for this time, and returns when the cause is gone. Rounds differ in whom it strikes,
-    /// and how long.
-    pub async fn strike(self, fleet: &mut Fleet, load: &Arc<Load>, round: usize) {
+    /// Injects the fault once. The target and the duration depend on the round.
+    pub async fn inject(self, fleet: &mut Fleet, load: &Arc<Load>, round: usize) {
         match self {
             Fault::None => {}
-            Fault::StoppedReplica => processes::stop_a_replica(fleet, round).await,
-            Fault::KilledReplica => processes::kill_a_replica(fleet, round).await,
+            Fault::StoppedReplica => processes::pause_replica(fleet, round).await,
+            Fault::KilledReplica => processes::kill_replica(fleet, round).await,
             Fault::KilledRedis => redis::kill(fleet, round).await,
             Fault::PausedRedis => redis::pause(fleet, round).await,
             Fault::FlushedRedis => redis::flush(fleet).await,
-            Fault::LostLog => redis::lose(fleet, "log").await,
-            Fault::LostState => redis::lose(fleet, "state").await,
+            Fault::LostLog => redis::delete_key(fleet, "log").await,
+            Fault::LostState => redis::delete_key(fleet, "state").await,
             Fault::Failover => failover::fail_over(fleet, load).await,
-            Fault::LateLines => lines::delay(fleet, round).await,
+            Fault::LateLines => lines::slow_down(fleet, round).await,
             Fault::CutLines => lines::cut(fleet, round).await,
-            Fault::HalfOpenLines => lines::lose(fleet, round).await,
-            Fault::Flood => load.flood(FLOOD).await,
+            Fault::HalfOpenLines => lines::half_open(fleet, round).await,
+            Fault::Flood => load.flood(FLOOD_SIZE).await,
             Fault::Restart => processes::restart_everything(fleet).await,
         }
     }

@@ -1,4 +1,4 @@
-//! Three replicas on stores that may be broken, each reaching them over lines of its own.
+//! Three replicas, whose stores and connections can be broken.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -11,77 +11,75 @@ use crate::{
     outage::OwnRedis,
     proxy::Proxy,
     test_server::{TestServer, settings},
-    test_stores::{STACK, fresh_database, own_stack, postgres_socket, redis_socket},
+    test_stores::{self, STACK, fresh_database, postgres_socket, redis_socket},
 };
 
-/// The fewest of which one can be broken while two others must agree.
-pub const REPLICAS: usize = 3;
+/// The smallest number with which two replicas still have to agree if one fails.
+pub const REPLICA_COUNT: usize = 3;
 
-/// The prefix of keys in Redis.
-pub const PREFIX: &str = "lk";
+pub const REDIS_PREFIX: &str = "lk";
 
-/// One replica and its lines.
+/// One replica and the proxies of its connections.
 pub struct Replica {
     pub server: TestServer,
     pub redis: Proxy,
     pub postgres: Proxy,
 }
 
-/// They end with this value.
+/// The replicas and their stores, which stop when this value is dropped.
 pub struct Fleet {
     // Declared before the stores, because fields are dropped in this order.
     pub replicas: Vec<Replica>,
     pub redis: OwnRedis,
-    /// A PostgreSQL of its own, where that is to be killed, too.
-    pub own: Option<Stack>,
-    /// The record, past all lines.
+    /// A separate PostgreSQL, for faults that kill it.
+    pub own_stack: Option<Stack>,
+    /// The URL of the database without a proxy.
     pub database: String,
-    /// Where the replicas listen.
     pub targets: Arc<[Target]>,
 }
 
 impl Fleet {
-    /// With the PostgreSQL of all tests, or with one of its own, and with these settings.
-    pub async fn start(own_postgres: bool, changes: &[(&str, &str)]) -> Fleet {
-        let (own, database) = if own_postgres {
-            let (stack, database) = block_in_place(own_stack);
+    /// Starts three replicas with these settings, and with a separate PostgreSQL if required.
+    pub async fn start(needs_own_postgres: bool, changes: &[(&str, &str)]) -> Fleet {
+        let (own_stack, database) = if needs_own_postgres {
+            let (stack, database) = block_in_place(test_stores::own_stack);
             (Some(stack), database)
         } else {
             (None, fresh_database().await)
         };
         let redis = block_in_place(OwnRedis::start);
-        let targets = (0..REPLICAS).map(|_| Target::default()).collect();
+        let targets = (0..REPLICA_COUNT).map(|_| Target::default()).collect();
         let mut fleet = Fleet {
             replicas: Vec::new(),
             redis,
-            own,
+            own_stack,
             database,
             targets,
         };
-        let mut common = settings(&fleet.database, &fleet.redis.redis.url(), PREFIX);
+        let mut common = settings(&fleet.database, &fleet.redis.redis.url(), REDIS_PREFIX);
         common.extend(
             changes
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
         );
-        for _ in 0..REPLICAS {
-            let replica = fleet.replica(&common).await;
+        for _ in 0..REPLICA_COUNT {
+            let replica = fleet.launch_replica(&common).await;
             fleet.replicas.push(replica);
         }
-        fleet.until_ready().await;
+        fleet.wait_until_ready().await;
         fleet
     }
 
-    /// Another one, whose lines end where those settings lead.
-    async fn replica(&self, common: &[(String, String)]) -> Replica {
+    /// Launches a replica whose connections to the stores lead through proxies.
+    async fn launch_replica(&self, common: &[(String, String)]) -> Replica {
         let redis = Proxy::to(self.redis_socket()).await;
         let postgres = Proxy::to(self.postgres_socket()).await;
-        let lines = [
+        let urls = [
             ("REDIS_URL", redis.redis_url()),
             ("DATABASE_URL", postgres.postgres_url(&self.database)),
         ];
         let mut settings = common.to_vec();
-        settings.extend(lines.map(|(name, value)| (name.to_owned(), value)));
+        settings.extend(urls.map(|(name, value)| (name.to_owned(), value)));
         Replica {
             server: block_in_place(|| TestServer::launch(settings)),
             redis,
@@ -89,32 +87,32 @@ impl Fleet {
         }
     }
 
-    /// All of them, which may have been launched anew.
-    pub async fn until_ready(&self) {
+    /// Waits until all replicas are ready, and updates the ports of the targets.
+    pub async fn wait_until_ready(&self) {
         join_all(
             self.replicas
                 .iter()
-                .map(|replica| replica.server.until_ready()),
+                .map(|replica| replica.server.wait_until_ready()),
         )
         .await;
         for (replica, target) in self.replicas.iter().zip(self.targets.iter()) {
-            target.moved_to(replica.server.address.port());
+            target.set_port(replica.server.address.port());
         }
     }
 
-    /// Launches one anew, with the settings that it had; it is not ready yet.
-    pub fn launch_again(&mut self, replica: usize) {
+    /// Launches a replica again with the same settings, without waiting until it is ready.
+    pub fn relaunch(&mut self, replica: usize) {
         let server = &mut self.replicas[replica].server;
         *server = block_in_place(|| TestServer::launch(server.settings()));
     }
 
-    /// Where the Redis of this moment listens.
+    /// Returns the socket of the current Redis.
     pub fn redis_socket(&self) -> PathBuf {
         redis_socket(&self.redis.redis.url())
     }
 
-    /// What the replicas complained of.
-    fn complaints(&self) -> Vec<String> {
+    /// Returns the log lines of all replicas above the level INFO.
+    fn log_warnings(&self) -> Vec<String> {
         let lines = self
             .replicas
             .iter()
@@ -123,16 +121,16 @@ impl Fleet {
     }
 
     fn postgres_socket(&self) -> PathBuf {
-        let own = self.own.as_ref().map(|own| own.redis.url());
-        postgres_socket(&own.unwrap_or_else(|| STACK.redis_url()))
+        let own_redis = self.own_stack.as_ref().map(|stack| stack.redis.url());
+        postgres_socket(&own_redis.unwrap_or_else(|| STACK.redis_url()))
     }
 }
 
-/// Whoever looks for the reason of a failure wants to know.
 impl Drop for Fleet {
+    /// Prints the warnings of a failed test.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            println!("{}", self.complaints().join("\n"));
+            println!("{}", self.log_warnings().join("\n"));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What people do meanwhile: sessions, personal tokens and tokens of clients are checked on all
-//! replicas and ended on one of them, and every request is written down.
+//! The load: credentials are checked on all replicas and revoked on one of them. Every request is
+//! recorded.
 
 use std::{
     sync::{
@@ -14,37 +14,35 @@ use tokio::time::{sleep, sleep_until};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    checker::{Event, Operation, Verdict, judge},
+    checker::{Event, Operation, Verdict, evaluate},
     client::Target,
-    sessions::{Held, SURVIVORS, Sessions},
+    sessions::{Credential, SURVIVOR_COUNT, Sessions},
 };
 
-/// When a session that has ended is checked again, on every replica: at once, when leases of that
-/// moment have run out, and much later.
-const AGAIN: [Duration; 3] = [
+/// The delays after which a revoked session is checked on every replica: immediately, after the
+/// current leases expired, and much later.
+const RECHECK_DELAYS: [Duration; 3] = [
     Duration::ZERO,
     Duration::from_millis(350),
     Duration::from_secs(2),
 ];
 
-/// How often each replica is asked for one that is alive.
-const WATCH: Duration = Duration::from_millis(10);
+/// The interval at which each replica checks a session that is never revoked.
+const WATCH_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Between two attempts at one logout: of clients that wait a second, as they are told to, too few
-/// would try in time.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The delay between attempts at one sign-out. `Retry-After` is longer, but would allow too few
+/// attempts during a fault.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Between two looks at what is to be waited for.
-const LOOK: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// By then a fault is over, and with it all that it kept from being answered, on the busiest
-/// machine.
-const LIMIT: Duration = Duration::from_secs(120);
+/// Longer than any recovery from a fault, even on a busy machine.
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Checks at once in the last pass over everything.
-const SWEEPERS: usize = 32;
+/// The number of concurrent checks in the final sweep.
+const SWEEP_CONCURRENCY: usize = 32;
 
-/// All that is asked of a fleet, and how it was answered.
+/// The requests to a fleet and their responses.
 pub struct Load {
     targets: Arc<[Target]>,
     sessions: Sessions,
@@ -55,8 +53,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Nothing is asked yet.
-    pub fn of(targets: Arc<[Target]>, sessions: Sessions) -> Arc<Load> {
+    pub fn new(targets: Arc<[Target]>, sessions: Sessions) -> Arc<Load> {
         Arc::new(Load {
             targets,
             sessions,
@@ -67,113 +64,121 @@ impl Load {
         })
     }
 
-    /// This many people, each of whom signs a session out once in this time, and one who watches
-    /// each replica.
-    pub fn begin(self: &Arc<Self>, actors: usize, pace: Duration) {
+    /// Starts the actors, each of which signs out one session per `pace`, and one watcher per
+    /// replica.
+    pub fn start(self: &Arc<Self>, actors: usize, pace: Duration) {
         for _ in 0..actors {
-            self.tasks.spawn(self.clone().act(pace));
+            self.tasks.spawn(self.clone().run_actor(pace));
         }
         for replica in 0..self.targets.len() {
-            self.tasks.spawn(self.clone().watch(replica));
+            self.tasks.spawn(self.clone().run_watcher(replica));
         }
     }
 
-    /// Ends it; what was begun is finished.
-    pub async fn finish(&self) {
+    /// Stops the load after all started requests.
+    pub async fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
         self.tasks.close();
-        tokio::time::timeout(LIMIT * 2, self.tasks.wait())
+        tokio::time::timeout(RECOVERY_TIMEOUT * 2, self.tasks.wait())
             .await
-            .expect("every request has its limit");
+            .expect("every request has a timeout");
     }
 
-    /// Logouts that were answered with 2xx so far.
+    /// Returns the number of sign-outs that returned 2xx.
     pub fn revoked(&self) -> usize {
         self.revoked.load(Ordering::Relaxed)
     }
 
-    /// Everything that was written down, judged.
+    /// Evaluates the recorded requests.
     pub fn verdict(&self) -> Verdict {
-        judge(
-            &self.events.lock().expect("nobody panics while it is held"),
+        evaluate(
+            &self.events.lock().expect("no poisoned lock"),
             self.sessions.count(),
         )
     }
 
-    async fn act(self: Arc<Self>, pace: Duration) {
+    async fn run_actor(self: Arc<Self>, pace: Duration) {
         while !self.stopped.load(Ordering::Relaxed) {
             let next = tokio::time::Instant::now() + pace;
             let Some(session) = self.sessions.next() else {
                 return;
             };
-            let held = self.sessions.held(session);
-            self.check_everywhere(session, &held).await;
-            self.revoke(session, &held).await;
+            let credential = self.sessions.credential(session);
+            self.check_on_all_replicas(session, &credential).await;
+            self.revoke(session, &credential).await;
             sleep_until(next).await;
         }
     }
 
-    async fn watch(self: Arc<Self>, replica: usize) {
-        let all: Vec<_> = (0..SURVIVORS)
-            .map(|session| self.sessions.held(session))
+    async fn run_watcher(self: Arc<Self>, replica: usize) {
+        let survivors: Vec<_> = (0..SURVIVOR_COUNT)
+            .map(|session| self.sessions.credential(session))
             .collect();
-        for turn in (0..SURVIVORS).cycle() {
+        for session in (0..SURVIVOR_COUNT).cycle() {
             if self.stopped.load(Ordering::Relaxed) {
                 return;
             }
-            self.ask(Operation::Check, turn, &all[turn], replica).await;
-            sleep(WATCH).await;
+            self.send(Operation::Check, session, &survivors[session], replica)
+                .await;
+            sleep(WATCH_INTERVAL).await;
         }
     }
 
-    /// Signs it out, on one replica after the other until one says that it is done; then asks for
-    /// it everywhere.
-    async fn revoke(self: &Arc<Self>, session: usize, held: &Held) {
-        let deadline = Instant::now() + LIMIT;
+    /// Signs out on one replica after another until one succeeds, and then schedules the checks.
+    async fn revoke(self: &Arc<Self>, session: usize, credential: &Credential) {
+        let deadline = Instant::now() + RECOVERY_TIMEOUT;
         for attempt in session.. {
             match self
-                .ask(
-                    Operation::LogOut,
+                .send(
+                    Operation::SignOut,
                     session,
-                    held,
+                    credential,
                     attempt % self.targets.len(),
                 )
                 .await
             {
                 200 | 204 => break,
-                0 | 503 if Instant::now() < deadline => sleep(PAUSE).await,
-                // It stays unfinished in the log.
+                0 | 503 if Instant::now() < deadline => sleep(RETRY_DELAY).await,
+                // The verdict counts the session as unfinished.
                 _ => return,
             }
         }
         self.revoked.fetch_add(1, Ordering::Relaxed);
-        for later in AGAIN {
-            let (load, held) = (self.clone(), held.clone());
+        for delay in RECHECK_DELAYS {
+            let (load, credential) = (self.clone(), credential.clone());
             self.tasks.spawn(async move {
-                sleep(later).await;
-                load.check_everywhere(session, &held).await;
+                sleep(delay).await;
+                load.check_on_all_replicas(session, &credential).await;
             });
         }
     }
 
-    /// So many at once.
+    /// Signs out this many sessions concurrently.
     pub async fn flood(self: &Arc<Self>, count: usize) {
         let sessions: Vec<_> = (0..count).map_while(|_| self.sessions.next()).collect();
-        let all = sessions.into_iter().map(async |session| {
-            let held = self.sessions.held(session);
-            self.revoke(session, &held).await;
+        let sign_outs = sessions.into_iter().map(async |session| {
+            let credential = self.sessions.credential(session);
+            self.revoke(session, &credential).await;
         });
-        join_all(all).await;
+        join_all(sign_outs).await;
     }
 
-    async fn check_everywhere(&self, session: usize, held: &Held) -> Vec<u16> {
+    async fn check_on_all_replicas(&self, session: usize, credential: &Credential) -> Vec<u16> {
         let replicas = 0..self.targets.len();
-        join_all(replicas.map(|replica| self.ask(Operation::Check, session, held, replica))).await
+        let checks =
+            replicas.map(|replica| self.send(Operation::Check, session, credential, replica));
+        join_all(checks).await
     }
 
-    async fn ask(&self, operation: Operation, session: usize, held: &Held, replica: usize) -> u16 {
+    async fn send(
+        &self,
+        operation: Operation,
+        session: usize,
+        credential: &Credential,
+        replica: usize,
+    ) -> u16 {
         let start = Instant::now();
-        let status = self.targets[replica].ask(operation, held).await;
+        let status = self.targets[replica].send(operation, credential).await;
         let event = Event {
             operation,
             session,
@@ -182,85 +187,82 @@ impl Load {
             end: Instant::now(),
             status,
         };
-        self.events
-            .lock()
-            .expect("nobody panics while it is held")
-            .push(event);
+        self.events.lock().expect("no poisoned lock").push(event);
         status
     }
 
-    /// Waits until this many more were signed out.
-    pub async fn advances(&self, count: usize) {
-        let (goal, deadline) = (self.revoked() + count, Instant::now() + LIMIT);
+    /// Waits for this many further sign-outs.
+    pub async fn wait_for_sign_outs(&self, count: usize) {
+        let (goal, deadline) = (self.revoked() + count, Instant::now() + RECOVERY_TIMEOUT);
         while self.revoked() < goal {
             assert!(
                 Instant::now() < deadline,
-                "nobody can sign out: {}",
+                "no sign-out succeeds: {}",
                 self.verdict()
             );
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Waits until every replica accepts what is alive, and a logout is done; how long each of them
-    /// took.
-    pub async fn recovers(self: &Arc<Self>) -> Recovery {
-        let began = Instant::now();
+    /// Waits until every replica accepts a valid session and a sign-out succeeds.
+    pub async fn measure_recovery(self: &Arc<Self>) -> Recovery {
+        let started_at = Instant::now();
         let checks = async {
-            let survivor = self.sessions.held(0);
+            let survivor = self.sessions.credential(0);
             while !self
-                .check_everywhere(0, &survivor)
+                .check_on_all_replicas(0, &survivor)
                 .await
                 .iter()
                 .all(|status| *status == 204)
             {
                 assert!(
-                    began.elapsed() < LIMIT,
-                    "not every replica accepts what is alive: {}",
+                    started_at.elapsed() < RECOVERY_TIMEOUT,
+                    "a replica rejects a valid session: {}",
                     self.verdict()
                 );
-                sleep(LOOK).await;
+                sleep(POLL_INTERVAL).await;
             }
-            began.elapsed()
+            started_at.elapsed()
         };
-        let logouts = async {
+        let sign_outs = async {
             self.flood(1).await;
-            began.elapsed()
+            started_at.elapsed()
         };
-        let (checks, logouts) = tokio::join!(checks, logouts);
-        Recovery { checks, logouts }
+        let (checks, sign_outs) = tokio::join!(checks, sign_outs);
+        Recovery { checks, sign_outs }
     }
 
-    /// Asks once more for everything that was signed out, with another token of it; how many are
-    /// not refused with 401 even when asked again.
+    /// Checks every revoked session again with another token. Returns the number of sessions that
+    /// not all replicas reject.
     pub async fn sweep(&self) -> usize {
-        let requested =
-            stream::iter(SURVIVORS..self.sessions.given()).map(|session| self.is_refused(session));
-        requested
-            .buffer_unordered(SWEEPERS)
-            .filter(|refused| std::future::ready(!refused))
+        let used = SURVIVOR_COUNT..self.sessions.used_count();
+        stream::iter(used)
+            .map(|session| self.is_rejected(session))
+            .buffer_unordered(SWEEP_CONCURRENCY)
+            .filter(|is_rejected| std::future::ready(!is_rejected))
             .count()
             .await
     }
 
-    async fn is_refused(&self, session: usize) -> bool {
-        let (held, deadline) = (self.sessions.held(session), Instant::now() + LIMIT);
+    async fn is_rejected(&self, session: usize) -> bool {
+        let credential = self.sessions.credential(session);
+        let deadline = Instant::now() + RECOVERY_TIMEOUT;
         loop {
-            let responses = self.check_everywhere(session, &held).await;
-            let unclear = responses.iter().any(|status| matches!(status, 0 | 503));
-            if !unclear || Instant::now() > deadline {
-                return responses.iter().all(|status| *status == 401);
+            let statuses = self.check_on_all_replicas(session, &credential).await;
+            let is_unclear = statuses.iter().any(|status| matches!(status, 0 | 503));
+            if !is_unclear || Instant::now() > deadline {
+                return statuses.iter().all(|status| *status == 401);
             }
-            sleep(PAUSE).await;
+            sleep(RETRY_DELAY).await;
         }
     }
 }
 
-/// How long after the end of a fault something worked again.
+/// The times from the end of a fault to the recovery.
 #[derive(Debug, Clone, Copy)]
 pub struct Recovery {
-    /// What is alive was accepted by all replicas.
+    /// All replicas accept a valid session.
     pub checks: Duration,
-    /// A logout was done.
-    pub logouts: Duration,
+    /// A sign-out succeeds.
+    pub sign_outs: Duration,
 }

@@ -1,4 +1,4 @@
-//! One run: a fleet, a load, a fault that strikes again and again, and the verdict.
+//! One run: a fleet, a load, a fault that is injected repeatedly, and the verdict.
 
 use std::{
     sync::Arc,
@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    check_sources::Rungs,
+    check_sources::CheckCounts,
     checker::Verdict,
     fault::Fault,
     fleet::Fleet,
@@ -14,59 +14,64 @@ use super::{
     sessions::Sessions,
 };
 
-/// How large a run is, and how patient.
+/// The size of a run and its time limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale {
-    /// At least so many logouts are answered.
+    /// The minimum number of successful sign-outs.
     pub revocations: usize,
-    /// People who sign out one after the other.
+    /// The number of concurrent actors. Each signs out one session after another.
     pub actors: usize,
-    /// How long each of them takes for a session, at least.
+    /// The minimum time of an actor per session.
     pub pace: Duration,
-    /// At least so often the fault strikes.
+    /// The minimum number of injections of the fault.
     pub rounds: usize,
-    /// No run takes longer.
+    /// The maximum duration of a run.
     pub limit: Duration,
     /// Settings of the replicas.
     pub settings: &'static [(&'static str, &'static str)],
 }
 
-/// What came of a run.
+/// The results of a run.
 pub struct Outcome {
     pub fault: Fault,
     pub verdict: Verdict,
-    /// One for each time that the fault struck.
+    /// One recovery per injection of the fault.
     pub recoveries: Vec<Recovery>,
-    /// Sessions that were signed out and were not refused with 401 by all replicas in the end.
-    pub unrefused: usize,
-    pub took: Duration,
-    pub rungs: Rungs,
+    /// The number of revoked sessions that not all replicas reject with 401 at the end.
+    pub not_rejected: usize,
+    pub duration: Duration,
+    pub check_counts: CheckCounts,
 }
 
-/// Runs it to its end.
 pub async fn run(fault: Fault, scale: Scale) -> Outcome {
     let mut fleet = Fleet::start(fault.needs_own_postgres(), scale.settings).await;
-    // Floods and slow rounds take more than was asked for.
-    let enough = scale.revocations * 2 + 2_000;
-    let sessions = Sessions::make(&fleet.replicas[0].server, &fleet.database, enough).await;
-    let (load, began) = (Load::of(fleet.targets.clone(), sessions), Instant::now());
-    load.begin(scale.actors, scale.pace);
-    let recoveries = strike(fault, &mut fleet, &load, scale).await;
-    load.finish().await;
-    let took = began.elapsed();
-    let unrefused = load.sweep().await;
+    // Floods and slow rounds revoke more than the minimum.
+    let count = scale.revocations * 2 + 2_000;
+    let sessions = Sessions::create(&fleet.replicas[0].server, &fleet.database, count).await;
+    let load = Load::new(fleet.targets.clone(), sessions);
+    let started_at = Instant::now();
+    load.start(scale.actors, scale.pace);
+    let recoveries = inject_repeatedly(fault, &mut fleet, &load, scale).await;
+    load.stop().await;
+    let duration = started_at.elapsed();
+    let not_rejected = load.sweep().await;
     Outcome {
         fault,
         verdict: load.verdict(),
         recoveries,
-        unrefused,
-        took,
-        rungs: Rungs::of(&fleet).await,
+        not_rejected,
+        duration,
+        check_counts: CheckCounts::read(&fleet).await,
     }
 }
 
-/// Again and again, each time after a while at full speed.
-async fn strike(fault: Fault, fleet: &mut Fleet, load: &Arc<Load>, scale: Scale) -> Vec<Recovery> {
+/// Injects the fault repeatedly, each time after a period of undisturbed load.
+async fn inject_repeatedly(
+    fault: Fault,
+    fleet: &mut Fleet,
+    load: &Arc<Load>,
+    scale: Scale,
+) -> Vec<Recovery> {
     let (deadline, mut recoveries) = (Instant::now() + scale.limit, Vec::new());
     while recoveries.len() < scale.rounds || load.revoked() < scale.revocations {
         assert!(
@@ -74,9 +79,9 @@ async fn strike(fault: Fault, fleet: &mut Fleet, load: &Arc<Load>, scale: Scale)
             "{fault:?}: too slow: {}",
             load.verdict()
         );
-        load.advances(scale.actors * 2).await;
-        fault.strike(fleet, load, recoveries.len()).await;
-        recoveries.push(load.recovers().await);
+        load.wait_for_sign_outs(scale.actors * 2).await;
+        fault.inject(fleet, load, recoveries.len()).await;
+        recoveries.push(load.measure_recovery().await);
     }
     recoveries
 }

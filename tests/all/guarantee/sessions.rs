@@ -1,5 +1,6 @@
-//! Sessions without sign-ins, personal tokens, and tokens of a client: rows by the thousand, and
-//! tokens that are signed here, with the gateway's own key.
+//! Sessions without sign-ins, personal access tokens, and client tokens.
+//!
+//! Thousands of rows are inserted directly, and tokens are signed here with the key of the server.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,41 +18,38 @@ use zeroize::Zeroizing;
 
 use crate::{test_server::TestServer, test_stores::connect};
 
-/// Seconds that a token lives: longer than any run.
-const LIFETIME: u64 = 3600;
+/// The lifetime of a token in seconds, longer than any run.
+const TOKEN_LIFETIME: u64 = 3600;
 
-/// Those in front are never ended: they show that what is alive is accepted.
-pub const SURVIVORS: usize = 8;
+/// The first sessions are never revoked. They show that valid sessions are accepted.
+pub const SURVIVOR_COUNT: usize = 8;
 
-/// The user and the session of a number differ in one digit.
-const USERS: u128 = 0x0000_0000_0000_7000_8000_0000_0000_0000;
-const SESSIONS: u128 = 0x0000_0000_0000_7000_a000_0000_0000_0000;
+/// The index of a credential is added to these IDs.
+const USER_ID: u128 = 0x0000_0000_0000_7000_8000_0000_0000_0000;
+const SESSION_ID: u128 = 0x0000_0000_0000_7000_a000_0000_0000_0000;
+const PERSONAL_TOKEN_ID: u128 = 0x0000_0000_0000_7000_b000_0000_0000_0000;
+const CLIENT_TOKEN_ID: u128 = 0x0000_0000_0000_7000_9000_0000_0000_0000;
 
-/// The personal token and the token of a client.
-const PERSONAL: u128 = 0x0000_0000_0000_7000_b000_0000_0000_0000;
-const OF_CLIENT: u128 = 0x0000_0000_0000_7000_9000_0000_0000_0000;
-
-/// Something that is checked, and ended once.
+/// A credential that is checked and revoked once.
 #[derive(Clone)]
-pub struct Held {
+pub struct Credential {
     token: String,
-    kind: Kind,
+    kind: CredentialKind,
 }
 
 #[derive(Clone)]
-enum Kind {
-    /// It is signed out.
+enum CredentialKind {
+    /// Revoked by signing out.
     Session,
-    /// Whoever has it gives it back.
-    Personal,
-    /// Its client gives it back.
-    OfClient { id: Uuid, secret: String },
+    /// Revoked by its holder.
+    PersonalToken,
+    /// Revoked by its client.
+    ClientToken { id: Uuid, secret: String },
 }
 
-impl Held {
-    /// The request of a check.
-    pub fn check(&self) -> String {
-        // What a client is to be good for must be said.
+impl Credential {
+    pub fn check_request(&self) -> String {
+        // Client tokens are only accepted if the check requires a scope.
         let path = "/auth/verify?scope=items:read";
         format!(
             "GET {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\n\r\n",
@@ -59,18 +57,17 @@ impl Held {
         )
     }
 
-    /// The request that ends it.
-    pub fn end(&self) -> String {
-        let Held { token, kind } = self;
+    pub fn revoke_request(&self) -> String {
+        let Credential { token, kind } = self;
         let form = match kind {
-            Kind::Session => {
+            CredentialKind::Session => {
                 return format!(
                     "POST /logout HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\
                      content-length: 0\r\n\r\n"
                 );
             }
-            Kind::Personal => format!("token={token}"),
-            Kind::OfClient { id, secret } => {
+            CredentialKind::PersonalToken => format!("token={token}"),
+            CredentialKind::ClientToken { id, secret } => {
                 format!("token={token}&client_id={id}&client_secret={secret}")
             }
         };
@@ -83,25 +80,24 @@ impl Held {
     }
 }
 
-/// Everything that a run ends: of four, two are sessions, one is a personal token and one a
-/// client's.
+/// The credentials of a run: of four, two are sessions, one is a personal access token, and one is
+/// a client token.
 pub struct Sessions {
     key: SigningKey,
-    realm: TokenPolicy,
+    policy: TokenPolicy,
     count: usize,
     next: AtomicUsize,
-    /// Of this run alone.
+    /// The secret of all opaque tokens, which differs per run.
     random: [u8; SECRET_BYTES],
-    client: Uuid,
+    client_id: Uuid,
 }
 
 impl Sessions {
-    /// Makes this many, behind the gateway's back, each of a user of its own. `database` is the
-    /// record's own address.
-    pub async fn make(server: &TestServer, database: &str, count: usize) -> Sessions {
+    /// Inserts this many credentials into the database at this URL, each with its own user.
+    pub async fn create(server: &TestServer, database: &str, count: usize) -> Sessions {
         let client = connect(database).await;
-        let [users, sessions] =
-            [USERS, SESSIONS].map(|ids| Uuid::from_u128(ids).simple().to_string()[..20].to_owned());
+        let [users, sessions] = [USER_ID, SESSION_ID]
+            .map(|id| Uuid::from_u128(id).simple().to_string()[..20].to_owned());
         let scope = Role::User.scopes().to_string();
         let rows = format!(
             "insert into users (id, username, password_hash)
@@ -115,50 +111,48 @@ impl Sessions {
              from generate_series(0, {count} - 1) n;
              analyze users, sessions"
         );
-        client
-            .batch_execute(&rows)
-            .await
-            .expect("the statements are right");
+        client.batch_execute(&rows).await.expect("valid statements");
         let issuer = server.setting("LATCHKEY_ISSUER").to_owned();
-        let realm = TokenPolicy {
+        let policy = TokenPolicy {
             audience: issuer.clone(),
             issuer,
             clock_skew: 0,
         };
         let mut random = [0; SECRET_BYTES];
-        aws_lc_rs::rand::fill(&mut random).expect("there is randomness");
-        let key = signing_key(server, &client).await;
-        let next = AtomicUsize::new(SURVIVORS);
-        let made = Sessions {
+        aws_lc_rs::rand::fill(&mut random).expect("random bytes");
+        let key = load_signing_key(server, &client).await;
+        let next = AtomicUsize::new(SURVIVOR_COUNT);
+        let created = Sessions {
             key,
-            realm,
+            policy,
             count,
             next,
             random,
-            client: Uuid::now_v7(),
+            client_id: Uuid::now_v7(),
         };
-        made.insert_opaque(&client).await;
-        made
+        created.insert_opaque_tokens(&client).await;
+        created
     }
 
-    /// The client, and the personal tokens.
-    async fn insert_opaque(&self, client: &tokio_postgres::Client) {
+    /// Inserts the OAuth client and the personal access tokens.
+    async fn insert_opaque_tokens(&self, client: &tokio_postgres::Client) {
         let register = "insert into oauth_clients (id, name, secret_hash, scope, audiences) \
             values ($1, 'run', $2, 'items:read', $3)";
-        let (hash, audience) = (self.secret().hash(), vec![self.realm.audience.clone()]);
+        let hash = self.client_secret().hash();
+        let audience = vec![self.policy.audience.clone()];
         client
-            .execute(register, &[&self.client, &hash, &audience])
+            .execute(register, &[&self.client_id, &hash, &audience])
             .await
-            .expect("the statement is right");
+            .expect("a valid statement");
         let numbers = (0..self.count).filter(|number| number % 4 == 2);
         let tokens: Vec<_> = numbers
             .clone()
-            .map(|number| self.personal(number))
+            .map(|number| self.personal_token(number))
             .collect();
         let ids: Vec<Uuid> = tokens.iter().map(|token| token.id).collect();
         let hashes: Vec<Vec<u8>> = tokens.iter().map(OpaqueToken::hash).collect();
         let users: Vec<Uuid> = numbers
-            .map(|number| Uuid::from_u128(USERS | number as u128))
+            .map(|number| Uuid::from_u128(USER_ID | number as u128))
             .collect();
         let insert = "insert into personal_access_tokens
                 (id, user_id, generation, name, secret_hash, scope, expires_at)
@@ -167,91 +161,90 @@ impl Sessions {
         client
             .execute(insert, &[&ids, &users, &hashes])
             .await
-            .expect("the statement is right");
+            .expect("a valid statement");
         client
             .batch_execute("analyze personal_access_tokens")
             .await
-            .expect("the statement is right");
+            .expect("a valid statement");
     }
 
-    /// How many there are.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// How many were given out, those in front included.
-    pub fn given(&self) -> usize {
+    /// Returns the number of used credentials, including the survivors.
+    pub fn used_count(&self) -> usize {
         self.next.load(Ordering::Relaxed).min(self.count)
     }
 
-    /// One that is alive, for whoever is to end it.
+    /// Returns the next unused credential, so that each one is revoked by a single actor.
     pub fn next(&self) -> Option<usize> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         (number < self.count).then_some(number)
     }
 
-    /// What this one is known by: of a session, another token each time.
-    pub fn held(&self, number: usize) -> Held {
+    /// Returns a credential. Each call for a session returns another access token.
+    pub fn credential(&self, number: usize) -> Credential {
         match number % 4 {
-            2 => Held {
-                token: self.personal(number).text().to_string(),
-                kind: Kind::Personal,
+            2 => Credential {
+                token: self.personal_token(number).text().to_string(),
+                kind: CredentialKind::PersonalToken,
             },
             3 => {
-                let kind = Kind::OfClient {
-                    id: self.client,
-                    secret: self.secret().text().to_string(),
+                let kind = CredentialKind::ClientToken {
+                    id: self.client_id,
+                    secret: self.client_secret().text().to_string(),
                 };
-                Held {
-                    token: self.signed(&self.claims_of_client(number)),
+                Credential {
+                    token: self.sign(&self.client_claims(number)),
                     kind,
                 }
             }
-            _session => Held {
-                token: self.signed(&self.claims(number)),
-                kind: Kind::Session,
+            _session => Credential {
+                token: self.sign(&self.session_claims(number)),
+                kind: CredentialKind::Session,
             },
         }
     }
 
-    fn signed(&self, claims: &Claims) -> String {
-        self.key.sign(claims).expect("there is randomness")
+    fn sign(&self, claims: &Claims) -> String {
+        self.key.sign(claims).expect("a signature")
     }
 
-    fn secret(&self) -> OpaqueToken {
+    fn client_secret(&self) -> OpaqueToken {
         OpaqueToken::new(
             OpaqueTokenKind::ClientSecret,
-            self.client,
+            self.client_id,
             Zeroizing::new(self.random),
         )
     }
 
-    fn personal(&self, number: usize) -> OpaqueToken {
+    fn personal_token(&self, number: usize) -> OpaqueToken {
         let mut secret = self.random;
         secret[..8].copy_from_slice(&number.to_be_bytes());
         OpaqueToken::new(
             OpaqueTokenKind::PersonalAccessToken,
-            Uuid::from_u128(PERSONAL | number as u128),
+            Uuid::from_u128(PERSONAL_TOKEN_ID | number as u128),
             Zeroizing::new(secret),
         )
     }
 
-    fn claims_of_client(&self, number: usize) -> Claims {
+    fn client_claims(&self, number: usize) -> Claims {
         let scopes = Scopes::of(&[Scope::ItemsRead]);
         let grant = ClientGrant {
-            client: self.client,
+            client: self.client_id,
             generation: 1,
-            audience: self.realm.audience.clone(),
+            audience: self.policy.audience.clone(),
             scopes,
         };
-        let jti = Uuid::from_u128(OF_CLIENT | number as u128);
-        access_token::client_claims(&self.realm, &grant, jti, now(), LIFETIME)
+        let jti = Uuid::from_u128(CLIENT_TOKEN_ID | number as u128);
+        access_token::client_claims(&self.policy, &grant, jti, now(), TOKEN_LIFETIME)
     }
 
-    fn claims(&self, number: usize) -> Claims {
+    fn session_claims(&self, number: usize) -> Claims {
         let session = Session {
-            sid: Uuid::from_u128(SESSIONS | number as u128),
-            sub: Uuid::from_u128(USERS | number as u128),
+            sid: Uuid::from_u128(SESSION_ID | number as u128),
+            sub: Uuid::from_u128(USER_ID | number as u128),
             generation: 1,
             client_id: FIRST_PARTY_CLIENT.to_owned(),
             scope: Role::User.scopes().to_string(),
@@ -267,12 +260,12 @@ impl Sessions {
             name: None,
         };
         access_token::claims(
-            &self.realm,
+            &self.policy,
             &session,
             &identity,
             Uuid::new_v4(),
             now(),
-            LIFETIME,
+            TOKEN_LIFETIME,
         )
     }
 }
@@ -281,15 +274,15 @@ fn now() -> u64 {
     u64::try_from(OffsetDateTime::now_utc().unix_timestamp()).expect("after 1970")
 }
 
-/// Secret and record together give the gateway's key away.
-async fn signing_key(server: &TestServer, client: &tokio_postgres::Client) -> SigningKey {
+/// Loads the newest signing key of the server and unseals it with the master secret.
+async fn load_signing_key(server: &TestServer, client: &tokio_postgres::Client) -> SigningKey {
     let newest =
         "select kid, sealed_private_key from signing_keys order by created_at desc limit 1";
-    let row = client.query_one(newest, &[]).await.expect("it has a key");
+    let row = client.query_one(newest, &[]).await.expect("a sealed key");
     let secret = MasterSecret::parse(server.setting("LATCHKEY_SECRET")).expect("a secret");
     let document = secret
         .sealing_key()
         .unseal(row.get(1), row.get(0))
-        .expect("sealed under this secret");
-    SigningKey::from_pkcs8(&document).expect("a key")
+        .expect("a key that is sealed under this secret");
+    SigningKey::from_pkcs8(&document).expect("a signing key")
 }

@@ -1,4 +1,4 @@
-//! Three replicas that can be exchanged one by one, and people who use whichever of them answers.
+//! Three replicas that tests replace one by one, and simulated users who use all of them.
 
 use std::sync::{
     Arc, Mutex,
@@ -11,62 +11,55 @@ use serde_json::json;
 
 use crate::test_server::{PASSWORD, Session, TestResponse, TestServer};
 
-/// Replicas of one gateway.
+/// Three replicas with the same stores.
 pub struct Fleet {
     replicas: Mutex<Vec<Arc<TestServer>>>,
     next: AtomicUsize,
 }
 
-/// How many people use them.
-const PEOPLE: usize = 3;
+/// Number of simulated users.
+const SIMULATED_USERS: usize = 3;
 
 impl Fleet {
     pub async fn start(changes: &[(&str, &str)]) -> Fleet {
         let first = TestServer::with(changes).await;
-        let others = [first.replica().await, first.replica().await];
-        let replicas = std::iter::once(first).chain(others).map(Arc::new).collect();
+        let more = [first.replica().await, first.replica().await];
+        let replicas = std::iter::once(first).chain(more).map(Arc::new).collect();
         Fleet {
             replicas: Mutex::new(replicas),
             next: AtomicUsize::new(0),
         }
     }
 
-    /// All of them.
-    pub fn all(&self) -> Vec<Arc<TestServer>> {
-        self.replicas
-            .lock()
-            .expect("nothing panics while it is held")
-            .clone()
+    pub fn replicas(&self) -> Vec<Arc<TestServer>> {
+        self.replicas.lock().expect("no panic while locked").clone()
     }
 
-    /// One after the other.
-    pub fn any(&self) -> Arc<TestServer> {
-        let all = self.all();
-        all[self.next.fetch_add(1, Ordering::Relaxed) % all.len()].clone()
+    /// Returns the replicas in turn.
+    pub fn next_replica(&self) -> Arc<TestServer> {
+        let replicas = self.replicas();
+        replicas[self.next.fetch_add(1, Ordering::Relaxed) % replicas.len()].clone()
     }
 
-    /// Exchanges one for another with these settings, which is there before the old one ends.
-    pub async fn exchange(&self, number: usize, changes: &[(&str, &str)]) {
-        let new = self.all()[number].replica_with(changes).await;
+    /// Starts a new replica with these settings, and then stops the old one.
+    pub async fn replace(&self, number: usize, changes: &[(&str, &str)]) {
+        let new = self.replicas()[number].replica_with(changes).await;
         let old = {
-            let mut replicas = self
-                .replicas
-                .lock()
-                .expect("nothing panics while it is held");
+            let mut replicas = self.replicas.lock().expect("no panic while locked");
             std::mem::replace(&mut replicas[number], Arc::new(new))
         };
-        // Whoever talks to it finishes.
+        // SIGTERM lets requests in progress finish.
         old.terminate();
-        crate::test_server::until("the old one has ended", || async {
+        crate::test_server::wait_until("the old replica has stopped", || async {
             old.try_get("/health/live").await.is_none()
         })
         .await;
     }
 
-    /// Asks one; another one, where it has ended.
-    pub async fn ask(&self, request: impl Fn(&TestServer) -> RequestBuilder) -> TestResponse {
+    /// Sends a request to one replica, or to the next one if that replica has stopped.
+    pub async fn send(&self, request: impl Fn(&TestServer) -> RequestBuilder) -> TestResponse {
         for _ in 0..100 {
-            let server = self.any();
+            let server = self.next_replica();
             if let Some(response) = server.try_send(request(&server)).await {
                 return response;
             }
@@ -74,45 +67,47 @@ impl Fleet {
         panic!("no replica responds")
     }
 
-    /// People sign in, refresh and are checked, and nothing that is good is ever refused, as long
-    /// as the story goes on. How often they were let in.
-    pub async fn under_load(&self, story: impl Future<Output = ()>) -> usize {
-        let over = AtomicBool::new(false);
-        let people = join_all((0..PEOPLE).map(|number| self.person(number, &over)));
-        let story = async {
-            story.await;
-            over.store(true, Ordering::Relaxed);
+    /// Simulated users sign in, refresh, and are checked while the action runs. Asserts that no
+    /// valid credential is rejected, and returns the number of checks.
+    pub async fn under_load(&self, action: impl Future<Output = ()>) -> usize {
+        let is_done = AtomicBool::new(false);
+        let users =
+            join_all((0..SIMULATED_USERS).map(|number| self.simulate_user(number, &is_done)));
+        let action = async {
+            action.await;
+            is_done.store(true, Ordering::Relaxed);
         };
-        let (rounds, ()) = tokio::join!(people, story);
-        rounds.into_iter().sum()
+        let (checks, ()) = tokio::join!(users, action);
+        checks.into_iter().sum()
     }
 
-    async fn person(&self, number: usize, over: &AtomicBool) -> usize {
-        let body = json!({"username": format!("person{number}"), "password": PASSWORD});
+    async fn simulate_user(&self, number: usize, is_done: &AtomicBool) -> usize {
+        let body = json!({"username": format!("user{number}"), "password": PASSWORD});
         let mut session = Session::of(
-            self.ask(|any| any.request(Method::POST, "/signup").json(&body))
+            self.send(|replica| replica.request(Method::POST, "/signup").json(&body))
                 .await
                 .is(201, ""),
         );
         let mut checks = 0;
-        while !over.load(Ordering::Relaxed) {
+        while !is_done.load(Ordering::Relaxed) {
             for _ in 0..3 {
-                let check = |any: &TestServer| {
-                    any.request(Method::GET, "/auth/verify")
+                let check = |replica: &TestServer| {
+                    replica
+                        .request(Method::GET, "/auth/verify")
                         .bearer_auth(&session.access_token)
                 };
-                self.ask(check).await.is(204, "");
+                self.send(check).await.is(204, "");
                 checks += 1;
             }
             let token = json!({"refresh_token": session.refresh_token});
             session = Session::of(
-                self.ask(|any| any.request(Method::POST, "/refresh").json(&token))
+                self.send(|replica| replica.request(Method::POST, "/refresh").json(&token))
                     .await
                     .is(200, ""),
             );
             if checks % 30 == 0 {
                 session = Session::of(
-                    self.ask(|any| any.request(Method::POST, "/login").json(&body))
+                    self.send(|replica| replica.request(Method::POST, "/login").json(&body))
                         .await
                         .is(200, ""),
                 );

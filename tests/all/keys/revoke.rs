@@ -1,25 +1,27 @@
+//! Revocation of signing keys.
+
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use super::{key_that_is, keys, kid, listed, published};
+use super::{kid, kid_in_state, listed_keys, published_kids, run_keys_command};
 use crate::{
     explain::says,
     keys::fleet::Fleet,
     revocation::LONG,
-    test_server::{PASSWORD, TestServer, until},
-    test_stores::ask,
+    test_server::{PASSWORD, TestServer, wait_until},
+    test_stores::query_value,
 };
 
 const REVOKED: (u16, &str) = (401, "token_revoked");
 
 #[tokio::test]
-async fn everything_that_a_key_signed_is_refused_everywhere_when_the_command_returns() {
+async fn revoked_key_is_rejected_by_all_replicas() {
     let fleet = Fleet::start(&[LONG]).await;
     let mut sessions = Vec::new();
-    for (number, replica) in fleet.all().iter().enumerate() {
+    for (number, replica) in fleet.replicas().iter().enumerate() {
         sessions.push(replica.sign_up(&format!("john{number}")).await);
     }
-    for replica in fleet.all() {
+    for replica in fleet.replicas() {
         for session in &sessions {
             assert_eq!(
                 replica.verify(&session.access_token).await,
@@ -27,43 +29,46 @@ async fn everything_that_a_key_signed_is_refused_everywhere_when_the_command_ret
             );
         }
     }
-    let leaked = key_that_is(&fleet.any(), "current").await;
-    let told = keys(&fleet.any(), &["revoke", &leaked, "--yes"])
+    let leaked = kid_in_state(&fleet.next_replica(), "current").await;
+    let output = run_keys_command(&fleet.next_replica(), &["revoke", &leaked, "--yes"])
         .await
         .well();
-    // From here on not one is accepted, and nobody has to wait.
-    for replica in fleet.all() {
+    // Every replica rejects the tokens as soon as the command has returned.
+    for replica in fleet.replicas() {
         for session in &sessions {
             let (status, code) = replica.verify(&session.access_token).await;
             assert_eq!((status, code.as_str()), REVOKED);
-            // Whoever has the key could sign anybody out.
+            // Otherwise, an attacker with the leaked key could sign out every user.
             replica
-                .log_out(&session.access_token)
+                .sign_out(&session.access_token)
                 .await
                 .is(401, "token_revoked");
         }
-        let new = replica.sign_in("john0").await;
-        assert_ne!(kid(&new.access_token), leaked);
-        for other in fleet.all() {
-            assert_eq!(other.verify(&new.access_token).await, (204, String::new()));
+        let new_session = replica.sign_in("john0").await;
+        assert_ne!(kid(&new_session.access_token), leaked);
+        for checked_replica in fleet.replicas() {
+            assert_eq!(
+                checked_replica.verify(&new_session.access_token).await,
+                (204, String::new())
+            );
         }
         assert!(
-            told.contains(&format!("{} signs now", kid(&new.access_token))),
-            "{told}"
+            output.contains(&format!("{} signs now", kid(&new_session.access_token))),
+            "{output}"
         );
     }
-    for (replica, session) in fleet.all().iter().zip(&sessions) {
+    for (replica, session) in fleet.replicas().iter().zip(&sessions) {
         replica.refresh(&session.refresh_token).await.is(200, "");
-        until("it is not published", || async {
-            !published(replica).await.contains(&leaked)
+        wait_until("the key is no longer published", || async {
+            !published_kids(replica).await.contains(&leaked)
         })
         .await;
         replica
-            .until_logged(&["signing key revoked", &leaked])
+            .wait_for_log(&["signing key revoked", &leaked])
             .await;
     }
     says(
-        fleet.any().settings(),
+        fleet.next_replica().settings(),
         &sessions[0].access_token,
         "Rejected: the signing key was revoked at 20",
     )
@@ -71,54 +76,60 @@ async fn everything_that_a_key_signed_is_refused_everywhere_when_the_command_ret
     let events = "select string_agg(
             concat_ws(' ', event, outcome, actor, reason), ',' order by event)
         from audit_events where event like 'signing_key%'";
-    let successor = key_that_is(&fleet.any(), "current").await;
+    let successor = kid_in_state(&fleet.next_replica(), "current").await;
     let expected = format!(
         "signing_key_revoked success operator {leaked},\
          signing_key_rotated success operator {successor}"
     );
-    assert_eq!(ask(&fleet.any(), events).await, expected);
-    // A repeat publishes again, and changes nothing.
-    keys(&fleet.any(), &["revoke", &leaked, "--yes"])
+    assert_eq!(query_value(&fleet.next_replica(), events).await, expected);
+    // A repeated command publishes the revocation again, and changes nothing.
+    run_keys_command(&fleet.next_replica(), &["revoke", &leaked, "--yes"])
         .await
         .well();
-    assert_eq!(ask(&fleet.any(), events).await, expected);
-    assert_eq!(key_that_is(&fleet.any(), "revoked").await, leaked);
-    // A replica that comes later knows it from the record, also where Redis has forgotten.
-    let later = fleet
-        .any()
+    assert_eq!(query_value(&fleet.next_replica(), events).await, expected);
+    assert_eq!(kid_in_state(&fleet.next_replica(), "revoked").await, leaked);
+    // A new replica loads the revocation from PostgreSQL, even if Redis lost it.
+    let new_replica = fleet
+        .next_replica()
         .replica_with(&[("LATCHKEY_REDIS_PREFIX", "empty")])
         .await;
-    later.verify(&sessions[0].access_token).await;
-    assert!(!published(&later).await.contains(&leaked));
+    new_replica.verify(&sessions[0].access_token).await;
+    assert!(!published_kids(&new_replica).await.contains(&leaked));
     assert_eq!(
-        later.verify(&sessions[0].access_token).await,
+        new_replica.verify(&sessions[0].access_token).await,
         (401, "token_revoked".into())
     );
 }
 
 #[tokio::test]
-async fn the_next_key_signs_at_once_where_the_current_one_is_taken_back() {
+async fn next_key_signs_after_current_key_is_revoked() {
     let server = TestServer::with(&[LONG]).await;
     server.sign_up("john").await;
-    keys(&server, &["rotate"]).await.well();
+    run_keys_command(&server, &["rotate"]).await.well();
     let (current, next) = (
-        key_that_is(&server, "current").await,
-        key_that_is(&server, "next").await,
+        kid_in_state(&server, "current").await,
+        kid_in_state(&server, "next").await,
     );
-    let told = keys(&server, &["revoke", &current, "--yes"]).await.well();
-    assert!(told.contains(&format!("{next} signs now")), "{told}");
+    let output = run_keys_command(&server, &["revoke", &current, "--yes"])
+        .await
+        .well();
+    assert!(output.contains(&format!("{next} signs now")), "{output}");
     assert_eq!(kid(&server.sign_in("john").await.access_token), next);
-    assert_eq!(listed(&server).await.len(), 2, "no further one was made");
+    assert_eq!(
+        listed_keys(&server).await.len(),
+        2,
+        "no other key was created"
+    );
 }
 
-/// What such a key has signed shows no session. What else is shown does, and a browser has nothing
-/// more to lose.
+/// A token of a revoked key identifies no session, but the refresh token in the request does.
+/// Browser sign-out always clears the cookie.
 #[tokio::test]
-async fn whoever_signs_out_after_that_is_signed_out() {
+async fn sign_out_works_after_key_is_revoked() {
     let server = TestServer::start().await;
-    let john = server.sign_up("john").await;
-    let by_page = |request: RequestBuilder| request.header("x-latchkey-request", "1");
-    let sign_in = by_page(server.request(Method::POST, "/session"));
+    let session = server.sign_up("john").await;
+    let from_page = |request: RequestBuilder| request.header("x-latchkey-request", "1");
+    let sign_in = from_page(server.request(Method::POST, "/session"));
     let response = server
         .send(sign_in.json(&json!({"username": "john", "password": PASSWORD})))
         .await;
@@ -129,83 +140,87 @@ async fn whoever_signs_out_after_that_is_signed_out() {
         .next()
         .expect("name and value")
         .to_owned();
-    keys(
+    run_keys_command(
         &server,
-        &["revoke", &key_that_is(&server, "current").await, "--yes"],
+        &["revoke", &kid_in_state(&server, "current").await, "--yes"],
     )
     .await
     .well();
-    let out = by_page(server.request(Method::DELETE, "/session")).header("cookie", cookie);
+    let sign_out = from_page(server.request(Method::DELETE, "/session")).header("cookie", cookie);
     assert!(
         server
-            .send(out)
+            .send(sign_out)
             .await
             .is(204, "")
             .header("set-cookie")
             .contains("Max-Age=0")
     );
-    let both = json!({"refresh_token": john.refresh_token});
+    let body = json!({"refresh_token": session.refresh_token});
     server
-        .with_token(Method::POST, "/logout", &john.access_token, both)
+        .with_token(Method::POST, "/logout", &session.access_token, body)
         .await
         .is(204, "");
     server
-        .refresh(&john.refresh_token)
+        .refresh(&session.refresh_token)
         .await
         .is(401, "invalid_refresh_token");
 }
 
 #[tokio::test]
-async fn a_key_that_does_not_sign_is_taken_back_without_a_successor() {
+async fn revoking_next_key_creates_no_successor() {
     let server = TestServer::start().await;
-    let john = server.sign_up("john").await;
-    keys(&server, &["rotate"]).await.well();
+    let session = server.sign_up("john").await;
+    run_keys_command(&server, &["rotate"]).await.well();
     let (current, next) = (
-        key_that_is(&server, "current").await,
-        key_that_is(&server, "next").await,
+        kid_in_state(&server, "current").await,
+        kid_in_state(&server, "next").await,
     );
-    let told = keys(&server, &["revoke", &next, "--yes"]).await.well();
-    assert!(!told.contains("signs now"), "{told}");
+    let output = run_keys_command(&server, &["revoke", &next, "--yes"])
+        .await
+        .well();
+    assert!(!output.contains("signs now"), "{output}");
     assert_eq!(
-        server.verify(&john.access_token).await,
+        server.verify(&session.access_token).await,
         (204, String::new())
     );
     assert_eq!(kid(&server.sign_in("john").await.access_token), current);
-    assert_eq!(key_that_is(&server, "current").await, current);
-    // There is room for another next one.
-    keys(&server, &["rotate"]).await.well();
+    assert_eq!(kid_in_state(&server, "current").await, current);
+    // Another next key can be created.
+    run_keys_command(&server, &["rotate"]).await.well();
 }
 
 #[tokio::test]
-async fn what_is_asked_wrongly_is_refused_and_does_nothing() {
+async fn invalid_revoke_arguments_change_nothing() {
     let server = TestServer::start().await;
-    let john = server.sign_up("john").await;
-    let current = key_that_is(&server, "current").await;
-    // Nobody can be asked here.
-    keys(&server, &["revoke", &current])
+    let session = server.sign_up("john").await;
+    let current = kid_in_state(&server, "current").await;
+    // Without a terminal, the command can't prompt.
+    run_keys_command(&server, &["revoke", &current])
         .await
-        .refused(2, "--yes");
-    keys(&server, &["revoke", "AAAAAAAAAAAAAAAA", "--yes"])
+        .expect_error(2, "--yes");
+    run_keys_command(&server, &["revoke", "AAAAAAAAAAAAAAAA", "--yes"])
         .await
-        .refused(1, "signing key not found");
-    // As many ids, it begins with a hyphen.
-    keys(&server, &["revoke", "-AAAAAAAAAAAAAAA", "--yes"])
+        .expect_error(1, "signing key not found");
+    // A key ID can start with a hyphen.
+    run_keys_command(&server, &["revoke", "-AAAAAAAAAAAAAAA", "--yes"])
         .await
-        .refused(1, "signing key not found");
-    keys(&server, &["revoke", "nonsense", "--yes"])
+        .expect_error(1, "signing key not found");
+    run_keys_command(&server, &["revoke", "nonsense", "--yes"])
         .await
-        .refused(2, "not a key ID");
-    keys(&server, &["revoke"]).await.refused(2, "KID");
+        .expect_error(2, "not a key ID");
+    run_keys_command(&server, &["revoke"])
+        .await
+        .expect_error(2, "KID");
     assert_eq!(
-        server.verify(&john.access_token).await,
+        server.verify(&session.access_token).await,
         (204, String::new())
     );
     let response = server
-        .with_token(Method::GET, "/user", &john.access_token, Value::Null)
+        .with_token(Method::GET, "/user", &session.access_token, Value::Null)
         .await;
     response.is(200, "");
     assert_eq!(
-        ask(
+        query_value(
             &server,
             "select count(*) from audit_events where event like 'signing_key%'"
         )
@@ -219,7 +234,7 @@ async fn what_is_asked_wrongly_is_refused_and_does_nothing() {
         &["list", "--help"],
     ] {
         assert!(
-            keys(&server, arguments).await.well().len() > 200,
+            run_keys_command(&server, arguments).await.well().len() > 200,
             "{arguments:?}"
         );
     }

@@ -1,10 +1,10 @@
-//! `POST /oauth/introspect`: what is good is told, and anything else is exactly `{"active":
-//! false}`.
+//! `POST /oauth/introspect`: an active token returns its claims, and any other token returns
+//! nothing but `"active": false`.
 
 use reqwest::{Method, header};
 use serde_json::{Value, json};
 
-use super::{Client, Fixture, is_refusal};
+use super::{Client, Fixture, assert_oauth_error};
 use crate::{
     browser::open,
     test_stores::execute,
@@ -12,12 +12,12 @@ use crate::{
 };
 
 #[tokio::test]
-async fn what_is_good_is_told_with_all_that_it_says() {
+async fn active_token_returns_its_claims() {
     let fixture = Fixture::new().await;
-    let claims = fixture.john.claims();
-    let told = fixture
+    let claims = fixture.session.claims();
+    let response = fixture
         .client
-        .introspect(&fixture.server, &fixture.john.access_token)
+        .introspect(&fixture.server, &fixture.session.access_token)
         .await;
     let mut expected = json!({"active": true, "token_type": "Bearer"});
     let names = [
@@ -37,18 +37,21 @@ async fn what_is_good_is_told_with_all_that_it_says() {
     names
         .into_iter()
         .for_each(|name| expected[name] = claims[name].clone());
-    assert_eq!(told, expected);
+    assert_eq!(response, expected);
     let token = fixture.client.token(&fixture.server).await;
-    let told = fixture.client.introspect(&fixture.server, &token).await;
+    let response = fixture.client.introspect(&fixture.server, &token).await;
     assert_eq!(
-        (&told["sub"], &told["client_id"]),
+        (&response["sub"], &response["client_id"]),
         (&json!(fixture.client.id), &json!(fixture.client.id))
     );
-    assert_eq!((told.get("sid"), told.get("username")), (None, None));
-    let (id, personal) = fixture.personal("items:read").await;
-    let told = fixture.client.introspect(&fixture.server, &personal).await;
     assert_eq!(
-        (&told["jti"], &told["scope"], &told["sub"]),
+        (response.get("sid"), response.get("username")),
+        (None, None)
+    );
+    let (id, personal) = fixture.create_personal_token("items:read").await;
+    let response = fixture.client.introspect(&fixture.server, &personal).await;
+    assert_eq!(
+        (&response["jti"], &response["scope"], &response["sub"]),
         (&json!(id), &json!("items:read"), &claims["sub"])
     );
     assert!(
@@ -56,12 +59,12 @@ async fn what_is_good_is_told_with_all_that_it_says() {
             .is_active(&open(&fixture.server, "john").await)
             .await
     );
-    // Another client's, and whatever a hint says.
+    // Tokens of other clients are active, and the hint is ignored.
     let other = Client::register(&fixture.server, &fixture.admin, "items:read").await;
     assert!(fixture.is_active(&other.token(&fixture.server).await).await);
     for hint in ["access_token", "refresh_token", "something"] {
         let form = fixture.client.form(&[
-            ("token", &fixture.john.access_token),
+            ("token", &fixture.session.access_token),
             ("token_type_hint", hint),
         ]);
         assert_eq!(
@@ -76,41 +79,42 @@ async fn what_is_good_is_told_with_all_that_it_says() {
     }
 }
 
-/// Tokens that are not good, each for another reason.
-async fn bad(fixture: &Fixture) -> Vec<(&'static str, String)> {
+/// Creates inactive tokens, each with its reason.
+async fn create_inactive_tokens(fixture: &Fixture) -> Vec<(&'static str, String)> {
     let (server, admin) = (&fixture.server, &fixture.admin.access_token);
-    let (forge, claims) = (TokenSigner::of(server).await, fixture.john.claims());
+    let (signer, claims) = (TokenSigner::of(server).await, fixture.session.claims());
     let now = claims["iat"].as_u64().expect("seconds");
     let signed_out = server.sign_in("john").await;
-    server.log_out(&signed_out.access_token).await.is(204, "");
-    let given_back = server.sign_in("john").await.access_token;
+    server.sign_out(&signed_out.access_token).await.is(204, "");
+    let revoked = server.sign_in("john").await.access_token;
     server
-        .form("/oauth/revoke", &[("token", &given_back)])
+        .form("/oauth/revoke", &[("token", &revoked)])
         .await
         .is(200, "");
-    let (id, deleted) = fixture.personal("items:read").await;
+    let (id, deleted) = fixture.create_personal_token("items:read").await;
     let path = format!("/user/tokens/{id}");
     server
         .with_token(
             Method::DELETE,
             &path,
-            &fixture.john.access_token,
+            &fixture.session.access_token,
             Value::Null,
         )
         .await
         .is(204, "");
-    let (id, over) = fixture.personal("items:read").await;
+    let (id, expired) = fixture.create_personal_token("items:read").await;
     execute(
         server,
         &format!("update personal_access_tokens set expires_at = now() where id = '{id}'"),
     )
     .await;
-    let (rotated, gone) = (
+    let (rotated_client, deleted_client) = (
         Client::register(server, &fixture.admin, "items:read").await,
         Client::register(server, &fixture.admin, "items:read").await,
     );
-    let (of_rotated, of_gone) = (rotated.token(server).await, gone.token(server).await);
-    let path = format!("/clients/{}/rotate", rotated.id);
+    let of_rotated_client = rotated_client.token(server).await;
+    let of_deleted_client = deleted_client.token(server).await;
+    let path = format!("/clients/{}/rotate", rotated_client.id);
     server
         .with_token(Method::POST, &path, admin, Value::Null)
         .await
@@ -118,7 +122,7 @@ async fn bad(fixture: &Fixture) -> Vec<(&'static str, String)> {
     server
         .with_token(
             Method::DELETE,
-            &format!("/clients/{}", gone.id),
+            &format!("/clients/{}", deleted_client.id),
             admin,
             Value::Null,
         )
@@ -126,66 +130,66 @@ async fn bad(fixture: &Fixture) -> Vec<(&'static str, String)> {
         .is(204, "");
     let body =
         json!({"name": "b", "scope": "items:read", "audience": "https://billing.example.com"});
-    let of_others = Client::register_as(server, &fixture.admin, body)
+    let for_other_audience = Client::register_with(server, &fixture.admin, body)
         .await
         .token(server)
         .await;
     vec![
-        ("for another audience, of which it is not", of_others),
+        ("an audience of another client", for_other_audience),
         ("garbage", "garbage".into()),
-        ("three parts of nothing", "a.b.c".into()),
-        ("a refresh token", fixture.john.refresh_token.clone()),
-        ("expired", forge.sign(&with(&claims, "exp", json!(now)))),
+        ("three invalid parts", "a.b.c".into()),
+        ("a refresh token", fixture.session.refresh_token.clone()),
+        ("expired", signer.sign(&with(&claims, "exp", json!(now)))),
         (
-            "not yet",
-            forge.sign(&with(&claims, "nbf", json!(now + 3600))),
+            "not yet valid",
+            signer.sign(&with(&claims, "nbf", json!(now + 3600))),
         ),
         (
             "another issuer",
-            forge.sign(&with(&claims, "iss", json!("https://other.example.com"))),
+            signer.sign(&with(&claims, "iss", json!("https://other.example.com"))),
         ),
         (
-            "half a session",
-            forge.sign(&without(&claims, "session_exp")),
+            "a missing session claim",
+            signer.sign(&without(&claims, "session_exp")),
         ),
-        ("another key", forge.stranger().sign(&claims)),
+        ("another key", signer.with_unrelated_key().sign(&claims)),
         (
             "another type",
-            forge.sign_as(
-                &with(&forge.header(), "typ", json!("JWT")),
+            signer.sign_as(
+                &with(&signer.header(), "typ", json!("JWT")),
                 &claims.to_string(),
             ),
         ),
-        ("of a session that ended", signed_out.access_token),
-        ("given back", given_back),
-        ("a personal one that was deleted", deleted),
-        ("a personal one that is over", over),
+        ("a revoked session", signed_out.access_token),
+        ("a revoked access token", revoked),
+        ("a deleted personal access token", deleted),
+        ("an expired personal access token", expired),
         (
-            "a personal one that is none",
+            "an invalid personal access token",
             format!("lkp_{}", "A".repeat(70)),
         ),
-        ("a client's secret", fixture.client.secret.clone()),
-        ("of a client with another secret", of_rotated),
-        ("of a client that is gone", of_gone),
+        ("a client secret", fixture.client.secret.clone()),
+        ("a client with a rotated secret", of_rotated_client),
+        ("a deleted client", of_deleted_client),
     ]
 }
 
 #[tokio::test]
-async fn what_is_not_good_is_told_as_nothing_but_that() {
+async fn inactive_token_returns_no_other_field() {
     let fixture = Fixture::new().await;
-    for (name, token) in bad(&fixture).await {
-        assert!(!fixture.is_active(&token).await, "{name}");
+    for (reason, token) in create_inactive_tokens(&fixture).await {
+        assert!(!fixture.is_active(&token).await, "{reason}");
     }
-    let personal = fixture.personal("items:read").await.1;
+    let personal = fixture.create_personal_token("items:read").await.1;
     let tokens = [
-        fixture.john.access_token.clone(),
+        fixture.session.access_token.clone(),
         open(&fixture.server, "john").await,
         personal,
     ];
     for token in &tokens {
         assert!(fixture.is_active(token).await);
     }
-    let path = fixture.john.user_path();
+    let path = fixture.session.user_path();
     let disabled = json!({"disabled": true});
     fixture
         .server
@@ -195,22 +199,24 @@ async fn what_is_not_good_is_told_as_nothing_but_that() {
     for token in &tokens {
         assert!(
             !fixture.is_active(token).await,
-            "of somebody who is disabled"
+            "a token of a disabled user"
         );
     }
 }
 
 #[tokio::test]
-async fn only_registered_clients_may_look() {
+async fn introspection_requires_client_authentication() {
     let fixture = Fixture::new().await;
-    let form = format!("token={}", fixture.john.access_token);
-    let ask = |more: &str| fixture.raw("/oauth/introspect", &format!("{form}{more}"));
+    let form = format!("token={}", fixture.session.access_token);
+    let introspect = |parameters: &str| {
+        fixture.form_request("/oauth/introspect", &format!("{form}{parameters}"))
+    };
     let bearer = format!("Bearer {}", fixture.admin.access_token);
-    let refused = [
-        (ask(""), 401, "invalid_client"),
-        (ask("&client_id=latchkey"), 401, "invalid_client"),
+    let cases = [
+        (introspect(""), 401, "invalid_client"),
+        (introspect("&client_id=latchkey"), 401, "invalid_client"),
         (
-            ask(&format!(
+            introspect(&format!(
                 "&client_id={}&client_secret=wrong",
                 fixture.client.id
             )),
@@ -218,20 +224,24 @@ async fn only_registered_clients_may_look() {
             "invalid_client",
         ),
         (
-            ask("").header(header::AUTHORIZATION, bearer),
+            introspect("").header(header::AUTHORIZATION, bearer),
             401,
             "invalid_client",
         ),
-        (fixture.raw("/oauth/introspect", ""), 400, "invalid_request"),
         (
-            fixture.raw("/oauth/introspect", "token="),
+            fixture.form_request("/oauth/introspect", ""),
             400,
             "invalid_request",
         ),
-        (ask(&format!("&{form}")), 400, "invalid_request"),
+        (
+            fixture.form_request("/oauth/introspect", "token="),
+            400,
+            "invalid_request",
+        ),
+        (introspect(&format!("&{form}")), 400, "invalid_request"),
     ];
-    for (request, status, error) in refused {
-        is_refusal(
+    for (request, status, error) in cases {
+        assert_oauth_error(
             &fixture.server.send(request).await,
             status,
             error,

@@ -1,17 +1,17 @@
-//! `POST /oauth/token`: every refusal of RFC 6749 section 5.2, and what is granted.
+//! `POST /oauth/token`: the errors of RFC 6749 section 5.2, and the issued tokens.
 
 use latchkey_domain::opaque_token::OpaqueTokenKind;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Client, FORM, Fixture, check, forged, is_refusal};
+use super::{Client, FORM, Fixture, assert_oauth_error, check, forged};
 use crate::{
     test_server::{Session, TestResponse},
-    test_stores::ask,
+    test_stores::query_value,
 };
 
-/// What is sent as a form, and what is refused about it. `{…}` stands for what the scene has.
-const FORMS: &[(&str, u16, &str)] = &[
+/// Invalid forms and their errors. Names in braces are placeholders for values of the fixture.
+const INVALID_FORMS: &[(&str, u16, &str)] = &[
     ("", 400, "invalid_request"),
     ("refresh_token={refresh}", 400, "invalid_request"),
     (
@@ -95,7 +95,7 @@ const FORMS: &[(&str, u16, &str)] = &[
         400,
         "invalid_request",
     ),
-    // Nobody knows these clients; and what is of people is not for those that are registered.
+    // Unknown clients, and registered clients with a refresh token of a user.
     (
         "grant_type=refresh_token&refresh_token={refresh}&client_id=Latchkey",
         401,
@@ -212,9 +212,9 @@ const FORMS: &[(&str, u16, &str)] = &[
     ),
 ];
 
-/// `Authorization` beside a form that is right but for the client, and what is refused about it.
-/// What stands before the colon and behind it is encoded.
-const FIELDS: &[(&str, &str, u16, &str)] = &[
+/// Invalid `Authorization` headers, further parameters of an otherwise valid form, and the errors.
+/// The test encodes the credentials of `Basic`.
+const INVALID_HEADERS: &[(&str, &str, u16, &str)] = &[
     ("Basic {id}:wrong", "", 401, "invalid_client"),
     ("Basic {id}:", "", 401, "invalid_client"),
     ("Basic :{secret}", "", 401, "invalid_client"),
@@ -245,66 +245,69 @@ const FIELDS: &[(&str, &str, u16, &str)] = &[
     ("Basic {id}:wrong", "&client_id={id}", 401, "invalid_client"),
 ];
 
-/// The scene's words.
-struct Words(Vec<(&'static str, String)>);
+/// Placeholders and their values.
+struct Placeholders(Vec<(&'static str, String)>);
 
-impl Words {
-    async fn of(fixture: &Fixture) -> Words {
+impl Placeholders {
+    async fn new(fixture: &Fixture) -> Placeholders {
         let other = Client::register(&fixture.server, &fixture.admin, "items:read").await;
-        let (Client { id, secret }, john) = (&fixture.client, &fixture.john);
-        Words(vec![
+        let (Client { id, secret }, user) = (&fixture.client, &fixture.session);
+        Placeholders(vec![
             ("{ID}", id.to_uppercase()),
             ("{plain id}", id.replace('-', "")),
             ("{id}", id.clone()),
             ("{secret}", secret.clone()),
             ("{other id}", other.id),
             ("{other secret}", other.secret),
-            ("{refresh}", john.refresh_token.clone()),
-            ("{access}", john.access_token.clone()),
-            ("{personal}", fixture.personal("items:read").await.1),
+            ("{refresh}", user.refresh_token.clone()),
+            ("{access}", user.access_token.clone()),
+            (
+                "{personal}",
+                fixture.create_personal_token("items:read").await.1,
+            ),
             ("{forged}", forged(OpaqueTokenKind::ClientSecret, id)),
             ("{aud}", "https://auth.example.com".to_owned()),
         ])
     }
 
     fn fill(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, (word, value)| {
-            text.replace(word, value)
+        self.0.iter().fold(text.to_owned(), |text, (name, value)| {
+            text.replace(name, value)
         })
     }
 
-    /// Nothing that was sent is repeated.
-    fn are_not_in(&self, response: &TestResponse) {
-        for (word, value) in self.0.iter().filter(|(word, _)| *word != "{aud}") {
+    /// Asserts that a response repeats no value except the audience.
+    fn assert_absent(&self, response: &TestResponse) {
+        for (name, value) in self.0.iter().filter(|(name, _)| *name != "{aud}") {
             assert!(
                 !response.string().contains(value),
-                "{word} in {}",
+                "{name} in {}",
                 response.string()
             );
         }
     }
 }
 
-fn basic(pair: &str) -> String {
+fn encode_basic(credentials: &str) -> String {
     use base64::{Engine, engine::general_purpose::STANDARD};
-    format!("Basic {}", STANDARD.encode(pair))
+    format!("Basic {}", STANDARD.encode(credentials))
 }
 
 #[tokio::test]
-async fn every_wrong_form_is_refused_by_its_word_and_costs_nothing() {
+async fn invalid_forms_return_their_error_and_change_nothing() {
     let fixture = Fixture::new().await;
-    let words = Words::of(&fixture).await;
-    for (form, status, error) in FORMS {
+    let placeholders = Placeholders::new(&fixture).await;
+    for (form, status, error) in INVALID_FORMS {
         let response = fixture
             .server
-            .send(fixture.raw("/oauth/token", &words.fill(form)))
+            .send(fixture.form_request("/oauth/token", &placeholders.fill(form)))
             .await;
-        is_refusal(&response, *status, error, form);
-        words.are_not_in(&response);
+        assert_oauth_error(&response, *status, error, form);
+        placeholders.assert_absent(&response);
     }
-    // Neither the refresh token nor the session has suffered.
+    // The session and the refresh token are still valid.
     assert_eq!(
-        ask(
+        query_value(
             &fixture.server,
             "select count(*) from sessions where revoked_at is not null"
         )
@@ -313,70 +316,71 @@ async fn every_wrong_form_is_refused_by_its_word_and_costs_nothing() {
     );
     fixture
         .server
-        .refresh(&fixture.john.refresh_token)
+        .refresh(&fixture.session.refresh_token)
         .await
         .is(200, "");
     fixture.client.token(&fixture.server).await;
 }
 
 #[tokio::test]
-async fn every_wrong_proof_in_the_header_is_refused() {
+async fn invalid_authorization_headers_are_rejected() {
     let fixture = Fixture::new().await;
-    let words = Words::of(&fixture).await;
-    for (field, more, status, error) in FIELDS {
-        let field = words.fill(field);
-        let field = field
+    let placeholders = Placeholders::new(&fixture).await;
+    for (header, parameters, status, error) in INVALID_HEADERS {
+        let header = placeholders.fill(header);
+        let header = header
             .strip_prefix("Basic ")
-            .map_or_else(|| field.clone(), basic);
-        let form = words.fill(&format!("grant_type=client_credentials{more}"));
+            .map_or_else(|| header.clone(), encode_basic);
+        let form = placeholders.fill(&format!("grant_type=client_credentials{parameters}"));
         let response = fixture
             .server
             .send(
                 fixture
-                    .raw("/oauth/token", &form)
-                    .header("authorization", &field),
+                    .form_request("/oauth/token", &form)
+                    .header("authorization", &header),
             )
             .await;
-        is_refusal(&response, *status, error, &format!("{field} {more}"));
-        words.are_not_in(&response);
+        assert_oauth_error(&response, *status, error, &format!("{header} {parameters}"));
+        placeholders.assert_absent(&response);
     }
-    let pair = basic(&words.fill("{id}:{secret}"));
-    let broken = [
-        pair.replace("Basic ", "Basic"),
-        pair.replace("Basic ", "Basic !"),
+    let valid = encode_basic(&placeholders.fill("{id}:{secret}"));
+    let malformed = [
+        valid.replace("Basic ", "Basic"),
+        valid.replace("Basic ", "Basic !"),
         "Basic".into(),
         "Basic /w==".into(),
     ];
-    for field in broken {
+    for header in malformed {
         let request = fixture
-            .raw("/oauth/token", "grant_type=client_credentials")
-            .header("authorization", &field);
-        is_refusal(
+            .form_request("/oauth/token", "grant_type=client_credentials")
+            .header("authorization", &header);
+        assert_oauth_error(
             &fixture.server.send(request).await,
             401,
             "invalid_client",
-            &field,
+            &header,
         );
     }
-    let twice = fixture
-        .raw("/oauth/token", "grant_type=client_credentials")
-        .header("authorization", &pair);
-    let twice = fixture
+    let duplicate = fixture
+        .form_request("/oauth/token", "grant_type=client_credentials")
+        .header("authorization", &valid);
+    let response = fixture
         .server
-        .send(twice.header("authorization", &pair))
+        .send(duplicate.header("authorization", &valid))
         .await;
-    is_refusal(&twice, 400, "invalid_request", "twice");
+    assert_oauth_error(&response, 400, "invalid_request", "duplicate header");
 }
 
 #[tokio::test]
-async fn other_media_types_are_refused() {
+async fn other_media_types_are_rejected() {
     let fixture = Fixture::new().await;
     let form = format!(
         "grant_type=refresh_token&refresh_token={}",
-        fixture.john.refresh_token
+        fixture.session.refresh_token
     );
-    let json = json!({"grant_type": "refresh_token", "refresh_token": fixture.john.refresh_token})
-        .to_string();
+    let json =
+        json!({"grant_type": "refresh_token", "refresh_token": fixture.session.refresh_token})
+            .to_string();
     for path in ["/oauth/token", "/oauth/revoke", "/oauth/introspect"] {
         for (media_type, body) in [
             ("application/json", &json),
@@ -388,9 +392,9 @@ async fn other_media_types_are_refused() {
                 .request(Method::POST, path)
                 .header("content-type", media_type);
             let response = fixture.server.send(request.body(body.clone())).await;
-            is_refusal(&response, 400, "invalid_request", media_type);
+            assert_oauth_error(&response, 400, "invalid_request", media_type);
         }
-        let bare = fixture
+        let untyped = fixture
             .server
             .send(
                 fixture
@@ -399,7 +403,7 @@ async fn other_media_types_are_refused() {
                     .body(form.clone()),
             )
             .await;
-        is_refusal(&bare, 400, "invalid_request", "no type");
+        assert_oauth_error(&untyped, 400, "invalid_request", "no media type");
         assert_eq!(
             fixture
                 .server
@@ -411,24 +415,26 @@ async fn other_media_types_are_refused() {
         );
     }
     assert_eq!(
-        check(&fixture.server, &fixture.john.access_token).await.0,
+        check(&fixture.server, &fixture.session.access_token)
+            .await
+            .0,
         204
     );
     fixture
         .server
-        .refresh(&fixture.john.refresh_token)
+        .refresh(&fixture.session.refresh_token)
         .await
         .is(200, "");
 }
 
-/// Parameters that nobody knows, and those without a value, count as not sent; names of schemes
-/// have no case.
+/// Unknown parameters and those without a value are ignored (RFC 6749 section 3.2), and names of
+/// schemes are case-insensitive.
 #[tokio::test]
-async fn what_a_standard_allows_is_understood() {
+async fn valid_forms_of_client_authentication_are_accepted() {
     let fixture = Fixture::new().await;
     let Client { id, secret } = &fixture.client;
     let token = |form: &str| {
-        fixture.raw(
+        fixture.form_request(
             "/oauth/token",
             &format!("grant_type=client_credentials&{form}"),
         )
@@ -438,25 +444,26 @@ async fn what_a_standard_allows_is_understood() {
             .map(|byte| format!("%{byte:02X}"))
             .collect::<String>()
     };
-    let proofs = [
+    let requests = [
         token(&format!(
             "client_id={id}&client_secret={secret}&unknown=1&scope=&resource="
         )),
         token("client_id=&client_secret=")
-            .header("authorization", basic(&format!("{id}:{secret}"))),
-        token(&format!("client_id={id}")).header("authorization", basic(&format!("{id}:{secret}"))),
+            .header("authorization", encode_basic(&format!("{id}:{secret}"))),
+        token(&format!("client_id={id}"))
+            .header("authorization", encode_basic(&format!("{id}:{secret}"))),
         token("").header(
             "authorization",
-            basic(&format!("{}:{}", escape(id), escape(secret))),
+            encode_basic(&format!("{}:{}", escape(id), escape(secret))),
         ),
         token("").header(
             "authorization",
-            basic(&format!("{id}:{secret}")).replace("Basic", "bAsIc "),
+            encode_basic(&format!("{id}:{secret}")).replace("Basic", "bAsIc "),
         ),
         token(&format!("client_id={id}&client_secret={secret}"))
-            .header("authorization", basic(":")),
+            .header("authorization", encode_basic(":")),
     ];
-    for request in proofs {
+    for request in requests {
         let response = fixture.server.send(request).await;
         assert_eq!(
             (
@@ -485,16 +492,16 @@ async fn what_a_standard_allows_is_understood() {
     }
     let form = format!(
         "grant_type=refresh_token&refresh_token={}&client_id=latchkey",
-        fixture.john.refresh_token
+        fixture.session.refresh_token
     );
-    let charset = fixture
+    let request = fixture
         .server
         .request(Method::POST, "/oauth/token")
         .body(form);
-    let charset = charset
+    let request = request
         .header("content-type", format!("{FORM}; charset=UTF-8"))
-        .header("authorization", basic(":"));
-    let response = fixture.server.send(charset).await;
+        .header("authorization", encode_basic(":"));
+    let response = fixture.server.send(request).await;
     assert_eq!(
         (
             response.is(200, "").header("cache-control"),
@@ -514,53 +521,53 @@ async fn refresh(fixture: &Fixture, token: &str, scope: &str) -> TestResponse {
 }
 
 #[tokio::test]
-async fn a_refresh_narrows_and_never_grows() {
+async fn refresh_can_reduce_scope_but_not_extend_it() {
     let fixture = Fixture::new().await;
-    let narrow = refresh(&fixture, &fixture.john.refresh_token, "user:read").await;
-    assert_eq!(narrow.is(200, "").text("scope"), "user:read");
-    let narrow = Session::of(&narrow);
-    assert_eq!(narrow.claims()["scope"], "user:read");
+    let reduced = refresh(&fixture, &fixture.session.refresh_token, "user:read").await;
+    assert_eq!(reduced.is(200, "").text("scope"), "user:read");
+    let reduced = Session::of(&reduced);
+    assert_eq!(reduced.claims()["scope"], "user:read");
     let rename = json!({"name": "Changed"});
-    let refused = fixture
+    let rejected = fixture
         .server
-        .with_token(Method::PATCH, "/user", &narrow.access_token, rename)
+        .with_token(Method::PATCH, "/user", &reduced.access_token, rename)
         .await;
-    refused.is(403, "insufficient_scope");
-    // The refresh token keeps what the sign-in gave (RFC 6749 section 6), whatever else was wished
-    // in between.
-    is_refusal(
-        &refresh(&fixture, &narrow.refresh_token, "admin").await,
+    rejected.is(403, "insufficient_scope");
+    // The refresh token keeps the scope of the sign-in (RFC 6749 section 6), so that a later
+    // refresh returns it again.
+    assert_oauth_error(
+        &refresh(&fixture, &reduced.refresh_token, "admin").await,
         400,
         "invalid_scope",
-        "more",
+        "extended scope",
     );
-    let whole = refresh(&fixture, &narrow.refresh_token, "").await;
+    let full = refresh(&fixture, &reduced.refresh_token, "").await;
     assert_eq!(
-        whole.is(200, "").text("scope"),
+        full.is(200, "").text("scope"),
         "user:read user:write items:read items:write"
     );
-    // A sign-in that asked for less never has more.
+    // After a sign-in with a reduced scope, a refresh cannot extend it.
     let form = [
         ("username", "john"),
         ("password", crate::test_server::PASSWORD),
         ("scope", "items:read"),
     ];
-    let less = Session::of(fixture.server.form("/login", &form).await.is(200, ""));
-    is_refusal(
-        &refresh(&fixture, &less.refresh_token, "user:read").await,
+    let reduced = Session::of(fixture.server.form("/login", &form).await.is(200, ""));
+    assert_oauth_error(
+        &refresh(&fixture, &reduced.refresh_token, "user:read").await,
         400,
         "invalid_scope",
-        "more",
+        "extended scope",
     );
-    let less = refresh(&fixture, &less.refresh_token, "").await;
-    assert_eq!(less.is(200, "").text("scope"), "items:read");
+    let reduced = refresh(&fixture, &reduced.refresh_token, "").await;
+    assert_eq!(reduced.is(200, "").text("scope"), "items:read");
 }
 
 #[tokio::test]
-async fn reuse_ends_the_session_here_as_well() {
+async fn reuse_at_the_token_endpoint_revokes_the_session() {
     let fixture = Fixture::new().await;
     let second = Session::of(
-        refresh(&fixture, &fixture.john.refresh_token, "")
+        refresh(&fixture, &fixture.session.refresh_token, "")
             .await
             .is(200, ""),
     );
@@ -569,18 +576,18 @@ async fn reuse_ends_the_session_here_as_well() {
             .await
             .is(200, ""),
     );
-    // Whatever it is wanted for.
-    is_refusal(
-        &refresh(&fixture, &fixture.john.refresh_token, "items:read").await,
+    // The requested scope is irrelevant.
+    assert_oauth_error(
+        &refresh(&fixture, &fixture.session.refresh_token, "items:read").await,
         400,
         "invalid_grant",
         "refresh_token_reused",
     );
-    is_refusal(
+    assert_oauth_error(
         &refresh(&fixture, &third.refresh_token, "").await,
         400,
         "invalid_grant",
-        "the thief's",
+        "the newest refresh token",
     );
     fixture
         .server
@@ -592,19 +599,21 @@ async fn reuse_ends_the_session_here_as_well() {
         (401, "token_revoked".into())
     );
     assert_eq!(
-        ask(&fixture.server, "select reason from revocations").await,
+        query_value(&fixture.server, "select reason from revocations").await,
         "refresh_token_reused"
     );
 }
 
 #[tokio::test]
-async fn a_client_has_tokens_for_its_audiences_only() {
+async fn client_gets_tokens_for_its_audiences_only() {
     let fixture = Fixture::new().await;
     let (first, second) = ("https://billing.example.com", "https://auth.example.com");
     let body = json!({"name": "b", "scope": "items:read", "audience": format!("{first} {second}")});
-    let client = Client::register_as(&fixture.server, &fixture.admin, body).await;
-    for (wanted, aud, verdict) in [("", first, 401), (first, first, 401), (second, second, 204)] {
-        let response = client.ask(&fixture.server, &[("resource", wanted)]).await;
+    let client = Client::register_with(&fixture.server, &fixture.admin, body).await;
+    for (resource, aud, status) in [("", first, 401), (first, first, 401), (second, second, 204)] {
+        let response = client
+            .request_token(&fixture.server, &[("resource", resource)])
+            .await;
         let token = response.is(200, "").text("access_token");
         let claims = Session {
             access_token: token.clone(),
@@ -615,29 +624,29 @@ async fn a_client_has_tokens_for_its_audiences_only() {
             (&claims["aud"], &claims["sub"], &claims["client_id"]),
             (&json!(aud), &json!(client.id), &json!(client.id))
         );
-        // What is for somebody else opens nothing here, and nobody else is told what it says (RFC
-        // 7662 section 4).
-        assert_eq!(check(&fixture.server, &token).await.0, verdict);
-        let told = client.introspect(&fixture.server, &token).await;
-        assert_eq!((&told["active"], &told["aud"]), (&json!(true), &json!(aud)));
+        // A token for another audience is rejected here, and other clients cannot read its claims
+        // (RFC 7662 section 4).
+        assert_eq!(check(&fixture.server, &token).await.0, status);
+        let body = client.introspect(&fixture.server, &token).await;
+        assert_eq!((&body["active"], &body["aud"]), (&json!(true), &json!(aud)));
         assert_eq!(fixture.is_active(&token).await, aud == second);
     }
 }
 
-/// It may look at tokens, and that is all; a token that may be used for nothing is not made.
+/// A token without scopes would be useless, so none is issued.
 #[tokio::test]
-async fn a_client_without_scopes_has_no_token_and_may_look_at_others() {
+async fn client_without_scopes_can_only_introspect() {
     let fixture = Fixture::new().await;
     let client = Client::register(&fixture.server, &fixture.admin, "").await;
-    is_refusal(
-        &client.ask(&fixture.server, &[]).await,
+    assert_oauth_error(
+        &client.request_token(&fixture.server, &[]).await,
         400,
         "invalid_scope",
         "no scope",
     );
     assert_eq!(
         client
-            .introspect(&fixture.server, &fixture.john.access_token)
+            .introspect(&fixture.server, &fixture.session.access_token)
             .await["active"],
         true
     );

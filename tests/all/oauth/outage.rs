@@ -1,24 +1,23 @@
-//! A store is down: what cannot be known is 503, never good, and nothing is said to be taken back
-//! that is not.
+//! A store is unavailable: the endpoints return 503 if they cannot validate or revoke a token.
 
 use latchkey_dev::Stack;
 
-use super::{Client, Fixture, is_refusal};
+use super::{Client, Fixture, assert_oauth_error};
 use crate::{
-    test_server::{Session, TestResponse, TestServer, until},
+    test_server::{Session, TestResponse, TestServer, wait_until},
     test_stores::own_stack,
 };
 
-/// A scene with stores of its own, and two tokens: one that is good, and one that was given back.
-struct Cut {
+/// A fixture on separate stores, a valid session, and a revoked token.
+struct Outage {
     stack: Stack,
     fixture: Fixture,
-    good: Session,
-    bad: String,
+    valid: Session,
+    revoked: String,
 }
 
-impl Cut {
-    async fn new() -> Cut {
+impl Outage {
+    async fn new() -> Outage {
         let (stack, database) = own_stack();
         let redis = stack.redis.url();
         let server = TestServer::with(&[
@@ -27,24 +26,23 @@ impl Cut {
         ])
         .await;
         let fixture = Fixture::of(server).await;
-        let (good, bad) = (
+        let (valid, revoked) = (
             fixture.server.sign_in("john").await,
             fixture.server.sign_in("john").await.access_token,
         );
         fixture
             .server
-            .form("/oauth/revoke", &[("token", &bad)])
+            .form("/oauth/revoke", &[("token", &revoked)])
             .await
             .is(200, "");
-        Cut {
+        Outage {
             stack,
             fixture,
-            good,
-            bad,
+            valid,
+            revoked,
         }
     }
 
-    /// What is said of a token, by whoever is asked.
     async fn introspect(&self, token: &str) -> TestResponse {
         self.fixture
             .server
@@ -55,8 +53,8 @@ impl Cut {
             .await
     }
 
-    async fn refuse(&self, path: &str, form: &[(&str, &str)]) {
-        is_refusal(
+    async fn assert_unavailable(&self, path: &str, form: &[(&str, &str)]) {
+        assert_oauth_error(
             &self.fixture.server.form(path, form).await,
             503,
             "temporarily_unavailable",
@@ -64,13 +62,14 @@ impl Cut {
         );
     }
 
-    /// Nothing can be taken back, and nobody is told that it was.
-    async fn nothing_is_taken_back(&self) {
+    /// Asserts that valid tokens cannot be revoked.
+    async fn assert_revocation_is_unavailable(&self) {
         let personal = format!("lkp_{}", "A".repeat(70));
-        for token in [&self.good.access_token, &self.good.refresh_token] {
-            self.refuse("/oauth/revoke", &[("token", token)]).await;
+        for token in [&self.valid.access_token, &self.valid.refresh_token] {
+            self.assert_unavailable("/oauth/revoke", &[("token", token)])
+                .await;
         }
-        // What cannot be one needs no store to be none.
+        // Malformed tokens are detected without a store.
         for token in ["garbage", &personal] {
             self.fixture
                 .server
@@ -80,108 +79,124 @@ impl Cut {
         }
     }
 
-    /// Nobody can be told anything, because nobody can prove who it is.
-    async fn nothing_is_told(&self) {
+    /// Asserts that clients cannot authenticate, so that they can neither introspect nor request
+    /// tokens.
+    async fn assert_clients_are_unavailable(&self) {
         let client: &Client = &self.fixture.client;
-        for token in [&self.good.access_token, &self.bad, "garbage"] {
-            self.refuse("/oauth/introspect", &client.form(&[("token", token)]))
+        for token in [&self.valid.access_token, &self.revoked, "garbage"] {
+            self.assert_unavailable("/oauth/introspect", &client.form(&[("token", token)]))
                 .await;
         }
-        self.refuse(
+        self.assert_unavailable(
             "/oauth/token",
             &client.form(&[("grant_type", "client_credentials")]),
         )
         .await;
     }
 
-    /// What was refused is done when it is asked for again.
-    async fn repeats_are_done(&self) {
-        let form = [("token", self.good.access_token.as_str())];
+    /// Asserts that repeated requests succeed after the outage.
+    async fn assert_repeats_succeed(&self) {
+        let form = [("token", self.valid.access_token.as_str())];
         let server = &self.fixture.server;
-        until("it is taken back", || async {
+        wait_until("the token is revoked", || async {
             server.form("/oauth/revoke", &form).await.status == 200
         })
         .await;
-        until("it is told", || async {
-            self.introspect(&self.bad).await.status == 200
+        wait_until("introspection succeeds", || async {
+            self.introspect(&self.revoked).await.status == 200
         })
         .await;
-        for token in [&self.good.access_token, &self.bad] {
+        for token in [&self.valid.access_token, &self.revoked] {
             assert_eq!(server.verify(token).await, (401, "token_revoked".into()));
             assert_eq!(
                 self.introspect(token).await.is(200, "").string(),
                 r#"{"active":false}"#
             );
         }
-        server.refresh(&self.good.refresh_token).await.is(200, "");
+        server.refresh(&self.valid.refresh_token).await.is(200, "");
     }
 }
 
 #[tokio::test]
-async fn without_redis_the_record_tells_what_is_good() {
-    let mut cut = Cut::new().await;
-    cut.stack.redis.kill();
+async fn without_redis_introspection_uses_postgres() {
+    let mut outage = Outage::new().await;
+    outage.stack.redis.kill();
     for _ in 0..3 {
         assert_eq!(
-            cut.introspect(&cut.good.access_token)
+            outage
+                .introspect(&outage.valid.access_token)
                 .await
                 .is(200, "")
                 .body["active"],
             true
         );
         assert_eq!(
-            cut.introspect(&cut.bad).await.is(200, "").string(),
+            outage
+                .introspect(&outage.revoked)
+                .await
+                .is(200, "")
+                .string(),
             r#"{"active":false}"#
         );
     }
-    cut.nothing_is_taken_back().await;
-    cut.refuse(
-        "/oauth/token",
-        &[
-            ("grant_type", "refresh_token"),
-            ("refresh_token", &cut.good.refresh_token),
-        ],
-    )
-    .await;
-    cut.stack.redis.start_again().expect("it can be started");
-    // That the refresh token was given back is on record, and Redis is told now.
-    let over = || async {
-        let response = cut.fixture.server.refresh(&cut.good.refresh_token).await;
+    outage.assert_revocation_is_unavailable().await;
+    outage
+        .assert_unavailable(
+            "/oauth/token",
+            &[
+                ("grant_type", "refresh_token"),
+                ("refresh_token", &outage.valid.refresh_token),
+            ],
+        )
+        .await;
+    outage.stack.redis.start_again().expect("Redis starts");
+    // PostgreSQL has the revocation of the refresh token, which is now published in Redis.
+    let is_revoked = || async {
+        let response = outage
+            .fixture
+            .server
+            .refresh(&outage.valid.refresh_token)
+            .await;
         response.code() == "invalid_refresh_token"
     };
-    until("what is on record is told", over).await;
+    wait_until("the refresh token is rejected", is_revoked).await;
 }
 
 #[tokio::test]
-async fn without_the_record_nothing_is_told_and_nothing_taken_back() {
-    let mut cut = Cut::new().await;
-    cut.stack.postgres.kill();
-    cut.nothing_is_told().await;
-    cut.nothing_is_taken_back().await;
-    // Redis knows the session, and what may be wished for.
+async fn without_postgres_introspection_and_revocation_fail() {
+    let mut outage = Outage::new().await;
+    outage.stack.postgres.kill();
+    outage.assert_clients_are_unavailable().await;
+    outage.assert_revocation_is_unavailable().await;
+    // Redis contains the session and its scope, so a refresh succeeds.
     let form = [
         ("grant_type", "refresh_token"),
-        ("refresh_token", cut.good.refresh_token.as_str()),
+        ("refresh_token", outage.valid.refresh_token.as_str()),
     ];
-    let beyond = [&form[..], &[("scope", "admin")]].concat();
-    let beyond = cut.fixture.server.form("/oauth/token", &beyond).await;
-    is_refusal(&beyond, 400, "invalid_scope", "more");
-    cut.good = Session::of(
-        cut.fixture
+    let extended = [&form[..], &[("scope", "admin")]].concat();
+    let extended = outage.fixture.server.form("/oauth/token", &extended).await;
+    assert_oauth_error(&extended, 400, "invalid_scope", "extended scope");
+    outage.valid = Session::of(
+        outage
+            .fixture
             .server
             .form("/oauth/token", &form)
             .await
             .is(200, ""),
     );
-    cut.stack.postgres.start_again().expect("it can be started");
-    cut.repeats_are_done().await;
+    outage
+        .stack
+        .postgres
+        .start_again()
+        .expect("PostgreSQL starts");
+    outage.assert_repeats_succeed().await;
 }
 
 #[tokio::test]
-async fn without_both_nothing_is_good() {
-    let mut cut = Cut::new().await;
-    cut.stack.redis.kill();
-    cut.stack.postgres.kill();
-    cut.nothing_is_told().await;
-    cut.nothing_is_taken_back().await;
+async fn without_stores_all_endpoints_fail() {
+    let mut outage = Outage::new().await;
+    outage.stack.redis.kill();
+    outage.stack.postgres.kill();
+    outage.assert_clients_are_unavailable().await;
+    outage.assert_revocation_is_unavailable().await;
 }

@@ -1,40 +1,40 @@
-//! `POST /oauth/revoke`: whoever has a token may end it, and nobody else.
+//! `POST /oauth/revoke`: only the holder or the client of a token can revoke it.
 
 use serde_json::json;
 
-use super::{Client, Fixture, check, is_refusal};
+use super::{Client, Fixture, assert_oauth_error, check};
 use crate::{
     test_server::Session,
-    test_stores::ask,
+    test_stores::query_value,
     token_signer::{TokenSigner, with},
 };
 
-/// Hints are of no consequence, neither right ones nor wrong ones.
+/// Values of `token_type_hint`, which the server ignores.
 const HINTS: [&str; 4] = ["", "access_token", "refresh_token", "something"];
 
-async fn give_back(fixture: &Fixture, form: &[(&str, &str)]) {
+async fn revoke(fixture: &Fixture, form: &[(&str, &str)]) {
     let response = fixture.server.form("/oauth/revoke", form).await;
     assert!(response.is(200, "").bytes.is_empty());
 }
 
 #[tokio::test]
-async fn each_kind_ends_at_once_on_every_replica_and_again() {
+async fn each_token_kind_is_revoked_on_every_replica() {
     let fixture = Fixture::new().await;
     let replica = fixture.server.replica().await;
     for hint in HINTS {
-        let mary = fixture.server.sign_in("john").await;
-        let personal = fixture.personal("items:read").await.1;
-        let of_client = fixture.client.token(&fixture.server).await;
-        for token in [&mary.access_token, &personal, &of_client] {
+        let session = fixture.server.sign_in("john").await;
+        let personal = fixture.create_personal_token("items:read").await.1;
+        let client_token = fixture.client.token(&fixture.server).await;
+        for token in [&session.access_token, &personal, &client_token] {
             assert_eq!(check(&replica, token).await.0, 204);
             let with_hint = [("token", token.as_str()), ("token_type_hint", hint)];
-            let form = if *token == of_client {
+            let form = if *token == client_token {
                 fixture.client.form(&with_hint)
             } else {
                 with_hint.to_vec()
             };
             for _ in 0..2 {
-                give_back(&fixture, &form).await;
+                revoke(&fixture, &form).await;
                 assert_eq!(
                     check(&replica, token).await,
                     (401, "token_revoked".into()),
@@ -42,14 +42,14 @@ async fn each_kind_ends_at_once_on_every_replica_and_again() {
                 );
             }
         }
-        // Its session goes on, until the refresh token is given back.
-        let next = Session::of(replica.refresh(&mary.refresh_token).await.is(200, ""));
-        assert_eq!(check(&fixture.server, &next.access_token).await.0, 204);
+        // The session stays valid until its refresh token is revoked.
+        let refreshed = Session::of(replica.refresh(&session.refresh_token).await.is(200, ""));
+        assert_eq!(check(&fixture.server, &refreshed.access_token).await.0, 204);
         for _ in 0..2 {
-            give_back(
+            revoke(
                 &fixture,
                 &[
-                    ("token", &next.refresh_token),
+                    ("token", &refreshed.refresh_token),
                     ("token_type_hint", hint),
                     ("client_id", "latchkey"),
                 ],
@@ -57,48 +57,49 @@ async fn each_kind_ends_at_once_on_every_replica_and_again() {
             .await;
         }
         assert_eq!(
-            check(&replica, &next.access_token).await,
+            check(&replica, &refreshed.access_token).await,
             (401, "token_revoked".into()),
             "{hint}"
         );
         replica
-            .refresh(&next.refresh_token)
+            .refresh(&refreshed.refresh_token)
             .await
             .is(401, "invalid_refresh_token");
     }
-    // Whoever posts one again and again fills no table: an access token of John's and one of the
-    // client's for each hint.
+    // A repeat records no event: for each hint, an access token and a client token were revoked.
     let events = "select count(*) from audit_events where event = 'token_revoked'";
     assert_eq!(
-        ask(&fixture.server, events).await,
+        query_value(&fixture.server, events).await,
         (HINTS.len() * 2).to_string()
     );
     assert_eq!(
-        check(&fixture.server, &fixture.john.access_token).await.0,
+        check(&fixture.server, &fixture.session.access_token)
+            .await
+            .0,
         204,
-        "nothing else is concerned"
+        "other sessions stay valid"
     );
     assert!(
         fixture
             .is_active(&fixture.client.token(&fixture.server).await)
             .await,
-        "nor the client's next one"
+        "new client tokens are active"
     );
 }
 
-/// RFC 7009 section 2.2: whoever gives back what is none wants nothing more than that it is none.
+/// RFC 7009 section 2.2: an invalid token returns 200, because it is already unusable.
 #[tokio::test]
-async fn what_is_none_is_fine_and_leaves_nothing_behind() {
+async fn invalid_token_returns_200_and_changes_nothing() {
     let fixture = Fixture::new().await;
-    let (forge, claims) = (
+    let (signer, claims) = (
         TokenSigner::of(&fixture.server).await,
-        fixture.john.claims(),
+        fixture.session.claims(),
     );
-    // For so long that no clock says otherwise.
+    // Longer than any tolerated clock skew.
     let expired = json!(claims["iat"].as_u64().expect("seconds") - 301);
-    let expired = forge.sign(&with(&claims, "exp", expired));
+    let expired = signer.sign(&with(&claims, "exp", expired));
     let unknown_personal = fixture
-        .personal("items:read")
+        .create_personal_token("items:read")
         .await
         .1
         .replace("lkp_", "lkp_A");
@@ -115,77 +116,85 @@ async fn what_is_none_is_fine_and_leaves_nothing_behind() {
             vec![("token", token)],
             fixture.client.form(&[("token", token)]),
         ] {
-            give_back(&fixture, &form).await;
+            revoke(&fixture, &form).await;
         }
     }
     assert_eq!(
-        ask(&fixture.server, "select count(*) from revocations").await,
+        query_value(&fixture.server, "select count(*) from revocations").await,
         "0"
     );
     assert_eq!(
-        check(&fixture.server, &fixture.john.access_token).await.0,
+        check(&fixture.server, &fixture.session.access_token)
+            .await
+            .0,
         204
     );
 }
 
 #[tokio::test]
-async fn what_is_of_others_stays() {
+async fn tokens_of_others_cannot_be_revoked() {
     let fixture = Fixture::new().await;
     let other = Client::register(&fixture.server, &fixture.admin, "items:read").await;
-    let (of_client, personal) = (
+    let (client_token, personal) = (
         fixture.client.token(&fixture.server).await,
-        fixture.personal("items:read").await.1,
+        fixture.create_personal_token("items:read").await.1,
     );
-    let (access, refresh) = (&fixture.john.access_token, &fixture.john.refresh_token);
-    let refused = [
+    let (access, refresh) = (
+        &fixture.session.access_token,
+        &fixture.session.refresh_token,
+    );
+    let cases = [
         (
-            "a client's by another",
-            other.form(&[("token", &of_client)]),
+            "a client token by another client",
+            other.form(&[("token", &client_token)]),
         ),
-        ("John's by a client", other.form(&[("token", access)])),
         (
-            "John's refresh token by a client",
+            "an access token by a client",
+            other.form(&[("token", access)]),
+        ),
+        (
+            "a refresh token by a client",
             other.form(&[("token", refresh)]),
         ),
         (
-            "John's personal one by a client",
+            "a personal access token by a client",
             other.form(&[("token", &personal)]),
         ),
     ];
-    for (name, form) in refused {
+    for (name, form) in cases {
         let response = fixture.server.form("/oauth/revoke", &form).await;
-        is_refusal(&response, 400, "unauthorized_client", name);
+        assert_oauth_error(&response, 400, "unauthorized_client", name);
     }
-    // Nobody proves to be the client.
+    // Client tokens require client authentication.
     for form in [
-        vec![("token", of_client.as_str())],
-        vec![("token", of_client.as_str()), ("client_id", "latchkey")],
+        vec![("token", client_token.as_str())],
+        vec![("token", client_token.as_str()), ("client_id", "latchkey")],
     ] {
-        is_refusal(
+        assert_oauth_error(
             &fixture.server.form("/oauth/revoke", &form).await,
             401,
             "invalid_client",
-            "a client's by people",
+            "a client token without client authentication",
         );
     }
-    for token in [access, &personal, &of_client] {
+    for token in [access, &personal, &client_token] {
         assert_eq!(check(&fixture.server, token).await.0, 204);
     }
     fixture.server.refresh(refresh).await.is(200, "");
     assert_eq!(
-        ask(&fixture.server, "select count(*) from revocations").await,
+        query_value(&fixture.server, "select count(*) from revocations").await,
         "0"
     );
 }
 
 #[tokio::test]
-async fn wrong_forms_end_nothing() {
+async fn invalid_forms_revoke_nothing() {
     let fixture = Fixture::new().await;
     let (token, id) = (
-        format!("token={}", fixture.john.access_token),
+        format!("token={}", fixture.session.access_token),
         &fixture.client.id,
     );
-    let wrong = [
+    let invalid = [
         (String::new(), 400, "invalid_request"),
         ("token=".to_owned(), 400, "invalid_request"),
         (format!("{token}&{token}"), 400, "invalid_request"),
@@ -198,20 +207,25 @@ async fn wrong_forms_end_nothing() {
         (format!("{token}&client_id=LATCHKEY"), 401, "invalid_client"),
         (format!("{token}&client_secret=x"), 401, "invalid_client"),
     ];
-    for (form, status, error) in wrong {
+    for (form, status, error) in invalid {
         let response = fixture
             .server
-            .send(fixture.raw("/oauth/revoke", &form))
+            .send(fixture.form_request("/oauth/revoke", &form))
             .await;
-        is_refusal(&response, status, error, &form);
+        assert_oauth_error(&response, status, error, &form);
     }
     let json = fixture
         .server
-        .post("/oauth/revoke", json!({"token": fixture.john.access_token}))
+        .post(
+            "/oauth/revoke",
+            json!({"token": fixture.session.access_token}),
+        )
         .await;
-    is_refusal(&json, 400, "invalid_request", "JSON");
+    assert_oauth_error(&json, 400, "invalid_request", "JSON");
     assert_eq!(
-        check(&fixture.server, &fixture.john.access_token).await.0,
+        check(&fixture.server, &fixture.session.access_token)
+            .await
+            .0,
         204
     );
 }

@@ -1,6 +1,7 @@
-//! Clients that nobody here wrote complete their flows: Authlib with joserfc (Python), and
-//! oauth4webapi (JavaScript), which refuses any deviation. The issuer is where the gateway listens,
-//! so that everything else is discovered.
+//! Third-party clients complete their flows: Authlib with joserfc (Python), and oauth4webapi
+//! (JavaScript), which rejects any deviation from the standards.
+//!
+//! The issuer is the address of the server, so that the clients discover all endpoints.
 
 use std::process::Command;
 
@@ -10,11 +11,11 @@ use super::{Client, Fixture};
 use crate::{
     browser::open,
     loopback::own_address,
-    test_server::{TestServer, until},
+    test_server::{TestServer, wait_until},
     tools,
 };
 
-/// What each of them does.
+/// The steps that each client prints.
 const STEPS: [&str; 8] = [
     "metadata",
     "refresh",
@@ -26,8 +27,8 @@ const STEPS: [&str; 8] = [
     "revocation",
 ];
 
-/// A gateway whose issuer is its address.
-async fn at_home() -> TestServer {
+/// Starts a server whose issuer is its address.
+async fn start_server() -> TestServer {
     let address = own_address().to_string();
     TestServer::with(&[
         ("LATCHKEY_LISTEN", &address),
@@ -36,65 +37,65 @@ async fn at_home() -> TestServer {
     .await
 }
 
-/// What a client is given, as JSON.
-async fn fixture() -> (Fixture, Value) {
-    let server = at_home().await;
-    let (admin, john) = (server.admin("root").await, server.sign_up("john").await);
+/// Creates a fixture and the input of a client.
+async fn create_fixture() -> (Fixture, Value) {
+    let server = start_server().await;
+    let (admin, user) = (server.admin("root").await, server.sign_up("john").await);
     let client = Client::register(&server, &admin, "items:read").await;
     let cookie = open(&server, "john").await;
     let fixture = Fixture {
         server,
         admin,
-        john,
+        session: user,
         client,
     };
-    let given = json!({
+    let input = json!({
         "issuer": fixture.server.setting("LATCHKEY_ISSUER"),
         "audience": fixture.server.setting("LATCHKEY_ISSUER"),
-        "sub": fixture.john.claims()["sub"],
-        "refresh_token": fixture.john.refresh_token,
-        "personal_token": fixture.personal("items:read").await.1,
+        "sub": fixture.session.claims()["sub"],
+        "refresh_token": fixture.session.refresh_token,
+        "personal_token": fixture.create_personal_token("items:read").await.1,
         "cookie": cookie,
         "client_id": fixture.client.id,
         "client_secret": fixture.client.secret,
     });
-    (fixture, given)
+    (fixture, input)
 }
 
-/// Runs it with the scene, which holds secrets, on its standard input; every step must have been
-/// completed.
-async fn completes(command: Command) {
-    let (fixture, given) = fixture().await;
-    let told = tools::succeeds(command, given.to_string()).await;
-    assert_eq!(told.lines().collect::<Vec<_>>(), STEPS);
-    // What it gave back is over, for us as well.
-    let over = || async {
+/// Runs a client and asserts that it completes all steps. The input contains secrets, so it is
+/// passed on stdin.
+async fn run_client(command: Command) {
+    let (fixture, input) = create_fixture().await;
+    let output = tools::succeeds(command, input.to_string()).await;
+    assert_eq!(output.lines().collect::<Vec<_>>(), STEPS);
+    // The client revoked the refresh token.
+    let is_revoked = || async {
         fixture
             .server
-            .refresh(&fixture.john.refresh_token)
+            .refresh(&fixture.session.refresh_token)
             .await
             .status
             == 401
     };
-    until("the session is over", over).await;
+    wait_until("the session is revoked", is_revoked).await;
 }
 
 #[tokio::test]
-async fn authlib_completes_its_flows() {
+async fn authlib_client_completes_all_steps() {
     let mut command = tools::python("python");
     command
         .arg("-c")
         .arg(include_str!("../../clients/with_authlib.py"));
-    completes(command).await;
+    run_client(command).await;
 }
 
 #[tokio::test]
-async fn oauth4webapi_completes_its_flows() {
+async fn oauth4webapi_client_completes_all_steps() {
     let mut command = tools::node();
     command.args([
         "--input-type=module",
         "--eval",
         include_str!("../../clients/with_oauth4webapi.mjs"),
     ]);
-    completes(command).await;
+    run_client(command).await;
 }

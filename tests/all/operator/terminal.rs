@@ -4,10 +4,10 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::told;
+use super::run_user_ok;
 use crate::test_server::{PASSWORD, TestServer};
 
-/// Runs a program on a new terminal: for each pair, waits for the prompt, then types the line.
+/// Runs a program on a new terminal. For each pair, waits for the prompt and types the line.
 const TERMINAL: &str = r#"
 import json, os, pty, sys
 program, arguments, dialog = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
@@ -36,8 +36,8 @@ sys.stdout.write(shown.decode().replace("\r\n", "\n"))
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 "#;
 
-/// The exit code and the text on the terminal of `latchkey user …`.
-async fn on_terminal(
+/// Runs `latchkey user …` on a terminal, and returns the exit code and the terminal output.
+async fn run_on_terminal(
     server: &TestServer,
     arguments: &[&str],
     dialog: &[(&str, &str)],
@@ -51,7 +51,9 @@ async fn on_terminal(
         .envs(server.settings())
         .current_dir(std::env::temp_dir());
     let run = move || command.output().expect("Python is installed");
-    let output = tokio::task::spawn_blocking(run).await.expect("it ends");
+    let output = tokio::task::spawn_blocking(run)
+        .await
+        .expect("the task runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(errors, "", "{text}");
@@ -65,7 +67,7 @@ async fn passwords_are_prompted_twice_without_echo() {
     let (first, second) = ("Password: ", "Repeat the password: ");
     let dialog = [(first, PASSWORD), (second, "another one 7")];
     assert_eq!(
-        on_terminal(&server, &create, &dialog).await,
+        run_on_terminal(&server, &create, &dialog).await,
         (
             Some(1),
             format!("{first}\n{second}\nerror: the passwords differ\n")
@@ -73,39 +75,39 @@ async fn passwords_are_prompted_twice_without_echo() {
     );
     let dialog = [(first, PASSWORD), (second, PASSWORD)];
     assert_eq!(
-        on_terminal(&server, &create, &dialog).await,
+        run_on_terminal(&server, &create, &dialog).await,
         (
             Some(0),
             format!("{first}\n{second}\nCreated user john with the role user.\n")
         )
     );
-    server.log_in("john", PASSWORD).await.is(200, "");
+    server.try_sign_in("john", PASSWORD).await.is(200, "");
 }
 
 #[tokio::test]
 async fn prompt_confirms_or_cancels() {
     let server = TestServer::start().await;
-    let john = server.sign_up("john").await;
+    let session = server.sign_up("john").await;
     let question = "Revoke all sessions and personal access tokens of john? [y/N] ";
     let revoke = ["revoke", "john"];
     for line in ["", "n", "Y es"] {
-        let (code, text) = on_terminal(&server, &revoke, &[(question, line)]).await;
+        let (code, text) = run_on_terminal(&server, &revoke, &[(question, line)]).await;
         assert_eq!(code, Some(1), "{text}");
         assert!(
             text.ends_with("error: canceled; nothing was changed\n"),
             "{text}"
         );
     }
-    assert_eq!(server.verify(&john.access_token).await.0, 204);
-    let (code, text) = on_terminal(&server, &revoke, &[(question, "y")]).await;
+    assert_eq!(server.verify(&session.access_token).await.0, 204);
+    let (code, text) = run_on_terminal(&server, &revoke, &[(question, "y")]).await;
     assert_eq!(code, Some(0), "{text}");
     assert!(
         text.ends_with("Revoked all sessions and personal access tokens of john.\n"),
         "{text}"
     );
-    assert_eq!(server.verify(&john.access_token).await.0, 401);
+    assert_eq!(server.verify(&session.access_token).await.0, 401);
     assert!(
-        told(&server, &["show", "john"])
+        run_user_ok(&server, &["show", "john"])
             .await
             .contains("No sessions.")
     );

@@ -1,19 +1,22 @@
-//! Neither store answers, or one does not when a gateway starts.
+//! Both stores are unavailable, or one of them is unavailable during startup.
 
-use super::{DEFAULTS, OwnRedis, protected, signed_in, slowest_refusal, works_again};
+use super::{
+    DEFAULT_TIMEOUTS, OwnRedis, assert_unavailable, protected_calls, sign_up_admin,
+    wait_until_recovered,
+};
 use crate::{
-    test_server::{Session, TestServer, settings, until},
+    test_server::{Session, TestServer, settings, wait_until},
     test_stores::{fresh_database, own_stack},
 };
 
-fn with_defaults(database: &str, redis: &str) -> Vec<(String, String)> {
+fn settings_with_default_timeouts(database: &str, redis: &str) -> Vec<(String, String)> {
     let mut settings = settings(database, redis, "lk");
-    settings.extend(DEFAULTS.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    settings.extend(DEFAULT_TIMEOUTS.map(|(name, value)| (name.to_owned(), value.to_owned())));
     settings
 }
 
-/// Status of `/health/ready`, and what it says of itself, of PostgreSQL and of Redis.
-async fn ready(server: &TestServer) -> (u16, String) {
+/// Returns the status code of `/health/ready`, and the states of the server, PostgreSQL, and Redis.
+async fn read_readiness(server: &TestServer) -> (u16, String) {
     let response = server.get("/health/ready").await;
     (
         response.status,
@@ -26,23 +29,27 @@ async fn ready(server: &TestServer) -> (u16, String) {
     )
 }
 
-async fn until_ready_says(server: &TestServer, status: u16, states: &str) {
-    until(states, || async {
-        ready(server).await == (status, states.to_owned())
+async fn wait_for_readiness(server: &TestServer, status: u16, states: &str) {
+    wait_until(states, || async {
+        read_readiness(server).await == (status, states.to_owned())
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_replica_leaves_the_balancer_only_when_both_stores_are_gone() {
+async fn replica_is_not_ready_only_without_both_stores() {
     let (mut stack, database) = own_stack();
-    let server = TestServer::run(with_defaults(&database, &stack.redis.url())).await;
-    let john = signed_in(&server).await;
-    until_ready_says(&server, 200, "ready up up").await;
+    let server = TestServer::run(settings_with_default_timeouts(
+        &database,
+        &stack.redis.url(),
+    ))
+    .await;
+    let admin = sign_up_admin(&server).await;
+    wait_for_readiness(&server, 200, "ready up up").await;
     stack.redis.kill();
-    until_ready_says(&server, 200, "ready up down").await;
+    wait_for_readiness(&server, 200, "ready up down").await;
     stack.postgres.kill();
-    until_ready_says(&server, 503, "down down down").await;
+    wait_for_readiness(&server, 503, "down down down").await;
     assert_eq!(server.get("/health/live").await.status, 200);
     let keys = server.get("/.well-known/jwks.json").await;
     assert_eq!(
@@ -52,56 +59,62 @@ async fn a_replica_leaves_the_balancer_only_when_both_stores_are_gone() {
             .len(),
         1
     );
-    slowest_refusal(&server, &john, &protected()).await;
-    stack.redis.start_again().expect("it can be started");
-    until_ready_says(&server, 200, "ready down up").await;
-    stack.postgres.start_again().expect("it can be started");
-    until_ready_says(&server, 200, "ready up up").await;
-    works_again(&server, &john).await;
+    assert_unavailable(&server, &admin, &protected_calls()).await;
+    stack.redis.start_again().expect("Redis starts");
+    wait_for_readiness(&server, 200, "ready down up").await;
+    stack.postgres.start_again().expect("PostgreSQL starts");
+    wait_for_readiness(&server, 200, "ready up up").await;
+    wait_until_recovered(&server, &admin).await;
 }
 
 #[tokio::test]
-async fn started_without_postgres_it_waits_for_it() {
+async fn startup_waits_for_postgres() {
     let (mut stack, database) = own_stack();
     stack.postgres.kill();
-    let server = TestServer::launch(with_defaults(&database, &stack.redis.url()));
-    until_ready_says(&server, 503, "starting down up").await;
+    let server = TestServer::launch(settings_with_default_timeouts(
+        &database,
+        &stack.redis.url(),
+    ));
+    wait_for_readiness(&server, 503, "starting down up").await;
     assert_eq!(server.get("/health/live").await.status, 200);
-    let nobody = Session {
+    let invalid_session = Session {
         access_token: "a.b.c".into(),
         refresh_token: String::new(),
     };
-    slowest_refusal(&server, &nobody, &protected()).await;
+    assert_unavailable(&server, &invalid_session, &protected_calls()).await;
     server
         .get("/.well-known/jwks.json")
         .await
         .is(503, "unavailable");
-    stack.postgres.start_again().expect("it can be started");
-    until_ready_says(&server, 200, "ready up up").await;
-    let john = signed_in(&server).await;
-    works_again(&server, &john).await;
+    stack.postgres.start_again().expect("PostgreSQL starts");
+    wait_for_readiness(&server, 200, "ready up up").await;
+    let admin = sign_up_admin(&server).await;
+    wait_until_recovered(&server, &admin).await;
 }
 
 #[tokio::test]
-async fn started_without_redis_it_waits_for_it_and_says_why() {
-    let mut own = OwnRedis::start();
-    own.redis.kill();
-    let server = TestServer::launch(with_defaults(&fresh_database().await, &own.redis.url()));
-    until_ready_says(&server, 503, "starting up down").await;
-    // Prepared, and still not ready: only Redis is missing.
-    server.until_logged(&[r#""message":"started""#]).await;
-    until_ready_says(&server, 503, "starting up down").await;
+async fn startup_waits_for_redis_and_logs_the_cause() {
+    let mut own_redis = OwnRedis::start();
+    own_redis.redis.kill();
+    let server = TestServer::launch(settings_with_default_timeouts(
+        &fresh_database().await,
+        &own_redis.redis.url(),
+    ));
+    wait_for_readiness(&server, 503, "starting up down").await;
+    // The startup is complete, and only Redis is missing.
+    server.wait_for_log(&[r#""message":"started""#]).await;
+    wait_for_readiness(&server, 503, "starting up down").await;
     server
-        .until_logged(&[r#""message":"store unavailable","store":"Redis""#])
+        .wait_for_log(&[r#""message":"store unavailable","store":"Redis""#])
         .await;
     let body = serde_json::json!({"username": "early", "password": crate::test_server::PASSWORD});
-    let early = Session::of(server.post("/signup", body).await.is(201, ""));
+    let session_without_redis = Session::of(server.post("/signup", body).await.is(201, ""));
     server
-        .refresh(&early.refresh_token)
+        .refresh(&session_without_redis.refresh_token)
         .await
         .is(503, "unavailable");
-    own.redis.start_again().expect("it can be started");
-    until_ready_says(&server, 200, "ready up up").await;
-    let john = signed_in(&server).await;
-    works_again(&server, &john).await;
+    own_redis.redis.start_again().expect("Redis starts");
+    wait_for_readiness(&server, 200, "ready up up").await;
+    let admin = sign_up_admin(&server).await;
+    wait_until_recovered(&server, &admin).await;
 }

@@ -1,4 +1,4 @@
-//! PostgreSQL killed, standing still, cut off. What needs no row goes on.
+//! PostgreSQL is killed, paused, or unreachable. Operations that need no rows still work.
 
 use std::time::Duration;
 
@@ -7,70 +7,71 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Call, DEFAULTS, POSTGRES_LIMIT, in_time, nothing_changed, protected, refused_within, signed_in,
-    works_again,
+    Call, DEFAULT_TIMEOUTS, POSTGRES_RESPONSE_LIMIT, assert_unavailable_within, assert_unchanged,
+    protected_calls, retry_timeouts, sign_up_admin, wait_until_recovered,
 };
 use crate::{
     proxy::{Line, Proxy},
-    test_server::{PASSWORD, Session, TestServer, until},
-    test_stores::{Held, ask, own_stack},
+    test_server::{PASSWORD, Session, TestServer, wait_until},
+    test_stores::{RowLock, own_stack, query_value},
 };
 
-/// A PostgreSQL of the test's own, with a gateway.
-async fn own() -> (Stack, TestServer) {
-    own_with(&DEFAULTS).await
+/// Starts a server with its own PostgreSQL.
+async fn start() -> (Stack, TestServer) {
+    start_with(&DEFAULT_TIMEOUTS).await
 }
 
-async fn own_with(changes: &[(&str, &str)]) -> (Stack, TestServer) {
+async fn start_with(changes: &[(&str, &str)]) -> (Stack, TestServer) {
     let (stack, url) = own_stack();
     let server = TestServer::with(&[changes, &[("DATABASE_URL", &url)]].concat()).await;
     (stack, server)
 }
 
-/// Protected operations that read or write rows.
-fn rows() -> Vec<Call> {
-    // A wrong code is found wrong without a row.
-    let without = ["/auth/verify", "/user/email/confirm", "/revocations"];
-    protected()
+/// Returns the protected operations that need rows.
+fn calls_with_rows() -> Vec<Call> {
+    // An incorrect code is rejected without a row.
+    let without_rows = ["/auth/verify", "/user/email/confirm", "/revocations"];
+    protected_calls()
         .into_iter()
-        .filter(|(_, path, _)| !without.contains(path))
+        .filter(|(_, path, _)| !without_rows.contains(path))
         .collect()
 }
 
-/// What needs no token and a row.
-async fn strangers_are_told(server: &TestServer, john: &Session) {
-    let name = john.claim("username");
+/// Asserts that sign-in, sign-up, and sign-out return 503, because they need rows.
+async fn assert_sign_in_is_unavailable(server: &TestServer, session: &Session) {
+    let name = session.claim("username");
     let (login, signup, logout) = tokio::join!(
-        server.log_in(&name, PASSWORD),
+        server.try_sign_in(&name, PASSWORD),
         server.post("/signup", json!({"username": "mary", "password": PASSWORD})),
-        server.log_out(&john.access_token),
+        server.sign_out(&session.access_token),
     );
     for response in [login, signup, logout] {
         response.is(503, "unavailable");
         assert!(!response.header("retry-after").is_empty());
         assert!(
             !response.text("detail").contains("is saved"),
-            "nothing was made: {}",
+            "nothing is saved: {}",
             response.body
         );
     }
 }
 
-async fn what_needs_no_row_goes_on(server: &TestServer, john: &mut Session) {
-    until("it is verified", || async {
-        server.verify(&john.access_token).await.0 == 204
+/// Asserts that checks, refreshes, and health checks work, because they need no rows.
+async fn assert_works_without_rows(server: &TestServer, session: &mut Session) {
+    wait_until("the check succeeds", || async {
+        server.verify(&session.access_token).await.0 == 204
     })
     .await;
-    let refreshed = in_time(|| server.refresh(&john.refresh_token)).await;
-    *john = Session::of(refreshed.is(200, ""));
+    let refreshed = retry_timeouts(|| server.refresh(&session.refresh_token)).await;
+    *session = Session::of(refreshed.is(200, ""));
     for path in ["/health/live", "/openapi.json"] {
         assert_eq!(server.get(path).await.status, 200, "{path}");
     }
-    until("it is ready", || async {
+    wait_until("the replica is ready", || async {
         let ready = server.get("/health/ready").await;
         assert!(
             ready.status == 200 || ready.text("redis") == "down",
-            "of PostgreSQL alone it is: {}",
+            "an outage of PostgreSQL alone does not affect readiness: {}",
             ready.body
         );
         ready.status == 200
@@ -79,66 +80,78 @@ async fn what_needs_no_row_goes_on(server: &TestServer, john: &mut Session) {
 }
 
 #[tokio::test]
-async fn postgres_is_killed_and_comes_back() {
-    let (mut stack, server) = own().await;
-    let mut john = signed_in(&server).await;
+async fn server_recovers_after_postgres_is_killed() {
+    let (mut stack, server) = start().await;
+    let mut session = sign_up_admin(&server).await;
     stack.postgres.kill();
-    refused_within(POSTGRES_LIMIT, &server, &john, &rows()).await;
-    what_needs_no_row_goes_on(&server, &mut john).await;
-    strangers_are_told(&server, &john).await;
-    stack.postgres.start_again().expect("it can be started");
-    works_again(&server, &john).await;
-    nothing_changed(&server, &john).await;
+    assert_unavailable_within(
+        POSTGRES_RESPONSE_LIMIT,
+        &server,
+        &session,
+        &calls_with_rows(),
+    )
+    .await;
+    assert_works_without_rows(&server, &mut session).await;
+    assert_sign_in_is_unavailable(&server, &session).await;
+    stack.postgres.start_again().expect("PostgreSQL starts");
+    wait_until_recovered(&server, &session).await;
+    assert_unchanged(&server, &session).await;
 }
 
 #[tokio::test]
-async fn postgres_stands_still_and_goes_on() {
-    let (stack, server) = own().await;
-    let mut john = signed_in(&server).await;
+async fn server_recovers_after_postgres_is_paused() {
+    let (stack, server) = start().await;
+    let mut session = sign_up_admin(&server).await;
     stack.postgres.pause();
-    refused_within(POSTGRES_LIMIT, &server, &john, &rows()).await;
-    what_needs_no_row_goes_on(&server, &mut john).await;
-    strangers_are_told(&server, &john).await;
+    assert_unavailable_within(
+        POSTGRES_RESPONSE_LIMIT,
+        &server,
+        &session,
+        &calls_with_rows(),
+    )
+    .await;
+    assert_works_without_rows(&server, &mut session).await;
+    assert_sign_in_is_unavailable(&server, &session).await;
     stack.postgres.resume();
-    works_again(&server, &john).await;
+    wait_until_recovered(&server, &session).await;
 }
 
-/// The denylist comes first here; the record is made up for by whoever shows a token of the session
-/// next.
+/// The revocation is published first. A later request with a token of the session writes it to
+/// PostgreSQL.
 #[tokio::test]
-async fn a_thief_gains_nothing_while_postgres_stands_still() {
-    let (stack, server) = own_with(&[
+async fn reuse_revokes_session_while_postgres_is_paused() {
+    let (stack, server) = start_with(&[
         ("LATCHKEY_DATABASE_TIMEOUT", "2s"),
         ("LATCHKEY_REFRESH_REUSE_INTERVAL", "0s"),
     ])
     .await;
-    let (replica, used) = (server.replica().await, server.sign_up("john").await);
-    let (other, new) = (
+    let (replica, reused) = (server.replica().await, server.sign_up("john").await);
+    let (other, refreshed) = (
         server.sign_in("john").await,
-        Session::of(&server.refresh(&used.refresh_token).await),
+        Session::of(&server.refresh(&reused.refresh_token).await),
     );
     stack.postgres.pause();
     server
-        .refresh(&used.refresh_token)
+        .refresh(&reused.refresh_token)
         .await
         .is(503, "unavailable");
     assert_eq!(
-        replica.verify(&new.access_token).await,
+        replica.verify(&refreshed.access_token).await,
         (401, "token_revoked".into())
     );
     stack.postgres.resume();
-    let refresh = || replica.refresh(&used.refresh_token);
-    until("PostgreSQL responds", || async {
+    let refresh = || replica.refresh(&reused.refresh_token);
+    wait_until("PostgreSQL responds", || async {
         refresh().await.status != 503
     })
     .await;
     refresh().await.is(401, "invalid_refresh_token");
     replica
-        .refresh(&new.refresh_token)
+        .refresh(&refreshed.refresh_token)
         .await
         .is(401, "invalid_refresh_token");
     assert_eq!(
-        ask(
+        query_value(
             &server,
             "select revoked_reason from sessions where revoked_at is not null"
         )
@@ -158,65 +171,73 @@ async fn a_thief_gains_nothing_while_postgres_stands_still() {
 }
 
 #[tokio::test]
-async fn two_hundred_at_once_are_all_answered_while_postgres_stands_still() {
-    let (stack, server) = own().await;
-    let john = signed_in(&server).await;
+async fn concurrent_requests_get_503_while_postgres_is_paused() {
+    let (stack, server) = start().await;
+    let session = sign_up_admin(&server).await;
     stack.postgres.pause();
-    // In a queue before four connections they would take 100 seconds.
-    let crowd = vec![(Method::GET, "/items", Value::Null); 200];
-    refused_within(Duration::from_secs(8), &server, &john, &crowd).await;
+    // In a queue for four connections, the requests would take 100 seconds.
+    let calls = vec![(Method::GET, "/items", Value::Null); 200];
+    assert_unavailable_within(Duration::from_secs(8), &server, &session, &calls).await;
     assert_eq!(server.get("/health/live").await.status, 200);
     stack.postgres.resume();
-    works_again(&server, &john).await;
+    wait_until_recovered(&server, &session).await;
 }
 
 #[tokio::test]
-async fn the_line_to_postgres_is_cut_and_mended() {
+async fn server_recovers_after_postgres_is_unreachable() {
     let proxy = Proxy::to_postgres().await;
     let server = TestServer::start().await;
     let url = proxy.postgres_url(server.setting("DATABASE_URL"));
     let server = server
-        .replica_with(&[DEFAULTS.as_slice(), &[("DATABASE_URL", &url)]].concat())
+        .replica_with(&[DEFAULT_TIMEOUTS.as_slice(), &[("DATABASE_URL", &url)]].concat())
         .await;
-    let mut john = signed_in(&server).await;
+    let mut session = sign_up_admin(&server).await;
     proxy.set(Line::Cut);
-    refused_within(POSTGRES_LIMIT, &server, &john, &rows()).await;
-    what_needs_no_row_goes_on(&server, &mut john).await;
+    assert_unavailable_within(
+        POSTGRES_RESPONSE_LIMIT,
+        &server,
+        &session,
+        &calls_with_rows(),
+    )
+    .await;
+    assert_works_without_rows(&server, &mut session).await;
     proxy.set(Line::Open);
-    works_again(&server, &john).await;
-    nothing_changed(&server, &john).await;
-    let item = server.create_item(&john, "a").await;
+    wait_until_recovered(&server, &session).await;
+    assert_unchanged(&server, &session).await;
+    let item = server.create_item(&session, "a").await;
     item.is(201, "");
     let listed = server
-        .with_token(Method::GET, "/items", &john.access_token, Value::Null)
+        .with_token(Method::GET, "/items", &session.access_token, Value::Null)
         .await;
     assert_eq!(listed.body["data"][0]["id"], item.body["id"]);
 }
 
-/// The line is half open: the server waits for the rest of a transaction, and nobody is there any
-/// more.
+/// On a half-open connection, PostgreSQL waits for the rest of a transaction that never arrives.
 #[tokio::test]
-async fn rows_of_a_transaction_whose_line_is_lost_are_let_go() {
+async fn rows_of_a_half_open_connection_are_unlocked() {
     let proxy = Proxy::to_postgres().await;
-    let server = TestServer::with(&DEFAULTS).await;
+    let server = TestServer::with(&DEFAULT_TIMEOUTS).await;
     let url = proxy.postgres_url(server.setting("DATABASE_URL"));
-    let lost = server.replica_with(&[("DATABASE_URL", &url)]).await;
-    let john = signed_in(&server).await;
-    let held = Held::rows(&server, "select from sessions where revoked_at is null").await;
-    let lose = async {
-        held.until_somebody_waits().await;
+    let disconnected = server.replica_with(&[("DATABASE_URL", &url)]).await;
+    let session = sign_up_admin(&server).await;
+    let lock = RowLock::rows(&server, "select from sessions where revoked_at is null").await;
+    let lose_connection = async {
+        lock.wait_until_blocked().await;
         proxy.set(Line::Lost);
-        // Now the rows are the transaction's, which hears of it no more.
-        held.release().await;
+        // The transaction gets the locks, but its replica gets no response.
+        lock.release().await;
     };
-    let (response, ()) = tokio::join!(lost.log_out(&john.access_token), lose);
+    let (response, ()) = tokio::join!(
+        disconnected.sign_out(&session.access_token),
+        lose_connection
+    );
     response.is(503, "unavailable");
-    until("the other replica gets them", || async {
-        server.log_out(&john.access_token).await.status == 204
+    wait_until("the other replica gets the locks", || async {
+        server.sign_out(&session.access_token).await.status == 204
     })
     .await;
     assert_eq!(
-        server.verify(&john.access_token).await,
+        server.verify(&session.access_token).await,
         (401, "token_revoked".into())
     );
 }

@@ -1,5 +1,5 @@
-//! Redis is cut off between a commit and its publication: what ended in the record is refused as
-//! soon as the line is mended, and nobody need ask for it again.
+//! Redis is unreachable between a commit and its publication. The revocation is enforced as soon as
+//! Redis is reachable, without another request.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,18 +7,18 @@ use serde_json::{Value, json};
 use crate::{
     metrics,
     proxy::{Line, Proxy},
-    test_server::{PASSWORD, Session, TestResponse, TestServer, until},
-    test_stores::{Held, STACK, ask},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
+    test_stores::{RowLock, STACK, query_value},
 };
 
-/// A gateway whose line to Redis can be cut, a replica that always reaches it, and John, who is
-/// signed in twice.
+/// A server whose connection to Redis can be cut, a replica that always reaches Redis, and two
+/// sessions of a user.
 struct Fixture {
     proxy: Proxy,
     server: TestServer,
     replica: TestServer,
-    john: Session,
-    other: Session,
+    session: Session,
+    other_session: Session,
 }
 
 impl Fixture {
@@ -28,31 +28,30 @@ impl Fixture {
         let replica = server
             .replica_with(&[("REDIS_URL", &STACK.redis_url())])
             .await;
-        let (john, other) = (server.sign_up("john").await, server.sign_in("john").await);
+        let (session, other_session) = (server.sign_up("john").await, server.sign_in("john").await);
         Fixture {
             proxy,
             server,
             replica,
-            john,
-            other,
+            session,
+            other_session,
         }
     }
 
-    /// Sends a request of John's, and cuts the line when all that it still has to do is to commit
-    /// and to publish.
-    async fn cut_off(&self, rows: &str, method: Method, path: &str, body: Value) {
-        let held = Held::rows(&self.server, rows).await;
+    /// Sends a request and cuts the connection when only the commit and the publication are left.
+    async fn send_and_cut(&self, rows: &str, method: Method, path: &str, body: Value) {
+        let lock = RowLock::rows(&self.server, rows).await;
         let mut request =
             std::pin::pin!(
                 self.server
-                    .with_token(method, path, &self.john.access_token, body)
+                    .with_token(method, path, &self.session.access_token, body)
             );
         tokio::select! {
-            response = &mut request => panic!("it waited for no row: {}", response.string()),
-            () = held.until_somebody_waits() => {}
+            response = &mut request => panic!("no row was locked: {}", response.string()),
+            () = lock.wait_until_blocked() => {}
         }
         self.proxy.set(Line::Cut);
-        held.release().await;
+        lock.release().await;
         let response: TestResponse = request.await;
         response.is(503, "unavailable");
         assert!(
@@ -62,26 +61,25 @@ impl Fixture {
         );
     }
 
-    /// The session ends though nobody asks again.
-    async fn ends_when_mended(&self, session: &Session) {
+    /// Restores the connection and asserts that the revocation is republished.
+    async fn reconnect_and_assert_revoked(&self, session: &Session) {
         self.proxy.set(Line::Open);
-        self.ends_when_mended_too(session).await;
-        // By the request nobody was told, which was answered; by who looks for what was not
-        // published.
-        let made_up_for =
+        self.assert_revoked(session).await;
+        // The request has already returned 503, so only a worker can publish the revocation.
+        let republished =
             async |replica| metrics::value(replica, "latchkey_revocations_republished_total").await;
-        until("it is made up for", || async {
-            made_up_for(&self.server).await + made_up_for(&self.replica).await > 0.0
+        wait_until("the revocation is republished", || async {
+            republished(&self.server).await + republished(&self.replica).await > 0.0
         })
         .await;
     }
 
-    /// The line is mended already.
-    async fn ends_when_mended_too(&self, session: &Session) {
-        let refused = || async {
+    /// Waits until the session is revoked, without another request that would revoke it.
+    async fn assert_revoked(&self, session: &Session) {
+        let is_rejected = || async {
             self.replica.verify(&session.access_token).await == (401, "token_revoked".into())
         };
-        until("it is refused", refused).await;
+        wait_until("the access token is rejected", is_rejected).await;
         self.replica
             .refresh(&session.refresh_token)
             .await
@@ -90,78 +88,90 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn a_change_of_password_that_could_not_be_published_publishes_itself() {
+async fn unpublished_password_change_is_republished() {
     let fixture = Fixture::new().await;
     let body = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
     fixture
-        .cut_off("select from users", Method::POST, "/user/password", body)
+        .send_and_cut("select from users", Method::POST, "/user/password", body)
         .await;
     assert_eq!(
-        ask(
+        query_value(
             &fixture.server,
             "select revoked_reason from sessions where revoked_at is not null"
         )
         .await,
         "password_change"
     );
-    fixture.ends_when_mended(&fixture.other).await;
+    fixture
+        .reconnect_and_assert_revoked(&fixture.other_session)
+        .await;
     assert_eq!(
-        fixture.replica.verify(&fixture.john.access_token).await.0,
+        fixture
+            .replica
+            .verify(&fixture.session.access_token)
+            .await
+            .0,
         204,
-        "the caller's own tokens stay good"
+        "the session of the caller stays valid"
     );
     fixture
         .replica
-        .refresh(&fixture.john.refresh_token)
+        .refresh(&fixture.session.refresh_token)
         .await
         .is(200, "");
 }
 
 #[tokio::test]
-async fn a_deletion_that_could_not_be_published_publishes_itself() {
+async fn unpublished_user_deletion_is_republished() {
     let fixture = Fixture::new().await;
     fixture
-        .cut_off("select from users", Method::DELETE, "/user", Value::Null)
+        .send_and_cut("select from users", Method::DELETE, "/user", Value::Null)
         .await;
     assert_eq!(
-        ask(&fixture.server, "select count(*) from users").await,
+        query_value(&fixture.server, "select count(*) from users").await,
         "0"
     );
-    fixture.ends_when_mended(&fixture.other).await;
+    fixture
+        .reconnect_and_assert_revoked(&fixture.other_session)
+        .await;
     assert_eq!(
-        fixture.replica.verify(&fixture.john.access_token).await,
+        fixture.replica.verify(&fixture.session.access_token).await,
         (401, "token_revoked".into())
     );
 }
 
 #[tokio::test]
-async fn a_logout_that_could_not_be_published_publishes_itself() {
+async fn unpublished_sign_out_is_republished() {
     let fixture = Fixture::new().await;
     fixture
-        .cut_off("select from sessions", Method::POST, "/logout", Value::Null)
+        .send_and_cut("select from sessions", Method::POST, "/logout", Value::Null)
         .await;
     assert_eq!(
-        ask(
+        query_value(
             &fixture.server,
             "select revoked_reason from sessions where revoked_at is not null"
         )
         .await,
         "sign_out"
     );
-    fixture.ends_when_mended(&fixture.john).await;
+    fixture.reconnect_and_assert_revoked(&fixture.session).await;
     assert_eq!(
-        fixture.replica.verify(&fixture.other.access_token).await.0,
+        fixture
+            .replica
+            .verify(&fixture.other_session.access_token)
+            .await
+            .0,
         204,
-        "other sessions live"
+        "other sessions stay valid"
     );
 }
 
-/// There is nothing left to end; but who is told so must not be told before it is true everywhere.
+/// The repeat revokes nothing, but must not return before every replica enforces the revocation.
 #[tokio::test]
-async fn a_repeat_for_all_others_is_answered_when_they_are_refused() {
+async fn repeated_sign_out_of_others_returns_after_enforcement() {
     let fixture = Fixture::new().await;
     fixture
-        .cut_off(
+        .send_and_cut(
             "select from sessions",
             Method::POST,
             "/logout?scope=others",
@@ -169,7 +179,7 @@ async fn a_repeat_for_all_others_is_answered_when_they_are_refused() {
         )
         .await;
     fixture.proxy.set(Line::Open);
-    let token = &fixture.john.access_token;
+    let token = &fixture.session.access_token;
     let repeat = || async {
         fixture
             .server
@@ -178,45 +188,54 @@ async fn a_repeat_for_all_others_is_answered_when_they_are_refused() {
             .status
             == 204
     };
-    until("the repeat is good", repeat).await;
-    let refused = (401, "token_revoked".to_owned());
+    wait_until("the repeat succeeds", repeat).await;
+    let rejection = (401, "token_revoked".to_owned());
     assert_eq!(
-        fixture.replica.verify(&fixture.other.access_token).await,
-        refused,
-        "at once"
+        fixture
+            .replica
+            .verify(&fixture.other_session.access_token)
+            .await,
+        rejection,
+        "rejected immediately"
     );
     assert_eq!(fixture.replica.verify(token).await.0, 204);
 }
 
 #[tokio::test]
-async fn of_two_sessions_that_end_at_once_the_second_does_not_wait_for_the_first() {
+async fn both_sessions_of_one_sign_out_are_republished() {
     let fixture = Fixture::new().await;
     fixture.proxy.set(Line::Cut);
-    let body = json!({"refresh_token": fixture.other.refresh_token});
+    let body = json!({"refresh_token": fixture.other_session.refresh_token});
     fixture
         .server
-        .with_token(Method::POST, "/logout", &fixture.john.access_token, body)
+        .with_token(Method::POST, "/logout", &fixture.session.access_token, body)
         .await
         .is(503, "unavailable");
     assert_eq!(
-        ask(
+        query_value(
             &fixture.server,
             "select count(*)::text from sessions where revoked_reason = 'sign_out'"
         )
         .await,
         "2"
     );
-    fixture.ends_when_mended(&fixture.john).await;
-    fixture.ends_when_mended_too(&fixture.other).await;
+    fixture.reconnect_and_assert_revoked(&fixture.session).await;
+    fixture.assert_revoked(&fixture.other_session).await;
 }
 
 #[tokio::test]
-async fn a_session_that_redis_never_heard_of_is_one_all_the_same() {
+async fn session_created_without_redis_is_valid() {
     let fixture = Fixture::new().await;
     fixture.proxy.set(Line::Cut);
     let body = json!({"username": "mary", "password": PASSWORD});
     let first = Session::of(fixture.server.post("/signup", body).await.is(201, ""));
-    let second = Session::of(fixture.server.log_in("mary", PASSWORD).await.is(200, ""));
+    let second = Session::of(
+        fixture
+            .server
+            .try_sign_in("mary", PASSWORD)
+            .await
+            .is(200, ""),
+    );
     for session in [first, second] {
         assert_eq!(fixture.replica.verify(&session.access_token).await.0, 204);
         fixture
@@ -228,26 +247,30 @@ async fn a_session_that_redis_never_heard_of_is_one_all_the_same() {
 }
 
 #[tokio::test]
-async fn what_a_dead_process_could_not_publish_another_one_does() {
+async fn replica_republishes_for_a_killed_process() {
     let mut fixture = Fixture::new().await;
     let body = json!({"current_password": PASSWORD, "new_password": "correct horse 9"});
     fixture
-        .cut_off("select from users", Method::POST, "/user/password", body)
+        .send_and_cut("select from users", Method::POST, "/user/password", body)
         .await;
     fixture.server.kill();
-    fixture.ends_when_mended_too(&fixture.other).await;
+    fixture.assert_revoked(&fixture.other_session).await;
     assert_eq!(
-        fixture.replica.verify(&fixture.john.access_token).await.0,
+        fixture
+            .replica
+            .verify(&fixture.session.access_token)
+            .await
+            .0,
         204,
-        "the caller's own tokens stay good"
+        "the session of the caller stays valid"
     );
 }
 
 #[tokio::test]
-async fn a_renaming_that_a_dead_process_could_not_publish_another_one_does() {
+async fn replica_republishes_a_name_change_for_a_killed_process() {
     let mut fixture = Fixture::new().await;
     fixture
-        .cut_off(
+        .send_and_cut(
             "select from users",
             Method::PATCH,
             "/user",
@@ -255,19 +278,19 @@ async fn a_renaming_that_a_dead_process_could_not_publish_another_one_does() {
         )
         .await;
     fixture.server.kill();
-    let current = std::sync::Mutex::new(fixture.john.clone());
-    let says_it = || async {
+    let current = std::sync::Mutex::new(fixture.session.clone());
+    let has_new_name = || async {
         let session = current.lock().expect("one task").clone();
-        let next = Session::of(
+        let refreshed = Session::of(
             fixture
                 .replica
                 .refresh(&session.refresh_token)
                 .await
                 .is(200, ""),
         );
-        let name = next.claims()["name"].clone();
-        *current.lock().expect("one task") = next;
+        let name = refreshed.claims()["name"].clone();
+        *current.lock().expect("one task") = refreshed;
         name == "John Doe"
     };
-    until("tokens say the name", says_it).await;
+    wait_until("access tokens contain the new name", has_new_name).await;
 }

@@ -1,97 +1,107 @@
-//! Redis killed, standing still, cut off.
+//! Redis is killed, paused, or unreachable.
 
 use futures_util::future::join_all;
 
 use super::{
-    DEFAULTS, OwnRedis, checked_without_redis, checks_by, in_time, signed_in, signed_out,
-    works_again,
+    DEFAULT_TIMEOUTS, OwnRedis, assert_checks_without_redis, create_revoked_session,
+    is_check_source, retry_timeouts, sign_up_admin, wait_until_recovered,
 };
 use crate::{
     proxy::{Line, Proxy},
-    test_server::{PASSWORD, TestServer, until},
+    test_server::{PASSWORD, TestServer, wait_until},
     test_stores::connect,
 };
 
 #[tokio::test]
-async fn redis_is_killed_and_comes_back() {
-    let mut own = OwnRedis::start();
-    let server = own.server().await;
-    let (john, out) = (signed_in(&server).await, signed_out(&server).await);
-    own.redis.kill();
-    checked_without_redis(&server, &john, &out).await;
-    own.redis.start_again().expect("it can be started");
-    works_again(&server, &john).await;
+async fn server_recovers_after_redis_is_killed() {
+    let mut own_redis = OwnRedis::start();
+    let server = own_redis.start_server().await;
+    let (session, revoked_session) = (
+        sign_up_admin(&server).await,
+        create_revoked_session(&server).await,
+    );
+    own_redis.redis.kill();
+    assert_checks_without_redis(&server, &session, &revoked_session).await;
+    own_redis.redis.start_again().expect("Redis starts");
+    wait_until_recovered(&server, &session).await;
 }
 
 #[tokio::test]
-async fn redis_stands_still_and_goes_on() {
-    let own = OwnRedis::start();
-    let server = own.server().await;
-    let (john, out) = (signed_in(&server).await, signed_out(&server).await);
-    own.redis.pause();
-    checked_without_redis(&server, &john, &out).await;
+async fn server_recovers_after_redis_is_paused() {
+    let own_redis = OwnRedis::start();
+    let server = own_redis.start_server().await;
+    let (session, revoked_session) = (
+        sign_up_admin(&server).await,
+        create_revoked_session(&server).await,
+    );
+    own_redis.redis.pause();
+    assert_checks_without_redis(&server, &session, &revoked_session).await;
     server
-        .refresh(&john.refresh_token)
+        .refresh(&session.refresh_token)
         .await
         .is(503, "unavailable");
-    own.redis.resume();
-    works_again(&server, &john).await;
+    own_redis.redis.resume();
+    wait_until_recovered(&server, &session).await;
 }
 
 #[tokio::test]
-async fn the_line_to_redis_is_cut_and_mended() {
+async fn server_recovers_after_redis_is_unreachable() {
     let proxy = Proxy::to_redis().await;
     let url = proxy.redis_url();
-    let server = TestServer::with(&[DEFAULTS.as_slice(), &[("REDIS_URL", &url)]].concat()).await;
-    let (john, out) = (signed_in(&server).await, signed_out(&server).await);
-    works_again(&server, &john).await;
+    let server =
+        TestServer::with(&[DEFAULT_TIMEOUTS.as_slice(), &[("REDIS_URL", &url)]].concat()).await;
+    let (session, revoked_session) = (
+        sign_up_admin(&server).await,
+        create_revoked_session(&server).await,
+    );
+    wait_until_recovered(&server, &session).await;
     proxy.set(Line::Cut);
-    checked_without_redis(&server, &john, &out).await;
+    assert_checks_without_redis(&server, &session, &revoked_session).await;
     server
-        .refresh(&john.refresh_token)
+        .refresh(&session.refresh_token)
         .await
         .is(503, "unavailable");
     proxy.set(Line::Open);
-    works_again(&server, &john).await;
-    in_time(|| server.refresh(&john.refresh_token))
+    wait_until_recovered(&server, &session).await;
+    retry_timeouts(|| server.refresh(&session.refresh_token))
         .await
         .is(200, "");
 }
 
 #[tokio::test]
-async fn signing_in_works_and_what_needs_redis_says_so() {
-    let mut own = OwnRedis::start();
-    let server = own.server().await;
-    let john = signed_in(&server).await;
-    let name = john.claim("username");
-    own.redis.kill();
-    server.log_in(&name, PASSWORD).await.is(200, "");
+async fn sign_in_works_without_redis_and_refresh_returns_503() {
+    let mut own_redis = OwnRedis::start();
+    let server = own_redis.start_server().await;
+    let session = sign_up_admin(&server).await;
+    let name = session.claim("username");
+    own_redis.redis.kill();
+    server.try_sign_in(&name, PASSWORD).await.is(200, "");
     server
-        .log_in(&name, "wrong-password")
+        .try_sign_in(&name, "wrong-password")
         .await
         .is(401, "invalid_credentials");
     server
-        .refresh(&john.refresh_token)
+        .refresh(&session.refresh_token)
         .await
         .is(503, "unavailable");
     server
         .reset_password("john@example.com", "00000-00000", PASSWORD)
         .await
         .is(503, "unavailable");
-    own.redis.start_again().expect("it can be started");
-    until("it refreshes again", || async {
-        server.refresh(&john.refresh_token).await.status == 200
+    own_redis.redis.start_again().expect("Redis starts");
+    wait_until("the refresh succeeds", || async {
+        server.refresh(&session.refresh_token).await.status == 200
     })
     .await;
 }
 
 #[tokio::test]
-async fn a_logout_that_could_not_be_published_says_so_and_a_repeat_finishes_it() {
-    let mut own = OwnRedis::start();
-    let server = own.server().await;
-    let john = signed_in(&server).await;
-    own.redis.kill();
-    let response = server.log_out(&john.access_token).await;
+async fn unpublished_sign_out_returns_503_and_completes_later() {
+    let mut own_redis = OwnRedis::start();
+    let server = own_redis.start_server().await;
+    let session = sign_up_admin(&server).await;
+    own_redis.redis.kill();
+    let response = server.sign_out(&session.access_token).await;
     response.is(503, "unavailable");
     assert!(
         response.text("detail").contains("The change is saved"),
@@ -100,37 +110,37 @@ async fn a_logout_that_could_not_be_published_says_so_and_a_repeat_finishes_it()
     );
     assert!(!response.header("retry-after").is_empty());
     let database = connect(server.setting("DATABASE_URL")).await;
-    let ended = "select count(*) from sessions where revoked_reason = 'sign_out'";
+    let revoked = "select count(*) from sessions where revoked_reason = 'sign_out'";
     assert_eq!(
         database
-            .query_one(ended, &[])
+            .query_one(revoked, &[])
             .await
             .expect("a count")
             .get::<_, i64>(0),
         1
     );
-    own.redis.start_again().expect("it can be started");
-    until("the repeat is answered", || async {
-        server.log_out(&john.access_token).await.status == 204
+    own_redis.redis.start_again().expect("Redis starts");
+    wait_until("the repeat succeeds", || async {
+        server.sign_out(&session.access_token).await.status == 204
     })
     .await;
-    until("it is refused", || async {
-        server.verify(&john.access_token).await == (401, "token_revoked".into())
+    wait_until("the access token is rejected", || async {
+        server.verify(&session.access_token).await == (401, "token_revoked".into())
     })
     .await;
 }
 
 #[tokio::test]
-async fn two_hundred_at_once_are_all_answered_while_redis_stands_still() {
-    let own = OwnRedis::start();
-    let server = own.server().await;
-    let john = signed_in(&server).await;
-    own.redis.pause();
-    until("the lease is over", || async {
-        checks_by(&server, "postgres").await
+async fn concurrent_checks_succeed_while_redis_is_paused() {
+    let own_redis = OwnRedis::start();
+    let server = own_redis.start_server().await;
+    let session = sign_up_admin(&server).await;
+    own_redis.redis.pause();
+    wait_until("the lease is expired", || async {
+        is_check_source(&server, "postgres").await
     })
     .await;
-    let calls = (0..200).map(|_| server.verify(&john.access_token));
+    let calls = (0..200).map(|_| server.verify(&session.access_token));
     let responses = join_all(calls).await;
     assert!(
         responses
@@ -139,27 +149,29 @@ async fn two_hundred_at_once_are_all_answered_while_redis_stands_still() {
         "{responses:?}"
     );
     assert_eq!(server.get("/health/live").await.status, 200);
-    own.redis.resume();
-    works_again(&server, &john).await;
+    own_redis.redis.resume();
+    wait_until_recovered(&server, &session).await;
 }
 
-/// Two in the place of eight: a quarter, because each replica counts for itself.
+/// Without Redis, each replica counts separately and allows a quarter of the limit: two attempts
+/// instead of eight.
 #[tokio::test]
-async fn without_redis_sign_in_works_and_is_limited_more_strictly() {
-    let mut own = OwnRedis::start();
-    let throttle = [
+async fn sign_in_limit_is_stricter_without_redis() {
+    let mut own_redis = OwnRedis::start();
+    let settings = [
         ("LATCHKEY_RATE_LIMITS", "on"),
         ("LATCHKEY_LIMIT_SIGN_IN", "8/1d"),
-        ("REDIS_URL", &own.redis.url()),
+        ("REDIS_URL", &own_redis.redis.url()),
     ];
-    let server = TestServer::with(&[DEFAULTS.as_slice(), throttle.as_slice()].concat()).await;
-    let john = signed_in(&server).await;
-    let name = john.claim("username");
-    own.redis.kill();
+    let server =
+        TestServer::with(&[DEFAULT_TIMEOUTS.as_slice(), settings.as_slice()].concat()).await;
+    let session = sign_up_admin(&server).await;
+    let name = session.claim("username");
+    own_redis.redis.kill();
     for _ in 0..4 {
-        server.log_in(&name, PASSWORD).await.is(200, "");
+        server.try_sign_in(&name, PASSWORD).await.is(200, "");
     }
-    let guesses = (0..20).map(|_| server.log_in(&name, "not the right one"));
+    let guesses = (0..20).map(|_| server.try_sign_in(&name, "not the right one"));
     let responses = futures_util::future::join_all(guesses).await;
     assert_eq!(
         responses
@@ -168,22 +180,22 @@ async fn without_redis_sign_in_works_and_is_limited_more_strictly() {
             .count(),
         2
     );
-    for refused in responses.iter().filter(|response| response.status != 401) {
-        refused.is(429, "too_many_requests");
+    for rejected in responses.iter().filter(|response| response.status != 401) {
+        rejected.is(429, "too_many_requests");
         assert!(
-            refused
+            rejected
                 .header("ratelimit-policy")
                 .starts_with("\"sign_in\";q=2;w=86400"),
-            "{refused:?}"
+            "{rejected:?}"
         );
     }
     server
-        .log_in(&name, PASSWORD)
+        .try_sign_in(&name, PASSWORD)
         .await
         .is(429, "too_many_requests");
-    own.redis.start_again().expect("it can be started");
-    until("the replicas count together again", || async {
-        server.log_in(&name, PASSWORD).await.status == 200
+    own_redis.redis.start_again().expect("Redis starts");
+    wait_until("the limit is shared again", || async {
+        server.try_sign_in(&name, PASSWORD).await.status == 200
     })
     .await;
 }

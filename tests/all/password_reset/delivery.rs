@@ -1,4 +1,5 @@
-//! What was promised with a 202 is delivered, whoever fails in between.
+//! Tests of email delivery: an email that the server accepted with 202 is delivered in spite of
+//! failures.
 
 use std::{
     fs,
@@ -12,19 +13,19 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{EMAIL, NEW, john, john_with};
+use super::{EMAIL, NEW_PASSWORD, start_with_user, start_with_user_and};
 use crate::{
     mail::code,
     metrics,
-    test_server::{TestServer, until},
+    test_server::{TestServer, wait_until},
     test_stores::{connect, execute},
 };
 
-async fn a_mail_failed(server: &TestServer) {
-    server.until_logged(&["email delivery failed"]).await;
+async fn wait_for_failed_delivery(server: &TestServer) {
+    server.wait_for_log(&["email delivery failed"]).await;
 }
 
-/// What a statement counts in the gateway's database.
+/// Returns the count that a statement selects.
 async fn count(server: &TestServer, statement: &str) -> i64 {
     connect(server.setting("DATABASE_URL"))
         .await
@@ -35,19 +36,22 @@ async fn count(server: &TestServer, statement: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn a_mail_server_that_comes_back_gets_the_mail() {
-    let (server, mut mails, _) = john().await;
-    mails.stop();
+async fn email_is_delivered_after_smtp_outage() {
+    let (server, mut mail_server, _) = start_with_user().await;
+    mail_server.stop();
     server.forgot_password(EMAIL).await.is(202, "");
-    a_mail_failed(&server).await;
-    mails.start_again();
-    let code = mails.code_for(EMAIL).await;
-    server.reset_password(EMAIL, &code, NEW).await.is(204, "");
+    wait_for_failed_delivery(&server).await;
+    mail_server.start_again();
+    let code = mail_server.code_for(EMAIL).await;
+    server
+        .reset_password(EMAIL, &code, NEW_PASSWORD)
+        .await
+        .is(204, "");
 }
 
 #[tokio::test]
 async fn file_transport_writes_private_eml_files() {
-    let parent = tempfile::tempdir().expect("a folder");
+    let parent = tempfile::tempdir().expect("a temporary folder");
     let folder = parent.path().join("email");
     let server = TestServer::with(&[
         ("LATCHKEY_ISSUER", "http://127.0.0.1:8000"),
@@ -60,22 +64,22 @@ async fn file_transport_writes_private_eml_files() {
         let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect()
     };
-    let is_email = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "eml");
-    until("the email is there", || async {
+    let is_email = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "eml");
+    wait_until("the email is written", || async {
         files().iter().any(is_email)
     })
     .await;
-    let [file] = files().try_into().expect("one file and no unfinished one");
+    let [file] = files().try_into().expect("one file and no temporary file");
     let mode = |path: &Path| {
         fs::metadata(path)
-            .expect("it is there")
+            .expect("an existing file")
             .permissions()
             .mode()
             & 0o777
     };
     assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));
-    let text = fs::read_to_string(&file).expect("text");
-    let id = file.file_stem().expect("a name").to_string_lossy();
+    let text = fs::read_to_string(&file).expect("UTF-8");
+    let id = file.file_stem().expect("a file name").to_string_lossy();
     for part in [
         &format!("To: {EMAIL}\r\n"),
         &format!("Message-ID: <{id}@localhost>\r\n"),
@@ -89,34 +93,37 @@ async fn file_transport_writes_private_eml_files() {
     assert!(text.contains(&format!("Subject: {}\r\n", email.subject)));
     assert_eq!(code(&email.text), code(&text));
     server
-        .reset_password(EMAIL, &code(&text).expect("a code"), NEW)
+        .reset_password(EMAIL, &code(&text).expect("a code"), NEW_PASSWORD)
         .await
         .is(204, "");
 }
 
 #[tokio::test]
-async fn a_gateway_that_was_killed_delivers_when_it_is_back() {
-    let (mut server, mut mails, _) = john().await;
-    mails.stop();
+async fn email_is_delivered_after_server_was_killed() {
+    let (mut server, mut mail_server, _) = start_with_user().await;
+    mail_server.stop();
     server.forgot_password(EMAIL).await.is(202, "");
     server.kill();
-    // If it died between a try and what came of it, the next one would be a minute away.
+    // If the kill interrupted a delivery attempt, the next attempt would start only after a minute.
     let due = "update email_outbox \
          set next_attempt_at = least(next_attempt_at, now() + interval '15 seconds')";
     execute(&server, due).await;
-    mails.start_again();
+    mail_server.start_again();
     assert!(
-        mails.mails_to(EMAIL).is_empty(),
-        "it was promised, not sent"
+        mail_server.emails_to(EMAIL).is_empty(),
+        "the email isn't sent yet"
     );
-    let next = server.replica().await;
-    let code = mails.code_for(EMAIL).await;
-    next.reset_password(EMAIL, &code, NEW).await.is(204, "");
+    let restarted = server.replica().await;
+    let code = mail_server.code_for(EMAIL).await;
+    restarted
+        .reset_password(EMAIL, &code, NEW_PASSWORD)
+        .await
+        .is(204, "");
 }
 
 #[tokio::test]
-async fn two_replicas_send_a_mail_once() {
-    let (server, mails, _) = john().await;
+async fn two_replicas_send_each_email_once() {
+    let (server, mail_server, _) = start_with_user().await;
     let second = server.replica().await;
     for number in 0..6 {
         let email = format!("user{number}@example.com");
@@ -128,64 +135,71 @@ async fn two_replicas_send_a_mail_once() {
             .await
             .is(202, "");
     }
-    let waiting = "select count(*) from email_outbox where sent_at is null";
-    until("all are sent", || async {
-        count(&server, waiting).await == 0
+    let pending = "select count(*) from email_outbox where sent_at is null";
+    wait_until("all emails are sent", || async {
+        count(&server, pending).await == 0
     })
     .await;
     for number in 0..6 {
         assert_eq!(
-            mails.mails_to(&format!("user{number}@example.com")).len(),
+            mail_server
+                .emails_to(&format!("user{number}@example.com"))
+                .len(),
             1
         );
     }
 }
 
 #[tokio::test]
-async fn a_code_that_died_before_it_was_sent_is_replaced() {
-    let (server, mut mails, _) = john_with(&[("LATCHKEY_CODE_LIFETIME", "12s")]).await;
-    mails.stop();
+async fn code_with_short_remaining_lifetime_is_replaced() {
+    let (server, mut mail_server, _) =
+        start_with_user_and(&[("LATCHKEY_CODE_LIFETIME", "12s")]).await;
+    mail_server.stop();
     server.forgot_password(EMAIL).await.is(202, "");
-    // Less than half of its life is left by then: it would be dead when it is read.
-    until("it is replaced", || async {
+    // The worker replaces a code with less than half of its lifetime left, because it could expire
+    // before the user reads it.
+    wait_until("the code is replaced", || async {
         count(&server, "select count(*) from email_outbox").await > 1
     })
     .await;
-    mails.start_again();
-    let code = mails.code_for(EMAIL).await;
-    server.reset_password(EMAIL, &code, NEW).await.is(204, "");
-    let codes = mails
-        .mails_to(EMAIL)
+    mail_server.start_again();
+    let code = mail_server.code_for(EMAIL).await;
+    server
+        .reset_password(EMAIL, &code, NEW_PASSWORD)
+        .await
+        .is(204, "");
+    let codes = mail_server
+        .emails_to(EMAIL)
         .iter()
-        .filter(|mail| code_in(mail))
+        .filter(|email| contains_code(email))
         .count();
-    assert_eq!(codes, 1, "the dead one was never sent");
+    assert_eq!(codes, 1, "the replaced code was never sent");
 }
 
-fn code_in(mail: &str) -> bool {
-    code(mail).is_some()
+fn contains_code(email: &str) -> bool {
+    code(email).is_some()
 }
 
 #[tokio::test]
-async fn a_mail_that_waits_goes_to_nobody_when_the_account_is_gone() {
-    let (server, mut mails, john) = john().await;
-    mails.stop();
+async fn pending_email_of_deleted_user_is_not_sent() {
+    let (server, mut mail_server, session) = start_with_user().await;
+    mail_server.stop();
     server.forgot_password(EMAIL).await.is(202, "");
-    a_mail_failed(&server).await;
-    let deleted = server.with_token(
+    wait_for_failed_delivery(&server).await;
+    let deletion = server.with_token(
         reqwest::Method::DELETE,
         "/user",
-        &john.access_token,
+        &session.access_token,
         serde_json::Value::Null,
     );
-    deleted.await.is(204, "");
-    mails.start_again();
-    // A mail that is promised later arrives, so the worker has been past the one that is gone.
+    deletion.await.is(204, "");
+    mail_server.start_again();
+    // A later email arrives, so the mail worker has already processed the pending one.
     server.sign_up_with_email("mary", "mary@example.com").await;
     server.forgot_password("mary@example.com").await.is(202, "");
-    mails.wait_for("mary@example.com", 1).await;
-    assert!(mails.mails_to(EMAIL).is_empty());
-    let waiting = || async {
+    mail_server.wait_for("mary@example.com", 1).await;
+    assert!(mail_server.emails_to(EMAIL).is_empty());
+    let is_outbox_empty = || async {
         count(
             &server,
             "select count(*) from email_outbox where sent_at is null",
@@ -193,18 +207,21 @@ async fn a_mail_that_waits_goes_to_nobody_when_the_account_is_gone() {
         .await
             == 0
     };
-    until("nothing waits", waiting).await;
+    wait_until("no email is pending", is_outbox_empty).await;
 }
 
 #[tokio::test]
-async fn a_mail_that_can_never_be_sent_holds_up_no_other() {
-    let (server, mails, _) = john().await;
+async fn undeliverable_email_does_not_delay_others() {
+    let (server, mail_server, _) = start_with_user().await;
     let row = "insert into email_outbox (id, template, user_id, recipient, attempts) \
                select gen_random_uuid(), 'password_changed', id, 'no address', 1000 from users";
     execute(&server, row).await;
-    a_mail_failed(&server).await;
-    let code = mails.reset_code(&server, EMAIL).await;
-    server.reset_password(EMAIL, &code, NEW).await.is(204, "");
+    wait_for_failed_delivery(&server).await;
+    let code = mail_server.reset_code(&server, EMAIL).await;
+    server
+        .reset_password(EMAIL, &code, NEW_PASSWORD)
+        .await
+        .is(204, "");
     assert_eq!(
         count(
             &server,
@@ -215,19 +232,19 @@ async fn a_mail_that_can_never_be_sent_holds_up_no_other() {
     );
 }
 
-/// A mail server that knows nobody, and says so for good.
-async fn unwilling_server() -> String {
+/// Starts an SMTP server that permanently rejects all recipients, and returns its URL.
+async fn start_rejecting_smtp_server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("smtp://{}", listener.local_addr().expect("an address"));
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(refuse_recipients(client));
+            tokio::spawn(reject_recipients(client));
         }
     });
     url
 }
 
-async fn refuse_recipients(client: TcpStream) -> std::io::Result<()> {
+async fn reject_recipients(client: TcpStream) -> std::io::Result<()> {
     let mut client = BufStream::new(client);
     let mut response = "220 ready\r\n";
     loop {
@@ -246,16 +263,17 @@ async fn refuse_recipients(client: TcpStream) -> std::io::Result<()> {
 }
 
 #[tokio::test]
-async fn a_mail_that_is_refused_for_good_is_given_up_at_once() {
-    let server = TestServer::with(&[("LATCHKEY_SMTP_URL", &unwilling_server().await)]).await;
+async fn permanently_rejected_email_is_not_retried() {
+    let server =
+        TestServer::with(&[("LATCHKEY_SMTP_URL", &start_rejecting_smtp_server().await)]).await;
     server.sign_up_with_email("john", EMAIL).await;
     server.forgot_password(EMAIL).await.is(202, "");
-    let outcome = |label| metrics::value(&server, label);
-    let tried = || async {
-        outcome("latchkey_emails_total{outcome=\"rejected\"}").await
-            + outcome("latchkey_emails_total{outcome=\"failed\"}").await
+    let metric = |name| metrics::value(&server, name);
+    let attempts = || async {
+        metric("latchkey_emails_total{outcome=\"rejected\"}").await
+            + metric("latchkey_emails_total{outcome=\"failed\"}").await
     };
-    until("it is tried", || async { tried().await > 0.0 }).await;
+    wait_until("a delivery attempt", || async { attempts().await > 0.0 }).await;
     assert_eq!(
         count(
             &server,
@@ -265,7 +283,7 @@ async fn a_mail_that_is_refused_for_good_is_given_up_at_once() {
         1
     );
     assert_eq!(
-        outcome("latchkey_emails_total{outcome=\"rejected\"}").await,
+        metric("latchkey_emails_total{outcome=\"rejected\"}").await,
         1.0
     );
 }

@@ -1,32 +1,32 @@
-//! What is on record of a token, and what is known of it while the record cannot be asked.
+//! Tests of the stored data of personal access tokens, and of the token cache during outages.
 
 use futures_util::future::join_all;
 use latchkey_domain::opaque_token::OpaqueTokenKind;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{delete, get, make};
+use super::{get_with_token, make, revoke_token};
 use crate::{
     leaks,
     oauth::forged,
-    test_server::{TestServer, until},
-    test_stores::{Held, ask, execute, own_stack},
+    test_server::{TestServer, wait_until},
+    test_stores::{RowLock, execute, own_stack, query_value},
 };
 
-/// Right in form, and nobody's.
-fn unknown() -> String {
+/// Returns a well-formed token that doesn't exist.
+fn unknown_token() -> String {
     forged(
         OpaqueTokenKind::PersonalAccessToken,
         &Uuid::now_v7().to_string(),
     )
 }
 
-/// Of a token that there is, whoever knows its id alone can do nothing, and learns nothing.
+/// An attacker who knows only the ID of a token can't use the token, revoke it, or detect it.
 #[tokio::test]
-async fn its_id_opens_and_ends_nothing() {
+async fn token_id_without_secret_is_useless() {
     let server = TestServer::shared().await;
-    let john = server.sign_up("john").await;
-    let (id, token) = make(&server, &john, "user:read").await;
+    let user = server.sign_up("john").await;
+    let (id, token) = make(&server, &user, "user:read").await;
     assert_eq!(server.verify(&token).await.0, 204);
     for id in [&id, &Uuid::now_v7().to_string()] {
         let forged = forged(OpaqueTokenKind::PersonalAccessToken, id);
@@ -40,44 +40,53 @@ async fn its_id_opens_and_ends_nothing() {
 }
 
 #[tokio::test]
-async fn no_byte_of_it_is_kept() {
+async fn only_hash_of_token_is_stored() {
     let server = TestServer::shared().await;
-    let john = server.sign_up("john").await;
-    let (id, token) = make(&server, &john, "user:read").await;
-    get(&server, &token, "/user").await.is(200, "");
-    get(&server, &token, "/users").await.is(403, "forbidden");
+    let user = server.sign_up("john").await;
+    let (id, token) = make(&server, &user, "user:read").await;
+    get_with_token(&server, &token, "/user").await.is(200, "");
+    get_with_token(&server, &token, "/users")
+        .await
+        .is(403, "forbidden");
     assert_eq!(server.verify(&format!("{token}A")).await.0, 401);
     server
         .form("/oauth/revoke", &[("token", &format!("{token}A"))])
         .await
         .is(200, "");
-    leaks::only_its_hash_is_kept(&server, &token).await;
-    delete(&server, &john.access_token, &id).await.is(204, "");
+    leaks::assert_only_hash_is_stored(&server, &token).await;
+    revoke_token(&server, &user.access_token, &id)
+        .await
+        .is(204, "");
     assert_eq!(
-        ask(&server, "select count(*) from personal_access_tokens").await,
+        query_value(&server, "select count(*) from personal_access_tokens").await,
         "0"
     );
 }
 
-/// Once in ten minutes for each replica is often enough, and no check waits for more.
+/// Each replica writes the last use at most every ten minutes, and checks don't wait for the write.
 #[tokio::test]
-async fn its_use_is_told_when_it_is_read() {
+async fn last_use_is_updated_every_ten_minutes() {
     let server = TestServer::start().await;
-    let john = server.sign_up("john").await;
-    let (_, token) = make(&server, &john, "user:read").await;
-    let used = async || {
-        get(&server, &john.access_token, "/user/tokens").await.body["data"][0]["last_used_at"]
+    let user = server.sign_up("john").await;
+    let (_, token) = make(&server, &user, "user:read").await;
+    let last_used_at = async || {
+        get_with_token(&server, &user.access_token, "/user/tokens")
+            .await
+            .body["data"][0]["last_used_at"]
             .clone()
     };
-    assert_eq!(used().await, Value::Null);
+    assert_eq!(last_used_at().await, Value::Null);
     assert_eq!(
         join_all((0..20).map(|_| server.verify(&token))).await,
         vec![(204, String::new()); 20]
     );
-    until("it is told", || async { used().await.is_string() }).await;
-    let first = used().await;
+    wait_until("the first use is written", || async {
+        last_used_at().await.is_string()
+    })
+    .await;
+    let first = last_used_at().await;
     assert_eq!(server.verify(&token).await.0, 204);
-    assert_eq!(used().await, first);
+    assert_eq!(last_used_at().await, first);
     execute(
         &server,
         "update personal_access_tokens set last_used_at = now() - interval '10 minutes'",
@@ -85,26 +94,26 @@ async fn its_use_is_told_when_it_is_read() {
     .await;
     let replica = server.replica().await;
     assert_eq!(replica.verify(&token).await.0, 204);
-    until("it is told again", || async {
-        used().await.as_str() > first.as_str()
+    wait_until("the later use is written", || async {
+        last_used_at().await.as_str() > first.as_str()
     })
     .await;
 }
 
-/// Whoever holds the row holds up the news of its use, and nobody who checks it.
+/// A row lock delays the update of the last use, but no check.
 #[tokio::test]
-async fn a_check_waits_for_no_row() {
+async fn check_does_not_wait_for_row_lock() {
     let server = TestServer::with(&[("LATCHKEY_DATABASE_TIMEOUT", "30s")]).await;
-    let john = server.sign_up("john").await;
-    let (_, token) = make(&server, &john, "user:read").await;
-    let held = Held::rows(&server, "select from personal_access_tokens").await;
+    let user = server.sign_up("john").await;
+    let (_, token) = make(&server, &user, "user:read").await;
+    let lock = RowLock::rows(&server, "select from personal_access_tokens").await;
     assert_eq!(server.verify(&token).await.0, 204);
-    held.until_somebody_waits().await;
-    held.release().await;
+    lock.wait_until_blocked().await;
+    lock.release().await;
 }
 
 #[tokio::test]
-async fn without_the_record_those_that_were_read_go_on_and_others_are_503() {
+async fn postgres_outage_allows_only_cached_tokens() {
     let (mut stack, database) = own_stack();
     let redis = stack.redis.url();
     let server = TestServer::with(&[
@@ -112,19 +121,21 @@ async fn without_the_record_those_that_were_read_go_on_and_others_are_503() {
         ("REDIS_URL", redis.as_str()),
     ])
     .await;
-    let john = server.sign_up("john").await;
-    let (_, known) = make(&server, &john, "user:read").await;
-    let (id, deleted) = make(&server, &john, "user:read").await;
-    let (_, unread) = make(&server, &john, "user:read").await;
-    for token in [&known, &deleted] {
+    let user = server.sign_up("john").await;
+    let (_, cached) = make(&server, &user, "user:read").await;
+    let (id, revoked) = make(&server, &user, "user:read").await;
+    let (_, uncached) = make(&server, &user, "user:read").await;
+    for token in [&cached, &revoked] {
         assert_eq!(server.verify(token).await.0, 204);
     }
-    delete(&server, &john.access_token, &id).await.is(204, "");
+    revoke_token(&server, &user.access_token, &id)
+        .await
+        .is(204, "");
     stack.postgres.kill();
     for _ in 0..3 {
-        assert_eq!(server.verify(&known).await.0, 204);
-        assert_eq!(server.verify(&deleted).await, (401, "token_revoked".into()));
-        for token in [&unread, &unknown()] {
+        assert_eq!(server.verify(&cached).await.0, 204);
+        assert_eq!(server.verify(&revoked).await, (401, "token_revoked".into()));
+        for token in [&uncached, &unknown_token()] {
             assert_eq!(server.verify(token).await, (503, "unavailable".into()));
         }
         assert_eq!(
@@ -132,15 +143,15 @@ async fn without_the_record_those_that_were_read_go_on_and_others_are_503() {
             (401, "invalid_token".into())
         );
     }
-    stack.postgres.start_again().expect("it can be started");
-    until("it is read", || async {
-        server.verify(&unread).await.0 == 204
+    stack.postgres.start_again().expect("PostgreSQL starts");
+    wait_until("the server reads the token", || async {
+        server.verify(&uncached).await.0 == 204
     })
     .await;
 }
 
 #[tokio::test]
-async fn without_redis_the_record_is_asked() {
+async fn redis_outage_checks_tokens_in_postgres() {
     let (mut stack, database) = own_stack();
     let redis = stack.redis.url();
     let server = TestServer::with(&[
@@ -148,53 +159,52 @@ async fn without_redis_the_record_is_asked() {
         ("REDIS_URL", redis.as_str()),
     ])
     .await;
-    let john = server.sign_up("john").await;
-    let (id, token) = make(&server, &john, "user:read").await;
-    let (_, stays) = make(&server, &john, "user:read").await;
+    let user = server.sign_up("john").await;
+    let (id, token) = make(&server, &user, "user:read").await;
+    let (_, valid) = make(&server, &user, "user:read").await;
     assert_eq!(
-        (server.verify(&token).await.0, server.verify(&stays).await.0),
+        (server.verify(&token).await.0, server.verify(&valid).await.0),
         (204, 204)
     );
     stack.redis.kill();
-    let by_record =
+    let is_checked_in_postgres =
         || async { server.get("/health/ready").await.text("check_source") == "postgres" };
-    until("the lease is over", by_record).await;
+    wait_until("the lease has expired", is_checked_in_postgres).await;
     assert_eq!(server.verify(&token).await.0, 204);
-    delete(&server, &john.access_token, &id)
+    revoke_token(&server, &user.access_token, &id)
         .await
         .is(503, "unavailable");
-    // On record it is gone, and that is who answers.
+    // PostgreSQL contains the revocation and serves the checks.
     assert_eq!(server.verify(&token).await, (401, "token_revoked".into()));
-    assert_eq!(server.verify(&stays).await.0, 204);
-    stack.redis.start_again().expect("it can be started");
-    until("it is deleted", || async {
-        delete(&server, &john.access_token, &id).await.status == 204
+    assert_eq!(server.verify(&valid).await.0, 204);
+    stack.redis.start_again().expect("Redis starts");
+    wait_until("the revocation succeeds", || async {
+        revoke_token(&server, &user.access_token, &id).await.status == 204
     })
     .await;
     assert_eq!(server.verify(&token).await, (401, "token_revoked".into()));
 }
 
-/// Each costs a look at the record, which they share; nothing of them is remembered, so that no
-/// good one is forgotten.
+/// Lookups of unknown tokens are batched and not cached, so that they can't evict valid tokens.
 #[tokio::test]
-async fn a_flood_of_unknown_ones_pushes_no_good_one_out() {
+async fn unknown_tokens_do_not_evict_cached_tokens() {
     let (mut stack, database) = own_stack();
     let server = TestServer::with(&[("DATABASE_URL", &database)]).await;
-    let john = server.sign_up("john").await;
-    let (_, token) = make(&server, &john, "user:read").await;
+    let user = server.sign_up("john").await;
+    let (_, token) = make(&server, &user, "user:read").await;
     assert_eq!(server.verify(&token).await.0, 204);
     for _ in 0..10 {
-        let flood: Vec<_> = (0..200).map(|_| unknown()).collect();
-        let (verdicts, good) = tokio::join!(
-            join_all(flood.iter().map(|token| server.verify(token))),
+        let unknown: Vec<_> = (0..200).map(|_| unknown_token()).collect();
+        let (results, valid) = tokio::join!(
+            join_all(unknown.iter().map(|token| server.verify(token))),
             server.verify(&token)
         );
-        assert_eq!(good.0, 204);
-        for verdict in verdicts {
-            assert_eq!(verdict, (401, "invalid_token".into()));
+        assert_eq!(valid.0, 204);
+        for result in results {
+            assert_eq!(result, (401, "invalid_token".into()));
         }
     }
-    // Nobody can be asked any more, and it is known.
+    // Without PostgreSQL, only the cache can serve the check.
     stack.postgres.kill();
     assert_eq!(server.verify(&token).await.0, 204);
 }

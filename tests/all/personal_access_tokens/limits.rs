@@ -1,77 +1,78 @@
-//! How many there may be, how long they live, and who may make them.
+//! Tests of the number and the lifetime of personal access tokens, and of the permission to create
+//! them.
 
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{get, make, want};
+use super::{get_with_token, make, request_token};
 use crate::{
     browser::{NAME, open},
     test_server::{PASSWORD, Session, TestServer},
-    test_stores::{ask, execute},
+    test_stores::{execute, query_value},
 };
 
-const MOST: usize = 50;
+const MAX_TOKENS_PER_USER: usize = 50;
 
 async fn count(server: &TestServer) -> String {
-    ask(server, "select count(*) from personal_access_tokens").await
+    query_value(server, "select count(*) from personal_access_tokens").await
 }
 
 #[tokio::test]
-async fn a_token_has_no_more_than_the_one_that_asks_for_it() {
+async fn token_scopes_cannot_exceed_scopes_of_request() {
     let server = TestServer::shared().await;
-    let john = server.sign_up("john").await;
+    let user = server.sign_up("john").await;
     let form = [
         ("username", "john"),
         ("password", PASSWORD),
         ("scope", "user:write items:read"),
     ];
-    let narrow = Session::of(server.form("/login", &form).await.is(200, ""));
-    for (asks, scope) in [
-        (&john, "admin"),
-        (&john, "items:read admin"),
-        (&john, "revocations:read"),
-        (&john, "items:delete"),
-        (&john, ""),
-        (&john, " "),
-        (&narrow, "items:write"),
-        (&narrow, "items:read user:read"),
+    let restricted = Session::of(server.form("/login", &form).await.is(200, ""));
+    for (session, scope) in [
+        (&user, "admin"),
+        (&user, "items:read admin"),
+        (&user, "revocations:read"),
+        (&user, "items:delete"),
+        (&user, ""),
+        (&user, " "),
+        (&restricted, "items:write"),
+        (&restricted, "items:read user:read"),
     ] {
-        let refused = want(
+        let response = request_token(
             &server,
-            &asks.access_token,
+            &session.access_token,
             json!({"name": "job", "scope": scope}),
         )
         .await;
         assert_eq!(
-            refused.is(400, "invalid_request").body["errors"][0]["field"],
+            response.is(400, "invalid_request").body["errors"][0]["field"],
             "scope",
             "{scope}"
         );
     }
     assert_eq!(count(&server).await, "0");
-    make(&server, &narrow, "items:read user:write").await;
+    make(&server, &restricted, "items:read user:write").await;
 }
 
 #[tokio::test]
-async fn wrong_wishes_are_refused() {
+async fn invalid_request_is_rejected() {
     let server = TestServer::shared().await;
-    let john = server.sign_up("john").await;
-    let of_year = |year: &str| {
+    let user = server.sign_up("john").await;
+    let expiring_in = |year: &str| {
         json!({
             "name": "job",
             "scope": "user:read",
             "expires_at": format!("{year}-01-01T00:00:00Z"),
         })
     };
-    for (wanted, member) in [
+    for (body, field) in [
         (json!({"scope": "user:read"}), "name"),
         (json!({"name": "", "scope": "user:read"}), "name"),
         (json!({"name": "a\u{202e}b", "scope": "user:read"}), "name"),
         (json!({"name": "job"}), "scope"),
-        (of_year("2020"), "expires_at"),
-        (of_year("2999"), "expires_at"),
-        (of_year("soon"), "expires_at"),
+        (expiring_in("2020"), "expires_at"),
+        (expiring_in("2999"), "expires_at"),
+        (expiring_in("soon"), "expires_at"),
         (
             json!({"name": "job", "scope": "user:read", "token": "lkp_mine"}),
             "token",
@@ -81,65 +82,65 @@ async fn wrong_wishes_are_refused() {
             "user_id",
         ),
     ] {
-        let refused = want(&server, &john.access_token, wanted).await;
+        let response = request_token(&server, &user.access_token, body).await;
         assert_eq!(
-            refused.is(400, "invalid_request").body["errors"][0]["field"],
-            member
+            response.is(400, "invalid_request").body["errors"][0]["field"],
+            field
         );
     }
     assert_eq!(count(&server).await, "0");
 }
 
-/// What outlives the session wants somebody who has just proved to know the password, and is no
-/// program.
+/// A token can outlive the session, so its creation requires a recent sign-in with the password and
+/// rejects other personal access tokens.
 #[tokio::test]
-async fn it_wants_a_fresh_sign_in_by_a_person() {
+async fn creation_requires_recent_sign_in_with_password() {
     let server = TestServer::start().await;
-    let john = server.sign_up("john").await;
-    let (_, personal) = make(&server, &john, "user:read user:write").await;
-    let wanted = json!({"name": "job", "scope": "user:read"});
-    want(&server, &personal, wanted.clone())
+    let user = server.sign_up("john").await;
+    let (_, personal) = make(&server, &user, "user:read user:write").await;
+    let body = json!({"name": "job", "scope": "user:read"});
+    request_token(&server, &personal, body.clone())
         .await
         .is(403, "forbidden");
-    let forge = crate::token_signer::TokenSigner::of(&server).await;
-    let mut claims = john.claims();
-    claims["auth_time"] = json!(claims["auth_time"].as_u64().expect("seconds") - 301);
-    want(&server, &forge.sign(&claims), wanted.clone())
+    let signer = crate::token_signer::TokenSigner::of(&server).await;
+    let mut claims = user.claims();
+    claims["auth_time"] = json!(claims["auth_time"].as_u64().expect("a timestamp") - 301);
+    request_token(&server, &signer.sign(&claims), body.clone())
         .await
         .is(403, "reauthentication_required");
     assert_eq!(count(&server).await, "1");
-    // A browser may, if its page asks.
+    // A browser session can create a token with the CSRF header.
     let cookie = format!("{NAME}={}", open(&server, "john").await);
-    let asks = || {
+    let browser_request = || {
         server
             .request(Method::POST, "/user/tokens")
             .header("cookie", &cookie)
-            .json(&wanted)
+            .json(&body)
     };
-    server.send(asks()).await.is(403, "csrf");
+    server.send(browser_request()).await.is(403, "csrf");
     server
-        .send(asks().header("x-latchkey-request", "1"))
+        .send(browser_request().header("x-latchkey-request", "1"))
         .await
         .is(201, "");
 }
 
-/// Exactly so many, however many are asked for at once; those that are over do not count.
+/// Concurrent requests can't exceed the limit, and expired tokens don't count.
 #[tokio::test]
-async fn there_are_fifty_at_most() {
+async fn user_has_at_most_fifty_tokens() {
     let server = TestServer::with(&[("LATCHKEY_DATABASE_CONNECTIONS", "24")]).await;
-    let (john, mary) = (server.sign_up("john").await, server.sign_up("mary").await);
-    let wanted = json!({"name": "job", "scope": "user:read"});
-    let ask_for = |_| want(&server, &john.access_token, wanted.clone());
-    let responses = join_all((0..MOST + 10).map(ask_for)).await;
-    let refused: Vec<_> = responses
+    let (user, other_user) = (server.sign_up("john").await, server.sign_up("mary").await);
+    let body = json!({"name": "job", "scope": "user:read"});
+    let create = |_| request_token(&server, &user.access_token, body.clone());
+    let responses = join_all((0..MAX_TOKENS_PER_USER + 10).map(create)).await;
+    let rejected: Vec<_> = responses
         .iter()
         .filter(|response| response.status != 201)
         .collect();
     assert_eq!(
-        (refused.len(), count(&server).await),
-        (10, MOST.to_string())
+        (rejected.len(), count(&server).await),
+        (10, MAX_TOKENS_PER_USER.to_string())
     );
-    for response in refused {
+    for response in rejected {
         assert!(
             response
                 .is(400, "invalid_request")
@@ -147,84 +148,81 @@ async fn there_are_fifty_at_most() {
                 .contains("50")
         );
     }
-    want(&server, &mary.access_token, wanted.clone())
+    request_token(&server, &other_user.access_token, body.clone())
         .await
         .is(201, "");
-    let page = get(&server, &john.access_token, "/user/tokens?limit=30").await;
+    let page = get_with_token(&server, &user.access_token, "/user/tokens?limit=30").await;
     let after = page.is(200, "").text("next");
-    let rest = get(
+    let last_page = get_with_token(
         &server,
-        &john.access_token,
+        &user.access_token,
         &format!("/user/tokens?limit=30&after={after}"),
     )
     .await;
     assert_eq!(
-        rest.is(200, "").body["data"].as_array().map(Vec::len),
+        last_page.is(200, "").body["data"].as_array().map(Vec::len),
         Some(20)
     );
-    assert_eq!(rest.body["next"], Value::Null);
+    assert_eq!(last_page.body["next"], Value::Null);
     execute(
         &server,
         "update personal_access_tokens set expires_at = now() \
          where id = (select min(id::text)::uuid from personal_access_tokens)",
     )
     .await;
-    want(&server, &john.access_token, wanted.clone())
+    request_token(&server, &user.access_token, body.clone())
         .await
         .is(201, "");
-    want(&server, &john.access_token, wanted)
+    request_token(&server, &user.access_token, body)
         .await
         .is(400, "invalid_request");
 }
 
 #[tokio::test]
-async fn it_ends_when_its_time_has_come() {
+async fn expired_token_is_rejected() {
     let server = TestServer::start().await;
     let replica = server.replica().await;
-    let john = server.sign_up("john").await;
-    let made = want(
+    let user = server.sign_up("john").await;
+    let response = request_token(
         &server,
-        &john.access_token,
+        &user.access_token,
         json!({"name": "job", "scope": "user:read"}),
     )
     .await;
     let days = "select round(extract(epoch from expires_at - created_at) / 86400) \
          from personal_access_tokens";
     assert_eq!(
-        ask(&server, days).await,
+        query_value(&server, days).await,
         "90",
-        "where nobody says otherwise"
+        "the default lifetime"
     );
-    let token = made.is(201, "").text("token");
+    let token = response.is(201, "").text("token");
     assert_eq!(server.verify(&token).await.0, 204);
     execute(
         &server,
         "update personal_access_tokens set expires_at = now()",
     )
     .await;
-    // One who has not read it yet.
+    // The replica hasn't cached the token, so it reads the expiration from PostgreSQL.
     assert_eq!(replica.verify(&token).await, (401, "token_expired".into()));
     assert_eq!(
-        get(&server, &john.access_token, "/user/tokens")
+        get_with_token(&server, &user.access_token, "/user/tokens")
             .await
             .is(200, "")
             .body["data"],
         json!([])
     );
-    // One who has, and whose claims say when it ends.
+    // Another replica caches the token and finds the expiration in the cached claims.
     execute(
         &server,
         "update personal_access_tokens set expires_at = now() + interval '2 seconds'",
     )
     .await;
     let third = server.replica().await;
-    crate::test_server::until("it expires", || async {
-        let verdict = third.verify(&token).await;
-        assert!(
-            verdict.0 == 204 || verdict.1 == "token_expired",
-            "{verdict:?}"
-        );
-        verdict.0 == 401
+    crate::test_server::wait_until("the token expires", || async {
+        let result = third.verify(&token).await;
+        assert!(result.0 == 204 || result.1 == "token_expired", "{result:?}");
+        result.0 == 401
     })
     .await;
 }

@@ -1,11 +1,11 @@
-//! The collection for Postman, which `tests/clients/postman.mjs` makes from the document, and
-//! newman, which runs it.
+//! The Postman collection, which `tests/clients/postman.mjs` generates from the OpenAPI document.
+//! newman runs its walkthrough.
 
 use std::fs;
 
 use serde_json::Value;
 
-use super::{path, same};
+use super::{assert_generated, path};
 use crate::{
     contract::{operation, operations},
     test_server::TestServer,
@@ -14,11 +14,11 @@ use crate::{
 
 const COLLECTION: &str = "openapi/latchkey.postman_collection.json";
 
-/// Its folder that is run; all others are the operations.
-const LIFE: &str = "Walkthrough";
+/// The folder with the executable walkthrough. The other folders contain all operations.
+const WALKTHROUGH: &str = "Walkthrough";
 
 fn folders() -> Vec<Value> {
-    let text = fs::read_to_string(path(COLLECTION)).expect("it is there");
+    let text = fs::read_to_string(path(COLLECTION)).expect("the file exists");
     let mut collection: Value = serde_json::from_str(&text).expect("JSON");
     serde_json::from_value(collection["item"].take()).expect("folders")
 }
@@ -28,22 +28,22 @@ fn requests(folder: &Value) -> &[Value] {
 }
 
 #[tokio::test]
-async fn the_collection_is_the_one_that_is_checked_in() {
+async fn postman_collection_is_current() {
     let mut command = tools::node();
     command.args([
         "--input-type=module",
         "--eval",
         include_str!("../../clients/postman.mjs"),
     ]);
-    same(
+    assert_generated(
         COLLECTION,
-        &tools::succeeds(command, latchkey::http::openapi::document::json()).await,
+        &tools::succeeds(command, latchkey::http::document::json()).await,
     );
 }
 
 #[test]
-fn the_collection_has_every_operation() {
-    let written = |request: &Value| {
+fn postman_collection_has_every_operation() {
+    let method_and_path = |request: &Value| {
         let parts: Vec<_> = request["url"]["path"]
             .as_array()
             .expect("a path")
@@ -57,27 +57,29 @@ fn the_collection_has_every_operation() {
         )
     };
     let folders = folders();
-    let reference = folders.iter().filter(|folder| folder["name"] != LIFE);
+    let reference = folders
+        .iter()
+        .filter(|folder| folder["name"] != WALKTHROUGH);
     let mut found: Vec<_> = reference
         .flat_map(requests)
-        .map(|item| written(&item["request"]))
+        .map(|item| method_and_path(&item["request"]))
         .collect();
-    let mut known: Vec<_> = operations(":id")
+    let mut expected: Vec<_> = operations(":id")
         .into_iter()
         .map(|(method, path, _)| format!("{method} {path}"))
         .collect();
     found.sort();
-    known.sort();
-    assert_eq!(found, known);
+    expected.sort();
+    assert_eq!(found, expected);
 }
 
-/// Nobody sends the secret of a client to whom it is not for.
+/// A request must not send the client secret to an operation that doesn't require it.
 #[test]
-fn each_request_proves_what_the_document_wants() {
+fn postman_requests_use_the_documented_auth() {
     let folders = folders();
     for item in folders
         .iter()
-        .filter(|folder| folder["name"] != LIFE)
+        .filter(|folder| folder["name"] != WALKTHROUGH)
         .flat_map(requests)
     {
         let request = &item["request"];
@@ -93,22 +95,33 @@ fn each_request_proves_what_the_document_wants() {
             .expect("a method")
             .parse()
             .expect("a method");
-        let ways = operation(&method, &path).expect("an operation")["security"]
+        let requirements = operation(&method, &path).expect("an operation")["security"]
             .as_array()
-            .expect("ways");
-        let has = |scheme: &str| ways.iter().any(|way| way.get(scheme).is_some());
-        let wanted = match (has("password"), has("clientBasic") && ways.len() == 1) {
+            .expect("security requirements");
+        let has = |scheme: &str| {
+            requirements
+                .iter()
+                .any(|requirement| requirement.get(scheme).is_some())
+        };
+        let auth_type = match (
+            has("password"),
+            has("clientBasic") && requirements.len() == 1,
+        ) {
             (true, _) => None,
             (_, true) => Some("basic"),
-            _anybody => Some("noauth"),
+            _public => Some("noauth"),
         };
-        assert_eq!(request["auth"]["type"].as_str(), wanted, "{method} {path}");
+        assert_eq!(
+            request["auth"]["type"].as_str(),
+            auth_type,
+            "{method} {path}"
+        );
     }
 }
 
 #[test]
-fn the_collection_has_no_secret() {
-    let text = fs::read_to_string(path(COLLECTION)).expect("it is there");
+fn postman_collection_has_no_secret() {
+    let text = fs::read_to_string(path(COLLECTION)).expect("the file exists");
     let collection: Value = serde_json::from_str(&text).expect("JSON");
     let variables = collection["variable"].as_array().expect("variables");
     assert!(
@@ -121,34 +134,34 @@ fn the_collection_has_no_secret() {
         ["eyJ", "lkp_", "lkr_", "lks_"]
             .iter()
             .all(|token| !text.contains(token)),
-        "what begins as tokens do"
+        "no prefix of a token"
     );
 }
 
-/// What newman says of it, as `--nocapture` shows it.
+/// `--nocapture` prints the report of newman.
 #[tokio::test]
-async fn newman_goes_through_a_whole_life() {
+async fn newman_runs_the_walkthrough() {
     let server = TestServer::start().await;
     let mut newman = tools::node();
     newman
         .args(["node_modules/newman/bin/newman.js", "run"])
         .arg(path(COLLECTION));
     newman
-        .args(["--folder", LIFE, "--color", "off", "--env-var"])
+        .args(["--folder", WALKTHROUGH, "--color", "off", "--env-var"])
         .arg(format!("baseUrl={}", server.url("")));
-    let told = tools::succeeds(newman, String::new()).await;
-    println!("{told}");
+    let report = tools::succeeds(newman, String::new()).await;
+    println!("{report}");
 
     let folders = folders();
-    let life = folders
+    let walkthrough = folders
         .iter()
-        .find(|folder| folder["name"] == LIFE)
+        .find(|folder| folder["name"] == WALKTHROUGH)
         .expect("the folder");
-    let executed = |what: &str| {
-        let row = told
+    let executed_count = |row_name: &str| {
+        let row = report
             .lines()
-            .find(|line| line.contains(what))
-            .unwrap_or_else(|| panic!("{what}: {told}"));
+            .find(|line| line.contains(row_name))
+            .unwrap_or_else(|| panic!("{row_name}: {report}"));
         let numbers: Vec<usize> = row
             .split('│')
             .filter_map(|cell| cell.trim().parse().ok())
@@ -156,9 +169,9 @@ async fn newman_goes_through_a_whole_life() {
         assert_eq!(numbers[1], 0, "failed: {row}");
         numbers[0]
     };
-    assert_eq!(executed(" requests "), requests(life).len());
+    assert_eq!(executed_count(" requests "), requests(walkthrough).len());
     assert!(
-        executed(" assertions ") > requests(life).len(),
-        "each has its status, and refusals their code"
+        executed_count(" assertions ") > requests(walkthrough).len(),
+        "each request checks its status, and each error its code"
     );
 }

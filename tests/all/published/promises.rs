@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 
 const FILE: &str = "openapi/promises.txt";
 
-const HEAD: &str = "\
+const HEADER: &str = "\
 # The contract with API clients of this version.
 # Clients rely on lines with `is`, `accepts`, `returns`, or `uses`. No such line may be removed.
 # Clients must handle lines with `must` or `may`. No such line may be added.
 # Both rules apply to release versions. LATCHKEY_BLESS=1 ./dev test published:: updates this file.
 ";
 
-/// What a document promises. Each sentence begins with what it is about: an operation, a parameter
-/// of it (`operation:name`), a body or a member of it (`body.member`).
+/// The contract of an OpenAPI document. Each sentence starts with its subject: an operation, a
+/// parameter (`operation:name`), a schema, or a field (`schema.field`).
 struct Promises {
     version: String,
     sentences: BTreeSet<String>,
@@ -32,130 +32,134 @@ impl Promises {
             version,
             sentences: BTreeSet::new(),
         };
-        let (mut taken, mut given) = (BTreeSet::new(), BTreeSet::new());
-        for (path, operations) in members(&document["paths"]) {
-            for (method, operation) in members(operations) {
-                promises.operation(method, path, operation);
-                referred(&operation["requestBody"], document, &mut taken);
-                referred(&operation["responses"], document, &mut given);
+        let (mut request_schemas, mut response_schemas) = (BTreeSet::new(), BTreeSet::new());
+        for (path, operations) in fields(&document["paths"]) {
+            for (method, operation) in fields(operations) {
+                promises.add_operation(method, path, operation);
+                collect_references(&operation["requestBody"], document, &mut request_schemas);
+                collect_references(&operation["responses"], document, &mut response_schemas);
             }
         }
-        for (name, scheme) in members(&document["components"]["securitySchemes"]) {
-            promises.scheme(name, scheme);
+        for (name, scheme) in fields(&document["components"]["securitySchemes"]) {
+            promises.add_security_scheme(name, scheme);
         }
         let schemas = &document["components"]["schemas"];
-        taken
+        request_schemas
             .iter()
-            .for_each(|name| promises.taken(name, &schemas[name]));
-        given
+            .for_each(|name| promises.add_request_schema(name, &schemas[name]));
+        response_schemas
             .iter()
-            .for_each(|name| promises.given(name, &schemas[name]));
+            .for_each(|name| promises.add_response_schema(name, &schemas[name]));
         promises
     }
 
-    fn say(&mut self, sentence: String) {
+    fn add(&mut self, sentence: String) {
         self.sentences.insert(sentence);
     }
 
-    fn operation(&mut self, method: &str, path: &str, operation: &Value) {
+    fn add_operation(&mut self, method: &str, path: &str, operation: &Value) {
         let id = text(&operation["operationId"]);
-        self.say(format!("{id} is {} {path}", method.to_uppercase()));
-        ways(operation)
+        self.add(format!("{id} is {} {path}", method.to_uppercase()));
+        security_alternatives(operation)
             .iter()
-            .for_each(|way| self.say(format!("{id} is for {way}")));
+            .for_each(|alternative| self.add(format!("{id} is for {alternative}")));
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
-            let about = format!("{id}:{}", text(&parameter["name"]));
-            self.accepted(&about, &parameter["schema"]);
-            self.say(format!("{about} is in {}", text(&parameter["in"])));
+            let subject = format!("{id}:{}", text(&parameter["name"]));
+            self.add_accepted_value(&subject, &parameter["schema"]);
+            self.add(format!("{subject} is in {}", text(&parameter["in"])));
             if parameter["required"] == true {
-                self.say(format!("{about} must be present"));
+                self.add(format!("{subject} must be present"));
             }
         }
-        for (media, body) in members(&operation["requestBody"]["content"]) {
-            self.say(format!("{id} accepts {media} {}", kind(&body["schema"])));
+        for (media, body) in fields(&operation["requestBody"]["content"]) {
+            self.add(format!(
+                "{id} accepts {media} {}",
+                type_name(&body["schema"])
+            ));
         }
-        // A form that stands beside, for the sake of generators of clients.
+        // The form is in an extension, because client generators support only one media type.
         let form = &operation["requestBody"]["x-form"];
         if let Some(name) = form["title"].as_str() {
-            self.say(format!(
+            self.add(format!(
                 "{id} accepts application/x-www-form-urlencoded {name}"
             ));
-            self.taken(name, form);
+            self.add_request_schema(name, form);
         }
         if operation["requestBody"]["required"] == true {
-            self.say(format!("{id} must have a body"));
+            self.add(format!("{id} must have a body"));
         }
-        members(&operation["responses"])
-            .for_each(|(status, response)| self.response(id, status, response));
+        fields(&operation["responses"])
+            .for_each(|(status, response)| self.add_response(id, status, response));
     }
 
-    /// How callers prove who they are.
-    fn scheme(&mut self, name: &str, scheme: &Value) {
-        let where_it_goes = ["type", "scheme", "in", "name"]
-            .map(|word| scheme[word].as_str())
+    /// Adds a security scheme.
+    fn add_security_scheme(&mut self, name: &str, scheme: &Value) {
+        let properties = ["type", "scheme", "in", "name"]
+            .map(|property| scheme[property].as_str())
             .into_iter()
             .flatten();
-        self.say(format!(
+        self.add(format!(
             "scheme:{name} is {}",
-            where_it_goes.collect::<Vec<_>>().join(" ")
+            properties.collect::<Vec<_>>().join(" ")
         ));
-        for (flow, what) in members(&scheme["flows"]) {
-            for address in ["tokenUrl", "refreshUrl"]
-                .map(|word| what[word].as_str())
+        for (flow, definition) in fields(&scheme["flows"]) {
+            for url in ["tokenUrl", "refreshUrl"]
+                .map(|name| definition[name].as_str())
                 .into_iter()
                 .flatten()
             {
-                self.say(format!("scheme:{name} uses {flow} at {address}"));
+                self.add(format!("scheme:{name} uses {flow} at {url}"));
             }
-            members(&what["scopes"])
-                .for_each(|(scope, _)| self.say(format!("scheme:{name} is for {scope}")));
+            fields(&definition["scopes"])
+                .for_each(|(scope, _)| self.add(format!("scheme:{name} is for {scope}")));
         }
     }
 
-    /// A refusal that comes is no harm: who knows it not knows its status. That one goes is harm to
-    /// who reacts to it.
-    fn response(&mut self, id: &str, status: &str, response: &Value) {
+    /// A new error code breaks no client, because clients handle unknown codes by status. A removed
+    /// code breaks clients that handle it.
+    fn add_response(&mut self, id: &str, status: &str, response: &Value) {
         if status < "4" {
-            self.say(format!("{id} may return {status}"));
+            self.add(format!("{id} may return {status}"));
         }
-        for (media, body) in members(&response["content"]) {
-            self.say(format!(
+        for (media, body) in fields(&response["content"]) {
+            self.add(format!(
                 "{id} returns {status} {media} {}",
-                kind(&body["schema"])
+                type_name(&body["schema"])
             ));
-            let codes = members(&body["examples"]).filter(|_| status >= "4");
-            codes.for_each(|(code, _)| self.say(format!("{id} returns {status} {code}")));
+            let codes = fields(&body["examples"]).filter(|_| status >= "4");
+            codes.for_each(|(code, _)| self.add(format!("{id} returns {status} {code}")));
         }
-        for (event, data) in members(&response["x-events"]) {
-            self.say(format!("{id} returns {status} event {event}"));
-            self.given(&format!("{id}.{event}"), data);
+        for (event, data) in fields(&response["x-events"]) {
+            self.add(format!("{id} returns {status} event {event}"));
+            self.add_response_schema(&format!("{id}.{event}"), data);
         }
-        members(&response["headers"])
-            .for_each(|(header, _)| self.say(format!("{id} returns {status} {header}")));
+        fields(&response["headers"])
+            .for_each(|(header, _)| self.add(format!("{id} returns {status} {header}")));
     }
 
-    /// A body of requests.
-    fn taken(&mut self, name: &str, schema: &Value) {
-        for (member, what) in members(&schema["properties"]) {
-            self.accepted(&format!("{name}.{member}"), what);
+    /// Adds the schema of a request body.
+    fn add_request_schema(&mut self, name: &str, schema: &Value) {
+        for (field, property) in fields(&schema["properties"]) {
+            self.add_accepted_value(&format!("{name}.{field}"), property);
         }
-        required(schema).for_each(|member| self.say(format!("{name}.{member} must be present")));
+        required_fields(schema)
+            .for_each(|field| self.add(format!("{name}.{field} must be present")));
         if schema["minProperties"].is_number() {
-            self.say(format!(
+            self.add(format!(
                 "{name} must keep minProperties {}",
                 schema["minProperties"]
             ));
         }
         if schema["additionalProperties"] == false {
-            self.say(format!("{name} must have no other fields"));
+            self.add(format!("{name} must have no other fields"));
         }
     }
 
-    fn accepted(&mut self, about: &str, what: &Value) {
-        self.say(format!("{about} accepts {}", kind(what)));
-        words(what).for_each(|word| self.say(format!("{about} accepts {word}")));
-        if what["nullable"] == true {
-            self.say(format!("{about} accepts null"));
+    fn add_accepted_value(&mut self, subject: &str, schema: &Value) {
+        self.add(format!("{subject} accepts {}", type_name(schema)));
+        enum_values(schema).for_each(|value| self.add(format!("{subject} accepts {value}")));
+        if schema["nullable"] == true {
+            self.add(format!("{subject} accepts null"));
         }
         for limit in [
             "minLength",
@@ -165,86 +169,94 @@ impl Promises {
             "multipleOf",
             "pattern",
         ] {
-            if !what[limit].is_null() {
-                self.say(format!("{about} must keep {limit} {}", what[limit]));
+            if !schema[limit].is_null() {
+                self.add(format!("{subject} must keep {limit} {}", schema[limit]));
             }
         }
     }
 
-    /// A body of answers, or a list of words that are given.
-    fn given(&mut self, name: &str, schema: &Value) {
-        words(schema).for_each(|word| self.say(format!("{name} may be {word}")));
-        for (member, what) in members(&schema["properties"]) {
-            let about = format!("{name}.{member}");
-            self.say(format!("{about} is {}", kind(what)));
-            words(what).for_each(|word| self.say(format!("{about} may be {word}")));
-            if what["nullable"] == true {
-                self.say(format!("{about} may be null"));
+    /// Adds the schema of a response body, or an enumeration in one.
+    fn add_response_schema(&mut self, name: &str, schema: &Value) {
+        enum_values(schema).for_each(|value| self.add(format!("{name} may be {value}")));
+        for (field, property) in fields(&schema["properties"]) {
+            let subject = format!("{name}.{field}");
+            self.add(format!("{subject} is {}", type_name(property)));
+            enum_values(property).for_each(|value| self.add(format!("{subject} may be {value}")));
+            if property["nullable"] == true {
+                self.add(format!("{subject} may be null"));
             }
-            if required(schema).all(|required| required != member) {
-                self.say(format!("{about} may be absent"));
+            if required_fields(schema).all(|required_field| required_field != field) {
+                self.add(format!("{subject} may be absent"));
             }
         }
     }
 
-    /// What harms those who rely on the old ones.
-    fn harm(&self, old: &Promises) -> Vec<String> {
-        let gone = old
+    /// Returns the changes that break clients of the old contract.
+    fn breaking_changes(&self, old: &Promises) -> Vec<String> {
+        let removed = old
             .sentences
             .difference(&self.sentences)
-            .filter(|sentence| !is_demand(sentence));
-        let new = self
+            .filter(|sentence| !is_obligation(sentence));
+        let added = self
             .sentences
             .difference(&old.sentences)
-            .filter(|sentence| is_demand(sentence));
-        let new =
-            new.filter(|demand| !old.has_nobody_for(demand) && !old.has_stricter_than(demand));
-        gone.map(|gone| format!("removed: {gone}"))
-            .chain(new.map(|new| format!("added: {new}")))
+            .filter(|sentence| is_obligation(sentence));
+        let added = added.filter(|obligation| {
+            !old.has_no_clients_of(obligation) && !old.has_same_or_stricter_limit(obligation)
+        });
+        removed
+            .map(|sentence| format!("removed: {sentence}"))
+            .chain(added.map(|sentence| format!("added: {sentence}")))
             .collect()
     }
 
-    /// Nobody sends or reads what there was not. (But what must be present, all must send who send
-    /// what it is a part of.)
-    fn has_nobody_for(&self, demand: &str) -> bool {
-        let (about, what) = demand.split_once(' ').expect("a sentence");
-        let whole = about.split(['.', ':']).next().expect("a word");
-        let of_whole = |known: &str| {
-            known
-                .strip_prefix(whole)
+    /// Whether no client uses the subject of the obligation, because the subject is new. A field
+    /// that must be present affects all clients that send its schema.
+    fn has_no_clients_of(&self, obligation: &str) -> bool {
+        let (subject, predicate) = obligation.split_once(' ').expect("a sentence");
+        let schema = subject.split(['.', ':']).next().expect("a word");
+        let is_in_schema = |known_subject: &str| {
+            known_subject
+                .strip_prefix(schema)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ':']))
         };
-        let mut known = self
+        let mut subjects = self
             .sentences
             .iter()
             .filter_map(|sentence| sentence.split(' ').next());
-        if what == "must be present" || about == whole {
-            !known.any(of_whole)
+        if predicate == "must be present" || subject == schema {
+            !subjects.any(is_in_schema)
         } else {
-            !known.any(|known| known == about)
+            !subjects.any(|known_subject| known_subject == subject)
         }
     }
 
-    /// A limit that lets more pass than before.
-    fn has_stricter_than(&self, demand: &str) -> bool {
-        let limit = |sentence: &str| {
+    /// Whether the obligation is a limit that is not stricter than the old one.
+    fn has_same_or_stricter_limit(&self, obligation: &str) -> bool {
+        let parse_limit = |sentence: &str| {
             let (limit, number) = sentence
                 .rsplit_once(' ')
                 .filter(|(limit, _)| limit.contains(" must keep "))?;
             Some((limit.to_owned(), number.parse::<f64>().ok()?))
         };
-        let Some((limit_of, new)) = limit(demand) else {
+        let Some((limit_name, new)) = parse_limit(obligation) else {
             return false;
         };
         let old = self
             .sentences
             .iter()
-            .filter_map(|sentence| limit(sentence))
-            .find(|(old, _)| *old == limit_of);
-        let is_least = ["minLength", "minimum", "minProperties"]
+            .filter_map(|sentence| parse_limit(sentence))
+            .find(|(old, _)| *old == limit_name);
+        let is_lower_bound = ["minLength", "minimum", "minProperties"]
             .iter()
-            .any(|least| limit_of.ends_with(least));
-        old.is_some_and(|(_, old)| if is_least { new <= old } else { new >= old })
+            .any(|lower_bound| limit_name.ends_with(lower_bound));
+        old.is_some_and(|(_, old)| {
+            if is_lower_bound {
+                new <= old
+            } else {
+                new >= old
+            }
+        })
     }
 
     fn read(text: &str) -> Promises {
@@ -269,7 +281,7 @@ impl Promises {
             .iter()
             .map(|sentence| format!("{sentence}\n"));
         format!(
-            "{HEAD}version {}\n{}",
+            "{HEADER}version {}\n{}",
             self.version,
             lines.collect::<String>()
         )
@@ -280,29 +292,29 @@ impl Promises {
         self.version.contains('-')
     }
 
-    /// Whether this version can break clients of the old one: after a pre-release always, before
-    /// 1.0 if the second number rises, later if the first one does (Semantic Versioning 2.0.0,
-    /// items 4 and 8).
-    fn is_another_version_than(&self, old: &Promises) -> bool {
+    /// Whether this version can break clients of the old one (Semantic Versioning 2.0.0, items 4 and
+    /// 8). After a pre-release it always can. Otherwise, the minor version must increase before 1.0,
+    /// and the major version from 1.0 on.
+    fn can_break_clients_of(&self, old: &Promises) -> bool {
         if old.is_pre_release() {
             return true;
         }
-        let telling = |version: &str| {
-            let mut numbers = version
+        let significant = |version: &str| {
+            let mut parts = version
                 .split('.')
                 .map(|number| number.parse::<u64>().expect("a number"));
             let (major, minor) = (
-                numbers.next().expect("a major"),
-                numbers.next().expect("a minor"),
+                parts.next().expect("a major"),
+                parts.next().expect("a minor"),
             );
             if major == 0 { (0, minor) } else { (major, 0) }
         };
-        telling(&self.version) > telling(&old.version)
+        significant(&self.version) > significant(&old.version)
     }
 }
 
-/// What a client must reckon with; the others are what it relies on.
-fn is_demand(sentence: &str) -> bool {
+/// Whether clients must handle the sentence. They rely on all other sentences.
+fn is_obligation(sentence: &str) -> bool {
     sentence
         .split(' ')
         .nth(1)
@@ -310,14 +322,16 @@ fn is_demand(sentence: &str) -> bool {
 }
 
 fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_else(|| panic!("a text: {value}"))
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("not a string: {value}"))
 }
 
-fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+fn fields(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flatten()
 }
 
-fn required(schema: &Value) -> impl Iterator<Item = &str> {
+fn required_fields(schema: &Value) -> impl Iterator<Item = &str> {
     schema["required"]
         .as_array()
         .into_iter()
@@ -325,58 +339,61 @@ fn required(schema: &Value) -> impl Iterator<Item = &str> {
         .map(text)
 }
 
-fn words(schema: &Value) -> impl Iterator<Item = &str> {
+fn enum_values(schema: &Value) -> impl Iterator<Item = &str> {
     schema["enum"].as_array().into_iter().flatten().map(text)
 }
 
-/// Who may call it: ways of which one is enough. A way may want several proofs at once.
-fn ways(operation: &Value) -> Vec<String> {
-    let ways = operation["security"]
+/// The alternative security requirements. Each can combine several schemes.
+fn security_alternatives(operation: &Value) -> Vec<String> {
+    let alternatives = operation["security"]
         .as_array()
-        .expect("it says who may call it");
-    let proof = |(scheme, scopes): (&String, &Value)| {
+        .expect("security requirements");
+    let requirement = |(scheme, scopes): (&String, &Value)| {
         scopes
             .as_array()
             .into_iter()
             .flatten()
-            .fold(scheme.clone(), |proof, scope| proof + " " + text(scope))
+            .fold(scheme.clone(), |requirement, scope| {
+                requirement + " " + text(scope)
+            })
     };
-    let way = |way: &Value| match members(way).map(proof).collect::<Vec<_>>() {
-        proofs if proofs.is_empty() => "everyone".to_owned(),
-        proofs => proofs.join(" and "),
-    };
-    if ways.is_empty() {
-        vec![way(&json!({}))]
+    let describe =
+        |alternative: &Value| match fields(alternative).map(requirement).collect::<Vec<_>>() {
+            requirements if requirements.is_empty() => "everyone".to_owned(),
+            requirements => requirements.join(" and "),
+        };
+    if alternatives.is_empty() {
+        vec![describe(&json!({}))]
     } else {
-        ways.iter().map(way).collect()
+        alternatives.iter().map(describe).collect()
     }
 }
 
-/// The type of a value.
-fn kind(schema: &Value) -> String {
+/// The name of a type in the contract.
+fn type_name(schema: &Value) -> String {
     if let Some(reference) = schema["$ref"].as_str() {
         return reference.rsplit('/').next().expect("a name").to_owned();
     }
     match (text(&schema["type"]), schema["format"].as_str()) {
-        ("array", _) => format!("a list of {}", kind(&schema["items"])),
+        ("array", _) => format!("a list of {}", type_name(&schema["items"])),
         (plain, Some(format)) => format!("{plain} ({format})"),
         (plain, None) => plain.to_owned(),
     }
 }
 
-/// The schemas that are named below a value, and below those.
-fn referred(value: &Value, document: &Value, found: &mut BTreeSet<String>) {
+/// Collects the schemas that a value references, directly or indirectly.
+fn collect_references(value: &Value, document: &Value, found: &mut BTreeSet<String>) {
     if let Some(name) = value["$ref"]
         .as_str()
         .and_then(|reference| reference.rsplit('/').next())
         && found.insert(name.to_owned())
     {
-        referred(&document["components"]["schemas"][name], document, found);
+        collect_references(&document["components"]["schemas"][name], document, found);
     }
-    let below = value
+    let children = value
         .as_array()
         .into_iter()
         .flatten()
-        .chain(members(value).map(|(_, value)| value));
-    below.for_each(|value| referred(value, document, found));
+        .chain(fields(value).map(|(_, value)| value));
+    children.for_each(|value| collect_references(value, document, found));
 }

@@ -1,18 +1,18 @@
-//! Which changes of the document break clients, and which do not.
+//! Tests of the contract: which changes of the OpenAPI document break clients.
 
 use std::{collections::BTreeSet, fs};
 
 use serde_json::{Value, json};
 
 use super::{
-    super::{is_blessed, path, same},
+    super::{assert_generated, is_blessed, path},
     FILE, Promises,
 };
 use crate::contract::DOCUMENT;
 
-/// What a comparison of two contracts must report, or why it fails.
+/// Compares two contracts. Returns the report, or the reason for which the test fails.
 fn compare(old: &Promises, new: &Promises, is_blessed: bool) -> Result<String, String> {
-    let changes = new.harm(old).join("\n");
+    let changes = new.breaking_changes(old).join("\n");
     if changes.is_empty() {
         Ok(String::new())
     } else if new.is_pre_release() {
@@ -20,7 +20,7 @@ fn compare(old: &Promises, new: &Promises, is_blessed: bool) -> Result<String, S
             "{} is a pre-release version, so these breaking changes are allowed:\n{changes}",
             new.version
         ))
-    } else if is_blessed && new.is_another_version_than(old) {
+    } else if is_blessed && new.can_break_clients_of(old) {
         Ok(format!(
             "{} breaks clients of {}:\n{changes}",
             new.version, old.version
@@ -35,35 +35,35 @@ fn compare(old: &Promises, new: &Promises, is_blessed: bool) -> Result<String, S
 }
 
 #[test]
-fn contract_with_clients_stays_while_version_stays() {
-    let old = fs::read_to_string(path(FILE)).expect("it is checked in, never written from nothing");
+fn contract_is_unchanged_while_version_is_unchanged() {
+    let old = fs::read_to_string(path(FILE)).expect("the file is checked in");
     let (old, new) = (Promises::read(&old), Promises::of(&DOCUMENT));
     match compare(&old, &new, is_blessed()) {
         Ok(report) => println!("{report}"),
         Err(failure) => panic!("{failure}"),
     }
-    same(FILE, &new.write());
+    assert_generated(FILE, &new.write());
 }
 
-/// What becomes of the promises when the document is changed there.
-fn harm_of(change: impl FnOnce(&mut Value)) -> Vec<String> {
+/// The breaking changes that result from a change of the OpenAPI document.
+fn breaking_changes_of(change: impl FnOnce(&mut Value)) -> Vec<String> {
     let mut document = DOCUMENT.clone();
     change(&mut document);
-    Promises::of(&document).harm(&Promises::of(&DOCUMENT))
+    Promises::of(&document).breaking_changes(&Promises::of(&DOCUMENT))
 }
 
-fn at<'a>(document: &'a mut Value, way: &str) -> &'a mut Value {
+fn at<'a>(document: &'a mut Value, pointer: &str) -> &'a mut Value {
     document
-        .pointer_mut(way)
-        .unwrap_or_else(|| panic!("there is no {way}"))
+        .pointer_mut(pointer)
+        .unwrap_or_else(|| panic!("no value at {pointer}"))
 }
 
-fn without(document: &mut Value, way: &str, member: &str) {
-    at(document, way)
+fn without(document: &mut Value, pointer: &str, field: &str) {
+    at(document, pointer)
         .as_object_mut()
         .expect("an object")
-        .shift_remove(member)
-        .expect("it was there");
+        .shift_remove(field)
+        .expect("an existing field");
 }
 
 const EVENTS: &str = "/paths/~1revocations/get/responses/200/x-events";
@@ -72,7 +72,7 @@ const BODY: &str = "/components/schemas/CreateItemRequest";
 const ITEM: &str = "/components/schemas/Item";
 
 #[test]
-fn what_breaks_clients_is_found() {
+fn breaking_changes_are_found() {
     type Change = fn(&mut Value);
     let changes: &[(&str, Change)] = &[
         ("removed: createItem is POST /items", |document| {
@@ -207,30 +207,33 @@ fn what_breaks_clients_is_found() {
             at(document, "/components/schemas/Role")["enum"] = json!(["user", "admin", "owner"])
         }),
     ];
-    for (found, change) in changes {
-        let harm = harm_of(change);
-        assert!(harm.iter().any(|harm| harm == found), "{found}: {harm:?}");
+    for (expected, change) in changes {
+        let found = breaking_changes_of(change);
+        assert!(
+            found.iter().any(|change| change == expected),
+            "{expected}: {found:?}"
+        );
     }
 }
 
 #[test]
-fn what_harms_nobody_passes() {
+fn compatible_changes_pass() {
     type Change = fn(&mut Value);
     let changes: &[(&str, Change)] = &[
         ("an operation", |document| {
-            let mut other = at(document, CREATE).clone();
-            other["operationId"] = json!("createBook");
-            at(document, "/paths")["/books"] = json!({ "post": other });
+            let mut operation = at(document, CREATE).clone();
+            operation["operationId"] = json!("createBook");
+            at(document, "/paths")["/books"] = json!({ "post": operation });
         }),
-        ("a member that may be sent, with its limits", |document| {
+        ("an optional request field with limits", |document| {
             at(document, &format!("{BODY}/properties"))["color"] =
                 json!({ "type": "string", "maxLength": 10, "nullable": true });
         }),
-        ("a member that is given", |document| {
+        ("a response field", |document| {
             at(document, &format!("{ITEM}/properties"))["color"] =
                 json!({ "type": "string", "nullable": true })
         }),
-        ("a parameter that may be sent", |document| {
+        ("an optional parameter", |document| {
             let parameter =
                 json!({ "name": "color", "in": "query", "schema": { "type": "string" } });
             at(document, "/paths/~1items/get/parameters")
@@ -238,26 +241,26 @@ fn what_harms_nobody_passes() {
                 .expect("a list")
                 .push(parameter);
         }),
-        ("more room", |document| {
+        ("a higher limit", |document| {
             *at(document, &format!("{BODY}/properties/name/maxLength")) = json!(300)
         }),
-        ("another way to be allowed", |document| {
+        ("an alternative security requirement", |document| {
             at(document, &format!("{CREATE}/security"))
                 .as_array_mut()
                 .expect("a list")
                 .push(json!({}))
         }),
-        ("other words", |document| {
+        ("another description", |document| {
             *at(document, &format!("{CREATE}/description")) = json!("Makes one.")
         }),
-        ("another refusal", |document| {
-            let refusal = at(document, &format!("{CREATE}/responses/401")).clone();
-            at(document, &format!("{CREATE}/responses"))["402"] = refusal;
+        ("another error response", |document| {
+            let error = at(document, &format!("{CREATE}/responses/401")).clone();
+            at(document, &format!("{CREATE}/responses"))["402"] = error;
         }),
-        ("fewer members that must be sent", |document| {
+        ("fewer required fields", |document| {
             at(document, "/components/schemas/SignInRequest")["minProperties"] = json!(1)
         }),
-        ("no more null", |document| {
+        ("a field that is no longer nullable", |document| {
             without(
                 document,
                 &format!("{ITEM}/properties/description"),
@@ -266,17 +269,17 @@ fn what_harms_nobody_passes() {
         }),
     ];
     for (name, change) in changes {
-        assert_eq!(harm_of(change), Vec::<String>::new(), "{name}");
+        assert_eq!(breaking_changes_of(change), Vec::<String>::new(), "{name}");
     }
 }
 
 #[test]
-fn only_another_version_may_break_clients() {
-    let of = |version: &str| Promises {
+fn only_new_versions_can_break_clients() {
+    let promises = |version: &str| Promises {
         version: version.to_owned(),
         sentences: BTreeSet::new(),
     };
-    for (old, new, may) in [
+    for (old, new, can_break) in [
         ("0.1.0", "0.1.0", false),
         ("0.1.0", "0.1.9", false),
         ("0.1.9", "0.2.0", true),
@@ -290,34 +293,39 @@ fn only_another_version_may_break_clients() {
         ("0.1.0", "0.1.1-dev", false),
     ] {
         assert_eq!(
-            of(new).is_another_version_than(&of(old)),
-            may,
+            promises(new).can_break_clients_of(&promises(old)),
+            can_break,
             "{old} → {new}"
         );
     }
 }
 
 #[test]
-fn what_is_written_is_what_is_read() {
+fn written_contract_is_read_unchanged() {
     let promises = Promises::of(&DOCUMENT);
-    let read = Promises::read(&promises.write());
+    let parsed = Promises::read(&promises.write());
     assert_eq!(
-        (&read.version, &read.sentences),
+        (&parsed.version, &parsed.sentences),
         (&promises.version, &promises.sentences)
     );
 }
 
 #[test]
 fn pre_release_versions_report_changes_and_pass() {
-    let of = |version: &str, sentence: &str| Promises {
+    let promises = |version: &str, sentence: &str| Promises {
         version: version.to_owned(),
         sentences: BTreeSet::from([sentence.to_owned()]),
     };
-    let (kept, changed) = ("getUser is GET /users/{id}", "getUser is GET /people/{id}");
-    let compared = |old: &str, new: &str, sentence: &str, is_blessed: bool| {
-        compare(&of(old, kept), &of(new, sentence), is_blessed)
+    let (unchanged_sentence, changed_sentence) =
+        ("getUser is GET /users/{id}", "getUser is GET /people/{id}");
+    let compare_versions = |old: &str, new: &str, sentence: &str, is_blessed: bool| {
+        compare(
+            &promises(old, unchanged_sentence),
+            &promises(new, sentence),
+            is_blessed,
+        )
     };
-    let unchanged = compared("0.1.0", "0.1.0", kept, false);
+    let unchanged = compare_versions("0.1.0", "0.1.0", unchanged_sentence, false);
     assert_eq!(unchanged, Ok(String::new()));
     for (old, new, is_blessed) in [
         ("0.1.0-dev", "0.1.0-dev", false),
@@ -325,9 +333,9 @@ fn pre_release_versions_report_changes_and_pass() {
         ("0.1.0-dev", "0.1.0", true),
         ("0.1.0", "0.2.0", true),
     ] {
-        let report = compared(old, new, changed, is_blessed).expect("it passes");
+        let report = compare_versions(old, new, changed_sentence, is_blessed).expect("a report");
         assert!(
-            report.contains(&format!("removed: {kept}")),
+            report.contains(&format!("removed: {unchanged_sentence}")),
             "{old} → {new}: {report}"
         );
     }
@@ -337,9 +345,10 @@ fn pre_release_versions_report_changes_and_pass() {
         ("0.1.0-dev", "0.1.0", false),
         ("0.1.0", "0.2.0", false),
     ] {
-        let failure = compared(old, new, changed, is_blessed).expect_err("it fails");
+        let failure =
+            compare_versions(old, new, changed_sentence, is_blessed).expect_err("a failure");
         assert!(
-            failure.contains(&format!("removed: {kept}")),
+            failure.contains(&format!("removed: {unchanged_sentence}")),
             "{old} → {new}: {failure}"
         );
     }

@@ -4,7 +4,7 @@
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::same;
+use super::assert_generated;
 use crate::test_stores::{STACK, connect, fresh_database};
 
 const FILE: &str = "sql/schema.sql";
@@ -15,7 +15,7 @@ const HEADER: &str = "\
 -- Columns are sorted by name. The names of monthly partitions of audit_events depend on the date, so the file has none.
 ";
 
-/// Tables, those with foreign keys last; name, partition key, and the parent of a default partition.
+/// Name, partition key, and parent of default partitions for each table. Foreign keys come last.
 const TABLES: &str = "
     select c.oid, c.relname::text, pg_get_partkeydef(c.oid), inhparent::regclass::text
     from pg_class c
@@ -81,16 +81,19 @@ async fn schema(database: &Client) -> String {
 }
 
 #[tokio::test]
-async fn schema_is_the_one_that_is_checked_in() {
+async fn schema_file_is_current() {
     let migrated = connect(&fresh_database().await).await;
     let expected = schema(&migrated).await;
-    same(FILE, &expected);
-    // The file is complete: it creates the schema that it describes.
+    assert_generated(FILE, &expected);
+    // The file must be complete, so it must create the schema that it describes.
     let name = format!("test_{}", Uuid::new_v4().simple());
     let create = format!("create database {name}");
     let admin = connect(&STACK.postgres_url("postgres")).await;
-    admin.batch_execute(&create).await.expect("it is allowed");
+    admin
+        .batch_execute(&create)
+        .await
+        .expect("permission to create databases");
     let created = connect(&STACK.postgres_url(&name)).await;
-    created.batch_execute(&expected).await.expect("it is SQL");
+    created.batch_execute(&expected).await.expect("valid SQL");
     assert_eq!(schema(&created).await, expected);
 }

@@ -1,5 +1,5 @@
-//! Third-party crates: their license notices, the exceptions of deny.toml, and binaries without paths
-//! of the machine that built them.
+//! Third-party crates: license notices, the exceptions of `deny.toml`, and binaries without build
+//! paths.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ fn error_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Names and versions of the crates in the binary, without those of this project.
+/// Names and versions of the third-party crates in the binary.
 fn crates() -> Vec<String> {
     let output = Command::new(env!("CARGO"))
         .args(["tree", "--locked", "-p", "latchkey", "-e", "normal"])
@@ -49,9 +49,11 @@ fn crates() -> Vec<String> {
 fn license_notices_cover_every_crate() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("notices");
-    let output = run("release/licenses", &file).output().expect("it runs");
+    let output = run("release/licenses", &file)
+        .output()
+        .expect("the script runs");
     assert!(output.status.success(), "{}", error_of(&output));
-    let notices = fs::read_to_string(file).expect("it was written");
+    let notices = fs::read_to_string(file).expect("a notices file");
     let (components, texts) = notices.split_once("\n======== ").expect("texts");
     let entries: Vec<&str> = components.split("\n\n").collect();
     let entry = |name: &str| -> &str {
@@ -66,18 +68,18 @@ fn license_notices_cover_every_crate() {
         let lines: Vec<&str> = entry(&name).lines().collect();
         assert!(lines.len() >= 3, "{name} has no license text");
     }
-    let part_of = |name: &str, text: &str| {
+    let assert_notice = |name: &str, text: &str| {
         let start = components
             .lines()
             .find(|line| line.starts_with(name))
             .unwrap_or_else(|| panic!("{name} has no license notices"));
         assert!(entry(start).contains(text), "{start}: {text}");
     };
-    part_of("aws-lc-sys ", "aws-lc/LICENSE");
-    part_of("libmimalloc-sys ", "c_src/mimalloc/v3/LICENSE");
-    part_of("Swagger UI ", "notices");
-    part_of("Rust standard library ", "COPYRIGHT-library");
-    part_of("Rust standard library ", "Unicode-3.0.txt");
+    assert_notice("aws-lc-sys ", "aws-lc/LICENSE");
+    assert_notice("libmimalloc-sys ", "c_src/mimalloc/v3/LICENSE");
+    assert_notice("Swagger UI ", "notices");
+    assert_notice("Rust standard library ", "COPYRIGHT-library");
+    assert_notice("Rust standard library ", "Unicode-3.0.txt");
     let last = texts.matches("\n======== ").count() + 1;
     assert!(
         texts.contains(&format!("text {last}\n")),
@@ -86,7 +88,7 @@ fn license_notices_cover_every_crate() {
     assert!(!components.contains(&format!("text {}:", last + 1)));
 }
 
-/// A cargo that lists one crate, without a license text, of a registry in this folder.
+/// Runs `release/licenses` with a fake `cargo` that lists one crate without a license text.
 fn crate_without_text(folder: &Path, license: &str) -> Output {
     let sources: PathBuf = folder.join("registry/src/index/odd-1.0.0");
     fs::create_dir_all(&sources).expect("a folder");
@@ -100,7 +102,7 @@ fn crate_without_text(folder: &Path, license: &str) -> Output {
         .env("CARGO_HOME", folder)
         .env("PATH", format!("{}:{path}", folder.display()))
         .output()
-        .expect("it runs")
+        .expect("the script runs")
 }
 
 #[test]
@@ -108,7 +110,7 @@ fn crate_without_text_gets_standard_text_or_fails() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = crate_without_text(folder.path(), "MIT OR Apache-2.0");
     assert!(output.status.success(), "{}", error_of(&output));
-    let notices = fs::read_to_string(folder.path().join("notices")).expect("it was written");
+    let notices = fs::read_to_string(folder.path().join("notices")).expect("a notices file");
     assert!(notices.contains("Copyright (c) Jane Doe\n"));
     let output = crate_without_text(folder.path(), "MPL-2.0");
     assert!(!output.status.success());
@@ -126,7 +128,9 @@ fn binary_with_build_path_fails_the_check() {
         (concat!("\0", env!("CARGO_MANIFEST_DIR"), "/x.rs\0"), false),
     ] {
         fs::write(&binary, content).expect("a file");
-        let output = run("release/check", &binary).output().expect("it runs");
+        let output = run("release/check", &binary)
+            .output()
+            .expect("the script runs");
         let error = error_of(&output);
         assert_eq!(output.status.success(), is_clean, "{content}: {error}");
     }
@@ -134,7 +138,7 @@ fn binary_with_build_path_fails_the_check() {
 
 #[test]
 fn exceptions_of_deny_toml_have_reasons() {
-    let rules = fs::read_to_string(path("deny.toml")).expect("it is there");
+    let rules = fs::read_to_string(path("deny.toml")).expect("the file exists");
     for list in ["ignore", "deny", "skip"] {
         let (_, entries) = rules
             .split_once(&format!("\n{list} = [\n"))
@@ -145,9 +149,9 @@ fn exceptions_of_deny_toml_have_reasons() {
     }
 }
 
-/// The reason for which deny.toml ignores advisories about quick-xml.
+/// `deny.toml` ignores advisories about quick-xml for this reason.
 #[test]
 fn no_operation_accepts_xml() {
-    let document = latchkey::http::openapi::document::json();
+    let document = latchkey::http::document::json();
     assert!(!document.contains("/xml") && !document.contains("+xml"));
 }

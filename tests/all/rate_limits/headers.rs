@@ -1,9 +1,12 @@
-//! What answers, metrics and the log say of limits.
+//! Rate limits in responses, metrics, and the log.
 
 use reqwest::Method;
 use serde_json::json;
 
-use super::{HOME, THERE, WRONG, count_of, log_in_from, post_from, throttled};
+use super::{
+    ATTACKER_IP, USER_IP, WRONG_PASSWORD, decision_count, post_from, rate_limited_server,
+    sign_in_from,
+};
 use crate::{
     contract::operations,
     test_server::{PASSWORD, TestServer},
@@ -12,15 +15,15 @@ use crate::{
 const POLICY: &str = "\"sign_in\";q=2;w=60, \"sign_in_network\";q=10;w=600";
 
 #[tokio::test]
-async fn answers_tell_the_limits_and_what_is_left_of_them() {
+async fn responses_report_limits_and_remaining_quota() {
     let limits = [
         ("LATCHKEY_LIMIT_SIGN_IN", "2/1m"),
         ("LATCHKEY_LIMIT_SIGN_IN_NETWORK", "10/10m"),
     ];
-    let server = throttled(&limits).await;
+    let server = rate_limited_server(&limits).await;
     let signed_up = post_from(
         &server,
-        HOME,
+        USER_IP,
         "/signup",
         json!({"username": "john", "password": PASSWORD}),
     )
@@ -30,7 +33,7 @@ async fn answers_tell_the_limits_and_what_is_left_of_them() {
         "\"sign_up\";q=50;w=3600"
     );
     assert_eq!(signed_up.header("ratelimit"), "\"sign_up\";r=49;t=72");
-    let wrong = log_in_from(&server, HOME, "john", WRONG).await;
+    let wrong = sign_in_from(&server, USER_IP, "john", WRONG_PASSWORD).await;
     assert_eq!(
         wrong
             .is(401, "invalid_credentials")
@@ -41,7 +44,7 @@ async fn answers_tell_the_limits_and_what_is_left_of_them() {
         wrong.header("ratelimit"),
         "\"sign_in\";r=1;t=30, \"sign_in_network\";r=9;t=60"
     );
-    let right = log_in_from(&server, THERE, "john", PASSWORD).await;
+    let right = sign_in_from(&server, ATTACKER_IP, "john", PASSWORD).await;
     assert_eq!(right.is(200, "").header("ratelimit-policy"), POLICY);
     assert_eq!(
         right.header("ratelimit"),
@@ -49,7 +52,7 @@ async fn answers_tell_the_limits_and_what_is_left_of_them() {
     );
     let refreshed = post_from(
         &server,
-        HOME,
+        USER_IP,
         "/refresh",
         json!({"refresh_token": right.text("refresh_token")}),
     )
@@ -60,11 +63,11 @@ async fn answers_tell_the_limits_and_what_is_left_of_them() {
     );
     assert!(
         !refreshed.headers.contains_key("ratelimit"),
-        "it was not looked at"
+        "the limit wasn't consulted"
     );
     let failed = post_from(
         &server,
-        HOME,
+        USER_IP,
         "/refresh",
         json!({"refresh_token": "garbage"}),
     )
@@ -76,45 +79,48 @@ async fn answers_tell_the_limits_and_what_is_left_of_them() {
 }
 
 #[tokio::test]
-async fn a_refusal_says_when_to_come_back_and_is_counted() {
-    let server = throttled(&[("LATCHKEY_LIMIT_SIGN_IN", "1/1d")]).await;
-    log_in_from(&server, HOME, "john", WRONG)
+async fn limited_response_reports_wait_and_is_counted() {
+    let server = rate_limited_server(&[("LATCHKEY_LIMIT_SIGN_IN", "1/1d")]).await;
+    sign_in_from(&server, USER_IP, "john", WRONG_PASSWORD)
         .await
         .is(401, "invalid_credentials");
-    let refused = log_in_from(&server, HOME, "john", WRONG).await;
-    let wait: u64 = refused
+    let limited = sign_in_from(&server, USER_IP, "john", WRONG_PASSWORD).await;
+    let retry_after: u64 = limited
         .is(429, "too_many_requests")
         .header("retry-after")
         .parse()
         .expect("seconds");
     assert!(
-        refused
+        limited
             .header("ratelimit")
-            .starts_with(&format!("\"sign_in\";r=0;t={wait}, ")),
-        "{refused:?}"
+            .starts_with(&format!("\"sign_in\";r=0;t={retry_after}, ")),
+        "{limited:?}"
     );
-    assert_eq!(count_of(&server, "sign_in", "allowed").await, 1.0);
-    assert_eq!(count_of(&server, "sign_in", "rejected").await, 1.0);
-    assert_eq!(count_of(&server, "sign_in_network", "rejected").await, 0.0);
-    let told = server
+    assert_eq!(decision_count(&server, "sign_in", "allowed").await, 1.0);
+    assert_eq!(decision_count(&server, "sign_in", "rejected").await, 1.0);
+    assert_eq!(
+        decision_count(&server, "sign_in_network", "rejected").await,
+        0.0
+    );
+    let events = server
         .log()
         .into_iter()
         .filter(|line| line.contains("\"event\":\"rate_limited\""))
         .collect::<Vec<_>>();
     assert!(
-        told.len() == 1 && told[0].contains("\"reason\":\"sign_in\""),
-        "{told:?}"
+        events.len() == 1 && events[0].contains("\"reason\":\"sign_in\""),
+        "{events:?}"
     );
 }
 
 #[tokio::test]
-async fn without_throttles_nobody_is_stopped_and_the_operator_is_warned() {
-    let (off, on) = (
+async fn disabled_limits_allow_requests_and_log_warning() {
+    let (unlimited, limited) = (
         TestServer::with(&[("LATCHKEY_LIMIT_SIGN_IN", "1/1d")]).await,
-        throttled(&[]).await,
+        rate_limited_server(&[]).await,
     );
     for _ in 0..4 {
-        let response = off.log_in("john", WRONG).await;
+        let response = unlimited.try_sign_in("john", WRONG_PASSWORD).await;
         assert!(
             !response
                 .is(401, "invalid_credentials")
@@ -122,13 +128,16 @@ async fn without_throttles_nobody_is_stopped_and_the_operator_is_warned() {
                 .contains_key("ratelimit-policy")
         );
     }
-    let warned = |server: &TestServer| server.has_logged(&["LATCHKEY_RATE_LIMITS is off"]);
-    assert_eq!((warned(&off), warned(&on)), (true, false));
+    let has_warned = |server: &TestServer| server.has_logged(&["LATCHKEY_RATE_LIMITS is off"]);
+    assert_eq!(
+        (has_warned(&unlimited), has_warned(&limited)),
+        (true, false)
+    );
 }
 
 #[test]
 fn operations_with_limits_document_them() {
-    let throttled = [
+    let limited_operations = [
         (Method::POST, "/signup"),
         (Method::POST, "/login"),
         (Method::POST, "/refresh"),
@@ -139,13 +148,15 @@ fn operations_with_limits_document_them() {
         (Method::POST, "/password/reset"),
     ];
     for (method, path, operation) in operations("x") {
-        let documented = operation["responses"]["429"]["headers"]["RateLimit"].is_object();
-        let expected = throttled
+        let is_documented = operation["responses"]["429"]["headers"]["RateLimit"].is_object();
+        let is_limited = limited_operations
             .iter()
-            .any(|(known, at)| (known, *at) == (&method, path.as_str()));
-        assert!(documented || !expected, "{method} {path}");
+            .any(|(limited_method, limited_path)| {
+                (limited_method, *limited_path) == (&method, path.as_str())
+            });
+        assert!(is_documented || !is_limited, "{method} {path}");
         assert!(
-            operation["responses"]["429"].is_null() || documented,
+            operation["responses"]["429"].is_null() || is_documented,
             "{method} {path}"
         );
     }

@@ -1,4 +1,5 @@
-//! What a revocation waits for: every replica, or the longest lease; and who need not wait.
+//! Tests of the wait for enforcement: a revocation completes when all replicas have acknowledged
+//! it, or after the drain period.
 
 use std::time::Instant;
 
@@ -6,136 +7,131 @@ use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Behind, LONG, LONG_LEASE, effects, until_checks_are_by};
-use crate::test_server::{TestServer, until};
+use super::{LONG, LONG_LEASE, LogAccess, count_enforced, wait_for_check_source};
+use crate::test_server::{TestServer, wait_until};
 
-const REFUSED: (u16, &str) = (401, "token_revoked");
+const REVOKED: (u16, &str) = (401, "token_revoked");
 
-async fn is_refused(server: &TestServer, token: &str) -> bool {
+async fn is_rejected(server: &TestServer, token: &str) -> bool {
     let (status, code) = server.verify(token).await;
-    (status, code.as_str()) == REFUSED
+    (status, code.as_str()) == REVOKED
 }
 
 #[tokio::test]
-async fn the_replicas_say_that_they_know_and_nobody_waits_for_a_lease() {
+async fn acknowledged_revocation_does_not_wait_for_leases() {
     let server = TestServer::with(&[LONG]).await;
     let replicas = [server.replica().await, server.replica().await];
     for replica in &replicas {
-        until_checks_are_by(replica, "memory").await;
+        wait_for_check_source(replica, "memory").await;
     }
     for number in 0..10 {
-        let john = server.sign_up(&format!("john{number}")).await;
-        server.log_out(&john.access_token).await.is(204, "");
+        let session = server.sign_up(&format!("john{number}")).await;
+        server.sign_out(&session.access_token).await.is(204, "");
         for replica in [&server, &replicas[0], &replicas[1]] {
-            assert!(is_refused(replica, &john.access_token).await);
+            assert!(is_rejected(replica, &session.access_token).await);
         }
     }
     assert_eq!(
         (
-            effects(&server, "acknowledged").await,
-            effects(&server, "waited").await
+            count_enforced(&server, "acknowledged").await,
+            count_enforced(&server, "waited").await
         ),
         (10.0, 0.0)
     );
 }
 
-/// It was killed, so it can say nothing, and its lease is over only when it is over.
+/// A killed replica acknowledges nothing, so the server waits until its lease has expired.
 #[tokio::test]
-async fn a_replica_that_died_is_waited_for_until_its_lease_is_over_and_then_forgotten() {
+async fn killed_replica_delays_revocation_and_is_reaped() {
     let server = TestServer::with(&[LONG]).await;
     let mut replica = server.replica().await;
     for replica in [&server, &replica] {
-        until_checks_are_by(replica, "memory").await;
+        wait_for_check_source(replica, "memory").await;
     }
-    let (john, behind) = (server.sign_up("john").await, Behind::of(&server).await);
-    let (began, before) = (Instant::now(), behind.states().await);
+    let (session, log) = (server.sign_up("john").await, LogAccess::of(&server).await);
+    let (began, before) = (Instant::now(), log.member_states().await);
     let have_renewed = || async {
-        behind
-            .states()
+        log.member_states()
             .await
             .iter()
             .all(|state| !before.contains(state))
     };
-    until("both have renewed", have_renewed).await;
+    wait_until("both replicas have renewed", have_renewed).await;
     replica.kill();
-    assert_eq!(behind.members().await.len(), 2);
-    server.log_out(&john.access_token).await.is(204, "");
+    assert_eq!(log.members().await.len(), 2);
+    server.sign_out(&session.access_token).await.is(204, "");
     assert!(
         began.elapsed() >= LONG_LEASE,
-        "until then it might have let John in: {:?}",
+        "the killed replica could have accepted the token: {:?}",
         began.elapsed()
     );
-    // Or, if its last renewal was long ago by then, until it was forgotten.
+    // If the last renewal was long ago, the replica was reaped before the drain period ended, and
+    // the remaining members acknowledged the revocation.
     let (waited, acknowledged) = (
-        effects(&server, "waited").await,
-        effects(&server, "acknowledged").await,
+        count_enforced(&server, "waited").await,
+        count_enforced(&server, "acknowledged").await,
     );
-    let forgotten = behind.members().await.len() == 1;
+    let is_reaped = log.members().await.len() == 1;
     assert!(
         (waited, acknowledged) == (1.0, 0.0)
-            || (waited, acknowledged, forgotten) == (0.0, 1.0, true)
+            || (waited, acknowledged, is_reaped) == (0.0, 1.0, true)
     );
-    until("it is forgotten", || async {
-        behind.members().await.len() == 1
+    wait_until("the killed replica is reaped", || async {
+        log.members().await.len() == 1
     })
     .await;
-    server.until_logged(&["reaped unreachable member"]).await;
+    server.wait_for_log(&["reaped unreachable member"]).await;
 }
 
 #[tokio::test]
-async fn a_replica_that_stood_still_accepts_nothing_that_ended_meanwhile() {
+async fn paused_replica_rejects_revoked_token_after_resume() {
     let server = TestServer::start().await;
     let replica = server.replica().await;
-    until_checks_are_by(&replica, "memory").await;
-    let (john, jane) = (server.sign_up("john").await, server.sign_up("jane").await);
-    assert_eq!(replica.verify(&john.access_token).await.0, 204);
+    wait_for_check_source(&replica, "memory").await;
+    let (revoked, valid) = (server.sign_up("john").await, server.sign_up("jane").await);
+    assert_eq!(replica.verify(&revoked.access_token).await.0, 204);
     replica.pause();
-    server.log_out(&john.access_token).await.is(204, "");
+    server.sign_out(&revoked.access_token).await.is(204, "");
     replica.resume();
     assert!(
-        is_refused(&replica, &john.access_token).await,
-        "the very first check"
+        is_rejected(&replica, &revoked.access_token).await,
+        "the first check after the pause"
     );
-    assert_eq!(replica.verify(&jane.access_token).await.0, 204);
-    until_checks_are_by(&replica, "memory").await;
+    assert_eq!(replica.verify(&valid.access_token).await.0, 204);
+    wait_for_check_source(&replica, "memory").await;
 }
 
 #[tokio::test]
-async fn who_need_not_wait_is_answered_when_it_is_published() {
+async fn respond_async_returns_after_publication() {
     let server = TestServer::with(&[LONG]).await;
     let mut replica = server.replica().await;
-    until_checks_are_by(&replica, "memory").await;
+    wait_for_check_source(&replica, "memory").await;
     let admin = server.admin("admin").await;
-    let (john, page) = (server.sign_up("john").await, server.sign_in("john").await);
-    let (jane, jack) = (server.sign_up("jane").await, server.sign_in("john").await);
-    let sid = jack.claim("sid");
-    let id = jane.claim("sub");
-    // It can say nothing, so that whoever waits would wait for its lease.
+    let (own, second) = (server.sign_up("john").await, server.sign_in("john").await);
+    let (other_user, third) = (server.sign_up("jane").await, server.sign_in("john").await);
+    let session_id = third.claim("sid");
+    let user_id = other_user.claim("sub");
+    // The killed replica acknowledges nothing, so a request without the header would wait.
     replica.kill();
-    for (method, path, token, ended) in [
+    for (method, path, token, revoked) in [
         (
             Method::DELETE,
-            format!("/sessions/{sid}"),
-            &john.access_token,
-            &jack,
+            format!("/sessions/{session_id}"),
+            &own.access_token,
+            &third,
         ),
         (
             Method::POST,
             "/logout?scope=others".to_owned(),
-            &john.access_token,
-            &page,
+            &own.access_token,
+            &second,
         ),
+        (Method::POST, "/logout".to_owned(), &own.access_token, &own),
         (
             Method::POST,
-            "/logout".to_owned(),
-            &john.access_token,
-            &john,
-        ),
-        (
-            Method::POST,
-            format!("/users/{id}/revoke"),
+            format!("/users/{user_id}/revoke"),
             &admin.access_token,
-            &jane,
+            &other_user,
         ),
     ] {
         let request = server
@@ -150,56 +146,60 @@ async fn who_need_not_wait_is_answered_when_it_is_published() {
             ),
             ("respond-async", "")
         );
-        until("it is enforced", || async {
-            is_refused(&server, &ended.access_token).await
+        wait_until("the revocation is enforced", || async {
+            is_rejected(&server, &revoked.access_token).await
         })
         .await;
     }
-    assert_eq!(effects(&server, "waited").await, 0.0, "nobody has waited");
+    assert_eq!(
+        count_enforced(&server, "waited").await,
+        0.0,
+        "no request has waited"
+    );
 }
 
 #[tokio::test]
-async fn many_that_end_at_once_are_all_refused_at_once() {
+async fn concurrent_sign_outs_are_enforced_immediately() {
     let server = TestServer::start().await;
     let replica = server.replica().await;
-    until_checks_are_by(&replica, "memory").await;
+    wait_for_check_source(&replica, "memory").await;
     let sessions = join_all((0..20).map(|number| {
         let server = &server;
         async move { server.sign_up(&format!("john{number}")).await }
     }));
     let sessions = sessions.await;
-    let ends = join_all(sessions.iter().enumerate().map(async |(number, session)| {
-        let (here, there) = if number % 2 == 0 {
+    let results = join_all(sessions.iter().enumerate().map(async |(number, session)| {
+        let (local, remote) = if number % 2 == 0 {
             (&server, &replica)
         } else {
             (&replica, &server)
         };
-        here.log_out(&session.access_token).await.is(204, "");
-        is_refused(there, &session.access_token).await
-            && is_refused(here, &session.access_token).await
+        local.sign_out(&session.access_token).await.is(204, "");
+        is_rejected(remote, &session.access_token).await
+            && is_rejected(local, &session.access_token).await
     }));
-    assert!(ends.await.into_iter().all(|refused| refused));
+    assert!(results.await.into_iter().all(|rejected| rejected));
 }
 
 #[tokio::test]
-async fn an_account_with_many_sessions_ends_with_one_answer() {
+async fn one_request_revokes_all_other_sessions() {
     let server = TestServer::start().await;
-    let john = server.sign_up("john").await;
-    let others = join_all((0..10).map(|_| server.sign_in("john"))).await;
+    let session = server.sign_up("john").await;
+    let other_sessions = join_all((0..10).map(|_| server.sign_in("john"))).await;
     server
         .with_token(
             Method::POST,
             "/logout?scope=others",
-            &john.access_token,
+            &session.access_token,
             Value::Null,
         )
         .await
         .is(204, "");
-    for other in &others {
-        assert!(is_refused(&server, &other.access_token).await);
+    for other in &other_sessions {
+        assert!(is_rejected(&server, &other.access_token).await);
     }
-    assert_eq!(server.verify(&john.access_token).await.0, 204);
-    let body = json!({"refresh_token": john.refresh_token});
+    assert_eq!(server.verify(&session.access_token).await.0, 204);
+    let body = json!({"refresh_token": session.refresh_token});
     server.post("/logout", body).await.is(204, "");
-    assert!(is_refused(&server, &john.access_token).await);
+    assert!(is_rejected(&server, &session.access_token).await);
 }

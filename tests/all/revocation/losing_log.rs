@@ -1,81 +1,84 @@
-//! A Redis that cannot be relied on: it lost the log, forgets keys, or holds what nobody knows.
-//! Nothing that was taken back is accepted, not for a moment, and nobody is refused for it.
+//! Tests of an unreliable Redis that lost the log, evicts keys, or contains unknown entries.
+//!
+//! Replicas never accept a revoked token and never reject a valid one meanwhile.
 
 use futures_util::future::join_all;
 
-use super::{Behind, answered_by, checks, until_checks_are_by};
+use super::{LogAccess, check_source, count_checks, wait_for_check_source};
 use crate::{
     metrics::value,
     operator,
     outage::OwnRedis,
-    test_server::{Session, TestServer, until},
-    test_stores::{ask, execute, own_stack},
+    test_server::{Session, TestServer, wait_until},
+    test_stores::{execute, own_stack, query_value},
 };
 
+/// Two replicas that serve checks from memory, and a user with a valid and a revoked session.
 struct Fixture {
-    own: OwnRedis,
+    own_redis: OwnRedis,
     server: TestServer,
     replica: TestServer,
-    john: Session,
-    out: Session,
+    valid: Session,
+    revoked: Session,
 }
 
 impl Fixture {
-    /// Two replicas that answer from memory; John is signed in, and another session of his has
-    /// ended.
     async fn new() -> Fixture {
-        let own = OwnRedis::start();
-        let server = TestServer::with(&[("REDIS_URL", &own.redis.url())]).await;
+        let own_redis = OwnRedis::start();
+        let server = TestServer::with(&[("REDIS_URL", &own_redis.redis.url())]).await;
         let replica = server.replica().await;
-        let (john, out) = (server.sign_up("john").await, server.sign_in("john").await);
-        server.log_out(&out.access_token).await.is(204, "");
+        let (valid, revoked) = (server.sign_up("john").await, server.sign_in("john").await);
+        server.sign_out(&revoked.access_token).await.is(204, "");
         let fixture = Fixture {
-            own,
+            own_redis,
             server,
             replica,
-            john,
-            out,
+            valid,
+            revoked,
         };
-        fixture.until_memory_answers().await;
+        fixture.wait_for_memory().await;
         fixture
     }
 
-    async fn until_memory_answers(&self) {
+    async fn wait_for_memory(&self) {
         for replica in [&self.server, &self.replica] {
-            self.until(replica, "memory").await;
+            self.wait_for_source(replica, "memory").await;
         }
     }
 
-    /// Asks all the time meanwhile.
-    async fn until(&self, replica: &TestServer, who: &str) {
-        let requested = || async {
+    /// Waits for a check source and asserts the result of checks meanwhile.
+    async fn wait_for_source(&self, replica: &TestServer, source: &str) {
+        let is_served = || async {
             assert_eq!(
-                replica.verify(&self.out.access_token).await,
+                replica.verify(&self.revoked.access_token).await,
                 (401, "token_revoked".into()),
-                "not for a moment"
+                "revoked without interruption"
             );
             assert_eq!(
-                replica.verify(&self.john.access_token).await,
+                replica.verify(&self.valid.access_token).await,
                 (204, String::new()),
-                "not for a moment"
+                "valid without interruption"
             );
-            checks(replica).await == who
+            check_source(replica).await == source
         };
-        until(who, requested).await;
+        wait_until(source, is_served).await;
     }
 
     async fn degraded(&self) -> String {
         self.server.get("/health/ready").await.body["degraded"].to_string()
     }
 
-    async fn until_degraded_says(&self, words: &str) {
-        until(words, || async { self.degraded().await.contains(words) }).await;
+    async fn wait_for_degraded(&self, part: &str) {
+        wait_until(part, || async { self.degraded().await.contains(part) }).await;
     }
 
-    /// Another session ends, here, and is refused there.
-    async fn a_logout_works(&self) {
+    /// Asserts that one replica rejects a session that another replica has revoked.
+    async fn assert_sign_out_works(&self) {
         let session = self.server.sign_in("john").await;
-        self.server.log_out(&session.access_token).await.is(204, "");
+        self.server
+            .sign_out(&session.access_token)
+            .await
+            .is(204, "");
         assert_eq!(
             self.replica.verify(&session.access_token).await,
             (401, "token_revoked".into())
@@ -83,36 +86,36 @@ impl Fixture {
     }
 }
 
-/// The epoch of a server that this one is not.
-const STRANGE: &str = "0123456789abcdef0123456789abcdef01234567:1";
+/// The epoch ID of another Redis server.
+const OTHER_EPOCH: &str = "0123456789abcdef0123456789abcdef01234567:1";
 
 #[tokio::test]
-async fn whatever_part_of_the_log_is_lost_it_is_built_anew_from_the_record() {
+async fn lost_log_is_rebuilt_from_postgres() {
     let fixture = Fixture::new().await;
-    let behind = Behind::of(&fixture.server).await;
+    let log_access = LogAccess::of(&fixture.server).await;
     for loss in [
         &["FLUSHALL"][..],
         &["DEL", "{}:log"],
         &["DEL", "{}:state"],
         &["XTRIM", "{}:log", "MAXLEN", "0"],
         &["HSET", "{}:state", "last_seq", "0"],
-        &["HSET", "{}:state", "epoch_id", STRANGE],
+        &["HSET", "{}:state", "epoch_id", OTHER_EPOCH],
     ] {
-        let epoch = behind.epoch().await;
-        behind.tell::<deadpool_redis::redis::Value>(loss).await;
-        let anew = || async {
-            behind
+        let epoch = log_access.epoch().await;
+        log_access.run::<deadpool_redis::redis::Value>(loss).await;
+        let is_rebuilt = || async {
+            log_access
                 .epoch()
                 .await
-                .is_some_and(|now| now != STRANGE && Some(now) != epoch)
+                .is_some_and(|current| current != OTHER_EPOCH && Some(current) != epoch)
         };
-        until("there is another log", anew).await;
-        fixture.until_memory_answers().await;
-        fixture.a_logout_works().await;
-        let fresh = fixture.server.replica().await;
-        until_checks_are_by(&fresh, "memory").await;
+        wait_until("the log is rebuilt", is_rebuilt).await;
+        fixture.wait_for_memory().await;
+        fixture.assert_sign_out_works().await;
+        let new_replica = fixture.server.replica().await;
+        wait_for_check_source(&new_replica, "memory").await;
         assert_eq!(
-            fresh.verify(&fixture.out.access_token).await,
+            new_replica.verify(&fixture.revoked.access_token).await,
             (401, "token_revoked".into()),
             "{loss:?}"
         );
@@ -121,56 +124,60 @@ async fn whatever_part_of_the_log_is_lost_it_is_built_anew_from_the_record() {
     assert!(fixture.server.has_logged(&warning) || fixture.replica.has_logged(&warning));
 }
 
-/// A log, a fence, a user, and a session under the field names of older development versions.
+/// Redis contains a log, a fence, a user, and a session with the field names of older versions.
 #[tokio::test]
 async fn keys_of_an_older_version_are_ignored() {
-    let own = OwnRedis::start();
-    let mut first = TestServer::with(&[("REDIS_URL", &own.redis.url())]).await;
-    let john = first.sign_up("john").await;
-    let behind = Behind::of(&first).await;
-    let epoch = behind.epoch().await.expect("there is a log");
-    let user = format!(
+    let own_redis = OwnRedis::start();
+    let mut stopped_server = TestServer::with(&[("REDIS_URL", &own_redis.redis.url())]).await;
+    let session = stopped_server.sign_up("john").await;
+    let log_access = LogAccess::of(&stopped_server).await;
+    let epoch = log_access.epoch().await.expect("an epoch ID");
+    let user_key = format!(
         "{}:{{{}}}",
-        first.setting("LATCHKEY_REDIS_PREFIX"),
-        john.claim("sub")
+        stopped_server.setting("LATCHKEY_REDIS_PREFIX"),
+        session.claim("sub")
     );
-    let session = format!("{user}:session:{}", john.claim("sid"));
-    let settings = first.settings();
-    assert_eq!(first.stop(), Some(0));
-    own.tell::<String>(&["FLUSHALL"]).await;
+    let session_key = format!("{user_key}:session:{}", session.claim("sid"));
+    let settings = stopped_server.settings();
+    assert_eq!(stopped_server.stop(), Some(0));
+    own_redis.command::<String>(&["FLUSHALL"]).await;
     let state = [
         "lease_ms", "250", "first", "1", "last", "1", "beat", "7", "m:a", "1:7",
     ];
     let state = [&["HSET", "{}:state", "epoch", &epoch][..], &state].concat();
-    behind.tell::<u64>(&state).await;
-    behind.tell::<String>(&["SET", "{}:building", &epoch]).await;
-    own.tell::<u64>(&[
-        "HSET",
-        &format!("{user}:user"),
-        "gen",
-        "1",
-        "version",
-        "1",
-        "identity",
-        "{}",
-    ])
-    .await;
-    own.tell::<u64>(&[
-        "HSET",
-        &session,
-        "counter",
-        "5",
-        "gen",
-        "1",
-        "home",
-        &epoch[..40],
-    ])
-    .await;
+    log_access.run::<u64>(&state).await;
+    log_access
+        .run::<String>(&["SET", "{}:building", &epoch])
+        .await;
+    own_redis
+        .command::<u64>(&[
+            "HSET",
+            &format!("{user_key}:user"),
+            "gen",
+            "1",
+            "version",
+            "1",
+            "identity",
+            "{}",
+        ])
+        .await;
+    own_redis
+        .command::<u64>(&[
+            "HSET",
+            &session_key,
+            "counter",
+            "5",
+            "gen",
+            "1",
+            "home",
+            &epoch[..40],
+        ])
+        .await;
     let server = TestServer::run(settings).await;
-    until_checks_are_by(&server, "memory").await;
-    assert_eq!(behind.members().await.len(), 1);
-    let refreshed = Session::of(&server.refresh(&john.refresh_token).await);
-    server.log_out(&refreshed.access_token).await.is(204, "");
+    wait_for_check_source(&server, "memory").await;
+    assert_eq!(log_access.members().await.len(), 1);
+    let refreshed = Session::of(&server.refresh(&session.refresh_token).await);
+    server.sign_out(&refreshed.access_token).await.is(204, "");
     assert_eq!(
         server.verify(&refreshed.access_token).await,
         (401, "token_revoked".into())
@@ -178,146 +185,161 @@ async fn keys_of_an_older_version_are_ignored() {
 }
 
 #[tokio::test]
-async fn a_redis_that_forgets_keys_is_not_relied_on() {
+async fn evicting_redis_serves_no_checks() {
     let fixture = Fixture::new().await;
-    let behind = Behind::of(&fixture.server).await;
-    let epoch = async || behind.epoch().await;
+    let log_access = LogAccess::of(&fixture.server).await;
+    let epoch = async || log_access.epoch().await;
     for setting in [["maxmemory", "1gb"], ["maxmemory-policy", "allkeys-lru"]] {
         fixture
-            .own
-            .tell::<String>(&["CONFIG", "SET", setting[0], setting[1]])
+            .own_redis
+            .command::<String>(&["CONFIG", "SET", setting[0], setting[1]])
             .await;
     }
     for replica in [&fixture.server, &fixture.replica] {
-        fixture.until(replica, "postgres").await;
+        fixture.wait_for_source(replica, "postgres").await;
     }
     fixture
-        .until_degraded_says("`maxmemory-policy` to `noeviction`")
+        .wait_for_degraded("`maxmemory-policy` to `noeviction`")
         .await;
-    fixture.a_logout_works().await;
-    assert_eq!(epoch().await, None, "what it forgot meanwhile is not known");
+    fixture.assert_sign_out_works().await;
+    assert_eq!(
+        epoch().await,
+        None,
+        "the log is deleted, because Redis could have evicted entries"
+    );
     fixture
-        .own
-        .tell::<String>(&["CONFIG", "SET", "maxmemory-policy", "noeviction"])
+        .own_redis
+        .command::<String>(&["CONFIG", "SET", "maxmemory-policy", "noeviction"])
         .await;
-    fixture.until_memory_answers().await;
-    until("nothing is degraded", || async {
+    fixture.wait_for_memory().await;
+    wait_until("nothing is degraded", || async {
         fixture.degraded().await == "[]"
     })
     .await;
 }
 
-/// As a primary that was deposed, and has no replica any more (`min-replicas-to-write`): it reads
-/// what was, and its misses mean nothing.
+/// Simulates a former primary without followers (`min-replicas-to-write`). Its data can be stale,
+/// so a missing revocation proves nothing.
 #[tokio::test]
-async fn a_redis_that_may_not_write_answers_no_check() {
-    let own = OwnRedis::start();
-    let server =
-        TestServer::with(&[("REDIS_URL", &own.redis.url()), ("LATCHKEY_LEASE", "0s")]).await;
-    let john = server.sign_up("john").await;
-    until_checks_are_by(&server, "redis").await;
+async fn read_only_redis_serves_no_checks() {
+    let own_redis = OwnRedis::start();
+    let server = TestServer::with(&[
+        ("REDIS_URL", &own_redis.redis.url()),
+        ("LATCHKEY_LEASE", "0s"),
+    ])
+    .await;
+    let session = server.sign_up("john").await;
+    wait_for_check_source(&server, "redis").await;
     assert_eq!(
-        server.verify(&john.access_token).await,
+        server.verify(&session.access_token).await,
         (204, String::new())
     );
-    own.tell::<String>(&["CONFIG", "SET", "min-replicas-to-write", "1"])
+    own_redis
+        .command::<String>(&["CONFIG", "SET", "min-replicas-to-write", "1"])
         .await;
-    let [_, before, ..] = answered_by(&server).await;
+    let [_, before, ..] = count_checks(&server).await;
     for _ in 0..3 {
         assert_eq!(
-            server.verify(&john.access_token).await,
+            server.verify(&session.access_token).await,
             (204, String::new()),
-            "PostgreSQL responds"
+            "PostgreSQL serves the check"
         );
     }
-    let [_, redis, record, _] = answered_by(&server).await;
+    let [_, redis, postgres, _] = count_checks(&server).await;
     assert!(
-        redis == before && record >= 3.0,
-        "{redis} by Redis, {record} by PostgreSQL"
+        redis == before && postgres >= 3.0,
+        "checks in Redis: {redis}, in PostgreSQL: {postgres}"
     );
 }
 
-/// A server that only reads may be one that was deposed, or one that lags: it is not the record.
+/// A read-only PostgreSQL can be a former primary or a standby, whose data can be stale.
 #[tokio::test]
-async fn a_postgres_that_may_not_write_answers_no_check() {
-    let own = OwnRedis::start();
-    let server = TestServer::with(&[("REDIS_URL", &own.redis.url())]).await;
-    let john = server.sign_up("john").await;
+async fn read_only_postgres_serves_no_checks() {
+    let own_redis = OwnRedis::start();
+    let server = TestServer::with(&[("REDIS_URL", &own_redis.redis.url())]).await;
+    let session = server.sign_up("john").await;
     for setting in [["maxmemory", "1gb"], ["maxmemory-policy", "allkeys-lru"]] {
-        own.tell::<String>(&["CONFIG", "SET", setting[0], setting[1]])
+        own_redis
+            .command::<String>(&["CONFIG", "SET", setting[0], setting[1]])
             .await;
     }
-    until_checks_are_by(&server, "postgres").await;
+    wait_for_check_source(&server, "postgres").await;
     assert_eq!(
-        server.verify(&john.access_token).await,
+        server.verify(&session.access_token).await,
         (204, String::new())
     );
-    let name = ask(&server, "select current_database()").await;
+    let name = query_value(&server, "select current_database()").await;
     execute(
         &server,
         &format!("alter database {name} set default_transaction_read_only = on"),
     )
     .await;
-    // Only then: whoever connects again finds it deposed.
-    let cut = "select pg_terminate_backend(pid) from pg_stat_activity \
+    // Closes the connections, because the setting applies only to new ones.
+    let close_connections = "select pg_terminate_backend(pid) from pg_stat_activity \
         where datname = current_database() and pid <> pg_backend_pid()";
-    execute(&server, cut).await;
+    execute(&server, close_connections).await;
     assert_eq!(
-        server.verify(&john.access_token).await,
+        server.verify(&session.access_token).await,
         (503, "unavailable".into())
     );
-    let again = format!(
+    let reset = format!(
         "begin read write; alter database {name} reset default_transaction_read_only; commit"
     );
-    execute(&server, &again).await;
-    until("it responds again", || async {
-        server.verify(&john.access_token).await.0 == 204
+    execute(&server, &reset).await;
+    wait_until("PostgreSQL serves checks again", || async {
+        server.verify(&session.access_token).await.0 == 204
     })
     .await;
 }
 
-/// It has the lock, and Redis has nothing: whoever builds must be heard of, or another takes over.
+/// The test holds the rebuild lock but doesn't rebuild the log. PostgreSQL releases the lock of an
+/// idle rebuilder, so another replica rebuilds the log.
 #[tokio::test]
-async fn a_builder_that_stands_still_is_overtaken() {
-    let own = OwnRedis::start();
-    let server = TestServer::with(&[("REDIS_URL", &own.redis.url())]).await;
-    let john = server.sign_up("john").await;
+async fn stalled_rebuilder_is_replaced() {
+    let own_redis = OwnRedis::start();
+    let server = TestServer::with(&[("REDIS_URL", &own_redis.redis.url())]).await;
+    let session = server.sign_up("john").await;
     let timeout = std::time::Duration::from_secs(10);
-    let record = latchkey::postgres::Postgres::new(server.setting("DATABASE_URL"), 10, timeout)
-        .expect("an address");
-    let lock = record
+    let postgres = latchkey::postgres::Postgres::new(server.setting("DATABASE_URL"), 10, timeout)
+        .expect("a database URL");
+    let lock = postgres
         .lock_log()
         .await
-        .expect("it responds")
-        .expect("nobody builds");
-    own.tell::<String>(&["FLUSHALL"]).await;
+        .expect("PostgreSQL responds")
+        .expect("the rebuild lock is free");
+    own_redis.command::<String>(&["FLUSHALL"]).await;
     server
-        .log_out(&john.access_token)
+        .sign_out(&session.access_token)
         .await
         .is(503, "unavailable");
     assert!(
-        record.lock_log().await.expect("it responds").is_none(),
-        "one at a time"
+        postgres
+            .lock_log()
+            .await
+            .expect("PostgreSQL responds")
+            .is_none(),
+        "one rebuilder at a time"
     );
-    until("another has built it", || async {
-        server.log_out(&john.access_token).await.status == 204
+    wait_until("another replica has rebuilt the log", || async {
+        server.sign_out(&session.access_token).await.status == 204
     })
     .await;
     drop(lock);
 }
 
-/// Whoever may not listen and not speak finds out by the next renewal.
+/// Without access to the notification channel, replicas read new entries at the next lease renewal.
 #[tokio::test]
-async fn without_the_channel_everything_is_as_right() {
-    let own = OwnRedis::start();
-    own.tell::<String>(&["ACL", "SETUSER", "default", "resetchannels"])
+async fn missing_channel_keeps_revocation_immediate() {
+    let own_redis = OwnRedis::start();
+    own_redis
+        .command::<String>(&["ACL", "SETUSER", "default", "resetchannels"])
         .await;
-    let server = TestServer::with(&[("REDIS_URL", &own.redis.url())]).await;
+    let server = TestServer::with(&[("REDIS_URL", &own_redis.redis.url())]).await;
     let replica = server.replica().await;
-    until_checks_are_by(&replica, "memory").await;
+    wait_for_check_source(&replica, "memory").await;
     for name in ["john", "jane"] {
         let session = server.sign_up(name).await;
-        server.log_out(&session.access_token).await.is(204, "");
+        server.sign_out(&session.access_token).await.is(204, "");
         assert_eq!(
             replica.verify(&session.access_token).await,
             (401, "token_revoked".into())
@@ -325,102 +347,117 @@ async fn without_the_channel_everything_is_as_right() {
     }
 }
 
-/// Whoever ended it died before anything was told, long ago; then the log is lost, and the session
-/// is still known to Redis.
+/// A replica crashed after it had committed a revocation and before it published it. Later the log
+/// is lost, but Redis still contains the session.
 #[tokio::test]
-async fn a_log_that_is_built_anew_ends_refreshing_as_well() {
+async fn rebuilt_log_rejects_refresh_of_revoked_session() {
     let fixture = Fixture::new().await;
-    let ended = "update sessions set revoked_at = now(), revoked_reason = 'sign_out' \
+    let revocation = "update sessions set revoked_at = now(), revoked_reason = 'sign_out' \
             where revoked_at is null; \
         insert into revocations (kind, subject_id, user_id, reason, revoked_at, expires_at) \
         select 'session', id, user_id, 'sign_out', now() - interval '10 minutes', \
             now() + interval '1 hour' \
         from sessions on conflict do nothing";
-    execute(&fixture.server, ended).await;
-    let behind = Behind::of(&fixture.server).await;
-    let before = behind.epoch().await;
-    behind.tell::<u8>(&["DEL", "{}:state"]).await;
-    let anew = || async { behind.epoch().await.is_some_and(|now| Some(now) != before) };
-    until("there is another log", anew).await;
+    execute(&fixture.server, revocation).await;
+    let log_access = LogAccess::of(&fixture.server).await;
+    let before = log_access.epoch().await;
+    log_access.run::<u8>(&["DEL", "{}:state"]).await;
+    let is_rebuilt = || async {
+        log_access
+            .epoch()
+            .await
+            .is_some_and(|current| Some(current) != before)
+    };
+    wait_until("the log is rebuilt", is_rebuilt).await;
     fixture
         .server
-        .refresh(&fixture.john.refresh_token)
+        .refresh(&fixture.valid.refresh_token)
         .await
         .is(401, "invalid_refresh_token");
     assert_eq!(
         fixture
             .replica
-            .refresh(&fixture.john.refresh_token)
+            .refresh(&fixture.valid.refresh_token)
             .await
             .status,
         401
     );
 }
 
-/// Of a version that is to come: whoever does not understand all that was taken back may not answer
-/// from memory.
+/// The entry belongs to a newer version. A replica that can't read all revocations must not serve
+/// checks from memory.
 #[tokio::test]
-async fn an_entry_that_nobody_knows_ends_the_lease() {
+async fn unknown_entry_prevents_lease() {
     let fixture = Fixture::new().await;
-    let behind = Behind::of(&fixture.server).await;
+    let log_access = LogAccess::of(&fixture.server).await;
     let script = "local last = redis.call('HINCRBY', KEYS[1], 'last_seq', 1); \
         return redis.call('XADD', KEYS[2], last .. '-0', \
         'at', redis.call('TIME')[1] * 1000, 'entry', 'planet 9 1 9999999999')";
-    behind
-        .tell::<String>(&["EVAL", script, "2", "{}:state", "{}:log"])
+    log_access
+        .run::<String>(&["EVAL", script, "2", "{}:state", "{}:log"])
         .await;
     for replica in [&fixture.server, &fixture.replica] {
-        until_checks_are_by(replica, "unavailable").await;
-        for session in [&fixture.john, &fixture.out] {
+        wait_for_check_source(replica, "unavailable").await;
+        for session in [&fixture.valid, &fixture.revoked] {
             assert_eq!(
                 replica.verify(&session.access_token).await,
                 (503, "unavailable".into()),
-                "it may be of the planet"
+                "the unknown entry could revoke this token"
             );
         }
     }
-    fixture
-        .until_degraded_says("newer version of Latchkey")
-        .await;
-    // They look again and again whether they know it by now, and are members meanwhile.
-    until("nobody waits for who cannot know", || async {
-        behind.members().await.is_empty()
+    fixture.wait_for_degraded("newer version of Latchkey").await;
+    // The replicas retry and register as members for a short time, so the test waits for a moment
+    // without members.
+    wait_until("no replica is a member", || async {
+        log_access.members().await.is_empty()
     })
     .await;
 }
 
 #[tokio::test]
-async fn with_neither_store_nothing_passes_once_the_lease_is_over() {
-    let (mut own, (mut stack, url)) = (OwnRedis::start(), own_stack());
-    let server = TestServer::with(&[("REDIS_URL", &own.redis.url()), ("DATABASE_URL", &url)]).await;
-    let john = server.sign_up("john").await;
+async fn both_stores_down_reject_all_checks_after_lease() {
+    let (mut own_redis, (mut stack, url)) = (OwnRedis::start(), own_stack());
+    let server = TestServer::with(&[
+        ("REDIS_URL", &own_redis.redis.url()),
+        ("DATABASE_URL", &url),
+    ])
+    .await;
+    let session = server.sign_up("john").await;
     stack.postgres.kill();
-    own.redis.kill();
-    let unavailable =
-        || async { server.verify(&john.access_token).await == (503, "unavailable".into()) };
-    until("nobody can tell", unavailable).await;
-    assert!(answered_by(&server).await[3] > 0.0);
-    own.redis.start_again().expect("it can be started");
-    assert!(unavailable().await, "an empty Redis is no response");
-    stack.postgres.start_again().expect("it can be started");
-    until_checks_are_by(&server, "memory").await;
+    own_redis.redis.kill();
+    let is_unavailable =
+        || async { server.verify(&session.access_token).await == (503, "unavailable".into()) };
+    wait_until("checks are unavailable", is_unavailable).await;
+    assert!(count_checks(&server).await[3] > 0.0);
+    own_redis.redis.start_again().expect("Redis starts");
+    assert!(
+        is_unavailable().await,
+        "an empty Redis can't serve the check"
+    );
+    stack.postgres.start_again().expect("PostgreSQL starts");
+    wait_for_check_source(&server, "memory").await;
     assert_eq!(
-        server.verify(&john.access_token).await,
+        server.verify(&session.access_token).await,
         (204, String::new())
     );
 }
 
-/// PostgreSQL stands still: those who wait for it are bounded, and whoever comes beyond them is
-/// told at once.
+/// PostgreSQL is paused. The number of waiting checks is bounded, and the server rejects further
+/// checks immediately.
 #[tokio::test]
-async fn more_checks_than_may_wait_for_the_record_are_refused() {
-    let (mut own, (stack, url)) = (OwnRedis::start(), own_stack());
-    let server = TestServer::with(&[("REDIS_URL", &own.redis.url()), ("DATABASE_URL", &url)]).await;
-    let john = server.sign_up("john").await;
-    own.redis.kill();
-    until_checks_are_by(&server, "postgres").await;
+async fn checks_beyond_waiting_limit_return_busy() {
+    let (mut own_redis, (stack, url)) = (OwnRedis::start(), own_stack());
+    let server = TestServer::with(&[
+        ("REDIS_URL", &own_redis.redis.url()),
+        ("DATABASE_URL", &url),
+    ])
+    .await;
+    let session = server.sign_up("john").await;
+    own_redis.redis.kill();
+    wait_for_check_source(&server, "postgres").await;
     stack.postgres.pause();
-    let responses = join_all((0..1100).map(|_| server.verify(&john.access_token))).await;
+    let responses = join_all((0..1100).map(|_| server.verify(&session.access_token))).await;
     stack.postgres.resume();
     let count = |code: &str| {
         responses
@@ -428,7 +465,11 @@ async fn more_checks_than_may_wait_for_the_record_are_refused() {
             .filter(|response| **response == (503, code.to_owned()))
             .count()
     };
-    assert_eq!(count("busy") + count("unavailable"), 1100, "nothing passes");
+    assert_eq!(
+        count("busy") + count("unavailable"),
+        1100,
+        "no check succeeds"
+    );
     assert!(
         count("busy") > 0 && count("unavailable") > 0,
         "{} busy",
@@ -437,12 +478,12 @@ async fn more_checks_than_may_wait_for_the_record_are_refused() {
 }
 
 #[tokio::test]
-async fn another_lease_comes_into_force_for_all_when_the_log_is_built_anew() {
+async fn rebuild_applies_new_lease_to_all_replicas() {
     let server = TestServer::with(&[("LATCHKEY_LEASE", "100ms")]).await;
     let replica = server.replica_with(&[("LATCHKEY_LEASE", "300ms")]).await;
-    until_checks_are_by(&replica, "memory").await;
-    let out = server.sign_up("john").await;
-    server.log_out(&out.access_token).await.is(204, "");
+    wait_for_check_source(&replica, "memory").await;
+    let revoked = server.sign_up("john").await;
+    server.sign_out(&revoked.access_token).await.is(204, "");
     let degraded = async |replica: &TestServer| {
         replica.get("/health/ready").await.body["degraded"].to_string()
     };
@@ -451,57 +492,58 @@ async fn another_lease_comes_into_force_for_all_when_the_log_is_built_anew() {
             .await
             .contains("LATCHKEY_LEASE is 300ms, but leases of 100ms are in force")
     );
-    until("nothing is degraded", || async {
+    wait_until("nothing is degraded", || async {
         degraded(&server).await == "[]"
     })
     .await;
-    let told = operator::command(&replica, &["revocations", "rebuild"])
+    let output = operator::command(&replica, &["revocations", "rebuild"])
         .await
         .well();
     assert!(
-        told.starts_with("Rebuilt the revocation log with ")
-            && told.ends_with(" entries. The lease is 300ms.\n"),
-        "{told}"
+        output.starts_with("Rebuilt the revocation log with ")
+            && output.ends_with(" entries. The lease is 300ms.\n"),
+        "{output}"
     );
-    until("all have it", || async {
+    wait_until("all replicas have the new lease", || async {
         degraded(&replica).await == "[]" && degraded(&server).await != "[]"
     })
     .await;
     for replica in [&server, &replica] {
-        until_checks_are_by(replica, "memory").await;
+        wait_for_check_source(replica, "memory").await;
         assert_eq!(
-            replica.verify(&out.access_token).await,
+            replica.verify(&revoked.access_token).await,
             (401, "token_revoked".into())
         );
         let is_warning = |line: &String| line.contains("WARN") && line.contains("revocation log");
         assert!(
             !replica.log().iter().any(is_warning),
-            "the operator requested it: {:?}",
+            "no warning, because the operator requested the rebuild: {:?}",
             replica.log()
         );
     }
     assert_eq!(
-        ask(&server, "select max_lease_ms from settings").await,
+        query_value(&server, "select max_lease_ms from settings").await,
         "300"
     );
 }
 
-/// The row is over, but Redis was never told: the janitor leaves it until somebody has compared it.
+/// The row has expired but was never published, so the cleanup worker keeps it until a replica has
+/// republished it.
 #[tokio::test]
-async fn a_revocation_that_was_never_published_is_not_forgotten() {
-    let own = OwnRedis::start();
-    let url = own.redis.url();
+async fn unpublished_revocation_is_not_deleted() {
+    let own_redis = OwnRedis::start();
+    let url = own_redis.redis.url();
     let server = TestServer::with(&[
         ("REDIS_URL", &url),
         ("LATCHKEY_REDIS_TIMEOUT", "2s"),
         ("LATCHKEY_CLEANUP_INTERVAL", "1s"),
     ])
     .await;
-    let john = server.sign_up("john").await;
-    until_checks_are_by(&server, "memory").await;
-    own.redis.pause();
+    let session = server.sign_up("john").await;
+    wait_for_check_source(&server, "memory").await;
+    own_redis.redis.pause();
     server
-        .log_out(&john.access_token)
+        .sign_out(&session.access_token)
         .await
         .is(503, "unavailable");
     execute(
@@ -509,18 +551,18 @@ async fn a_revocation_that_was_never_published_is_not_forgotten() {
         "update revocations set expires_at = now() - interval '1 second'",
     )
     .await;
-    let runs = async || value(&server, "latchkey_cleanup_last_success_timestamp_seconds").await;
-    let before = runs().await;
-    until("the janitor was there", || async {
-        runs().await > before + 1.0
+    let last_run = async || value(&server, "latchkey_cleanup_last_success_timestamp_seconds").await;
+    let before = last_run().await;
+    wait_until("the cleanup worker has run", || async {
+        last_run().await > before + 1.0
     })
     .await;
-    own.redis.resume();
-    let published =
+    own_redis.redis.resume();
+    let is_published =
         || async { value(&server, "latchkey_revocations_republished_total").await > 0.0 };
-    until("it is published", published).await;
+    wait_until("the revocation is published", is_published).await;
     server
-        .refresh(&john.refresh_token)
+        .refresh(&session.refresh_token)
         .await
         .is(401, "invalid_refresh_token");
 }

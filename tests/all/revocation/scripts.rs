@@ -1,5 +1,4 @@
-//! The scripts of the log themselves, called as a replica calls them, in orders that no replica
-//! takes while all is well.
+//! Tests of the Lua scripts of the revocation log, in orders that occur only after failures.
 
 use std::time::Duration;
 
@@ -17,12 +16,12 @@ use crate::test_stores::STACK;
 
 const LEASE: Duration = Duration::from_millis(250);
 
-/// Far ahead, in seconds since the epoch.
-const LATER: u64 = 9_000_000_000;
+/// An expiration in the distant future, in seconds since the Unix epoch.
+const FAR_FUTURE: u64 = 9_000_000_000;
 
-fn redis() -> Redis {
+fn connect() -> Redis {
     let prefix = format!("t{}", Uuid::new_v4().simple());
-    Redis::new(&STACK.redis_url(), &prefix, Duration::from_secs(5)).expect("an address")
+    Redis::new(&STACK.redis_url(), &prefix, Duration::from_secs(5)).expect("a Redis URL")
 }
 
 fn entry(subject: Subject, value: i64, ends_at: u64) -> Entry {
@@ -32,18 +31,22 @@ fn entry(subject: Subject, value: i64, ends_at: u64) -> Entry {
     }
 }
 
-fn session() -> Entry {
-    entry(Subject::Session(Uuid::new_v4()), EntryState::FLAG, LATER)
+fn random_session() -> Entry {
+    entry(
+        Subject::Session(Uuid::new_v4()),
+        EntryState::FLAG,
+        FAR_FUTURE,
+    )
 }
 
 async fn begin(redis: &Redis) -> String {
-    match redis.begin_log(None).await.expect("it responds") {
+    match redis.begin_log(None).await.expect("Redis responds") {
         BeginOutcome::Begun(epoch) => epoch,
         other => panic!("{other:?}"),
     }
 }
 
-/// A log with these entries.
+/// Builds a log with these entries and returns its epoch ID.
 async fn build(redis: &Redis, entries: &[Entry]) -> String {
     let epoch = begin(redis).await;
     let last = match entries {
@@ -51,30 +54,30 @@ async fn build(redis: &Redis, entries: &[Entry]) -> String {
         entries => redis
             .fill_log(&epoch, 0, entries)
             .await
-            .expect("it responds")
-            .expect("nobody else builds"),
+            .expect("Redis responds")
+            .expect("no other rebuilder"),
     };
     assert!(
         redis
             .finish_log(&epoch, last, LEASE)
             .await
-            .expect("it responds")
+            .expect("Redis responds")
     );
     epoch
 }
 
 async fn revoke(redis: &Redis, entries: &[Entry]) -> PublishedEntries {
-    match redis.revoke(entries).await.expect("it responds") {
+    match redis.revoke(entries).await.expect("Redis responds") {
         AppendOutcome::Appended(published) => published,
         other => panic!("{other:?}"),
     }
 }
 
-async fn page(redis: &Redis, member: Option<Uuid>, epoch: &str, applied: u64) -> LogPage {
+async fn renew(redis: &Redis, member: Option<Uuid>, epoch: &str, applied: u64) -> LogPage {
     match redis
         .renew(member, epoch, applied)
         .await
-        .expect("it responds")
+        .expect("Redis responds")
     {
         RenewOutcome::Page(page) => page,
         other => panic!("{other:?}"),
@@ -87,120 +90,123 @@ fn kid() -> Kid {
         .kid()
 }
 
-/// Whoever began first was paused, has lost its lock, and wakes up.
+/// The first rebuilder was paused, lost its lock, and continues after the second one has begun.
 #[tokio::test]
-async fn of_two_who_build_the_first_spoils_nothing() {
-    let redis = redis();
+async fn superseded_rebuilder_changes_nothing() {
+    let redis = connect();
     let (paused, other) = (begin(&redis).await, begin(&redis).await);
     assert_eq!(
         redis
-            .fill_log(&paused, 0, &[session()])
+            .fill_log(&paused, 0, &[random_session()])
             .await
-            .expect("it responds"),
+            .expect("Redis responds"),
         None
     );
     assert!(
         !redis
             .finish_log(&paused, 0, LEASE)
             .await
-            .expect("it responds")
+            .expect("Redis responds")
     );
-    let kept = session();
+    let entry = random_session();
     assert_eq!(
         redis
-            .fill_log(&other, 0, &[kept])
+            .fill_log(&other, 0, &[entry])
             .await
-            .expect("it responds"),
+            .expect("Redis responds"),
         Some(1)
     );
     assert_eq!(
         redis
-            .fill_log(&paused, 1, &[session()])
+            .fill_log(&paused, 1, &[random_session()])
             .await
-            .expect("it responds"),
+            .expect("Redis responds"),
         None
     );
     assert!(
         !redis
             .finish_log(&paused, 1, LEASE)
             .await
-            .expect("it responds")
+            .expect("Redis responds")
     );
     assert!(
         redis
             .finish_log(&other, 1, LEASE)
             .await
-            .expect("it responds")
+            .expect("Redis responds")
     );
     assert_eq!(
-        page(&redis, None, &other, 0).await.entries,
-        [(1, kept.to_string())]
+        renew(&redis, None, &other, 0).await.entries,
+        [(1, entry.to_string())]
     );
 }
 
 #[tokio::test]
-async fn a_log_of_another_length_than_was_filled_is_not_put_into_force() {
-    let redis = redis();
+async fn log_with_unexpected_length_is_not_completed() {
+    let redis = connect();
     let epoch = begin(&redis).await;
     assert_eq!(
         redis
-            .fill_log(&epoch, 0, &[session(), session()])
+            .fill_log(&epoch, 0, &[random_session(), random_session()])
             .await
-            .expect("it responds"),
+            .expect("Redis responds"),
         Some(2)
     );
     assert!(
         !redis
             .finish_log(&epoch, 1, LEASE)
             .await
-            .expect("it responds")
+            .expect("Redis responds")
     );
     assert_eq!(
         redis
-            .fill_log(&epoch, 1, &[session()])
+            .fill_log(&epoch, 1, &[random_session()])
             .await
-            .expect("it responds"),
+            .expect("Redis responds"),
         None,
-        "nor gone on with"
+        "the log isn't continued either"
     );
 }
 
 #[tokio::test]
-async fn a_good_log_is_replaced_only_by_whoever_names_it() {
-    let redis = redis();
+async fn complete_log_is_replaced_only_by_epoch_id() {
+    let redis = connect();
     let epoch = build(&redis, &[]).await;
     assert_eq!(
-        redis.begin_log(None).await.expect("it responds"),
+        redis.begin_log(None).await.expect("Redis responds"),
         BeginOutcome::AlreadyComplete
     );
     assert_eq!(
         redis
             .begin_log(Some("another"))
             .await
-            .expect("it responds"),
+            .expect("Redis responds"),
         BeginOutcome::AlreadyComplete
     );
     assert!(matches!(
-        redis.begin_log(Some(&epoch)).await.expect("it responds"),
+        redis.begin_log(Some(&epoch)).await.expect("Redis responds"),
         BeginOutcome::Begun(_)
     ));
     assert_eq!(
-        redis.revoke(&[session()]).await.expect("it responds"),
+        redis
+            .revoke(&[random_session()])
+            .await
+            .expect("Redis responds"),
         AppendOutcome::Lost,
-        "until it is built"
+        "no log exists until the rebuild completes"
     );
     assert_eq!(
-        redis.join(None).await.expect("it responds"),
+        redis.join(None).await.expect("Redis responds"),
         JoinOutcome::Lost
     );
 }
 
 #[tokio::test]
-async fn a_member_is_listed_before_it_has_read_anything() {
-    let redis = redis();
-    let (first, id) = (session(), Uuid::new_v4());
+async fn member_is_registered_before_its_first_read() {
+    let redis = connect();
+    let (first, member) = (random_session(), Uuid::new_v4());
     let epoch = build(&redis, &[first]).await;
-    let joined = redis.join(Some(id)).await.expect("it responds");
+    let joined = redis.join(Some(member)).await.expect("Redis responds");
     assert_eq!(
         joined,
         JoinOutcome::Joined {
@@ -209,155 +215,168 @@ async fn a_member_is_listed_before_it_has_read_anything() {
             lease: LEASE
         }
     );
-    let published = revoke(&redis, &[session()]).await;
-    assert!(published.appended.members.contains(&id) && published.appended.number == 2);
-    let read = page(&redis, Some(id), &epoch, 0).await;
+    let published = revoke(&redis, &[random_session()]).await;
+    assert!(published.appended.members.contains(&member) && published.appended.number == 2);
+    let page = renew(&redis, Some(member), &epoch, 0).await;
     assert_eq!(
-        (read.entries.len(), read.members[0].applied),
+        (page.entries.len(), page.members[0].applied),
         (2, 0),
-        "what it is told now it has not applied"
+        "returned entries aren't acknowledged yet"
     );
     assert_eq!(
-        page(&redis, Some(id), &epoch, 2).await.members[0].applied,
+        renew(&redis, Some(member), &epoch, 2).await.members[0].applied,
         2
     );
 }
 
 #[tokio::test]
-async fn who_is_no_member_or_of_another_epoch_renews_nothing() {
-    let redis = redis();
-    let (epoch, id) = (build(&redis, &[session()]).await, Uuid::new_v4());
+async fn renewal_requires_member_and_current_epoch() {
+    let redis = connect();
+    let (epoch, id) = (build(&redis, &[random_session()]).await, Uuid::new_v4());
     assert_eq!(
         redis
             .renew(Some(id), &epoch, 0)
             .await
-            .expect("it responds"),
+            .expect("Redis responds"),
         RenewOutcome::EpochChanged,
-        "it never joined"
+        "the replica never joined"
     );
-    redis.join(Some(id)).await.expect("it responds");
+    redis.join(Some(id)).await.expect("Redis responds");
     assert_eq!(
         redis
             .renew(Some(id), "another", 0)
             .await
-            .expect("it responds"),
+            .expect("Redis responds"),
         RenewOutcome::EpochChanged
     );
     assert_eq!(
         redis
             .renew(Some(id), &epoch, 2)
             .await
-            .expect("it responds"),
+            .expect("Redis responds"),
         RenewOutcome::EpochChanged,
-        "beyond the end"
+        "the acknowledged position is beyond the end of the log"
     );
     assert_eq!(
-        page(&redis, None, &epoch, 1).await.members[0].applied,
+        renew(&redis, None, &epoch, 1).await.members[0].applied,
         0,
-        "none of it was noted"
+        "a rejected renewal changes nothing"
     );
 }
 
 #[tokio::test]
-async fn who_has_renewed_is_not_removed() {
-    let redis = redis();
+async fn renewed_member_is_not_reaped() {
+    let redis = connect();
     let (epoch, id) = (build(&redis, &[]).await, Uuid::new_v4());
-    redis.join(Some(id)).await.expect("it responds");
-    let seen = page(&redis, Some(id), &epoch, 0).await.members[0].clone();
-    let now = page(&redis, Some(id), &epoch, 0).await.members[0].clone();
+    redis.join(Some(id)).await.expect("Redis responds");
+    let previous = renew(&redis, Some(id), &epoch, 0).await.members[0].clone();
+    let current = renew(&redis, Some(id), &epoch, 0).await.members[0].clone();
     assert!(
-        !redis.reap(&seen, &epoch).await.expect("it responds"),
-        "it has renewed since"
+        !redis.reap(&previous, &epoch).await.expect("Redis responds"),
+        "the member has renewed since"
     );
     assert!(
-        !redis.reap(&now, "another").await.expect("it responds"),
-        "beats of two epochs cannot be compared"
+        !redis
+            .reap(&current, "another")
+            .await
+            .expect("Redis responds"),
+        "renewal counters of two epochs aren't comparable"
     );
-    assert!(redis.reap(&now, &epoch).await.expect("it responds"));
+    assert!(redis.reap(&current, &epoch).await.expect("Redis responds"));
     assert_eq!(
         redis
             .renew(Some(id), &epoch, 0)
             .await
-            .expect("it responds"),
+            .expect("Redis responds"),
         RenewOutcome::EpochChanged
     );
 }
 
 #[tokio::test]
-async fn the_larger_generation_and_the_later_end_win() {
-    let redis = redis();
+async fn larger_generation_and_later_expiration_are_kept() {
+    let redis = connect();
     build(&redis, &[]).await;
-    let (sub, soon) = (Uuid::new_v4(), LATER - 3600);
-    let user = |below, ends_at| entry(Subject::User(sub), below, ends_at);
-    let number = async |entry| revoke(&redis, &[entry]).await.appended.number;
-    assert_eq!(number(user(3, soon)).await, 1);
+    let (sub, expires_at) = (Uuid::new_v4(), FAR_FUTURE - 3600);
+    let user = |min_generation, ends_at| entry(Subject::User(sub), min_generation, ends_at);
+    let append = async |entry| revoke(&redis, &[entry]).await.appended.number;
+    assert_eq!(append(user(3, expires_at)).await, 1);
     assert_eq!(
-        number(user(2, soon)).await,
+        append(user(2, expires_at)).await,
         1,
-        "a smaller one is known already"
+        "a smaller generation adds no entry"
     );
     assert_eq!(
-        number(user(3, soon + 60)).await,
+        append(user(3, expires_at + 60)).await,
         1,
-        "and so is one that ends a little later"
+        "a slightly later expiration adds no entry"
     );
-    assert_eq!(number(user(2, LATER)).await, 2, "a later end is told");
-    assert_eq!(number(user(4, soon)).await, 3, "a larger one is told");
+    assert_eq!(
+        append(user(2, FAR_FUTURE)).await,
+        2,
+        "a later expiration adds an entry"
+    );
+    assert_eq!(
+        append(user(4, expires_at)).await,
+        3,
+        "a larger generation adds an entry"
+    );
     let (sid, jti) = (Uuid::new_v4(), Uuid::new_v4());
-    let marks = |generation| RevocationKeys::Session {
+    let revocation_keys = |generation| RevocationKeys::Session {
         kid: kid(),
         sub,
         sid,
         jti,
         generation,
     };
-    let found = async |generation| {
+    let look_up = async |generation| {
         redis
-            .find_revocations(&marks(generation))
+            .find_revocations(&revocation_keys(generation))
             .await
-            .expect("it responds")
+            .expect("Redis responds")
     };
-    assert_eq!(found(3).await, LookupOutcome::Listed(Subject::User(sub)));
-    assert_eq!(found(4).await, LookupOutcome::NotListed);
+    assert_eq!(look_up(3).await, LookupOutcome::Listed(Subject::User(sub)));
+    assert_eq!(look_up(4).await, LookupOutcome::NotListed);
 }
 
-/// What the denylist kept of a log before may not keep its entries out of the next one.
+/// The denylist already contains the entries of the previous log, but the new log must contain them
+/// as well.
 #[tokio::test]
-async fn a_log_that_is_built_anew_has_what_the_denylist_had_already() {
-    let redis = redis();
-    let known = session();
-    let epoch = build(&redis, &[known]).await;
-    let BeginOutcome::Begun(next) = redis.begin_log(Some(&epoch)).await.expect("it responds")
+async fn rebuilt_log_contains_entries_of_the_denylist() {
+    let redis = connect();
+    let listed = random_session();
+    let epoch = build(&redis, &[listed]).await;
+    let BeginOutcome::Begun(next_epoch) =
+        redis.begin_log(Some(&epoch)).await.expect("Redis responds")
     else {
-        panic!("it is named")
+        panic!("the epoch ID matches")
     };
     assert_eq!(
         redis
-            .fill_log(&next, 0, &[known])
+            .fill_log(&next_epoch, 0, &[listed])
             .await
-            .expect("it responds"),
+            .expect("Redis responds"),
         Some(1)
     );
     assert!(
         redis
-            .finish_log(&next, 1, LEASE)
+            .finish_log(&next_epoch, 1, LEASE)
             .await
-            .expect("it responds")
+            .expect("Redis responds")
     );
     assert_eq!(
-        page(&redis, None, &next, 0).await.entries,
-        [(1, known.to_string())]
+        renew(&redis, None, &next_epoch, 0).await.entries,
+        [(1, listed.to_string())]
     );
 }
 
 #[tokio::test]
-async fn a_long_log_is_read_in_pages() {
-    let redis = redis();
-    let entries: Vec<Entry> = (0..1500).map(|_| session()).collect();
+async fn long_log_is_read_in_pages() {
+    let redis = connect();
+    let entries: Vec<Entry> = (0..1500).map(|_| random_session()).collect();
     let epoch = build(&redis, &entries).await;
-    let (first, id) = (page(&redis, None, &epoch, 0).await, Uuid::new_v4());
+    let (first, id) = (renew(&redis, None, &epoch, 0).await, Uuid::new_v4());
     assert_eq!((first.entries.len(), first.last), (1000, 1500));
-    redis.join(Some(id)).await.expect("it responds");
-    let second = page(&redis, Some(id), &epoch, 1000).await;
+    redis.join(Some(id)).await.expect("Redis responds");
+    let second = renew(&redis, Some(id), &epoch, 1000).await;
     assert_eq!((second.entries.len(), second.entries[0].0), (500, 1001));
 }

@@ -1,4 +1,4 @@
-//! A reader of the feed. Every event that it reads is compared with the document.
+//! Reads the revocation stream and checks each event against the OpenAPI document.
 
 use std::time::Duration;
 
@@ -10,10 +10,9 @@ use crate::{
     test_server::{Session, TestServer},
 };
 
-/// No event is waited for longer, not even on a busy machine.
-const LIMIT: Duration = Duration::from_secs(40);
+/// Maximum wait for the next event, sufficient for a busy machine.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// One event.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Event {
     pub name: String,
@@ -22,30 +21,30 @@ pub struct Event {
 }
 
 impl Event {
-    pub fn number(&self) -> u64 {
+    pub fn sequence(&self) -> u64 {
         self.data["sequence"]
             .as_u64()
-            .unwrap_or_else(|| panic!("a number: {self:?}"))
+            .unwrap_or_else(|| panic!("no sequence number: {self:?}"))
     }
 
-    pub fn previous(&self) -> u64 {
+    pub fn previous_sequence(&self) -> u64 {
         self.data["previous_sequence"]
             .as_u64()
-            .unwrap_or_else(|| panic!("a number: {self:?}"))
+            .unwrap_or_else(|| panic!("no sequence number: {self:?}"))
     }
 
-    pub fn epoch(&self) -> &str {
+    pub fn epoch_id(&self) -> &str {
         self.data["epoch_id"]
             .as_str()
-            .unwrap_or_else(|| panic!("an epoch: {self:?}"))
+            .unwrap_or_else(|| panic!("no epoch ID: {self:?}"))
     }
 
-    /// Whether this was taken back.
+    /// Returns whether the event revokes this subject.
     pub fn is_of(&self, kind: &str, id: &str) -> bool {
         self.name == "revoked" && self.data["kind"] == kind && self.data["id"] == id
     }
 
-    fn read(block: &str) -> Option<Event> {
+    fn parse(block: &str) -> Option<Event> {
         let mut event = Event::default();
         for line in block.lines() {
             let (field, value) = line.split_once(": ").expect("a field");
@@ -60,30 +59,32 @@ impl Event {
     }
 }
 
-/// Somebody who follows.
+/// A subscriber of the revocation stream.
 pub struct Reader {
     response: Response,
-    text: String,
+    /// Received text that isn't parsed yet.
+    buffer: String,
 }
 
-/// A request for the stream.
-pub fn request(server: &TestServer, session: &Session) -> RequestBuilder {
+/// Builds a request for the stream.
+pub fn stream_request(server: &TestServer, session: &Session) -> RequestBuilder {
     let request = server
         .request(Method::GET, "/revocations")
         .header("accept", "text/event-stream");
     request
         .bearer_auth(&session.access_token)
-        .timeout(3 * LIMIT)
+        .timeout(3 * EVENT_TIMEOUT)
 }
 
 impl Reader {
-    pub async fn of(server: &TestServer, session: &Session) -> Reader {
-        Reader::with(request(server, session)).await
+    /// Subscribes from the beginning.
+    pub async fn subscribe(server: &TestServer, session: &Session) -> Reader {
+        Reader::with(stream_request(server, session)).await
     }
 
-    /// Goes on from there.
-    pub async fn from(server: &TestServer, session: &Session, id: &str) -> Reader {
-        Reader::with(request(server, session).header("last-event-id", id)).await
+    /// Subscribes from the event with this ID.
+    pub async fn resume(server: &TestServer, session: &Session, id: &str) -> Reader {
+        Reader::with(stream_request(server, session).header("last-event-id", id)).await
     }
 
     pub async fn with(request: RequestBuilder) -> Reader {
@@ -97,7 +98,7 @@ impl Reader {
         );
         Reader {
             response,
-            text: String::new(),
+            buffer: String::new(),
         }
     }
 
@@ -109,39 +110,41 @@ impl Reader {
             .unwrap_or_default()
     }
 
-    /// The next event; nothing where the stream has ended.
+    /// Returns the next event, or `None` at the end of the stream.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some((block, rest)) = self.text.split_once("\n\n") {
-                let (event, rest) = (Event::read(block), rest.to_owned());
-                self.text = rest;
+            if let Some((block, rest)) = self.buffer.split_once("\n\n") {
+                let (event, rest) = (Event::parse(block), rest.to_owned());
+                self.buffer = rest;
                 let Some(event) = event else { continue };
                 contract::check_event(&Method::GET, "/revocations", &event.name, &event.data);
                 return Some(event);
             }
-            let chunk = tokio::time::timeout(LIMIT, self.response.chunk())
+            let chunk = tokio::time::timeout(EVENT_TIMEOUT, self.response.chunk())
                 .await
-                .expect("it goes on or ends");
-            match chunk.expect("it is not cut") {
+                .expect("an event or the end in time");
+            match chunk.expect("an uninterrupted stream") {
                 Some(chunk) => self
-                    .text
-                    .push_str(std::str::from_utf8(&chunk).expect("whole events")),
+                    .buffer
+                    .push_str(std::str::from_utf8(&chunk).expect("UTF-8")),
                 None => {
-                    assert_eq!(self.text, "", "it ends between two events");
+                    assert_eq!(self.buffer, "", "the stream ends between two events");
                     return None;
                 }
             }
         }
     }
 
-    /// The events up to the first of this name, with it.
-    pub async fn until(&mut self, name: &str) -> Vec<Event> {
+    /// Returns the events up to and including the first event with this name.
+    pub async fn read_until(&mut self, name: &str) -> Vec<Event> {
         let mut events = Vec::new();
         loop {
-            let event = self
-                .next()
-                .await
-                .unwrap_or_else(|| panic!("it ended before {name}, after {} events", events.len()));
+            let event = self.next().await.unwrap_or_else(|| {
+                panic!(
+                    "the stream ended before {name}, after {} events",
+                    events.len()
+                )
+            });
             events.push(event);
             if events.last().is_some_and(|event| event.name == name) {
                 return events;
@@ -149,35 +152,40 @@ impl Reader {
         }
     }
 
-    /// The next event of this name.
+    /// Returns the next event with this name.
     pub async fn first(&mut self, name: &str) -> Event {
-        self.until(name).await.pop().expect("it has it")
+        self.read_until(name).await.pop().expect("an event")
     }
 
-    /// How often this is said before that: only looked at, because there is much of it.
-    pub async fn count(&mut self, what: &str, before: &str) -> usize {
+    /// Counts the occurrences of a text before another text.
+    ///
+    /// The events aren't parsed, because a test counts thousands of them.
+    pub async fn count(&mut self, text: &str, end: &str) -> usize {
         let mut count = 0;
-        while !self.text.contains(before) {
-            let (whole, rest) = self.text.rsplit_once("\n\n").unwrap_or(("", &self.text));
-            count += whole.matches(what).count();
-            self.text = rest.to_owned();
+        while !self.buffer.contains(end) {
+            let (complete, rest) = self
+                .buffer
+                .rsplit_once("\n\n")
+                .unwrap_or(("", &self.buffer));
+            count += complete.matches(text).count();
+            self.buffer = rest.to_owned();
             let chunk = self
                 .response
                 .chunk()
                 .await
-                .expect("it is not cut")
-                .expect("it goes on");
-            self.text
-                .push_str(std::str::from_utf8(&chunk).expect("text"));
+                .expect("an uninterrupted stream")
+                .expect("a stream that continues");
+            self.buffer
+                .push_str(std::str::from_utf8(&chunk).expect("UTF-8"));
         }
-        let (told, rest) = self.text.split_once(before).expect("it is there");
-        count += told.matches(what).count();
-        self.text = format!("{before}{rest}");
+        let (before, rest) = self.buffer.split_once(end).expect("the text at the end");
+        count += before.matches(text).count();
+        self.buffer = format!("{end}{rest}");
         count
     }
 
-    /// All events until it ends.
-    pub async fn rest(&mut self) -> Vec<Event> {
+    /// Returns all events up to the end of the stream.
+    pub async fn read_to_end(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(event) = self.next().await {
             events.push(event);

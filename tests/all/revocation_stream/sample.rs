@@ -1,5 +1,5 @@
-//! The README's reader, as it is printed: a service that checks tokens itself, and knows what was
-//! taken back.
+//! Runs the sample code of the README: a service that validates tokens locally and follows the
+//! revocation stream.
 
 use std::{
     fs,
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use super::Fixture;
 use crate::{
     outage::OwnRedis,
-    test_server::{Session, until},
+    test_server::{Session, wait_until},
 };
 
-/// Follows beside the service, and answers what it is asked line by line.
+/// Follows the stream in a thread, and responds to each line of standard input with one line.
 const SERVICE: &str = r#"
 import sys, threading
 
@@ -31,29 +31,31 @@ def follow():
 
 threading.Thread(target=follow, daemon=True).start()
 for line in sys.stdin:
-    requested = json.loads(line)
-    print(json.dumps(denylist.is_revoked(requested["kid"], requested["claims"])), flush=True)
+    request = json.loads(line)
+    print(json.dumps(denylist.is_revoked(request["kid"], request["claims"])), flush=True)
 "#;
 
-/// The service. It ends with this value.
+/// A running service. Dropping this value stops the service.
 struct Service {
     child: Child,
-    requested: ChildStdin,
+    requests: ChildStdin,
     responses: Lines<BufReader<ChildStdout>>,
 }
 
 impl Service {
     fn start(fixture: &Fixture) -> Service {
         let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"))
-            .expect("there is a README");
+            .expect("the README");
         let (_, rest) = readme
             .split_once("<!-- reader -->\n```python\n")
-            .expect("the marks");
-        let (printed, _) = rest.split_once("```\n<!-- /reader -->").expect("the marks");
+            .expect("the start of the sample");
+        let (sample, _) = rest
+            .split_once("```\n<!-- /reader -->")
+            .expect("the end of the sample");
         let mut child = Command::new("/usr/bin/python3")
             .args([
                 "-c",
-                &format!("{printed}{SERVICE}"),
+                &format!("{sample}{SERVICE}"),
                 &fixture.server.url(""),
                 &fixture.admin.access_token,
             ])
@@ -61,22 +63,26 @@ impl Service {
             .stdout(Stdio::piped())
             .spawn()
             .expect("Python is installed");
-        let (requested, responses) = (
-            child.stdin.take().expect("piped"),
-            child.stdout.take().expect("piped"),
+        let (requests, responses) = (
+            child.stdin.take().expect("a piped standard input"),
+            child.stdout.take().expect("a piped standard output"),
         );
         Service {
             child,
-            requested,
+            requests,
             responses: BufReader::new(responses).lines(),
         }
     }
 
-    /// Whether it refuses the token; nothing where it does not know.
-    fn refuses(&mut self, session: &Session) -> Option<bool> {
-        let question = json!({"kid": "some", "claims": session.claims()});
-        writeln!(self.requested, "{question}").expect("it runs");
-        let response = self.responses.next().expect("it runs").expect("a line");
+    /// Returns whether the token is revoked, or `None` while the service can't decide it.
+    fn is_revoked(&mut self, session: &Session) -> Option<bool> {
+        let request = json!({"kid": "some", "claims": session.claims()});
+        writeln!(self.requests, "{request}").expect("a running service");
+        let response = self
+            .responses
+            .next()
+            .expect("a running service")
+            .expect("a line");
         serde_json::from_str::<Value>(&response)
             .expect("JSON")
             .as_bool()
@@ -91,60 +97,64 @@ impl Drop for Service {
 }
 
 #[tokio::test]
-async fn the_reader_of_the_readme_knows_what_was_taken_back() {
-    let mut own = OwnRedis::start();
-    let fixture = Fixture::with(&[("REDIS_URL", &own.redis.url())]).await;
-    let (john, all) = (
+async fn readme_sample_detects_revoked_tokens() {
+    let mut own_redis = OwnRedis::start();
+    let fixture = Fixture::with(&[("REDIS_URL", &own_redis.redis.url())]).await;
+    let (session, user_session) = (
         fixture.server.sign_in("john").await,
         fixture.server.sign_up("jane").await,
     );
     let service = std::cell::RefCell::new(Service::start(&fixture));
-    let says = async |session: &Session, verdict| {
-        until("it says so", || async {
-            service.borrow_mut().refuses(session) == verdict
+    let wait_for_result = async |session: &Session, expected| {
+        wait_until("the expected result", || async {
+            service.borrow_mut().is_revoked(session) == expected
         })
         .await;
     };
-    // There may be a moment at which it does not know; what it knows is right.
-    let knows = async |session: &Session| {
-        let told = std::cell::Cell::new(None);
-        until("it knows", || async {
-            told.set(service.borrow_mut().refuses(session));
-            told.get().is_some()
+    // The service can be undecided for a moment, but its first decision must be correct.
+    let first_decision = async |session: &Session| {
+        let result = std::cell::Cell::new(None);
+        wait_until("a decision", || async {
+            result.set(service.borrow_mut().is_revoked(session));
+            result.get().is_some()
         })
         .await;
-        told.get()
+        result.get()
     };
-    says(&john, Some(false)).await;
-    assert_eq!(knows(&fixture.out).await, Some(true), "from before it came");
+    wait_for_result(&session, Some(false)).await;
+    assert_eq!(
+        first_decision(&fixture.revoked).await,
+        Some(true),
+        "revoked before the service started"
+    );
     fixture
         .replica
-        .log_out(&john.access_token)
+        .sign_out(&session.access_token)
         .await
         .is(204, "");
-    says(&john, Some(true)).await;
-    assert_eq!(knows(&all).await, Some(false));
-    let everywhere = fixture
+    wait_for_result(&session, Some(true)).await;
+    assert_eq!(first_decision(&user_session).await, Some(false));
+    let sign_out_everywhere = fixture
         .replica
         .request(reqwest::Method::POST, "/logout?scope=all");
     fixture
         .replica
-        .send(everywhere.bearer_auth(&all.access_token))
+        .send(sign_out_everywhere.bearer_auth(&user_session.access_token))
         .await
         .is(204, "");
-    says(&all, Some(true)).await;
-    let again = fixture.server.sign_in("jane").await;
+    wait_for_result(&user_session, Some(true)).await;
+    let new_session = fixture.server.sign_in("jane").await;
     assert_eq!(
-        knows(&again).await,
+        first_decision(&new_session).await,
         Some(false),
-        "of the generation that counts"
+        "a token of the new generation"
     );
-    // What it does not know it does not claim to know; what it knew it still knows.
-    own.redis.kill();
-    says(&again, None).await;
-    own.redis.start_again().expect("it can be started");
-    says(&again, Some(false)).await;
-    for out in [&john, &all, &fixture.out] {
-        assert_eq!(knows(out).await, Some(true));
+    // During the outage, the service doesn't accept tokens. Known revocations stay known.
+    own_redis.redis.kill();
+    wait_for_result(&new_session, None).await;
+    own_redis.redis.start_again().expect("Redis starts");
+    wait_for_result(&new_session, Some(false)).await;
+    for revoked in [&session, &user_session, &fixture.revoked] {
+        assert_eq!(first_decision(revoked).await, Some(true));
     }
 }

@@ -1,55 +1,55 @@
-//! `.env`: what it says is read, or its line is a mistake; and its example is a good one.
+//! `.env`: invalid lines are configuration errors, and the example file is valid.
 
 use std::fs;
 
 use super::{VALID, latchkey_in, stderr, stdout};
 
-/// `latchkey config` in a folder with this `.env`: the exit code, what it shows, and what it
-/// complains of.
-fn config_with(file: &str, settings: &[(&str, &str)]) -> (Option<i32>, String, String) {
+/// Runs `latchkey config` in a folder with this `.env`. Returns the exit code, the output, and the
+/// errors.
+fn run_config(file: &str, settings: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let folder = tempfile::tempdir().expect("a folder");
-    fs::write(folder.path().join(".env"), file).expect("it is ours");
+    fs::write(folder.path().join(".env"), file).expect("a written file");
     let output = latchkey_in(folder.path(), &["config"], settings);
     (output.status.code(), stdout(&output), stderr(&output))
 }
 
 #[test]
-fn a_line_that_cannot_be_read_is_a_mistake() {
+fn invalid_line_is_a_configuration_error() {
     for line in [
         "LATCHKEY_EMAIL_FROM=Latchkey <hunter2@example.com>",
         "LATCHKEY_EMAIL_FROM='hunter2",
         "hunter2",
     ] {
-        let (code, _, told) =
-            config_with(&format!("LATCHKEY_ACCESS_LIFETIME=1m\n{line}\n"), &*VALID);
-        assert_eq!(code, Some(2), "{line}: {told}");
+        let (code, _, errors) =
+            run_config(&format!("LATCHKEY_ACCESS_LIFETIME=1m\n{line}\n"), &*VALID);
+        assert_eq!(code, Some(2), "{line}: {errors}");
         assert!(
-            told.contains("\n  .env: ") && !told.contains("hunter2"),
-            "{line}: {told}"
+            errors.contains("\n  .env: ") && !errors.contains("hunter2"),
+            "{line}: {errors}"
         );
     }
 }
 
 #[test]
-fn the_example_loads_once_the_required_values_are_filled_in() {
+fn example_is_valid_with_the_required_values() {
     let example = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/.env.example"))
-        .expect("it is there");
+        .expect("the example file");
     let filled = VALID.iter().fold(example, |text, (name, value)| {
         let empty = format!("\n{name}=\n");
-        assert!(text.contains(&empty), "{name} is there to be filled in");
+        assert!(text.contains(&empty), "{name} is listed without a value");
         text.replace(&empty, &format!("\n{name}={value}\n"))
     });
-    // As it is, and with every default said aloud.
+    // Unchanged, and with all defaults uncommented.
     for file in [
         filled.clone(),
         filled.replace("\n# LATCHKEY_", "\nLATCHKEY_"),
     ] {
-        let (code, shown, told) = config_with(&file, &[]);
-        assert_eq!(code, Some(0), "{told}");
+        let (code, output, errors) = run_config(&file, &[]);
+        assert_eq!(code, Some(0), "{errors}");
         assert!(
-            shown.contains("LATCHKEY_EMAIL_FROM=\"Latchkey <no-reply@localhost>\"\n"),
-            "{shown}"
+            output.contains("LATCHKEY_EMAIL_FROM=\"Latchkey <no-reply@localhost>\"\n"),
+            "{output}"
         );
-        assert_eq!(shown.matches("(set, not shown)").count(), 4, "{shown}");
+        assert_eq!(output.matches("(set, not shown)").count(), 4, "{output}");
     }
 }

@@ -1,14 +1,14 @@
 //! The help of all commands, and the text of all configuration errors.
 
-use super::{latchkey, stderr, stdout, valid_but};
+use super::{latchkey, stderr, stdout, valid_with};
 
-/// The paths of all commands, found in the rendered help.
-fn commands() -> Vec<Vec<String>> {
+/// Returns the paths of all commands, read from the rendered help.
+fn list_commands() -> Vec<Vec<String>> {
     let mut found = vec![Vec::new()];
-    let mut at = 0;
-    while at < found.len() {
-        let path: Vec<String> = found[at].clone();
-        let help = help_of(&path, "--help");
+    let mut index = 0;
+    while index < found.len() {
+        let path: Vec<String> = found[index].clone();
+        let help = read_help(&path, "--help");
         let (_, list) = help.split_once("\nCommands:\n").unwrap_or_default();
         let names = list
             .lines()
@@ -18,13 +18,13 @@ fn commands() -> Vec<Vec<String>> {
         for name in names {
             found.push([path.clone(), vec![name.to_owned()]].concat());
         }
-        at += 1;
+        index += 1;
     }
     found
 }
 
-/// The help of a command, which requires no setting.
-fn help_of(path: &[String], flag: &str) -> String {
+/// Returns the help of a command, which requires no settings.
+fn read_help(path: &[String], flag: &str) -> String {
     let arguments: Vec<&str> = path.iter().map(String::as_str).chain([flag]).collect();
     let output = latchkey(&arguments, &[]);
     assert!(output.status.success(), "{path:?}: {}", stderr(&output));
@@ -33,7 +33,7 @@ fn help_of(path: &[String], flag: &str) -> String {
 
 #[test]
 fn every_command_has_short_and_long_help() {
-    let commands = commands();
+    let commands = list_commands();
     let names: Vec<String> = commands.iter().map(|path| path.join(" ")).collect();
     for name in [
         "",
@@ -49,7 +49,7 @@ fn every_command_has_short_and_long_help() {
         assert!(names.iter().any(|one| one == name), "{name:?}: {names:?}");
     }
     for path in &commands {
-        let (short, long) = (help_of(path, "-h"), help_of(path, "--help"));
+        let (short, long) = (read_help(path, "-h"), read_help(path, "--help"));
         assert!(short.len() < long.len(), "{path:?}");
         for part in [
             "Usage: latchkey",
@@ -213,7 +213,7 @@ const ERRORS: &[(&str, &str, &str)] = &[
 #[test]
 fn every_configuration_error_states_the_fix() {
     for (variable, value, error) in ERRORS {
-        let output = latchkey(&["config"], &valid_but(&[(variable, value)]));
+        let output = latchkey(&["config"], &valid_with(&[(variable, value)]));
         let text = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{variable}={value}: {text}");
         let lines: Vec<&str> = text.lines().collect();

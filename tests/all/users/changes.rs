@@ -1,4 +1,4 @@
-//! What an administrator's change ends and brings along: at once, on every replica.
+//! Changes by an administrator: credentials that they revoke, on every replica immediately.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -7,15 +7,15 @@ use super::Fixture;
 use crate::{
     mail::MailServer,
     proxy::{Line, Proxy},
-    test_server::{PASSWORD, Session, until},
-    test_stores::{Held, ask},
+    test_server::{PASSWORD, Session, wait_until},
+    test_stores::{RowLock, query_value},
 };
 
-const NEW: &str = "correct horse 9";
+const NEW_PASSWORD: &str = "correct horse 9";
 
-/// Each change × every session × both replicas, and the reason that the record gives.
+/// Tests each change × every session × both replicas, and the stored reason.
 #[tokio::test]
-async fn what_ends_everything_does_so_on_every_replica() {
+async fn revoking_changes_apply_on_every_replica() {
     let fixture = Fixture::new().await;
     let replica = fixture.server.replica().await;
     let bystander = fixture.server.sign_up("bystander").await;
@@ -25,17 +25,17 @@ async fn what_ends_everything_does_so_on_every_replica() {
         (
             Method::PATCH,
             "",
-            json!({"password": NEW}),
+            json!({"password": NEW_PASSWORD}),
             "password_reset",
         ),
         (Method::POST, "/revoke", Value::Null, "revoked"),
         (Method::DELETE, "", Value::Null, ""),
     ];
-    for (number, (method, below, body, reason)) in changes.into_iter().enumerate() {
+    for (number, (method, suffix, body, reason)) in changes.into_iter().enumerate() {
         let name = format!("john{number}");
-        let (path, first) = fixture.somebody(&name).await;
+        let (path, first) = fixture.sign_up(&name).await;
         let second = replica.sign_in(&name).await;
-        let response = fixture.call(method, &format!("{path}{below}"), body).await;
+        let response = fixture.call(method, &format!("{path}{suffix}"), body).await;
         assert!(
             (200..300).contains(&response.status),
             "{}",
@@ -49,16 +49,20 @@ async fn what_ends_everything_does_so_on_every_replica() {
             "select coalesce(string_agg(distinct revoked_reason, ','), '') from sessions \
              join users on users.id = user_id where username = '{name}'"
         );
-        assert_eq!(ask(&fixture.server, &reasons).await, reason, "{name}");
+        assert_eq!(
+            query_value(&fixture.server, &reasons).await,
+            reason,
+            "{name}"
+        );
     }
     assert_eq!(replica.verify(&bystander.access_token).await.0, 204);
     assert_eq!(replica.verify(&fixture.admin.access_token).await.0, 204);
 }
 
 #[tokio::test]
-async fn who_is_disabled_cannot_sign_in_until_enabled() {
+async fn disabled_user_cannot_sign_in_until_enabled() {
     let fixture = Fixture::new().await;
-    let (path, _) = fixture.somebody("john").await;
+    let (path, _) = fixture.sign_up("john").await;
     assert_eq!(
         fixture
             .patch(&path, json!({"disabled": true}))
@@ -69,7 +73,7 @@ async fn who_is_disabled_cannot_sign_in_until_enabled() {
     );
     fixture
         .server
-        .log_in("john", PASSWORD)
+        .try_sign_in("john", PASSWORD)
         .await
         .is(401, "invalid_credentials");
     assert_eq!(
@@ -80,26 +84,30 @@ async fn who_is_disabled_cannot_sign_in_until_enabled() {
             .body["disabled"],
         false
     );
-    fixture.server.log_in("john", PASSWORD).await.is(200, "");
+    fixture
+        .server
+        .try_sign_in("john", PASSWORD)
+        .await
+        .is(200, "");
 }
 
 #[tokio::test]
-async fn another_role_takes_effect_at_once_on_a_second_replica() {
+async fn role_change_takes_effect_on_a_second_replica() {
     let fixture = Fixture::new().await;
     let replica = fixture.server.replica().await;
-    let (path, john) = fixture.somebody("john").await;
+    let (path, session) = fixture.sign_up("john").await;
     let list = async |session: &Session| {
         let response = replica
             .with_token(Method::GET, "/users", &session.access_token, Value::Null)
             .await;
         (response.status, response.code())
     };
-    assert_eq!(list(&john).await, (403, "forbidden".into()));
+    assert_eq!(list(&session).await, (403, "forbidden".into()));
     fixture
         .patch(&path, json!({"role": "admin"}))
         .await
         .is(200, "");
-    assert_eq!(list(&john).await, (401, "token_revoked".into()));
+    assert_eq!(list(&session).await, (401, "token_revoked".into()));
     let admin = replica.sign_in("john").await;
     assert!(
         admin.claims()["scope"]
@@ -123,10 +131,10 @@ async fn another_role_takes_effect_at_once_on_a_second_replica() {
 }
 
 #[tokio::test]
-async fn new_names_are_in_the_next_tokens_and_end_nothing() {
+async fn new_names_are_in_next_tokens_and_revoke_nothing() {
     let fixture = Fixture::new().await;
     let replica = fixture.server.replica().await;
-    let (path, john) = fixture.somebody("john").await;
+    let (path, session) = fixture.sign_up("john").await;
     fixture
         .patch(
             &path,
@@ -134,32 +142,35 @@ async fn new_names_are_in_the_next_tokens_and_end_nothing() {
         )
         .await
         .is(200, "");
-    assert_eq!(replica.verify(&john.access_token).await.0, 204);
-    let claims = Session::of(replica.refresh(&john.refresh_token).await.is(200, "")).claims();
+    assert_eq!(replica.verify(&session.access_token).await.0, 204);
+    let claims = Session::of(replica.refresh(&session.refresh_token).await.is(200, "")).claims();
     assert_eq!(
         (&claims["username"], &claims["name"], &claims["email"]),
         (&json!("Johnny"), &json!("J"), &json!("j@example.com"))
     );
-    // What is the same changes nothing, and ends nothing either.
-    let whole = json!({
+    // A replacement with the same values changes and revokes nothing.
+    let replacement = json!({
         "username": "Johnny",
         "email": "j@example.com",
         "name": "J",
         "role": "user",
         "disabled": false,
     });
-    let rows = "select string_agg(u::text, ';' order by id) from users u";
-    let before = ask(&fixture.server, rows).await;
-    fixture.call(Method::PUT, &path, whole).await.is(200, "");
-    assert_eq!(ask(&fixture.server, rows).await, before);
-    assert_eq!(replica.verify(&john.access_token).await.0, 204);
+    let users = "select string_agg(u::text, ';' order by id) from users u";
+    let before = query_value(&fixture.server, users).await;
+    fixture
+        .call(Method::PUT, &path, replacement)
+        .await
+        .is(200, "");
+    assert_eq!(query_value(&fixture.server, users).await, before);
+    assert_eq!(replica.verify(&session.access_token).await.0, 204);
 }
 
 #[tokio::test]
-async fn names_of_others_are_refused_and_the_only_name_stays() {
+async fn taken_names_and_missing_names_are_rejected() {
     let fixture = Fixture::new().await;
-    fixture.somebody("mary").await;
-    let (path, _) = fixture.somebody("john").await;
+    fixture.sign_up("mary").await;
+    let (path, _) = fixture.sign_up("john").await;
     let before = fixture.get(&path).await.body;
     fixture
         .patch(&path, json!({"username": "MARY"}))
@@ -182,7 +193,7 @@ async fn names_of_others_are_refused_and_the_only_name_stays() {
         .is(400, "weak_password");
     assert_eq!(fixture.get(&path).await.body, before);
     assert_eq!(
-        ask(
+        query_value(
             &fixture.server,
             "select count(*) from revocations where kind = 'user'"
         )
@@ -192,87 +203,98 @@ async fn names_of_others_are_refused_and_the_only_name_stays() {
 }
 
 #[tokio::test]
-async fn another_address_is_unverified_and_the_codes_of_the_old_one_are_void() {
-    let mails = MailServer::start().await;
-    let fixture = Fixture::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
-    let (path, _) = fixture.somebody("john").await;
+async fn new_email_is_unverified_and_voids_old_codes() {
+    let mail_server = MailServer::start().await;
+    let fixture = Fixture::with(&[("LATCHKEY_SMTP_URL", &mail_server.url())]).await;
+    let (path, _) = fixture.sign_up("john").await;
     let server = &fixture.server;
-    let code = mails.reset_code(server, "john@example.com").await;
+    let code = mail_server.reset_code(server, "john@example.com").await;
     server
-        .reset_password("john@example.com", &code, NEW)
+        .reset_password("john@example.com", &code, NEW_PASSWORD)
         .await
         .is(204, "");
-    let respelled = fixture
+    let changed_case = fixture
         .patch(&path, json!({"email": "John@Example.com"}))
         .await;
-    assert_eq!(respelled.is(200, "").body["email_verified"], true);
+    assert_eq!(changed_case.is(200, "").body["email_verified"], true);
 
-    let old = mails.mails_to("John@Example.com").len();
+    let emails_before = mail_server.emails_to("John@Example.com").len();
     server.forgot_password("john@example.com").await.is(202, "");
-    mails.wait_for("John@Example.com", old + 1).await;
-    let code = mails.code_for("John@Example.com").await;
-    let moved = fixture
+    mail_server
+        .wait_for("John@Example.com", emails_before + 1)
+        .await;
+    let code = mail_server.code_for("John@Example.com").await;
+    let changed = fixture
         .patch(&path, json!({"email": "j@example.org"}))
         .await;
     assert_eq!(
         (
-            moved.is(200, "").text("email"),
-            &moved.body["email_verified"]
+            changed.is(200, "").text("email"),
+            &changed.body["email_verified"]
         ),
         ("j@example.org".into(), &json!(false))
     );
     server
-        .reset_password("j@example.org", &code, "of a stranger 7")
+        .reset_password("j@example.org", &code, "of an attacker 7")
         .await
         .is(400, "invalid_code");
     assert_eq!(fixture.get(&path).await.body["email_verified"], false);
 }
 
 #[tokio::test]
-async fn a_password_that_an_administrator_sets_is_told_to_the_owner_and_voids_codes() {
-    let mails = MailServer::start().await;
-    let fixture = Fixture::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
-    let (path, _) = fixture.somebody("john").await;
-    let code = mails.reset_code(&fixture.server, "john@example.com").await;
-    let whole = json!({
+async fn password_set_by_admin_notifies_user_and_voids_codes() {
+    let mail_server = MailServer::start().await;
+    let fixture = Fixture::with(&[("LATCHKEY_SMTP_URL", &mail_server.url())]).await;
+    let (path, _) = fixture.sign_up("john").await;
+    let code = mail_server
+        .reset_code(&fixture.server, "john@example.com")
+        .await;
+    let replacement = json!({
         "username": "john",
         "email": "john@example.com",
         "name": null,
         "role": "user",
         "disabled": false,
-        "password": NEW,
+        "password": NEW_PASSWORD,
     });
-    fixture.call(Method::PUT, &path, whole).await.is(200, "");
-    let mails = mails.wait_for("john@example.com", 2).await;
+    fixture
+        .call(Method::PUT, &path, replacement)
+        .await
+        .is(200, "");
+    let emails = mail_server.wait_for("john@example.com", 2).await;
     assert!(
-        mails
+        emails
             .iter()
-            .any(|mail| mail.contains("Subject: Your password was changed"))
+            .any(|email| email.contains("Subject: Your password was changed"))
     );
     fixture
         .server
-        .reset_password("john@example.com", &code, "of a thief 77")
+        .reset_password("john@example.com", &code, "of an attacker 7")
         .await
         .is(400, "invalid_code");
     fixture
         .server
-        .log_in("john", PASSWORD)
+        .try_sign_in("john", PASSWORD)
         .await
         .is(401, "invalid_credentials");
-    fixture.server.log_in("john", NEW).await.is(200, "");
+    fixture
+        .server
+        .try_sign_in("john", NEW_PASSWORD)
+        .await
+        .is(200, "");
 }
 
-/// Redis is cut off between the commit and its publication: whoever repeats it finishes it, and if
-/// nobody does it finishes itself.
+/// Redis is disconnected between the commit and the publication. A repeated request completes the
+/// change.
 #[tokio::test]
-async fn what_could_not_be_published_says_so_and_a_repeat_finishes_it() {
+async fn unpublished_change_is_completed_by_repeat() {
     let fixture = Fixture::new().await;
     let proxy = Proxy::to_redis().await;
-    let cut = fixture
+    let disconnected = fixture
         .server
         .replica_with(&[("REDIS_URL", &proxy.redis_url())])
         .await;
-    for (number, (method, below, body)) in [
+    for (number, (method, suffix, body)) in [
         (Method::PATCH, "", json!({"disabled": true})),
         (Method::PATCH, "", json!({"role": "admin"})),
         (Method::POST, "/revoke", Value::Null),
@@ -281,28 +303,28 @@ async fn what_could_not_be_published_says_so_and_a_repeat_finishes_it() {
     .into_iter()
     .enumerate()
     {
-        let (path, john) = fixture.somebody(&format!("john{number}")).await;
-        let path = format!("{path}{below}");
-        let held = Held::rows(
+        let (path, session) = fixture.sign_up(&format!("john{number}")).await;
+        let path = format!("{path}{suffix}");
+        let lock = RowLock::rows(
             &fixture.server,
             &format!("select from users where username = 'john{number}'"),
         )
         .await;
-        let call = || {
-            cut.with_token(
+        let send = || {
+            disconnected.with_token(
                 method.clone(),
                 &path,
                 &fixture.admin.access_token,
                 body.clone(),
             )
         };
-        let mut first = std::pin::pin!(call());
+        let mut first = std::pin::pin!(send());
         tokio::select! {
-            response = &mut first => panic!("it waited for no row: {}", response.string()),
-            () = held.until_somebody_waits() => {}
+            response = &mut first => panic!("the change waits for the row: {}", response.string()),
+            () = lock.wait_until_blocked() => {}
         }
         proxy.set(Line::Cut);
-        held.release().await;
+        lock.release().await;
         let response = first.await;
         response.is(503, "unavailable");
         assert!(
@@ -311,31 +333,31 @@ async fn what_could_not_be_published_says_so_and_a_repeat_finishes_it() {
             response.body
         );
         proxy.set(Line::Open);
-        until("the repeat is answered", || async {
-            call().await.status != 503
+        wait_until("the repeated request succeeds", || async {
+            send().await.status != 503
         })
         .await;
-        let repeated = call().await;
+        let repeated = send().await;
         assert!(
             (200..300).contains(&repeated.status),
             "{method} {path}: {}",
             repeated.string()
         );
-        fixture.server.rejects(&john).await;
+        fixture.server.rejects(&session).await;
     }
 }
 
 #[tokio::test]
-async fn an_administrator_who_deletes_somebody_twice_is_told_so_in_the_end() {
+async fn repeated_deletion_succeeds_until_purged() {
     let fixture = Fixture::new().await;
-    let (path, john) = fixture.somebody("john").await;
+    let (path, session) = fixture.sign_up("john").await;
     for _ in 0..2 {
         fixture
             .call(Method::DELETE, &path, Value::Null)
             .await
             .is(204, "");
     }
-    fixture.server.rejects(&john).await;
+    fixture.server.rejects(&session).await;
     crate::test_stores::execute(&fixture.server, "delete from revocations").await;
     fixture
         .call(Method::DELETE, &path, Value::Null)

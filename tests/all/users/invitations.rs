@@ -1,4 +1,4 @@
-//! An account without a password: its owner is told by mail where to choose one.
+//! Users without a password: they are invited by email to set one.
 
 use reqwest::Method;
 use serde_json::json;
@@ -7,33 +7,36 @@ use super::Fixture;
 use crate::{
     mail::{MailServer, code},
     test_server::{PASSWORD, TestServer},
-    test_stores::ask,
+    test_stores::query_value,
 };
 
 #[tokio::test]
-async fn who_is_invited_chooses_a_password_by_a_code_of_their_own() {
-    let mails = MailServer::start().await;
-    let fixture = Fixture::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
-    let made = fixture
+async fn invited_user_sets_a_password_with_a_code() {
+    let mail_server = MailServer::start().await;
+    let fixture = Fixture::with(&[("LATCHKEY_SMTP_URL", &mail_server.url())]).await;
+    let created = fixture
         .create(json!({"email": "mary@example.com", "name": "Mary"}))
         .await;
-    assert_eq!(made.is(201, "").body["email_verified"], false);
-    let letter = mails.wait_for("mary@example.com", 1).await.remove(0);
+    assert_eq!(created.is(201, "").body["email_verified"], false);
+    let invitation = mail_server.wait_for("mary@example.com", 1).await.remove(0);
     assert!(
-        letter.contains("Subject: You've been invited to auth.example.com"),
-        "{letter}"
+        invitation.contains("Subject: You've been invited to auth.example.com"),
+        "{invitation}"
     );
     assert!(
-        letter.contains("https://auth.example.com/forgot"),
-        "{letter}"
+        invitation.contains("https://auth.example.com/forgot"),
+        "{invitation}"
     );
-    assert!(code(&letter).is_none(), "an invitation holds no code");
+    assert!(
+        code(&invitation).is_none(),
+        "an invitation contains no code"
+    );
     let hash = "select password_hash from users where email = 'mary@example.com'";
     assert!(
-        ask(&fixture.server, hash)
+        query_value(&fixture.server, hash)
             .await
             .starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
-        "as costly as any other"
+        "the decoy hash costs the same time"
     );
 
     fixture
@@ -41,8 +44,8 @@ async fn who_is_invited_chooses_a_password_by_a_code_of_their_own() {
         .forgot_password("mary@example.com")
         .await
         .is(202, "");
-    mails.wait_for("mary@example.com", 2).await;
-    let code = mails.code_for("mary@example.com").await;
+    mail_server.wait_for("mary@example.com", 2).await;
+    let code = mail_server.code_for("mary@example.com").await;
     fixture
         .server
         .reset_password("mary@example.com", &code, PASSWORD)
@@ -50,32 +53,32 @@ async fn who_is_invited_chooses_a_password_by_a_code_of_their_own() {
         .is(204, "");
     fixture
         .server
-        .log_in("mary@example.com", PASSWORD)
+        .try_sign_in("mary@example.com", PASSWORD)
         .await
         .is(200, "");
     assert_eq!(
-        fixture.get(made.header("location")).await.body["email_verified"],
+        fixture.get(created.header("location")).await.body["email_verified"],
         true
     );
 }
 
 #[tokio::test]
-async fn who_has_a_password_gets_no_invitation() {
-    let mails = MailServer::start().await;
-    let fixture = Fixture::with(&[("LATCHKEY_SMTP_URL", &mails.url())]).await;
+async fn user_with_password_gets_no_invitation() {
+    let mail_server = MailServer::start().await;
+    let fixture = Fixture::with(&[("LATCHKEY_SMTP_URL", &mail_server.url())]).await;
     fixture
         .create(json!({"email": "john@example.com", "password": PASSWORD}))
         .await
         .is(201, "");
     assert_eq!(
-        ask(&fixture.server, "select count(*) from email_outbox").await,
+        query_value(&fixture.server, "select count(*) from email_outbox").await,
         "0"
     );
 }
 
-/// The page that the invitation leads to.
+/// The invitation links to this page.
 #[tokio::test]
-async fn the_page_for_forgotten_passwords_sends_what_the_operations_take() {
+async fn forgot_page_sends_the_documented_fields() {
     let server = TestServer::shared().await;
     let page = server.get("/forgot").await;
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");

@@ -1,5 +1,4 @@
-//! Somebody must be able to administer: the last who can is not removed, demoted or disabled, not
-//! even by many at once.
+//! At least one enabled administrator must remain, even under concurrent deletions and changes.
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -8,15 +7,16 @@ use serde_json::{Value, json};
 use super::Fixture;
 use crate::{
     test_server::{Session, TestResponse, TestServer},
-    test_stores::ask,
+    test_stores::query_value,
 };
 
-const ADMINS: &str = "select count(*) from users where role = 'admin' and not disabled";
+const COUNT_ENABLED_ADMINS: &str =
+    "select count(*) from users where role = 'admin' and not disabled";
 
-/// Every way to lose an administrator.
-fn ways(path: &str) -> Vec<(Method, String, Value)> {
+/// Every request that removes an administrator.
+fn removals(path: &str) -> Vec<(Method, String, Value)> {
     let name = path.trim_start_matches("/users/");
-    let whole = |role, disabled| {
+    let replacement = |role, disabled| {
         json!({
             "username": name,
             "email": null,
@@ -30,23 +30,23 @@ fn ways(path: &str) -> Vec<(Method, String, Value)> {
         (Method::DELETE, "/user".to_owned(), Value::Null),
         (Method::PATCH, path.to_owned(), json!({"role": "user"})),
         (Method::PATCH, path.to_owned(), json!({"disabled": true})),
-        (Method::PUT, path.to_owned(), whole("user", false)),
-        (Method::PUT, path.to_owned(), whole("admin", true)),
+        (Method::PUT, path.to_owned(), replacement("user", false)),
+        (Method::PUT, path.to_owned(), replacement("admin", true)),
     ]
 }
 
 #[tokio::test]
-async fn the_last_administrator_stays_in_every_way() {
+async fn last_administrator_cannot_be_removed() {
     let fixture = Fixture::new().await;
     let path = fixture.admin.user_path();
-    // One who is disabled does not count.
+    // A disabled administrator doesn't count.
     let other = fixture.server.admin("other").await;
     fixture
         .patch(&other.user_path(), json!({"disabled": true}))
         .await
         .is(200, "");
     let before = fixture.get(&path).await.body;
-    for (method, path, body) in ways(&path) {
+    for (method, path, body) in removals(&path) {
         fixture
             .call(method, &path, body)
             .await
@@ -54,10 +54,10 @@ async fn the_last_administrator_stays_in_every_way() {
     }
     assert_eq!(fixture.get(&path).await.body, before);
     assert_eq!(
-        ask(&fixture.server, "select count(*) from email_outbox").await,
+        query_value(&fixture.server, "select count(*) from email_outbox").await,
         "0"
     );
-    // Everything else may be changed about it.
+    // Other changes of the last administrator are allowed.
     fixture
         .patch(
             &path,
@@ -69,7 +69,7 @@ async fn the_last_administrator_stays_in_every_way() {
         fixture.server.verify(&fixture.admin.access_token).await.0,
         204
     );
-    // With another one it may go.
+    // With a second enabled administrator, the first one can be demoted.
     fixture
         .patch(&other.user_path(), json!({"disabled": false}))
         .await
@@ -78,10 +78,13 @@ async fn the_last_administrator_stays_in_every_way() {
         .patch(&path, json!({"role": "user"}))
         .await
         .is(200, "");
-    assert_eq!(ask(&fixture.server, ADMINS).await, "1");
+    assert_eq!(
+        query_value(&fixture.server, COUNT_ENABLED_ADMINS).await,
+        "1"
+    );
 }
 
-async fn call(
+async fn send(
     server: &TestServer,
     session: &Session,
     (method, path, body): (Method, String, Value),
@@ -91,9 +94,9 @@ async fn call(
         .await
 }
 
-/// Each administrator loses itself, all at once, over two replicas, each in another way.
+/// Each administrator removes itself with different requests, concurrently over two replicas.
 #[tokio::test]
-async fn of_many_at_once_one_stays() {
+async fn concurrent_removals_leave_one_administrator() {
     let fixture = Fixture::new().await;
     let replica = fixture.server.replica().await;
     for round in 0..6 {
@@ -106,65 +109,76 @@ async fn of_many_at_once_one_stays() {
                     .await,
             );
         }
-        // The one of before goes, so that these are all there are.
-        let rest =
+        // Demote earlier administrators, so that only these are left.
+        let demote_others =
             format!("update users set role = 'user' where username not like 'admin{round}-%'");
-        crate::test_stores::execute(&fixture.server, &rest).await;
+        crate::test_stores::execute(&fixture.server, &demote_others).await;
         let attempts = admins.iter().enumerate().flat_map(|(number, admin)| {
-            let way = |at: usize| ways(&admin.user_path()).swap_remove((round + number + at) % 6);
-            let of = |at: usize| {
+            let removal =
+                |at: usize| removals(&admin.user_path()).swap_remove((round + number + at) % 6);
+            let replica_for = |at: usize| {
                 if (number + at).is_multiple_of(2) {
                     &fixture.server
                 } else {
                     &replica
                 }
             };
-            [call(of(0), admin, way(0)), call(of(1), admin, way(1))]
+            [
+                send(replica_for(0), admin, removal(0)),
+                send(replica_for(1), admin, removal(1)),
+            ]
         });
         let responses = join_all(attempts).await;
         for response in &responses {
-            let fine = matches!(
+            let is_expected = matches!(
                 (response.status, response.code().as_str()),
                 (200 | 204, "") | (403, "last_admin") | (401, "token_revoked") | (404, "not_found")
             );
-            assert!(fine, "{}", response.string());
+            assert!(is_expected, "{}", response.string());
         }
-        assert_eq!(ask(&fixture.server, ADMINS).await, "1", "round {round}");
+        assert_eq!(
+            query_value(&fixture.server, COUNT_ENABLED_ADMINS).await,
+            "1",
+            "round {round}"
+        );
         assert!(
             responses
                 .iter()
                 .any(|response| response.code() == "last_admin"),
-            "the last one was told"
+            "the last administrator got an error"
         );
     }
 }
 
-/// Two administrators, who take each other's role at the same moment.
+/// Two administrators demote each other concurrently.
 #[tokio::test]
-async fn of_two_who_demote_each_other_one_stays() {
+async fn mutual_demotion_leaves_one_administrator() {
     let fixture = Fixture::new().await;
     let replica = fixture.server.replica().await;
     for round in 0..20 {
-        let (one, two) = (
+        let (first_admin, second_admin) = (
             fixture.server.admin(&format!("one{round}")).await,
             fixture.server.admin(&format!("two{round}")).await,
         );
-        let rest = format!(
+        let demote_others = format!(
             "update users set role = 'user' where username not in ('one{round}', 'two{round}')"
         );
-        crate::test_stores::execute(&fixture.server, &rest).await;
+        crate::test_stores::execute(&fixture.server, &demote_others).await;
         let demote =
             |session: &Session| (Method::PATCH, session.user_path(), json!({"role": "user"}));
         let (first, second) = tokio::join!(
-            call(&fixture.server, &one, demote(&two)),
-            call(&replica, &two, demote(&one))
+            send(&fixture.server, &first_admin, demote(&second_admin)),
+            send(&replica, &second_admin, demote(&first_admin))
         );
-        let won = [&first, &second]
+        let successes = [&first, &second]
             .iter()
             .filter(|response| response.status == 200)
             .count();
         assert_eq!(
-            (won, ask(&fixture.server, ADMINS).await),
+            (
+                successes,
+                query_value(&fixture.server, COUNT_ENABLED_ADMINS).await
+            ),
             (1, "1".into()),
             "{} {}",
             first.string(),

@@ -1,4 +1,4 @@
-//! Pages of accounts, and searching them.
+//! Pagination and search of users.
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use crate::{
     test_stores::{connect, execute},
 };
 
-fn names(page: &Value) -> Vec<String> {
+fn usernames(page: &Value) -> Vec<String> {
     let users = page["data"].as_array().expect("a list").iter();
     users
         .map(|user| {
@@ -23,28 +23,28 @@ fn names(page: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn pages_show_everybody_once_the_oldest_first() {
+async fn pages_list_every_user_once_oldest_first() {
     let fixture = Fixture::new().await;
-    let mut made = vec!["root".to_owned()];
+    let mut created = vec!["root".to_owned()];
     for number in 0..7 {
         let name = format!("user{number}");
         fixture
             .create(json!({"username": name, "password": PASSWORD}))
             .await
             .is(201, "");
-        made.push(name);
+        created.push(name);
     }
     let (mut seen, mut path) = (Vec::new(), "/users?limit=3".to_owned());
     loop {
         let page = fixture.get(&path).await;
-        seen.extend(names(&page.is(200, "").body));
+        seen.extend(usernames(&page.is(200, "").body));
         let Some(next) = page.body["next"].as_str() else {
             break;
         };
         path = format!("/users?limit=3&after={next}");
     }
-    assert_eq!(seen, made);
-    for bad in [
+    assert_eq!(seen, created);
+    for query in [
         "limit=0",
         "limit=101",
         "after=x",
@@ -52,7 +52,7 @@ async fn pages_show_everybody_once_the_oldest_first() {
         "limit=1&limit=2",
     ] {
         fixture
-            .get(&format!("/users?{bad}"))
+            .get(&format!("/users?{query}"))
             .await
             .is(400, "invalid_request");
     }
@@ -68,7 +68,7 @@ async fn pages_show_everybody_once_the_oldest_first() {
 }
 
 #[tokio::test]
-async fn searching_finds_beginnings_of_names_and_addresses_in_any_case() {
+async fn search_matches_name_and_email_prefixes() {
     let fixture = Fixture::new().await;
     for (username, email) in [
         ("John.Doe", "jd@example.com"),
@@ -88,7 +88,7 @@ async fn searching_finds_beginnings_of_names_and_addresses_in_any_case() {
         ("jd@example.com", &["John.Doe"]),
         ("%20john.doe%20", &["John.Doe"]),
         ("ohn", &[]),
-        // What patterns mean elsewhere is text here.
+        // Pattern characters have no special meaning.
         ("%25", &[]),
         ("joh_", &[]),
         ("j%2A", &[]),
@@ -97,7 +97,7 @@ async fn searching_finds_beginnings_of_names_and_addresses_in_any_case() {
     ];
     for (search, expected) in cases {
         let page = fixture.get(&format!("/users?search={search}")).await;
-        assert_eq!(names(&page.is(200, "").body), expected, "{search}");
+        assert_eq!(usernames(&page.is(200, "").body), expected, "{search}");
     }
     let first = fixture.get("/users?search=john&limit=2").await;
     let rest = fixture
@@ -107,7 +107,7 @@ async fn searching_finds_beginnings_of_names_and_addresses_in_any_case() {
         ))
         .await;
     assert_eq!(
-        (names(&first.body), names(&rest.body)),
+        (usernames(&first.body), usernames(&rest.body)),
         (
             vec!["John.Doe".into(), "johnny".into()],
             vec!["mary".into()]
@@ -117,12 +117,12 @@ async fn searching_finds_beginnings_of_names_and_addresses_in_any_case() {
 }
 
 #[tokio::test]
-async fn searching_uses_the_unique_indexes() {
+async fn search_uses_unique_indexes() {
     let fixture = Fixture::new().await;
-    let many = "insert into users (id, username, email, password_hash) \
+    let insert_users = "insert into users (id, username, email, password_hash) \
         select gen_random_uuid(), 'u' || n, 'e' || n || '@example.com', 'x' \
         from generate_series(1, 20000) n; analyze users";
-    execute(&fixture.server, many).await;
+    execute(&fixture.server, insert_users).await;
     let search = include_str!("../../../sql/queries/search_users.sql");
     let search: String = search
         .lines()
@@ -136,7 +136,7 @@ async fn searching_uses_the_unique_indexes() {
     database
         .batch_execute(&prepare)
         .await
-        .expect("the statement is right");
+        .expect("a valid statement");
     let explain = "explain execute search ('00000000-0000-0000-0000-000000000000', 20, 'u1999')";
     let plan = database.simple_query(explain).await.expect("a plan");
     let plan = format!("{plan:?}");
@@ -147,35 +147,35 @@ async fn searching_uses_the_unique_indexes() {
 }
 
 #[tokio::test]
-async fn sessions_of_a_user_are_listed_like_ones_own() {
+async fn admin_lists_sessions_of_a_user() {
     let fixture = Fixture::new().await;
-    let (path, first) = fixture.somebody("john").await;
+    let (path, first) = fixture.sign_up("john").await;
     let second = fixture.server.sign_in("john").await;
-    let ended = fixture.server.sign_in("john").await;
+    let revoked = fixture.server.sign_in("john").await;
     fixture
         .server
-        .log_out(&ended.access_token)
+        .sign_out(&revoked.access_token)
         .await
         .is(204, "");
-    let sid = |session: &crate::test_server::Session| session.claims()["sid"].clone();
+    let session_id = |session: &crate::test_server::Session| session.claims()["sid"].clone();
     let page = fixture.get(&format!("{path}/sessions?limit=1")).await;
-    assert_eq!(page.is(200, "").body["data"][0]["id"], sid(&first));
+    assert_eq!(page.is(200, "").body["data"][0]["id"], session_id(&first));
     assert_eq!(page.body["data"][0]["current"], false);
-    let rest = fixture
+    let next_page = fixture
         .get(&format!("{path}/sessions?after={}", page.text("next")))
         .await;
     assert_eq!(
         (
-            rest.body["data"].as_array().map(Vec::len),
-            &rest.body["data"][0]["id"]
+            next_page.body["data"].as_array().map(Vec::len),
+            &next_page.body["data"][0]["id"]
         ),
-        (Some(1), &sid(&second))
+        (Some(1), &session_id(&second))
     );
-    // Two of the administrator's own: signing up, and signing in.
-    let own = fixture
+    // The administrator has two sessions: from the sign-up and from the sign-in.
+    let admin_sessions = fixture
         .get(&format!("{}/sessions", fixture.admin.user_path()))
         .await;
-    let current: Vec<_> = own.body["data"]
+    let current: Vec<_> = admin_sessions.body["data"]
         .as_array()
         .expect("a list")
         .iter()
@@ -184,18 +184,17 @@ async fn sessions_of_a_user_are_listed_like_ones_own() {
     assert_eq!(current, [false, true]);
 }
 
-/// Whoever looks sees the truth, whatever happens at the same time.
 #[tokio::test]
-async fn of_many_who_make_one_name_one_does() {
+async fn concurrent_creations_of_a_username_succeed_once() {
     let fixture = Fixture::new().await;
-    let make = || fixture.create(json!({"username": "john", "password": PASSWORD}));
-    let responses = join_all((0..8).map(|_| make())).await;
-    let made = responses
+    let create = || fixture.create(json!({"username": "john", "password": PASSWORD}));
+    let responses = join_all((0..8).map(|_| create())).await;
+    let created = responses
         .iter()
         .filter(|response| response.status == 201)
         .count();
     assert!(
-        made == 1
+        created == 1
             && responses
                 .iter()
                 .all(|response| response.status == 201 || response.code() == "username_taken")

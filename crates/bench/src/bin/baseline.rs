@@ -24,15 +24,14 @@ use time::{OffsetDateTime, macros::datetime};
 use tokio::net::{TcpListener, TcpStream};
 use uuid::{Uuid, uuid};
 
-/// The same as the gateway's.
+/// The server uses the same allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const SOMEBODY: Uuid = uuid!("00000000-0000-7000-8000-100000000001");
-const SOME_TIME: OffsetDateTime = datetime!(2026-11-20 08:00:00.123456 UTC);
+const USER_ID: Uuid = uuid!("00000000-0000-7000-8000-100000000001");
+const TIMESTAMP: OffsetDateTime = datetime!(2026-11-20 08:00:00.123456 UTC);
 
-/// The items of one page.
-const PAGE: usize = 20;
+const PAGE_SIZE: usize = 20;
 
 #[derive(Object)]
 struct User {
@@ -67,12 +66,12 @@ struct NewItem {
 }
 
 #[derive(Object)]
-struct Exchange {
+struct RefreshRequest {
     refresh_token: String,
 }
 
 #[derive(Object)]
-struct Pair {
+struct TokenResponse {
     access_token: String,
     token_type: String,
     expires_in: u64,
@@ -81,28 +80,28 @@ struct Pair {
 }
 
 #[derive(ApiResponse)]
-enum Verified {
+enum VerifyResponse {
     #[oai(status = 204)]
-    Passes(
+    NoContent(
         #[oai(header = "X-Auth-User")] String,
         #[oai(header = "X-Auth-Session")] String,
     ),
 }
 
 #[derive(ApiResponse)]
-enum Shown<T: Send + Sync + poem_openapi::types::ToJSON> {
+enum OkResponse<T: Send + Sync + poem_openapi::types::ToJSON> {
     #[oai(status = 200)]
-    Plain(Json<T>),
+    Ok(Json<T>),
 }
 
 #[derive(ApiResponse)]
-enum ItemShown {
+enum ItemResponse {
     #[oai(status = 200)]
-    Shown(Json<Item>, #[oai(header = "ETag")] String),
+    Ok(Json<Item>, #[oai(header = "ETag")] String),
 }
 
 #[derive(ApiResponse)]
-enum ItemMade {
+enum CreatedItemResponse {
     #[oai(status = 201)]
     Created(
         Json<Item>,
@@ -118,52 +117,52 @@ struct Baseline {
 #[OpenApi]
 impl Baseline {
     #[oai(path = "/auth/verify", method = "get")]
-    async fn verify(&self) -> Verified {
-        Verified::Passes(SOMEBODY.to_string(), SOMEBODY.to_string())
+    async fn verify(&self) -> VerifyResponse {
+        VerifyResponse::NoContent(USER_ID.to_string(), USER_ID.to_string())
     }
 
     #[oai(path = "/user", method = "get")]
-    async fn user(&self) -> Shown<User> {
-        Shown::Plain(Json(User {
-            id: SOMEBODY,
+    async fn get_user(&self) -> OkResponse<User> {
+        OkResponse::Ok(Json(User {
+            id: USER_ID,
             username: Some("user-100000000001".to_owned()),
             email: Some("user-100000000001@example.com".to_owned()),
             email_verified: true,
             name: Some("John Doe".to_owned()),
             role: "user".to_owned(),
-            created_at: SOME_TIME,
+            created_at: TIMESTAMP,
         }))
     }
 
     #[oai(path = "/items/:id", method = "get")]
-    async fn show(&self, id: Path<Uuid>) -> ItemShown {
-        ItemShown::Shown(
-            Json(item(id.0, "Book", Some("A nice book"))),
+    async fn get_item(&self, id: Path<Uuid>) -> ItemResponse {
+        ItemResponse::Ok(
+            Json(build_item(id.0, "Book", Some("A nice book"))),
             "\"1\"".to_owned(),
         )
     }
 
     #[oai(path = "/items", method = "get")]
-    async fn list(&self) -> Shown<ItemPage> {
-        let items = (0..PAGE)
-            .map(|_| item(SOMEBODY, "Book", Some("A nice book")))
+    async fn list_items(&self) -> OkResponse<ItemPage> {
+        let items = (0..PAGE_SIZE)
+            .map(|_| build_item(USER_ID, "Book", Some("A nice book")))
             .collect();
-        Shown::Plain(Json(ItemPage {
+        OkResponse::Ok(Json(ItemPage {
             items,
             next: Some("AAAAAAAAcACQABAAAAABIQ".to_owned()),
         }))
     }
 
     #[oai(path = "/items", method = "post")]
-    async fn create(&self, Json(body): Json<NewItem>) -> ItemMade {
-        let item = item(SOMEBODY, &body.name, body.description.as_deref());
+    async fn create_item(&self, Json(body): Json<NewItem>) -> CreatedItemResponse {
+        let item = build_item(USER_ID, &body.name, body.description.as_deref());
         let location = format!("/items/{}", item.id);
-        ItemMade::Created(Json(item), location, "\"1\"".to_owned())
+        CreatedItemResponse::Created(Json(item), location, "\"1\"".to_owned())
     }
 
     #[oai(path = "/refresh", method = "post")]
-    async fn refresh(&self, Json(body): Json<Exchange>) -> Shown<Pair> {
-        Shown::Plain(Json(Pair {
+    async fn refresh(&self, Json(body): Json<RefreshRequest>) -> OkResponse<TokenResponse> {
+        OkResponse::Ok(Json(TokenResponse {
             access_token: self.access_token.clone(),
             token_type: "bearer".to_owned(),
             expires_in: 900,
@@ -173,14 +172,14 @@ impl Baseline {
     }
 }
 
-fn item(id: Uuid, name: &str, description: Option<&str>) -> Item {
+fn build_item(id: Uuid, name: &str, description: Option<&str>) -> Item {
     let description = description.map(str::to_owned);
     Item {
         id,
         name: name.to_owned(),
         description,
-        created_at: SOME_TIME,
-        updated_at: SOME_TIME,
+        created_at: TIMESTAMP,
+        updated_at: TIMESTAMP,
     }
 }
 
@@ -201,7 +200,7 @@ fn main() -> io::Result<()> {
         .block_on(serve(endpoint))
 }
 
-/// Without the framework's own server, which costs more than hyper below it.
+/// Serves connections with hyper directly, because the framework's own server costs more.
 async fn serve<E: Endpoint<Output = Response> + 'static>(endpoint: Arc<E>) -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let local = listener.local_addr()?;
@@ -209,7 +208,7 @@ async fn serve<E: Endpoint<Output = Response> + 'static>(endpoint: Arc<E>) -> io
     loop {
         let (stream, remote) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        tokio::spawn(converse(
+        tokio::spawn(serve_connection(
             stream,
             LocalAddr(local.into()),
             RemoteAddr(remote.into()),
@@ -218,7 +217,7 @@ async fn serve<E: Endpoint<Output = Response> + 'static>(endpoint: Arc<E>) -> io
     }
 }
 
-async fn converse<E: Endpoint<Output = Response> + 'static>(
+async fn serve_connection<E: Endpoint<Output = Response> + 'static>(
     stream: TcpStream,
     local: LocalAddr,
     remote: RemoteAddr,
@@ -232,7 +231,7 @@ async fn converse<E: Endpoint<Output = Response> + 'static>(
             Ok::<_, Infallible>(hyper::Response::<BoxBody<Bytes, io::Error>>::from(response))
         }
     });
-    // An error is a client that broke off.
+    // An error means that the client closed the connection early.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;

@@ -1,4 +1,4 @@
-//! The page over HTTP, on a port of its own.
+//! Serves the page over HTTP on a separate port.
 
 use std::{
     convert::Infallible,
@@ -21,10 +21,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::{read_emails, render_page};
 
-/// For the header of a request, and how long a connection can stay idle.
+/// Timeout for the header of a request, which also limits idle connections.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The pause after a connection that cannot be accepted, such as without free file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Delay after a failed `accept`, for example without free file descriptors.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -33,14 +33,16 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 const STYLE_PATH: &str = "/style.css";
 const STYLE: &str = include_str!("../../templates/style.css");
 
-/// Emails contain text of users: no script runs, and nothing but the style is loaded.
-const POLICY: &str = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; \
+/// Content Security Policy, which blocks scripts, because emails contain text of users.
+const PAGE_CSP: &str = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; \
                       base-uri 'none'; form-action 'none'";
 
 type Page = Response<Full<Bytes>>;
 
-/// Serves the page with the emails in `folder` until the process ends. It returns only if it cannot
-/// begin.
+/// Serves the page with the emails in `folder` until the process exits.
+///
+/// # Errors
+/// If the runtime can't be started or the listener can't be used.
 pub fn serve(listener: TcpListener, folder: PathBuf) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -51,7 +53,7 @@ pub fn serve(listener: TcpListener, folder: PathBuf) -> io::Result<()> {
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => drop(tokio::spawn(serve_connection(stream, folder.clone()))),
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                Err(_) => tokio::time::sleep(ACCEPT_RETRY_DELAY).await,
             }
         }
     })
@@ -66,7 +68,7 @@ async fn serve_connection(stream: tokio::net::TcpStream, folder: PathBuf) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
-    // The client closed the connection or sent no HTTP.
+    // Errors are ignored: the client closed the connection or sent invalid HTTP.
     let _ = connection.await;
 }
 
@@ -93,8 +95,10 @@ fn respond<B>(request: &Request<B>, folder: &Path) -> Page {
     }
 }
 
-/// Whether `Host` is an IP address or `localhost`. Any website could read the emails through a name
-/// of its own that it points to this machine (DNS rebinding).
+/// Returns whether `Host` is an IP address or `localhost`.
+///
+/// Otherwise a website could read the emails through a name that resolves to this machine (DNS
+/// rebinding).
 fn has_local_host<B>(request: &Request<B>) -> bool {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
@@ -121,13 +125,13 @@ fn response(status: StatusCode, content_type: &'static str) -> Builder {
         .header(header::CONTENT_TYPE, content_type)
         .header(header::CACHE_CONTROL, "no-store")
         .header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")
-        .header(header::CONTENT_SECURITY_POLICY, POLICY)
+        .header(header::CONTENT_SECURITY_POLICY, PAGE_CSP)
 }
 
 fn with_body(response: Builder, body: impl Into<Bytes>) -> Page {
     response
         .body(Full::new(body.into()))
-        .expect("status and header fields are constants")
+        .expect("a valid status and valid headers")
 }
 
 #[cfg(test)]
@@ -142,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn only_addresses_and_localhost_are_local_hosts() {
+    fn local_host_check_accepts_only_ips_and_localhost() {
         for host in [
             "localhost",
             "LOCALHOST:8025",

@@ -1,4 +1,4 @@
-//! `latchkey-dev` as a process: its start, its end, and what it leaves behind.
+//! Tests of the process `latchkey-dev`: start, stop, errors, and remaining processes.
 
 use std::{
     fs,
@@ -10,15 +10,15 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    Dev, Place, eventually, latchkey_dev,
-    processes::{self, all_gone, descendants, is_stopped, send},
+    DevProcess, TestFolder, eventually, latchkey_dev,
+    processes::{self, descendants, have_exited, is_stopped, send},
 };
 
 fn text_of(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// Asserts that the output is one error and how to fix it, each on its line.
+/// Asserts that the output consists of one error and one hint, each on one line.
 fn assert_error_and_hint(text: &str) {
     let lines: Vec<_> = text.trim().lines().collect();
     let [error, hint] = lines[..] else {
@@ -31,56 +31,60 @@ fn assert_error_and_hint(text: &str) {
 }
 
 #[test]
-fn kill_9_of_the_supervisor_leaves_no_child() {
-    let folder = Place::new();
-    let mut dev = Dev::ready(folder.path(), &["--replicas", "2"]);
+fn killed_supervisor_leaves_no_children() {
+    let folder = TestFolder::new();
+    let mut dev = DevProcess::start_ready(folder.path(), &["--replicas", "2"]);
     let children = descendants(dev.child.id());
     assert!(
         children.len() >= 4,
-        "two stores and two replicas at least: {children:?}"
+        "at least two stores and two replicas: {children:?}"
     );
     dev.kill();
-    eventually("all children are gone", || all_gone(&children));
+    eventually("all children have exited", || have_exited(&children));
 }
 
 #[test]
-fn ctrl_c_and_sigterm_end_everything_in_peace() {
+fn interrupt_and_terminate_signals_stop_gracefully() {
     for signal in ["INT", "TERM"] {
-        let folder = Place::new();
-        let mut dev = Dev::ready(folder.path(), &[]);
+        let folder = TestFolder::new();
+        let mut dev = DevProcess::start_ready(folder.path(), &[]);
         let children = descendants(dev.child.id());
         dev.signal(signal);
         assert!(
             dev.child.wait().unwrap().success(),
             "{signal}: {}",
-            dev.last_words()
+            dev.final_output()
         );
-        assert!(all_gone(&children), "{signal}: {children:?}");
+        assert!(have_exited(&children), "{signal}: {children:?}");
     }
 }
 
 #[test]
-fn an_interrupted_start_ends_everything_too() {
-    let folder = Place::new();
-    let mut dev = Dev::start(folder.path(), &[]);
-    eventually("a child is there", || {
+fn interrupted_start_stops_all_children() {
+    let folder = TestFolder::new();
+    let mut dev = DevProcess::start(folder.path(), &[]);
+    eventually("a child is running", || {
         !descendants(dev.child.id()).is_empty()
     });
     let children = descendants(dev.child.id());
     dev.signal("INT");
-    assert!(dev.child.wait().unwrap().success(), "{}", dev.last_words());
-    // A server that `initdb` runs ends when it reads that `initdb` has.
-    eventually("all of them are gone", || all_gone(&children));
+    assert!(
+        dev.child.wait().unwrap().success(),
+        "{}",
+        dev.final_output()
+    );
+    // A server that `initdb` started exits after `initdb`, because its input is closed.
+    eventually("all children have exited", || have_exited(&children));
 }
 
 #[test]
-fn a_run_starts_at_once_where_another_was_killed() {
-    let folder = Place::new();
+fn run_starts_after_previous_run_was_killed() {
+    let folder = TestFolder::new();
     for _ in 0..3 {
-        Dev::ready(folder.path(), &[]).kill();
+        DevProcess::start_ready(folder.path(), &[]).kill();
     }
     let secret = fs::read(folder.path().join(".latchkey/secret")).unwrap();
-    drop(Dev::ready(folder.path(), &[]));
+    drop(DevProcess::start_ready(folder.path(), &[]));
     assert_eq!(
         fs::read(folder.path().join(".latchkey/secret")).unwrap(),
         secret
@@ -88,47 +92,50 @@ fn a_run_starts_at_once_where_another_was_killed() {
 }
 
 #[test]
-fn a_run_that_was_killed_while_it_made_its_data_starts_at_once() {
-    let folder = Place::new();
+fn run_starts_after_kill_during_initialization() {
+    let folder = TestFolder::new();
     for _ in 0..3 {
-        let mut dev = Dev::start(folder.path(), &[]);
-        // `initdb` is the first child, and the server that it runs the first grandchild.
-        eventually("data are being made", || {
+        let mut dev = DevProcess::start(folder.path(), &[]);
+        // The first child is `initdb`, and the first grandchild is its server.
+        eventually("`initdb` is running", || {
             descendants(dev.child.id()).len() > 1
         });
         let children = descendants(dev.child.id());
         dev.kill();
-        drop(Dev::start(folder.path(), &[]));
-        eventually("all children are gone", || all_gone(&children));
+        drop(DevProcess::start(folder.path(), &[]));
+        eventually("all children have exited", || have_exited(&children));
     }
-    drop(Dev::ready(folder.path(), &[]));
+    drop(DevProcess::start_ready(folder.path(), &[]));
 }
 
 #[test]
-fn a_store_that_stood_still_when_its_run_was_killed_is_ended_by_the_next() {
-    let folder = Place::new();
-    let mut dev = Dev::ready(folder.path(), &[]);
+fn next_run_stops_paused_stores_of_killed_run() {
+    let folder = TestFolder::new();
+    let mut dev = DevProcess::start_ready(folder.path(), &[]);
     let children = descendants(dev.child.id());
     processes::children(dev.child.id())
         .iter()
         .for_each(|pid| send("STOP", *pid));
     dev.kill();
-    let _next = Dev::ready(folder.path(), &[]);
-    // The gateway holds no data, so nobody looks for one that stands still.
+    let _next = DevProcess::start_ready(folder.path(), &[]);
+    // The next run doesn't detect a paused server of a killed run, because a server has no data.
     let stopped: Vec<_> = children
         .iter()
         .copied()
         .filter(|pid| is_stopped(*pid))
         .collect();
     stopped.iter().for_each(|pid| send("KILL", *pid));
-    assert!(stopped.len() <= 1, "stores are ended: {stopped:?}");
-    eventually("all are gone", || all_gone(&children));
+    assert!(
+        stopped.len() <= 1,
+        "at most the server is paused: {stopped:?}"
+    );
+    eventually("all processes have exited", || have_exited(&children));
 }
 
 #[test]
-fn second_run_in_a_folder_names_the_first() {
-    let folder = Place::new();
-    let first = Dev::ready(folder.path(), &[]);
+fn second_run_in_folder_error_contains_first_url() {
+    let folder = TestFolder::new();
+    let first = DevProcess::start_ready(folder.path(), &[]);
     let output = latchkey_dev(folder.path(), &[]).output().unwrap();
     let text = text_of(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
@@ -140,9 +147,9 @@ fn second_run_in_a_folder_names_the_first() {
 }
 
 #[test]
-fn used_port_is_one_error() {
+fn used_port_prints_one_error() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = listener.local_addr().unwrap();
+    let used = listener.local_addr().unwrap();
     for (variable, hint) in [
         ("LATCHKEY_LISTEN", "LATCHKEY_LISTEN"),
         ("LATCHKEY_METRICS_LISTEN", "LATCHKEY_METRICS_LISTEN"),
@@ -151,15 +158,15 @@ fn used_port_is_one_error() {
             "--mailbox-listen or LATCHKEY_DEV_MAILBOX_LISTEN",
         ),
     ] {
-        let folder = Place::new();
+        let folder = TestFolder::new();
         let output = latchkey_dev(folder.path(), &[])
-            .env(variable, taken.to_string())
+            .env(variable, used.to_string())
             .output()
             .unwrap();
         let text = text_of(&output);
         assert_eq!(output.status.code(), Some(1), "{text}");
         assert!(
-            text.contains(&taken.port().to_string()) && text.contains(hint),
+            text.contains(&used.port().to_string()) && text.contains(hint),
             "{text}"
         );
         assert_error_and_hint(&text);
@@ -167,8 +174,8 @@ fn used_port_is_one_error() {
 }
 
 #[test]
-fn broken_env_file_is_one_error_and_does_not_prevent_a_stop() {
-    let folder = Place::new();
+fn invalid_env_file_prints_one_error_and_allows_stop() {
+    let folder = TestFolder::new();
     fs::write(
         folder.path().join(".env"),
         "LATCHKEY_EMAIL_FROM=Latchkey <hunter2>\n",
@@ -186,8 +193,8 @@ fn broken_env_file_is_one_error_and_does_not_prevent_a_stop() {
 }
 
 #[test]
-fn missing_server_is_one_error() {
-    let folder = Place::new();
+fn missing_server_prints_one_error() {
+    let folder = TestFolder::new();
     let copy = folder.path().join("latchkey-dev");
     fs::copy(env!("CARGO_BIN_EXE_latchkey-dev"), &copy).unwrap();
     for arguments in [&[][..], &["--detach"]] {
@@ -206,8 +213,8 @@ fn missing_server_is_one_error() {
 }
 
 #[test]
-fn help_names_every_flag_and_variable() {
-    let folder = Place::new();
+fn help_contains_every_flag_and_variable() {
+    let folder = TestFolder::new();
     let help = text_of(&latchkey_dev(folder.path(), &["--help"]).output().unwrap());
     let short = text_of(&latchkey_dev(folder.path(), &["-h"]).output().unwrap());
     assert!(!short.contains("Examples:"), "{short}");
@@ -243,13 +250,13 @@ fn help_names_every_flag_and_variable() {
 }
 
 #[test]
-fn detach_returns_when_ready_and_down_ends_it() {
-    let folder = Place::new();
-    let nothing = latchkey_dev(folder.path(), &["--down"]).output().unwrap();
+fn detach_returns_when_ready_and_down_stops_instance() {
+    let folder = TestFolder::new();
+    let not_running = latchkey_dev(folder.path(), &["--down"]).output().unwrap();
     assert!(
-        nothing.status.success() && text_of(&nothing).contains("No instance runs"),
+        not_running.status.success() && text_of(&not_running).contains("No instance runs"),
         "{}",
-        text_of(&nothing)
+        text_of(&not_running)
     );
     let up = latchkey_dev(folder.path(), &["--detach"]).output().unwrap();
     assert!(
@@ -266,16 +273,16 @@ fn detach_returns_when_ready_and_down_ends_it() {
         "{}",
         text_of(&down)
     );
-    assert!(all_gone(&children));
+    assert!(have_exited(&children));
 }
 
 #[test]
-fn a_dead_replica_ends_the_run_with_its_name() {
-    let folder = Place::new();
-    let mut dev = Dev::ready(folder.path(), &[]);
+fn killed_replica_stops_run_with_error() {
+    let folder = TestFolder::new();
+    let mut dev = DevProcess::start_ready(folder.path(), &[]);
     let name = dev.lock_line(1).unwrap();
     let children = descendants(dev.child.id());
-    // The replica is the child that was started last.
+    // The replica is the last started child, so it has the highest process ID.
     send(
         "KILL",
         processes::children(dev.child.id())
@@ -284,16 +291,16 @@ fn a_dead_replica_ends_the_run_with_its_name() {
             .unwrap(),
     );
     assert_eq!(dev.child.wait().unwrap().code(), Some(1));
-    assert!(dev.last_words().contains(&name));
-    assert!(all_gone(&children));
+    assert!(dev.final_output().contains(&name));
+    assert!(have_exited(&children));
 }
 
 #[test]
-fn it_runs_from_a_path_of_150_bytes_in_a_closed_folder() {
-    let folder = Place::new();
+fn run_in_private_folder_with_long_path_starts() {
+    let folder = TestFolder::new();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
-    let deep = Place(TempDir::with_prefix_in("p".repeat(150), folder.path()).unwrap());
-    drop(Dev::ready(deep.path(), &[]));
+    let deep = TestFolder(TempDir::with_prefix_in("p".repeat(150), folder.path()).unwrap());
+    drop(DevProcess::start_ready(deep.path(), &[]));
     let mode = fs::metadata(deep.path().join(".latchkey"))
         .unwrap()
         .permissions()

@@ -1,4 +1,4 @@
-//! The page with the emails, over HTTP and without a server.
+//! Tests of the page with the emails over HTTP, without the authentication server.
 
 use std::{
     fs,
@@ -22,17 +22,17 @@ fn email(to: &str, subject: &str, text: &str) -> String {
          --limit\r\nContent-Type: text/plain; charset=utf-8\r\n\
          Content-Transfer-Encoding: 7bit\r\n\r\n{text}\r\n\
          --limit\r\nContent-Type: text/html; charset=utf-8\r\n\
-         Content-Transfer-Encoding: 7bit\r\n\r\n<p>of the other part</p>\r\n--limit--\r\n"
+         Content-Transfer-Encoding: 7bit\r\n\r\n<p>of the HTML part</p>\r\n--limit--\r\n"
     )
 }
 
 fn write(folder: &Path, name: &str, text: impl AsRef<[u8]>) {
-    fs::write(folder.join(name), text).expect("it is ours");
+    fs::write(folder.join(name), text).expect("a writable folder");
 }
 
 fn serve_page(folder: &Path) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("it listens");
+    let address = listener.local_addr().expect("a bound address");
     let folder = folder.to_owned();
     thread::spawn(|| serve(listener, folder));
     address
@@ -44,7 +44,7 @@ async fn send(address: SocketAddr, method: Method, path: &str, host: &str) -> Re
         .header(header::HOST, host)
         .send()
         .await
-        .expect("it responds")
+        .expect("the server responds")
 }
 
 async fn get(address: SocketAddr, path: &str) -> Response {
@@ -81,19 +81,19 @@ async fn page_shows_recipient_subject_and_text() {
         "{policy}"
     );
     assert!(!policy.contains("unsafe"), "{policy}");
-    let shown = page.text().await.unwrap();
-    assert!(shown.starts_with("<!doctype html>"), "{shown}");
+    let html = page.text().await.unwrap();
+    assert!(html.starts_with("<!doctype html>"), "{html}");
     for part in [
         "<h2>Your code</h2>",
         "To john@example.com<",
         &format!("<pre>{text}</pre>"),
     ] {
-        assert!(shown.contains(part), "{part}: {shown}");
+        assert!(html.contains(part), "{part}: {html}");
     }
-    assert!(!shown.contains("of the other part"), "{shown}");
+    assert!(!html.contains("of the HTML part"), "{html}");
     assert!(
-        !shown.contains(" style=") && !shown.contains("<script"),
-        "{shown}"
+        !html.contains(" style=") && !html.contains("<script"),
+        "{html}"
     );
     let style = get(address, "/style.css").await;
     assert_eq!(
@@ -111,24 +111,24 @@ async fn markup_in_emails_is_escaped() {
         "1.eml",
         email("john@example.com", markup, markup),
     );
-    let shown = get(serve_page(folder.path()), "/")
+    let html = get(serve_page(folder.path()), "/")
         .await
         .text()
         .await
         .unwrap();
     for raw in ["<script", "<img", "&amp;amp;\"", "onerror=\""] {
-        assert!(!shown.contains(raw), "{raw}: {shown}");
+        assert!(!html.contains(raw), "{raw}: {html}");
     }
-    assert_eq!(shown.matches("</pre>").count(), 1, "{shown}");
+    assert_eq!(html.matches("</pre>").count(), 1, "{html}");
     assert_eq!(
-        shown.matches("&#60;script&#62;").count(),
+        html.matches("&#60;script&#62;").count(),
         2,
-        "subject and text: {shown}"
+        "subject and text: {html}"
     );
     assert_eq!(
-        shown.matches("&#38;amp;").count(),
+        html.matches("&#38;amp;").count(),
         2,
-        "subject and text: {shown}"
+        "subject and text: {html}"
     );
 }
 
@@ -210,7 +210,7 @@ async fn missing_folder_has_no_emails() {
 }
 
 #[test]
-fn files_that_are_no_emails_are_skipped() {
+fn files_without_valid_email_are_skipped() {
     let folder = TempDir::new().unwrap();
     let good = email("john@example.com", "Your code", "text");
     write(folder.path(), "1.eml", &good);
@@ -232,11 +232,11 @@ fn files_that_are_no_emails_are_skipped() {
     fs::create_dir(folder.path().join("9.eml")).unwrap();
     symlink("1.eml", folder.path().join("a.eml")).unwrap();
     symlink("nowhere", folder.path().join("b.eml")).unwrap();
-    // Opening it would wait for a writer.
-    let made = Command::new("mkfifo")
+    // Opening a named pipe waits for a writer.
+    let status = Command::new("mkfifo")
         .arg(folder.path().join("c.eml"))
         .status();
-    assert!(made.unwrap().success());
+    assert!(status.unwrap().success());
     let expected = StoredEmail {
         to: "john@example.com".into(),
         subject: "Your code".into(),
@@ -246,7 +246,7 @@ fn files_that_are_no_emails_are_skipped() {
 }
 
 #[test]
-fn newest_fifty_emails_are_shown_newest_first() {
+fn page_shows_fifty_newest_emails_newest_first() {
     let folder = TempDir::new().unwrap();
     for number in 0..60 {
         let subject = format!("Number {number}.");
@@ -255,7 +255,7 @@ fn newest_fifty_emails_are_shown_newest_first() {
             &format!("{number:02}.eml"),
             email("john@example.com", &subject, "text"),
         );
-        // Broken files do not count.
+        // Invalid files don't count toward the limit.
         write(folder.path(), &format!("{number:02}-broken.eml"), "broken");
     }
     let emails = read_emails(folder.path());
@@ -272,7 +272,7 @@ fn newest_fifty_emails_are_shown_newest_first() {
     );
 }
 
-/// As mailers write what does not fit into seven bits and short lines.
+/// The email uses the encodings for non-ASCII text and long lines.
 #[test]
 fn encoded_emails_are_decoded() {
     let folder = TempDir::new().unwrap();

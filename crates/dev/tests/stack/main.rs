@@ -1,7 +1,7 @@
-//! The local stack and `latchkey-dev`: real stores, real signals, no sleeps.
+//! Tests of the local stack and `latchkey-dev` with real stores and signals.
 //!
-//! The server that they start is `target/debug/latchkey`. `cargo test` in the root folder builds it;
-//! after a change of the server, `cargo test -p latchkey-dev` alone runs the previous build.
+//! They start the server `target/debug/latchkey`, which `cargo test` in the root folder builds. If
+//! the server has changed, `cargo test -p latchkey-dev` alone uses the previous build.
 
 mod command;
 mod mailbox;
@@ -26,14 +26,15 @@ use std::{
 
 use tempfile::TempDir;
 
-const SOON: Duration = Duration::from_secs(60);
+/// Timeout of all waits, long enough for a busy machine.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A temporary folder that takes with it what root's stacks keep elsewhere.
-struct Place(TempDir);
+/// A temporary folder that also removes the data that root's stacks store in another folder.
+struct TestFolder(TempDir);
 
-impl Place {
+impl TestFolder {
     fn new() -> Self {
-        Self(TempDir::new().expect("there is room"))
+        Self(TempDir::new().expect("a temporary folder"))
     }
 
     fn path(&self) -> &Path {
@@ -41,37 +42,40 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TestFolder {
     fn drop(&mut self) {
-        for stack in [
+        for folder in [
             self.path().to_owned(),
             self.path().join(".latchkey"),
             self.path().join("data"),
         ] {
-            if let Ok(data) = fs::read_to_string(stack.join("data-is-in")) {
+            if let Ok(data) = fs::read_to_string(folder.join("data-is-in")) {
                 let _ = fs::remove_dir_all(data.trim_end());
             }
         }
     }
 }
 
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + SOON;
+fn eventually(description: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + WAIT_TIMEOUT;
     while !condition() {
-        assert!(Instant::now() < end, "not within {SOON:?}: {what}");
+        assert!(
+            Instant::now() < deadline,
+            "timeout after {WAIT_TIMEOUT:?}: {description}"
+        );
         sleep(Duration::from_millis(10));
     }
 }
 
-/// A run of `latchkey-dev` in a folder of its own, on ports that the system picks.
-struct Dev {
+/// A process of `latchkey-dev` with a separate folder, on ports that the system chooses.
+struct DevProcess {
     child: Child,
     folder: PathBuf,
     output: Arc<Mutex<Vec<u8>>>,
     readers: Vec<JoinHandle<()>>,
 }
 
-impl Dev {
+impl DevProcess {
     fn start(folder: &Path, arguments: &[&str]) -> Self {
         Self::start_with(folder, arguments, &[])
     }
@@ -82,7 +86,7 @@ impl Dev {
             .envs(settings.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary is built");
+        let mut child = command.spawn().expect("`latchkey-dev` starts");
         let output = Arc::default();
         let readers = vec![
             collect(child.stdout.take().expect("piped"), &output),
@@ -96,18 +100,18 @@ impl Dev {
         }
     }
 
-    fn ready(folder: &Path, arguments: &[&str]) -> Self {
-        Self::ready_with(folder, arguments, &[])
+    fn start_ready(folder: &Path, arguments: &[&str]) -> Self {
+        Self::start_ready_with(folder, arguments, &[])
     }
 
-    fn ready_with(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+    fn start_ready_with(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         let mut dev = Self::start_with(folder, arguments, settings);
         eventually("the stack is ready", || {
-            let ended = dev.child.try_wait().expect("it can be waited for");
+            let status = dev.child.try_wait().expect("an exit status or none");
             assert!(
-                ended.is_none(),
-                "ended with {ended:?}: {}",
-                dev.last_words()
+                status.is_none(),
+                "exited with {status:?}: {}",
+                dev.final_output()
             );
             dev.lock_line(0) == Some(dev.child.id().to_string())
                 && dev.lock_line(2).as_deref() == Some("ready")
@@ -120,28 +124,29 @@ impl Dev {
         text.lines().nth(number).map(Into::into)
     }
 
-    /// The output of it and its children so far.
+    /// Returns the output of the process and its children so far.
     fn output(&self) -> String {
-        String::from_utf8_lossy(&self.output.lock().expect("no test panics while it reads"))
-            .into_owned()
+        String::from_utf8_lossy(&self.output.lock().expect("the lock isn't poisoned")).into_owned()
     }
 
-    /// The whole output, after all processes have closed it.
-    fn last_words(&mut self) -> String {
+    /// Waits until all processes have closed the output, and returns it.
+    fn final_output(&mut self) -> String {
         self.readers
             .drain(..)
-            .for_each(|reader| reader.join().expect("it reads to the end"));
+            .for_each(|reader| reader.join().expect("the reader doesn't panic"));
         self.output()
     }
 
-    /// The URLs of the servers in the banner.
-    fn gateways(&self) -> Vec<String> {
+    /// Returns the URLs of the servers in the banner.
+    fn servers(&self) -> Vec<String> {
         self.banner_values("server")
     }
 
-    /// The values with this label in the banner.
+    /// Returns the values with this label in the banner.
     fn banner_values(&self, label: &str) -> Vec<String> {
-        eventually("the banner is there", || self.output().contains("  stop "));
+        eventually("the banner is printed", || {
+            self.output().contains("  stop ")
+        });
         let output = self.output();
         let lines = output.lines().filter_map(|line| line.strip_prefix("  "));
         lines
@@ -156,11 +161,11 @@ impl Dev {
 
     fn kill(&mut self) {
         self.signal("KILL");
-        self.child.wait().expect("it was started");
+        self.child.wait().expect("an exit status");
     }
 }
 
-impl Drop for Dev {
+impl Drop for DevProcess {
     fn drop(&mut self) {
         if self.child.try_wait().is_ok_and(|status| status.is_none()) {
             self.signal("TERM");
@@ -176,7 +181,7 @@ fn collect(mut pipe: impl Read + Send + 'static, output: &Arc<Mutex<Vec<u8>>>) -
         while let Ok(count @ 1..) = pipe.read(&mut bytes) {
             output
                 .lock()
-                .expect("no test panics while it reads")
+                .expect("the lock isn't poisoned")
                 .extend_from_slice(&bytes[..count]);
         }
     })
@@ -187,7 +192,7 @@ fn psql(url: &str, statement: &str) -> String {
     let output = Command::new("psql")
         .args([url, "-tAqc", statement])
         .output();
-    let output = output.expect("`psql` is there");
+    let output = output.expect("`psql` runs");
     assert!(
         output.status.success(),
         "{}",
@@ -196,27 +201,29 @@ fn psql(url: &str, statement: &str) -> String {
     String::from_utf8_lossy(&output.stdout).trim().into()
 }
 
-/// A loopback address that no other test of this binary has, so that a free port on it stays free.
-/// Only Linux has more than one.
-fn own_host() -> IpAddr {
-    static TAKEN: AtomicU16 = AtomicU16::new(1);
+/// Returns a loopback address for one test, so that another test can't take a free port.
+///
+/// Only Linux has more than one loopback address.
+fn unique_host() -> IpAddr {
+    static NEXT_HOST: AtomicU16 = AtomicU16::new(1);
     if cfg!(not(target_os = "linux")) {
         return Ipv4Addr::LOCALHOST.into();
     }
-    let [high, low] = TAKEN.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-    // The tests of the server use 127.2.
+    let [high, low] = NEXT_HOST.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    // The server's tests use 127.2.0.0/16.
     Ipv4Addr::new(127, 3, high, low).into()
 }
 
-/// The folder of the programs that cargo built.
-fn programs() -> &'static Path {
-    let own = Path::new(env!("CARGO_BIN_EXE_latchkey-dev"));
-    own.parent().expect("a folder holds it")
+/// Returns the folder of the programs that Cargo built.
+fn program_folder() -> &'static Path {
+    let program = Path::new(env!("CARGO_BIN_EXE_latchkey-dev"));
+    program.parent().expect("a parent folder")
 }
 
+/// Creates a command that runs `latchkey-dev` with a minimal environment.
 fn latchkey_dev(folder: &Path, arguments: &[&str]) -> Command {
     assert!(
-        programs().join("latchkey").is_file(),
+        program_folder().join("latchkey").is_file(),
         "the server is not built: run `cargo build -p latchkey`, or `cargo test` in the root folder"
     );
     let mut command = Command::new(env!("CARGO_BIN_EXE_latchkey-dev"));
@@ -224,21 +231,21 @@ fn latchkey_dev(folder: &Path, arguments: &[&str]) -> Command {
     command
         .env_clear()
         .env("PATH", env::var_os("PATH").unwrap_or_default());
-    // The ports are chosen long before somebody listens there.
-    let listen = format!("{}:0", own_host());
+    // A unique host is necessary, because the replicas bind the chosen ports much later.
+    let listen = format!("{}:0", unique_host());
     command
         .env("LATCHKEY_LISTEN", &listen)
         .env("LATCHKEY_METRICS_LISTEN", &listen)
         .env("LATCHKEY_DEV_MAILBOX_LISTEN", &listen);
-    // As for all gateways of the tests: a busy machine is no broken store.
-    let patience = [
+    // Long timeouts, as in all tests, because a busy machine must not look like a failed store.
+    let timeouts = [
         ("LATCHKEY_REDIS_TIMEOUT", "10s"),
         ("LATCHKEY_DATABASE_TIMEOUT", "10s"),
         ("LATCHKEY_HASH_WAIT", "30s"),
     ];
-    command.envs(patience);
-    // Otherwise it follows the port, which is another one at each start, and the record keeps the
-    // first.
+    command.envs(timeouts);
+    // The default issuer contains the port, which changes at each start. The database stores the
+    // first issuer.
     command.env("LATCHKEY_ISSUER", "http://127.0.0.1:8000");
     command
 }

@@ -1,4 +1,4 @@
-//! The system's processes, as a test sees them.
+//! Inspects and signals the processes of the system.
 
 use std::process::Command;
 
@@ -8,20 +8,22 @@ pub struct Process {
     pub state: char,
 }
 
-/// Through the shell, which has the command built in: a small image has no other.
+/// Sends a signal with the shell's built-in `kill`, because small images contain no other one.
 pub fn send(signal: &str, pid: u32) {
     let status = Command::new("sh")
         .args(["-c", &format!("kill -{signal} {pid}")])
         .status();
     assert!(
-        status.expect("a shell is there").success(),
-        "process {pid} is not there"
+        status.expect("a shell").success(),
+        "process {pid} doesn't exist"
     );
 }
 
 #[cfg(target_os = "linux")]
-pub fn all() -> Vec<Process> {
-    let entries = std::fs::read_dir("/proc").expect("it is mounted").flatten();
+pub fn list_processes() -> Vec<Process> {
+    let entries = std::fs::read_dir("/proc")
+        .expect("`/proc` is mounted")
+        .flatten();
     let parse = |pid: &str| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         parse(pid, stat.rsplit_once(')')?.1)
@@ -32,11 +34,11 @@ pub fn all() -> Vec<Process> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub fn all() -> Vec<Process> {
+pub fn list_processes() -> Vec<Process> {
     let output = Command::new("ps")
         .args(["-axo", "pid=,state=,ppid="])
         .output()
-        .expect("`ps` is there");
+        .expect("`ps` runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.lines()
         .filter_map(|line| {
@@ -47,7 +49,7 @@ pub fn all() -> Vec<Process> {
         .collect()
 }
 
-/// `rest` is the state and the parent.
+/// Parses the fields after the process ID: the state and the parent.
 fn parse(pid: &str, rest: &str) -> Option<Process> {
     let mut fields = rest.split_whitespace();
     let state = fields.next()?.chars().next()?;
@@ -59,14 +61,14 @@ fn parse(pid: &str, rest: &str) -> Option<Process> {
 }
 
 pub fn children(pid: u32) -> Vec<u32> {
-    all()
+    list_processes()
         .iter()
         .filter(|process| process.parent == pid)
         .map(|process| process.pid)
         .collect()
 }
 
-/// Children, their children, and so on.
+/// Returns all direct and indirect children.
 pub fn descendants(pid: u32) -> Vec<u32> {
     let direct = children(pid);
     let further: Vec<_> = direct
@@ -76,15 +78,15 @@ pub fn descendants(pid: u32) -> Vec<u32> {
     [direct, further].concat()
 }
 
-/// A zombie is gone: only its parent has not noticed.
-pub fn all_gone(pids: &[u32]) -> bool {
-    !all()
+/// Returns whether all processes have exited. A zombie counts as exited.
+pub fn have_exited(pids: &[u32]) -> bool {
+    !list_processes()
         .iter()
         .any(|process| pids.contains(&process.pid) && process.state != 'Z')
 }
 
 pub fn is_stopped(pid: u32) -> bool {
-    all()
+    list_processes()
         .iter()
         .any(|process| process.pid == pid && process.state == 'T')
 }

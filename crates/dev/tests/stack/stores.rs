@@ -1,4 +1,4 @@
-//! The two stores, which the other tests break on purpose.
+//! Tests of the two stores, which other tests use to inject faults.
 
 use std::{
     fs,
@@ -16,8 +16,8 @@ use std::{
 use latchkey_dev::{Error, Stack};
 
 use super::{
-    Place, eventually,
-    processes::{all_gone, descendants},
+    TestFolder, eventually,
+    processes::{descendants, have_exited},
     psql,
 };
 
@@ -25,92 +25,92 @@ fn socket_folder(stack: &Stack) -> PathBuf {
     let url = stack.redis.url();
     Path::new(url.trim_start_matches("redis+unix://"))
         .parent()
-        .expect("a folder holds it")
+        .expect("a parent folder")
         .to_owned()
 }
 
-/// For an answer that must come, also on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout of an expected response, long enough for a busy machine.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// For one that must not.
-const MOMENT: Duration = Duration::from_millis(300);
+/// Time without a response after which a store counts as paused.
+const SILENT_PERIOD: Duration = Duration::from_millis(300);
 
-/// What a server says to `question` within this time.
-fn ask<const N: usize>(socket: &Path, question: &[u8], limit: Duration) -> Option<[u8; N]> {
+/// Sends a request, and returns the first `N` bytes of the response, or `None` after the timeout.
+fn send_request<const N: usize>(socket: &Path, request: &[u8], limit: Duration) -> Option<[u8; N]> {
     let mut stream = UnixStream::connect(socket).ok()?;
     stream.set_read_timeout(Some(limit)).ok()?;
-    stream.write_all(question).ok()?;
-    let mut answer = [0; N];
-    stream.read_exact(&mut answer).ok().map(|()| answer)
+    stream.write_all(request).ok()?;
+    let mut response = [0; N];
+    stream.read_exact(&mut response).ok().map(|()| response)
 }
 
-fn redis_answers(stack: &Stack, limit: Duration) -> bool {
-    ask(&socket_folder(stack).join("redis.sock"), b"PING\r\n", limit) == Some(*b"+PONG")
+fn redis_responds(stack: &Stack, limit: Duration) -> bool {
+    send_request(&socket_folder(stack).join("redis.sock"), b"PING\r\n", limit) == Some(*b"+PONG")
 }
 
-/// A request for TLS is the shortest question there is; on a socket the answer is no.
-fn postgres_answers(stack: &Stack, limit: Duration) -> bool {
-    ask(
+/// Sends an `SSLRequest`, the shortest request. On a Unix socket PostgreSQL responds with `N`.
+fn postgres_responds(stack: &Stack, limit: Duration) -> bool {
+    send_request(
         &socket_folder(stack).join(".s.PGSQL.5432"),
         b"\x00\x00\x00\x08\x04\xd2\x16\x2f",
         limit,
     ) == Some(*b"N")
 }
 
-fn both_answer(stack: &Stack) -> bool {
-    redis_answers(stack, PATIENCE) && postgres_answers(stack, PATIENCE)
+fn both_respond(stack: &Stack) -> bool {
+    redis_responds(stack, RESPONSE_TIMEOUT) && postgres_responds(stack, RESPONSE_TIMEOUT)
 }
 
-fn neither_answers(stack: &Stack) -> bool {
-    !redis_answers(stack, MOMENT) && !postgres_answers(stack, MOMENT)
+fn none_responds(stack: &Stack) -> bool {
+    !redis_responds(stack, SILENT_PERIOD) && !postgres_responds(stack, SILENT_PERIOD)
 }
 
-/// In the database that the tests keep.
-fn kept(stack: &Stack, statement: &str) -> String {
+/// Runs a statement in the database `kept`.
+fn run_in_kept(stack: &Stack, statement: &str) -> String {
     psql(&stack.postgres.url("kept"), statement)
 }
 
 #[test]
 fn data_survive_a_restart() {
-    let folder = Place::new();
+    let folder = TestFolder::new();
     let directory = folder.path().join("data");
     let stack = Stack::persistent(&directory).unwrap();
     stack.postgres.create_database("kept").unwrap();
     stack
         .postgres
         .create_database("kept")
-        .expect("a second time does no harm");
-    kept(&stack, "create table kept as select 42 as answer");
-    let redis = |question: &[u8]| {
-        ask(
+        .expect("no error for an existing database");
+    run_in_kept(&stack, "create table kept as select 42 as value");
+    let redis = |request: &[u8]| {
+        send_request(
             &socket_folder(&stack).join("redis.sock"),
-            question,
-            PATIENCE,
+            request,
+            RESPONSE_TIMEOUT,
         )
     };
     assert_eq!(redis(b"SET kept 42\r\n"), Some(*b"+OK\r\n"));
     drop(stack);
     let stack = Stack::persistent(&directory).unwrap();
-    assert_eq!(kept(&stack, "select answer from kept"), "42");
-    let found = ask(
+    assert_eq!(run_in_kept(&stack, "select value from kept"), "42");
+    let found = send_request(
         &socket_folder(&stack).join("redis.sock"),
         b"GET kept\r\n",
-        PATIENCE,
+        RESPONSE_TIMEOUT,
     );
     assert_eq!(found, Some(*b"$2\r\n42"));
 }
 
 #[test]
-fn a_pid_file_of_somebody_else_does_not_stop_the_start() {
-    let folder = Place::new();
+fn start_ignores_pid_file_of_unrelated_process() {
+    let folder = TestFolder::new();
     drop(Stack::persistent(folder.path()).unwrap());
-    let noted = fs::read_to_string(folder.path().join("data-is-in"));
-    let data = noted.map_or(folder.path().to_owned(), |path| {
+    let location = fs::read_to_string(folder.path().join("data-is-in"));
+    let data = location.map_or(folder.path().to_owned(), |path| {
         PathBuf::from(path.trim_end())
     });
-    let mut dead = Command::new("true").spawn().unwrap();
-    dead.wait().unwrap();
-    for pid in [std::process::id(), dead.id()] {
+    let mut exited = Command::new("true").spawn().unwrap();
+    exited.wait().unwrap();
+    for pid in [std::process::id(), exited.id()] {
         let file = data.join("postgres/postmaster.pid");
         fs::write(
             &file,
@@ -127,20 +127,20 @@ fn a_pid_file_of_somebody_else_does_not_stop_the_start() {
 #[test]
 fn stores_pause_and_resume() {
     let stack = Stack::temporary().unwrap();
-    assert!(both_answer(&stack));
+    assert!(both_respond(&stack));
     stack.redis.pause();
     stack.postgres.pause();
-    assert!(neither_answers(&stack));
+    assert!(none_responds(&stack));
     stack.redis.resume();
     stack.postgres.resume();
-    eventually("both answer", || both_answer(&stack));
+    eventually("both stores respond", || both_respond(&stack));
 }
 
 #[test]
-fn stores_are_killed_and_start_again() {
+fn killed_stores_restart_with_committed_data() {
     let mut stack = Stack::temporary().unwrap();
     stack.postgres.create_database("kept").unwrap();
-    kept(&stack, "create table kept as select 42 as answer");
+    run_in_kept(&stack, "create table kept as select 42 as value");
     for pause_first in [false, true] {
         if pause_first {
             stack.postgres.pause();
@@ -149,41 +149,41 @@ fn stores_are_killed_and_start_again() {
         let family = descendants(stack.postgres.pid());
         stack.postgres.kill();
         stack.redis.kill();
-        assert!(all_gone(&family) && neither_answers(&stack));
+        assert!(have_exited(&family) && none_responds(&stack));
         stack.postgres.start_again().unwrap();
         stack.redis.start_again().unwrap();
-        assert!(both_answer(&stack));
+        assert!(both_respond(&stack));
         assert_eq!(
-            kept(&stack, "select answer from kept"),
+            run_in_kept(&stack, "select value from kept"),
             "42",
-            "what was committed is there"
+            "committed data survive"
         );
     }
 }
 
 #[test]
-fn a_stopped_store_starts_again() {
+fn stopped_stores_restart() {
     let mut stack = Stack::temporary().unwrap();
     stack.postgres.stop();
     stack.redis.stop();
-    assert!(neither_answers(&stack));
+    assert!(none_responds(&stack));
     stack.postgres.start_again().unwrap();
     stack.redis.start_again().unwrap();
-    assert!(both_answer(&stack));
+    assert!(both_respond(&stack));
 }
 
 #[test]
-fn a_stack_outlives_the_thread_that_started_it() {
+fn stack_outlives_thread_that_started_it() {
     let stack = thread::spawn(Stack::temporary).join().unwrap().unwrap();
-    // The kernel sends the signal while the thread ends: a stack that does not outlive it is gone
-    // by now.
-    assert!(both_answer(&stack));
+    // The kernel sends the parent-death signal when a thread exits, so a child of that thread would
+    // be stopped now.
+    assert!(both_respond(&stack));
     stack.postgres.create_database("kept").unwrap();
-    assert_eq!(kept(&stack, "select 1"), "1");
+    assert_eq!(run_in_kept(&stack, "select 1"), "1");
 }
 
 #[test]
-fn nothing_of_a_temporary_stack_stays() {
+fn dropped_temporary_stack_leaves_nothing() {
     let stack = Stack::temporary().unwrap();
     let folder = socket_folder(&stack);
     let pids = [stack.postgres.pid(), stack.redis.pid()];
@@ -192,23 +192,23 @@ fn nothing_of_a_temporary_stack_stays() {
         0o700
     );
     drop(stack);
-    assert!(!folder.exists() && all_gone(&pids));
+    assert!(!folder.exists() && have_exited(&pids));
 }
 
 #[test]
-fn folders_of_killed_runs_are_swept_and_those_of_living_ones_are_not() {
+fn only_folders_of_killed_runs_are_removed() {
     let stale = PathBuf::from(format!("/tmp/latchkey-stale{}", std::process::id()));
     let _ = fs::DirBuilder::new().mode(0o700).create(&stale);
     fs::write(stale.join("lock"), "").unwrap();
     let first = Stack::temporary().unwrap();
     let second = Stack::temporary().unwrap();
     assert!(!stale.exists());
-    assert!(both_answer(&first));
-    assert!(both_answer(&second));
+    assert!(both_respond(&first));
+    assert!(both_respond(&second));
 }
 
 #[test]
-fn a_database_name_is_no_place_for_sql() -> Result<(), Error> {
+fn create_database_rejects_sql_in_name() -> Result<(), Error> {
     let stack = Stack::temporary()?;
     let error = stack
         .postgres

@@ -1,10 +1,10 @@
-//! `latchkey-dev with-stores`: temporary stores around a command.
+//! Tests of `latchkey-dev with-stores`, which runs a command with temporary stores.
 
 use std::path::Path;
 
-use super::{Place, latchkey_dev};
+use super::{TestFolder, latchkey_dev};
 
-/// The paths of both sockets, an answer of PostgreSQL, and an exit code that no shell uses.
+/// Prints a result of PostgreSQL and the path of Redis's socket, and exits with an unusual code.
 const SCRIPT: &str = r#"
 psql -tAqc 'select 40 + 2' "$LATCHKEY_DEV_DATABASE_URL"
 redis=${LATCHKEY_DEV_REDIS_URL#redis+unix://}
@@ -13,23 +13,23 @@ exit 7"#;
 
 #[test]
 fn command_uses_stores_and_returns_its_exit_code() {
-    let place = Place::new();
-    let output = latchkey_dev(place.path(), &["with-stores", "sh", "-c", SCRIPT])
+    let folder = TestFolder::new();
+    let output = latchkey_dev(folder.path(), &["with-stores", "sh", "-c", SCRIPT])
         .output()
         .unwrap();
     let printed = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(7), "{output:?}");
-    let [answer, socket] = printed.lines().collect::<Vec<_>>()[..] else {
+    let [result, socket] = printed.lines().collect::<Vec<_>>()[..] else {
         panic!("{output:?}");
     };
-    assert_eq!(answer, "42");
-    assert!(!Path::new(socket).exists(), "the stores are stopped");
+    assert_eq!(result, "42");
+    assert!(!Path::new(socket).exists(), "the socket is removed");
 }
 
 #[test]
-fn missing_program_is_one_error() {
-    let place = Place::new();
-    let output = latchkey_dev(place.path(), &["with-stores", "./no-such-program"])
+fn missing_program_prints_one_error() {
+    let folder = TestFolder::new();
+    let output = latchkey_dev(folder.path(), &["with-stores", "./no-such-program"])
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -41,8 +41,8 @@ fn missing_program_is_one_error() {
 
 #[test]
 fn command_is_required() {
-    let place = Place::new();
-    let output = latchkey_dev(place.path(), &["with-stores"])
+    let folder = TestFolder::new();
+    let output = latchkey_dev(folder.path(), &["with-stores"])
         .output()
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);

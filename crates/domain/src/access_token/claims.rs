@@ -1,4 +1,4 @@
-//! What a token says, and of whom.
+//! The claims of tokens, and the grants from which they are built.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -10,70 +10,69 @@ use crate::{
     session::{PERSONAL_TOKEN_CLIENT, Session},
 };
 
-/// The claims of an access token. Times are seconds since the epoch.
+/// The claims of an access token (RFC 9068 section 2.2). Times are seconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// Who issued it.
+    /// The issuer.
     pub iss: String,
-    /// Whom it is for.
+    /// The audience.
     pub aud: String,
-    /// The user, or the client that has the token for itself (RFC 9068 section 2.2).
+    /// The user, or the OAuth client if it acts for itself (RFC 9068 section 2.2).
     pub sub: Uuid,
-    /// The OAuth client.
+    /// The client: a built-in one (see [`crate::session`]), or the ID of an OAuth client.
     pub client_id: String,
-    /// The session. This, `auth_time` and `session_exp` are there of a user's sign-in, and of
-    /// nothing else.
+    /// The session. Only tokens of a session contain `sid`, `auth_time`, and `session_exp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sid: Option<Uuid>,
-    /// The token itself.
+    /// The ID of the token.
     pub jti: Uuid,
-    /// Issued at.
+    /// The time of issue.
     pub iat: u64,
-    /// Not before.
+    /// The time before which the token is not valid.
     pub nbf: u64,
-    /// Not at or after.
+    /// The time from which on the token is expired.
     pub exp: u64,
-    /// What it may be used for.
+    /// The granted scopes, separated by spaces (RFC 6749 section 3.3).
     pub scope: String,
-    /// What the user may do.
+    /// The roles of the user. Empty in a token of an OAuth client.
     pub roles: Vec<Role>,
-    /// The generation of the user at sign-in, or of the OAuth client.
+    /// The generation of the user at sign-in, or of the OAuth client at issue.
     pub generation: i64,
-    /// When the user last proved to know the password.
+    /// The time of the last authentication with the password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub auth_time: Option<u64>,
-    /// The absolute end of the session.
+    /// The expiry of the session, which no refresh extends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_exp: Option<u64>,
-    /// For upstreams: the user name.
+    /// The username, for services.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// For upstreams: the address.
+    /// The email address, for services.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
-    /// For upstreams: whether somebody proved to read mail there.
+    /// Whether the email address is verified, for services.
     pub email_verified: bool,
-    /// For upstreams: the display name.
+    /// The display name, for services.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
-/// Who has a token.
+/// The kind of holder to which a token was issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
     /// A user who signed in.
     User {
-        /// The session.
+        /// The ID of the session.
         sid: Uuid,
     },
-    /// A program of a user's, with a personal access token.
+    /// A program of a user, with a personal access token.
     PersonalAccessToken,
-    /// An OAuth client for itself.
+    /// An OAuth client that acts for itself.
     Client,
 }
 
 impl Claims {
-    /// Who has the token.
+    /// Returns the kind of holder, derived from `sid` and `client_id`.
     pub fn holder(&self) -> Holder {
         match self.sid {
             Some(sid) => Holder::User { sid },
@@ -82,13 +81,14 @@ impl Claims {
         }
     }
 
-    /// Whether it may be used for this.
+    /// Returns whether the token has this scope.
     pub fn permits(&self, scope: Scope) -> bool {
-        self.scope.split(' ').any(|word| word == scope.as_str())
+        self.scope.split(' ').any(|name| name == scope.as_str())
     }
 
-    /// Whether a signed token is what it says: of a session with all that belongs to one, or of a
-    /// client for itself.
+    /// Returns whether the claims form a token of a session or of an OAuth client.
+    ///
+    /// Tokens of a session contain all claims of the session. Tokens of a client contain none.
     pub(crate) fn is_complete(&self) -> bool {
         match self.sid {
             Some(_) => self.auth_time.is_some() && self.session_exp.is_some(),
@@ -100,10 +100,11 @@ impl Claims {
         }
     }
 
-    /// The same, saying of the user what this says.
+    /// Returns the claims with the identity of a user.
     #[must_use]
-    pub fn of(self, identity: &Identity) -> Claims {
-        // A token that may not be used to administer is not to be taken for an administrator's.
+    pub fn with_identity(self, identity: &Identity) -> Claims {
+        // Services can authorize by role, so a token without the scope `admin` must not contain the
+        // role `admin`.
         let role = if self.permits(Scope::Admin) {
             identity.role
         } else {
@@ -120,37 +121,40 @@ impl Claims {
     }
 }
 
-/// What a client has a token for.
+/// The grant of an OAuth client that acts for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientGrant {
-    /// The client.
+    /// The ID of the OAuth client.
     pub client: Uuid,
-    /// Its generation.
+    /// The generation of the OAuth client.
     pub generation: i64,
-    /// Whom the token is for.
+    /// The audience of the token.
     pub audience: String,
-    /// What it may be used for.
+    /// The granted scopes.
     pub scopes: Scopes,
 }
 
-/// A personal access token as its claims tell it. Times are seconds since the epoch.
+/// The grant of a personal access token. Times are seconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PersonalAccessTokenGrant {
-    /// The token.
+    /// The ID of the token.
     pub id: Uuid,
-    /// The user.
+    /// The ID of the user.
     pub sub: Uuid,
-    /// The user's generation when it was made.
+    /// The generation of the user when the token was created.
     pub generation: i64,
-    /// What it may be used for.
+    /// The granted scopes, separated by spaces.
     pub scope: String,
-    /// When it was made.
+    /// The time of creation.
     pub created_at: u64,
-    /// When it ends.
+    /// The time of expiry.
     pub expires_at: u64,
 }
 
-/// The claims of a new token of a session: `exp` is never after the session's end.
+/// Returns the claims of a new access token of a session.
+///
+/// `now` is in seconds since the Unix epoch, `lifetime` in seconds. The token expires no later than
+/// the session.
 pub fn claims(
     policy: &TokenPolicy,
     session: &Session,
@@ -166,7 +170,7 @@ pub fn claims(
         generation: session.generation,
         auth_time: Some(session.auth_time),
         session_exp: Some(session.ends_at),
-        ..of_nobody(
+        ..base_claims(
             policy,
             session.sub,
             jti,
@@ -174,10 +178,12 @@ pub fn claims(
             (now + lifetime).min(session.ends_at),
         )
     }
-    .of(identity)
+    .with_identity(identity)
 }
 
-/// The claims of a new token that a client has for itself.
+/// Returns the claims of a new token of an OAuth client that acts for itself.
+///
+/// `now` is in seconds since the Unix epoch, `lifetime` in seconds.
 pub fn client_claims(
     policy: &TokenPolicy,
     grant: &ClientGrant,
@@ -190,12 +196,13 @@ pub fn client_claims(
         client_id: grant.client.to_string(),
         scope: grant.scopes.to_string(),
         generation: grant.generation,
-        ..of_nobody(policy, grant.client, jti, now, now + lifetime)
+        ..base_claims(policy, grant.client, jti, now, now + lifetime)
     }
 }
 
-/// What a personal access token would say if it were an access token: to whoever checks, all tokens
-/// are alike.
+/// Returns the claims that represent a personal access token.
+///
+/// Checks and introspection then treat it like an access token.
 pub fn personal_claims(
     policy: &TokenPolicy,
     token: &PersonalAccessTokenGrant,
@@ -205,7 +212,7 @@ pub fn personal_claims(
         client_id: PERSONAL_TOKEN_CLIENT.to_owned(),
         scope: token.scope.clone(),
         generation: token.generation,
-        ..of_nobody(
+        ..base_claims(
             policy,
             token.sub,
             token.id,
@@ -213,11 +220,11 @@ pub fn personal_claims(
             token.expires_at,
         )
     }
-    .of(identity)
+    .with_identity(identity)
 }
 
-/// What all of them have.
-fn of_nobody(policy: &TokenPolicy, sub: Uuid, jti: Uuid, iat: u64, exp: u64) -> Claims {
+/// Returns the claims that all kinds of tokens share. The caller sets the others.
+fn base_claims(policy: &TokenPolicy, sub: Uuid, jti: Uuid, iat: u64, exp: u64) -> Claims {
     Claims {
         iss: policy.issuer.clone(),
         aud: policy.audience.clone(),

@@ -1,96 +1,97 @@
-//! What the stores know of a token.
+//! The state of a token in PostgreSQL and Redis.
 
 use time::OffsetDateTime;
 
-use crate::revocation::{Reason, Subject};
+use crate::revocation::{RevocationReason, Subject};
 
-/// Something that was taken back, and by what.
+/// The time and the reason of a revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RevocationRecord {
-    /// When.
+    /// The time of the revocation.
     pub at: OffsetDateTime,
-    /// Why, where this version knows the word that is stored.
-    pub reason: Option<Reason>,
+    /// The reason, or `None` if this version does not support the stored value.
+    pub reason: Option<RevocationReason>,
 }
 
-/// What the record knows of a token's account.
+/// The state of the user in PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserEvidence {
-    /// Tokens with a smaller generation are refused.
+    /// The generation. Tokens with a lower generation are rejected.
     pub generation: i64,
-    /// Whether it is disabled.
+    /// Whether the user is disabled.
     pub disabled: bool,
 }
 
-/// What the record knows of a token's session. Times are seconds since the epoch.
+/// The state of the session in PostgreSQL. Times are seconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionEvidence {
-    /// The generation at the sign-in.
+    /// The generation of the user at sign-in.
     pub generation: i64,
-    /// How often it was refreshed, at most a second late.
+    /// The rotation counter. PostgreSQL receives it with a delay of at most one second.
     pub counter: u64,
-    /// When it was last refreshed.
+    /// The time of the last refresh.
     pub refreshed_at: u64,
-    /// The absolute end.
+    /// The expiry of the session, which no refresh extends.
     pub ends_at: u64,
-    /// Its end, if it has ended.
+    /// The revocation, if the session was revoked.
     pub ended: Option<RevocationRecord>,
 }
 
-/// All that the record knows of a token.
+/// The state of a token in PostgreSQL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {
-    /// The account; nothing where it is gone.
+    /// The user, or `None` if the user was deleted.
     pub account: Option<UserEvidence>,
-    /// The session; nothing where it is gone.
+    /// The session, or `None` if PostgreSQL does not contain it.
     pub session: Option<SessionEvidence>,
-    /// The generation of the client, of a token that it has for itself; nothing where it is gone.
+    /// The generation of the OAuth client, or `None` if the client was deleted.
     pub client: Option<i64>,
-    /// When the account was deleted or disabled, where that is remembered.
+    /// The time when the user was deleted or disabled, if the audit log contains it.
     pub closed_at: Option<OffsetDateTime>,
-    /// What last ended everything of the account, where that is remembered.
+    /// The last revocation of all tokens of the user or OAuth client, if it is still stored.
     pub everything: Option<RevocationRecord>,
-    /// The end of this very token.
+    /// The revocation of this token.
     pub token: Option<RevocationRecord>,
-    /// The end of its key, if that was taken back.
+    /// The revocation of the key that signed the token.
     pub key: Option<RevocationRecord>,
 }
 
-/// What Redis knows of a session. Times are ms since the epoch.
+/// The state of a session in Redis. Times are ms since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedSession {
-    /// Whether it may be relied on: what is not at home is read from the record again.
-    pub at_home: bool,
-    /// The current counter.
+    /// Whether the replication history matches. Otherwise the session is restored from PostgreSQL
+    /// before its next refresh.
+    pub history_matches: bool,
+    /// The rotation counter.
     pub counter: u64,
-    /// When it was reached.
+    /// The time of the last rotation.
     pub rotated_at: u64,
-    /// The generation of the session, and that of its account.
+    /// The generation of the session, and the generation of its user.
     pub generations: (i64, i64),
-    /// The word of its tombstone.
+    /// The stored reason of the tombstone, if the session was revoked.
     pub ended: Option<String>,
-    /// What its tokens may be used for.
+    /// The scopes of the session, separated by spaces.
     pub scope: Option<String>,
 }
 
-/// What the denylist in Redis says of a token.
+/// The state of a token in the revocation log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DenylistState {
-    /// Nothing.
+    /// The log contains no revocation of the token.
     NotListed,
-    /// The entry of this subject refuses it.
+    /// The log contains a revocation with this subject.
     Listed(Subject),
-    /// It was lost.
+    /// Redis has lost the log.
     LogLost,
-    /// Redis does not answer.
+    /// Redis does not respond.
     Unreachable,
 }
 
-/// What Redis says.
+/// The result of a query to Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CacheReading<T> {
-    /// This.
+    /// The value that Redis returned.
     Read(T),
-    /// Nothing: it does not answer.
+    /// Redis does not respond.
     Unreachable,
 }

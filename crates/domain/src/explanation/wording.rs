@@ -1,11 +1,11 @@
-//! Moments, reasons and subjects in words.
+//! Texts for times, revocations, and subjects.
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{explanation::RevocationRecord, revocation::Subject};
 
-/// What the denylist holds.
-pub const fn listed(subject: Subject) -> &'static str {
+/// Describes the subject of an entry in the revocation log.
+pub const fn describe_subject(subject: Subject) -> &'static str {
     match subject {
         Subject::Key(_) => "the signing key",
         Subject::Session(_) => "the session",
@@ -16,25 +16,25 @@ pub const fn listed(subject: Subject) -> &'static str {
     }
 }
 
-/// When and why something was revoked, in words that follow "revoked".
-pub fn told(ended: RevocationRecord) -> String {
-    let by = ended
+/// Describes the time and the reason of a revocation, to follow the word "revoked".
+pub fn describe_revocation(revocation: RevocationRecord) -> String {
+    let reason = revocation
         .reason
-        .map(|reason| format!(" ({})", reason.told()))
+        .map(|reason| format!(" ({})", reason.description()))
         .unwrap_or_default();
-    format!("at {}{by}", moment(ended.at))
+    format!("at {}{reason}", format_time(revocation.at))
 }
 
-/// A moment in seconds since the epoch.
-pub fn second(seconds: u64) -> String {
+/// Formats a time in seconds since the Unix epoch.
+pub fn format_seconds(seconds: u64) -> String {
     let at = i64::try_from(seconds)
         .ok()
         .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    at.map_or_else(|| "an invalid time".to_owned(), moment)
+    at.map_or_else(|| "an invalid time".to_owned(), format_time)
 }
 
-/// A moment, to the second.
-pub fn moment(at: OffsetDateTime) -> String {
+/// Formats a time in RFC 3339, without fractions of a second.
+pub fn format_time(at: OffsetDateTime) -> String {
     let at = at.replace_nanosecond(0).unwrap_or(at);
     at.format(&Rfc3339).unwrap_or_default()
 }

@@ -1,97 +1,103 @@
-//! Argon2id (RFC 9106): two implementations of it, and which of them computes.
+//! Argon2id (RFC 9106) with two implementations: `argon2-rust`, and `argon2` as the fallback.
 //!
-//! `argon2-rust` takes a third of the time of `argon2`: it finds the widest instructions of the
-//! processor at run time, asks for pages of 2 MiB, and keeps its memory, which it wipes after each
-//! hash. But it is young, and not audited (`crates/bench/README.md` has the judgement). So it has to
-//! show that it is right: tests compare both, with the reference's answers and over parameters at
-//! random; and each process, on the processor that it runs on, asks it for an answer that is known
-//! before it trusts it. Whatever it refuses, or all where it failed, `argon2` computes.
+//! `argon2-rust` needs a third of the time of `argon2`. It selects SIMD instructions at run time
+//! and keeps its memory, which it wipes after each hash. It is young and not audited
+//! (`crates/bench/README.md` contains the assessment), so its results are verified twice:
+//!
+//! - Tests compare both implementations with reference hashes and for random parameters.
+//! - Each process runs a self-test on its processor, and uses only `argon2` if it fails.
+//!
+//! `argon2` also computes the hashes whose parameters `argon2-rust` rejects.
 
 use std::sync::LazyLock;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 
-/// What the reference implementation computes with today's parameters from an empty password, which
-/// nobody can have, and a salt of zeros.
+/// The hash of an empty password with a salt of zeros and the current parameters.
+///
+/// The reference implementation computed it. It matches no user, because a password cannot be
+/// empty.
 pub(crate) const DUMMY_OUTPUT: [u8; Params::DEFAULT_OUTPUT_LEN] = [
     0xf8, 0x33, 0x20, 0xd0, 0x7b, 0x31, 0xc7, 0x60, 0x99, 0x18, 0xe2, 0x8b, 0xff, 0x06, 0x85, 0x16,
     0x0f, 0x36, 0xcd, 0x7c, 0x06, 0x5d, 0xd0, 0x88, 0x53, 0x93, 0x75, 0x48, 0xde, 0x97, 0x28, 0xf4,
 ];
 
-/// Whether the fast implementation gives the known answer here.
-static SIMD_SELF_TEST: LazyLock<bool> = LazyLock::new(|| {
+/// Whether the SIMD implementation returns the expected hash on this processor.
+static SIMD_SELF_TEST_PASSED: LazyLock<bool> = LazyLock::new(|| {
     let mut output = [0; DUMMY_OUTPUT.len()];
-    let computed = simd(
+    let result = derive_simd(
         b"",
         &[0; crate::password::SALT_BYTES],
-        &crate::password::policy(),
+        &crate::password::current_params(),
         &mut output,
         &mut HashBuffer::default(),
     );
-    computed.is_ok() && output == DUMMY_OUTPUT
+    result.is_ok() && output == DUMMY_OUTPUT
 });
 
-/// The memory of one hash with today's parameters, kept by each hashing thread: 19 MiB that need
-/// not be mapped again. Between two hashes it holds nothing but zeros.
+/// The memory of one hash with the current parameters (19 MiB).
+///
+/// Each hashing thread keeps one, so that the memory is not mapped again for each hash. The memory
+/// is zeroed after each hash.
 pub struct HashBuffer(argon2_rust::Hasher);
 
 impl Default for HashBuffer {
     fn default() -> Self {
-        let today = crate::password::policy();
+        let params = crate::password::current_params();
         HashBuffer(
-            with_costs(&today, DUMMY_OUTPUT.len())
-                .expect("today's parameters are in range")
+            build_argon2(&params, DUMMY_OUTPUT.len())
+                .expect("parameters in range")
                 .hasher(),
         )
     }
 }
 
-/// Whether passwords are hashed by the fast implementation. The first call computes a hash.
+/// Returns whether the SIMD implementation is used. The first call computes a hash.
 pub fn simd_self_test_passed() -> bool {
-    *SIMD_SELF_TEST
+    *SIMD_SELF_TEST_PASSED
 }
 
-/// Fills the output, which must be as long as the parameters say, if they say so.
+/// Computes a hash into `output`. If the parameters contain a length, it must be that of `output`.
 ///
 /// # Errors
-/// Memory that the system does not give, and a salt or an output that Argon2 does not allow.
+/// If the system has too little memory, or the length of the salt or of the output is not allowed.
 pub(crate) fn derive(
     password: &[u8],
     salt: &[u8],
     params: &Params,
     output: &mut [u8],
-    memory: &mut HashBuffer,
+    buffer: &mut HashBuffer,
 ) -> Result<(), argon2::Error> {
-    if simd_self_test_passed() && simd(password, salt, params, output, memory).is_ok() {
+    if simd_self_test_passed() && derive_simd(password, salt, params, output, buffer).is_ok() {
         return Ok(());
     }
-    portable(password, salt, params, output)
+    derive_portable(password, salt, params, output)
 }
 
-fn simd(
+fn derive_simd(
     password: &[u8],
     salt: &[u8],
     params: &Params,
     output: &mut [u8],
-    memory: &mut HashBuffer,
+    buffer: &mut HashBuffer,
 ) -> Result<(), argon2_rust::Error> {
-    let argon2 = with_costs(params, output.len())?;
+    let argon2 = build_argon2(params, output.len())?;
     if params.m_cost() > crate::password::MEMORY_KIB {
-        // A hash from elsewhere, with more memory than ours: that is given back, not kept for ever.
+        // The larger memory of an imported hash is released, so that the thread does not keep it.
         return argon2.hash_into_with_ad(password, salt, &[], params.data(), output);
     }
-    memory.0.set_argon2(argon2);
-    memory
+    buffer.0.set_argon2(argon2);
+    buffer
         .0
         .hash_into_with_ad(password, salt, &[], params.data(), output)
 }
 
-fn with_costs(
+fn build_argon2(
     params: &Params,
     output_len: usize,
 ) -> Result<argon2_rust::Argon2, argon2_rust::Error> {
     use argon2_rust::params::{Memory, TagLen};
-    let costs = argon2_rust::Params::builder()
+    let builder = argon2_rust::Params::builder()
         .memory(Memory::kib(params.m_cost().into()))
         .passes(params.t_cost())
         .lanes(params.p_cost())
@@ -100,11 +106,11 @@ fn with_costs(
     Ok(argon2_rust::Argon2::new(
         argon2_rust::Algorithm::Argon2id,
         argon2_rust::Version::V0x13,
-        costs.build()?,
+        builder.build()?,
     ))
 }
 
-fn portable(
+fn derive_portable(
     password: &[u8],
     salt: &[u8],
     params: &Params,

@@ -3,14 +3,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// RFC 9106 section 5.3.
-const RFC_9106: [u8; 32] = [
+/// The Argon2id test vector of RFC 9106 section 5.3.
+const RFC_9106_TAG: [u8; 32] = [
     0x0d, 0x64, 0x0d, 0xf5, 0x8d, 0x78, 0x76, 0x6c, 0x08, 0xc0, 0x37, 0xa3, 0x4a, 0x8b, 0x53, 0xc9,
     0xd0, 0x1e, 0xf0, 0x45, 0x2d, 0x75, 0xb6, 0x5e, 0xb5, 0x25, 0x20, 0xe9, 0x6b, 0x01, 0xe6, 0x59,
 ];
 
 #[test]
-fn the_answer_of_the_standard_is_given() {
+fn rfc_9106_test_vector_is_reproduced() {
     let params = ParamsBuilder::new()
         .m_cost(32)
         .t_cost(3)
@@ -20,40 +20,55 @@ fn the_answer_of_the_standard_is_given() {
         .unwrap();
     let (password, salt, secret, data) = ([1; 32], [2; 16], [3; 8], [4; 12]);
     let mut output = [0; 32];
-    let argon2 = with_costs(&params, output.len()).unwrap();
+    let argon2 = build_argon2(&params, output.len()).unwrap();
     argon2
         .hash_into_with_ad(&password, &salt, &secret, &data, &mut output)
         .unwrap();
-    assert_eq!(output, RFC_9106);
+    assert_eq!(output, RFC_9106_TAG);
 }
 
 #[test]
-fn this_processor_gives_the_known_answer_by_either_implementation() {
+fn both_implementations_pass_self_test() {
     assert!(simd_self_test_passed());
     let mut output = [0; DUMMY_OUTPUT.len()];
-    portable(b"", &[0; 16], &crate::password::policy(), &mut output).unwrap();
+    derive_portable(
+        b"",
+        &[0; 16],
+        &crate::password::current_params(),
+        &mut output,
+    )
+    .unwrap();
     assert_eq!(output, DUMMY_OUTPUT);
 }
 
 #[test]
-fn memory_is_kept_for_our_own_hashes_and_given_back_after_larger_ones() {
-    let (memory, mut output) = (&mut HashBuffer::default(), [0; 32]);
-    let mut kept_after = |memory_kib, lanes| {
+fn larger_memory_is_not_kept() {
+    let (buffer, mut output) = (&mut HashBuffer::default(), [0; 32]);
+    let mut reserved_blocks_after = |memory_kib, lanes| {
         let params = Params::new(memory_kib, 1, lanes, Some(32)).unwrap();
-        simd(b"password", b"somesalt", &params, &mut output, memory).unwrap();
-        memory.0.reserved_blocks()
+        derive_simd(b"password", b"somesalt", &params, &mut output, buffer).unwrap();
+        buffer.0.reserved_blocks()
     };
-    let ours = crate::password::MEMORY_KIB;
-    assert_eq!(kept_after(64, 1), 64);
-    for (memory_kib, lanes) in [(ours, 1), (64, 4), (2 * ours, 1), (2 * ours, 4), (ours, 1)] {
-        assert_eq!(kept_after(memory_kib, lanes), ours as usize);
+    let current_kib = crate::password::MEMORY_KIB;
+    assert_eq!(reserved_blocks_after(64, 1), 64);
+    for (memory_kib, lanes) in [
+        (current_kib, 1),
+        (64, 4),
+        (2 * current_kib, 1),
+        (2 * current_kib, 4),
+        (current_kib, 1),
+    ] {
+        assert_eq!(
+            reserved_blocks_after(memory_kib, lanes),
+            current_kib as usize
+        );
     }
 }
 
 #[test]
-fn what_no_argon2_allows_is_refused() {
+fn short_salt_and_output_are_rejected() {
     let params = Params::new(64, 1, 1, Some(32)).unwrap();
-    let derived = |salt: &[u8], length: usize| {
+    let derive_with = |salt: &[u8], length: usize| {
         derive(
             b"password",
             salt,
@@ -62,14 +77,14 @@ fn what_no_argon2_allows_is_refused() {
             &mut HashBuffer::default(),
         )
     };
-    assert!(derived(b"somesalt", 32).is_ok());
-    assert!(derived(b"short", 32).is_err());
-    assert!(derived(b"somesalt", 3).is_err());
+    assert!(derive_with(b"somesalt", 32).is_ok());
+    assert!(derive_with(b"short", 32).is_err());
+    assert!(derive_with(b"somesalt", 3).is_err());
 }
 
 prop_compose! {
-    /// Costs in the range of those that are in use, small enough to be computed often.
-    fn costs()(
+    /// Generates parameters that cost little and include all kinds that occur in practice.
+    fn parameters()(
         lanes in 1_u32..=6,
         extra in 0_u32..=700,
         passes in 1_u32..=4,
@@ -90,26 +105,25 @@ prop_compose! {
 }
 
 proptest! {
-    /// One memory for all of them, as a hashing thread has it: what one hash leaves must not change
-    /// the next.
+    /// All hashes use one buffer, as in a hashing thread, so that no hash can influence the next.
     #[test]
     fn both_implementations_agree(
         hashes in proptest::collection::vec(
             (
-                costs(),
+                parameters(),
                 proptest::collection::vec(any::<u8>(), 0..=1100),
                 proptest::collection::vec(any::<u8>(), 8..=64),
             ),
             1..=4,
         )
     ) {
-        let memory = &mut HashBuffer::default();
+        let buffer = &mut HashBuffer::default();
         for (params, password, salt) in hashes {
             let length = params.output_len().unwrap();
-            let (mut fast, mut plain) = (vec![0; length], vec![0; length]);
-            simd(&password, &salt, &params, &mut fast, memory).unwrap();
-            portable(&password, &salt, &params, &mut plain).unwrap();
-            prop_assert_eq!(fast, plain);
+            let (mut from_simd, mut from_portable) = (vec![0; length], vec![0; length]);
+            derive_simd(&password, &salt, &params, &mut from_simd, buffer).unwrap();
+            derive_portable(&password, &salt, &params, &mut from_portable).unwrap();
+            prop_assert_eq!(from_simd, from_portable);
         }
     }
 }
@@ -118,11 +132,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn both_implementations_agree_on_todays_hashes(password in "\\PC{0,256}", salt: [u8; 16]) {
-        let (params, memory) = (crate::password::policy(), &mut HashBuffer::default());
-        let (mut fast, mut plain) = ([0; 32], [0; 32]);
-        simd(password.as_bytes(), &salt, &params, &mut fast, memory).unwrap();
-        portable(password.as_bytes(), &salt, &params, &mut plain).unwrap();
-        prop_assert_eq!(fast, plain);
+    fn both_implementations_agree_on_current_parameters(password in "\\PC{0,256}", salt: [u8; 16]) {
+        let (params, buffer) = (crate::password::current_params(), &mut HashBuffer::default());
+        let (mut from_simd, mut from_portable) = ([0; 32], [0; 32]);
+        derive_simd(password.as_bytes(), &salt, &params, &mut from_simd, buffer).unwrap();
+        derive_portable(password.as_bytes(), &salt, &params, &mut from_portable).unwrap();
+        prop_assert_eq!(from_simd, from_portable);
     }
 }

@@ -1,4 +1,4 @@
-//! Entries: what a revocation is called in the log, on the denylist and in memory.
+//! Entries of the revocation log, the denylist, and the revocation set.
 
 use std::{fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::access_token::Kid;
 
-/// What can have an entry.
+/// Subject of an entry. Entries with the same subject are merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Subject {
     /// A session.
@@ -15,17 +15,16 @@ pub enum Subject {
     User(Uuid),
     /// An OAuth client.
     Client(Uuid),
-    /// A single token.
+    /// One access token or personal access token.
     Token(Uuid),
     /// A signing key.
     Key(Kid),
-    /// Nothing that could be taken back: what a replica writes into the log to see how fast entries
-    /// arrive.
+    /// A propagation probe, which revokes nothing and measures how fast entries arrive.
     Probe(Uuid),
 }
 
 impl Subject {
-    /// What its kind is called in the log and on the denylist.
+    /// Returns the kind used in the revocation log and in denylist keys.
     pub const fn kind(&self) -> &'static str {
         match self {
             Subject::Session(_) => "sid",
@@ -37,8 +36,7 @@ impl Subject {
         }
     }
 
-    /// What its kind is called where others follow what is taken back; nothing for a canary, of
-    /// which nobody is told.
+    /// Returns the kind used in the revocation stream; `None` for a probe, which the stream omits.
     pub const fn stream_name(&self) -> Option<&'static str> {
         match self {
             Subject::Session(_) => Some("session"),
@@ -50,7 +48,7 @@ impl Subject {
         }
     }
 
-    /// Its id as text.
+    /// Returns the ID as text.
     pub fn id(&self) -> String {
         match self {
             Subject::Session(id)
@@ -62,7 +60,7 @@ impl Subject {
         }
     }
 
-    fn read(kind: &str, id: &str) -> Option<Subject> {
+    fn parse(kind: &str, id: &str) -> Option<Subject> {
         match kind {
             "sid" => id.parse().ok().map(Subject::Session),
             "user" => id.parse().ok().map(Subject::User),
@@ -75,22 +73,26 @@ impl Subject {
     }
 }
 
-/// What an entry says, and for how long.
+/// Value and expiry of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EntryState {
-    /// Of a user or a client: tokens with a smaller generation are refused. Of a canary: its
-    /// number. Of anything else: [`EntryState::FLAG`].
+    /// Value, whose meaning depends on the subject.
+    ///
+    /// For a user or a client, tokens with a generation below the value are rejected. For a probe,
+    /// it is the number of the probe. For all other subjects, it is [`EntryState::FLAG`].
     pub value: i64,
-    /// Until when it matters, in seconds since the epoch.
+    /// Expiry of the entry, in seconds since the Unix epoch.
     pub ends_at: u64,
 }
 
 impl EntryState {
-    /// It is refused.
+    /// Value of an entry that rejects all tokens of its subject.
     pub const FLAG: i64 = 1;
 
-    /// Of two entries for one subject the larger generation and the later end win, in whatever
-    /// order they come.
+    /// Merges the states of two entries with the same subject.
+    ///
+    /// The larger value and the later expiry win, so the result does not depend on the order in
+    /// which the entries arrive.
     #[must_use]
     pub fn and(self, other: EntryState) -> EntryState {
         EntryState {
@@ -100,17 +102,17 @@ impl EntryState {
     }
 }
 
-/// One subject and what is said of it.
+/// One entry of the revocation log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
-    /// Of whom.
+    /// Subject of the entry.
     pub subject: Subject,
-    /// What.
+    /// Value and expiry of the entry.
     pub state: EntryState,
 }
 
 impl Entry {
-    /// The generation below which tokens are refused; nothing where all are.
+    /// Returns the smallest generation that is still valid; `None` if all tokens are rejected.
     pub fn below(&self) -> Option<i64> {
         match self.subject {
             Subject::User(_) | Subject::Client(_) => Some(self.state.value),
@@ -119,12 +121,14 @@ impl Entry {
     }
 }
 
-/// An entry of a kind that this version does not know: it cannot say that it knows everything that
-/// was taken back.
+/// Error for an entry that this version cannot parse.
+///
+/// A newer version might have written the entry. A replica that cannot apply an entry cannot
+/// decide checks, because its revocation set is incomplete.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UnknownEntry;
 
-/// As it stands in the log.
+/// Writes the text of the entry in the log: `<kind> <id> <value> <expiry>`.
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Entry {
@@ -139,11 +143,11 @@ impl FromStr for Entry {
     type Err = UnknownEntry;
 
     fn from_str(text: &str) -> Result<Entry, UnknownEntry> {
-        let words: Vec<&str> = text.split(' ').collect();
-        let [kind, id, value, ends_at] = words[..] else {
+        let fields: Vec<&str> = text.split(' ').collect();
+        let [kind, id, value, ends_at] = fields[..] else {
             return Err(UnknownEntry);
         };
-        let subject = Subject::read(kind, id).ok_or(UnknownEntry)?;
+        let subject = Subject::parse(kind, id).ok_or(UnknownEntry)?;
         let state = EntryState {
             value: value.parse().map_err(|_| UnknownEntry)?,
             ends_at: ends_at.parse().map_err(|_| UnknownEntry)?,
@@ -158,11 +162,11 @@ mod tests {
 
     use super::*;
 
-    fn state() -> impl Strategy<Value = EntryState> {
+    fn any_state() -> impl Strategy<Value = EntryState> {
         (0i64..5, 0u64..5).prop_map(|(value, ends_at)| EntryState { value, ends_at })
     }
 
-    fn subject() -> impl Strategy<Value = Subject> {
+    fn any_subject() -> impl Strategy<Value = Subject> {
         let id = any::<u128>().prop_map(Uuid::from_u128);
         let kid = "[A-Za-z0-9_-]{16}".prop_map(|kid| Subject::Key(kid.parse().unwrap()));
         prop_oneof![
@@ -177,25 +181,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_larger_wins_in_any_order(
-            mut all in proptest::collection::vec(state(), 1..6),
-            turn in 0usize..6,
+        fn merge_in_any_order_keeps_larger_values(
+            mut states in proptest::collection::vec(any_state(), 1..6),
+            offset in 0usize..6,
         ) {
-            let together = |all: &[EntryState]| all.iter().copied().reduce(EntryState::and).unwrap();
-            let before = together(&all);
-            let turn = turn % all.len();
-            all.rotate_left(turn);
-            all.push(all[0]);
-            prop_assert_eq!(together(&all), before);
+            let merge = |all: &[EntryState]| all.iter().copied().reduce(EntryState::and).unwrap();
+            let merged = merge(&states);
+            let offset = offset % states.len();
+            states.rotate_left(offset);
+            states.push(states[0]);
+            prop_assert_eq!(merge(&states), merged);
             prop_assert!(
-                all.iter()
-                    .all(|one| one.value <= before.value && one.ends_at <= before.ends_at)
+                states.iter()
+                    .all(|state| state.value <= merged.value && state.ends_at <= merged.ends_at)
             );
         }
 
         #[test]
-        fn what_is_written_into_the_log_is_read_again(
-            subject in subject(),
+        fn written_entry_parses_to_same_entry(
+            subject in any_subject(),
             value: i64,
             ends_at: u64,
         ) {
@@ -204,14 +208,14 @@ mod tests {
         }
 
         #[test]
-        fn nothing_else_is_taken_for_an_entry(text in "[a-z]{0,6}( [0-9a-f-]{0,36}){0,4}") {
-            let read = text.parse::<Entry>();
-            prop_assert!(read == Err(UnknownEntry) || read.unwrap().to_string() == text);
+        fn other_text_is_not_parsed_as_entry(text in "[a-z]{0,6}( [0-9a-f-]{0,36}){0,4}") {
+            let parsed = text.parse::<Entry>();
+            prop_assert!(parsed == Err(UnknownEntry) || parsed.unwrap().to_string() == text);
         }
     }
 
     #[test]
-    fn a_kind_of_a_newer_version_is_unknown() {
+    fn entry_of_newer_version_is_unknown() {
         assert_eq!(
             "tenant 018f0000-0000-7000-8000-000000000000 2 1800000000".parse::<Entry>(),
             Err(UnknownEntry)

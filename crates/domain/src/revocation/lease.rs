@@ -1,90 +1,105 @@
-//! The decisions behind the promise: when memory may answer, what a renewal is worth, and when a
-//! revocation has taken effect on every replica. The server and the models of its proof
-//! (`tests/models`) call the same functions.
+//! Lease protocol as pure functions: lease validity, acceptance of renewals, enforcement condition.
 //!
-//! A *lease* is a replica's right to answer from memory until a moment on its own clock. Whoever
-//! revokes something appends it to the log in Redis and then waits, until every replica has said
-//! that it has the entry, or until no replica can hold a lease that is older than the entry. So a
-//! check that begins after the answer finds the entry in memory, or no lease.
+//! A *lease* is the right of a replica to decide checks from its revocation set until `lease_end`
+//! on its own clock. A revocation appends an entry to the revocation log in Redis. It then waits
+//! until every member has acknowledged the entry, or until no replica can hold a lease that is
+//! older than the entry. So when a check begins after the response, the revocation set contains
+//! the entry, or the replica has no lease.
+//!
+//! The server and the models in `tests/models` call the same functions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-/// A moment on a clock that never stops, not even while the machine is suspended, in nanoseconds
-/// since an arbitrary one.
+/// Nanoseconds on a monotonic clock that also counts while the machine is suspended.
+///
+/// A lease must expire during a suspension. The origin of the clock is arbitrary, so only values
+/// from the same machine can be compared.
 pub type BootTime = u64;
 
-/// Whether a check at this moment may answer from memory. It must be asked *before* memory is
-/// looked at: the other order accepts a token whose entry arrived in between.
+/// Returns whether a replica can decide a check at `now` from its revocation set.
+///
+/// A check must read the lease *before* the revocation set. The reverse order accepts a revoked
+/// token if its entry and a renewed lease arrive between the two reads.
 pub fn is_lease_valid(now: BootTime, lease_end: BootTime) -> bool {
     now < lease_end
 }
 
-/// The end of a lease by a renewal that was sent at this moment. It counts from before the sending:
-/// what was appended after that may be missing in the answer, however late the answer came.
+/// Returns the end of a lease whose renewal request was sent at `sent`.
+///
+/// The lease counts from before the request was sent. The response might lack entries that were
+/// appended after that time, however late it arrives.
 pub fn lease_end(sent: BootTime, lease: Duration) -> BootTime {
     sent.saturating_add(nanoseconds(lease))
 }
 
-/// How long it takes until nobody can hold a lease of this length that was there before. A renewal
-/// that missed an entry was sent before it was appended; the quarter covers clocks that drift apart
-/// by up to a tenth.
+/// Returns the drain period: 1.25 lease lengths, after which no older lease is valid.
+///
+/// A renewal that missed an entry was sent before the entry was appended, so its lease expires one
+/// lease length later at most. The additional quarter covers clocks that drift apart by up to a
+/// tenth.
 pub fn drain_period(lease: Duration) -> Duration {
     lease + lease / 4
 }
 
-/// The moment from which on no older lease is left, when the append was answered at `answered`.
-pub fn drained_at(answered: BootTime, lease: Duration) -> BootTime {
-    answered.saturating_add(nanoseconds(drain_period(lease)))
+/// Returns the end of the drain period that starts at `start`.
+///
+/// From then on, no replica holds a lease whose renewal was sent before `start`. For a revocation,
+/// `start` is the time at which the response to the append arrived.
+pub fn drained_at(start: BootTime, lease: Duration) -> BootTime {
+    start.saturating_add(nanoseconds(drain_period(lease)))
 }
 
-/// Whether a member that was seen with an unchanged beat since `seen` may be removed from the list:
-/// then whatever lease it had is over. The script that removes it compares the beat once more, in
-/// the same step.
-pub fn may_reap(seen: BootTime, now: BootTime, lease: Duration) -> bool {
-    now > drained_at(seen, lease)
+/// Returns whether a member can be reaped whose renewal counter is unchanged since `first_seen`.
+///
+/// The last lease of such a member has expired. The script that removes the member compares the
+/// counter again in the same step, because the member might have renewed its lease since then.
+pub fn can_reap(first_seen: BootTime, now: BootTime, lease: Duration) -> bool {
+    now > drained_at(first_seen, lease)
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// How far a replica has applied the log.
+/// A position in the revocation log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LogPosition<E> {
-    /// Of the log under this epoch: numbers of two epochs cannot be compared.
+    /// Epoch of the log. Sequence numbers of different epochs cannot be compared.
     pub epoch: E,
-    /// The number of the last entry.
+    /// Sequence number of the last applied entry.
     pub applied: u64,
 }
 
-/// What a renewal is worth.
+/// Effect of a response to a lease renewal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renewal {
-    /// Everything is known: once these entries are applied, the lease may be set.
+    /// The entries reach the end of the log. The replica applies them, then extends its lease.
     Complete,
-    /// These entries may be applied, but there are more; no lease before they are read.
+    /// The log contains further entries. The replica must read them before it extends its lease.
     Partial,
-    /// It is worth nothing: the log is to be read from its beginning.
+    /// The response is unusable. The replica must read the log again from its first entry.
     Rejected,
 }
 
-/// Judges the answer to a renewal: entries with these numbers after mine, of a log that ends at
-/// `last` under an epoch.
+/// Classifies the response to a renewal of a replica at `position`.
+///
+/// `numbers` are the sequence numbers of the returned entries. `last` is the last sequence number
+/// of the log under `epoch`.
 pub fn accept_renewal<E: PartialEq>(
-    mine: &LogPosition<E>,
+    position: &LogPosition<E>,
     epoch: &E,
     numbers: impl IntoIterator<Item = u64>,
     last: u64,
 ) -> Renewal {
-    if mine.epoch != *epoch || last < mine.applied {
+    if position.epoch != *epoch || last < position.applied {
         return Renewal::Rejected;
     }
-    let mut reached = mine.applied;
+    let mut reached = position.applied;
     for number in numbers {
-        // The numbers are dense: a gap is something that I have not seen.
+        // Sequence numbers are dense, so a gap means that an entry is missing.
         if number != reached + 1 {
             return Renewal::Rejected;
         }
@@ -92,91 +107,100 @@ pub fn accept_renewal<E: PartialEq>(
     }
     match reached == last {
         true => Renewal::Complete,
-        // Nothing came, although there is more.
-        false if reached == mine.applied => Renewal::Rejected,
+        // The log contains further entries, but the response contains none of them.
+        false if reached == position.applied => Renewal::Rejected,
         false => Renewal::Partial,
     }
 }
 
-/// What members have reported: how far each has applied the log. All of it was read in one step.
+/// Acknowledged positions of all members, read in one step with the end of the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct AcknowledgedPositions<E, I> {
-    /// Under this epoch.
+    /// Epoch of the log.
     pub epoch: E,
-    /// The number of the last entry of the log at that moment.
+    /// Last sequence number of the log when the positions were read.
     pub last: u64,
-    /// By member.
+    /// Acknowledged sequence number of each member, by member ID.
     pub applied: BTreeMap<I, u64>,
 }
 
-/// An entry that was appended, and who might hold a lease that is older.
+/// An appended entry and the members that might hold an older lease.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AppendedEntry<E, I> {
-    /// Under this epoch.
+    /// Epoch under which the entry was appended.
     pub epoch: E,
-    /// Its number.
+    /// Sequence number of the entry.
     pub number: u64,
-    /// The members at that moment: listed by the script that appended it, not before.
+    /// Members at the time of the append. The script that appended the entry returned them.
     pub members: BTreeSet<I>,
 }
 
-/// Whether the revocation has taken effect everywhere before the wait is over: every member has
-/// reported, under the same epoch, that it has applied the entry. I have, if I am one of them. Who
-/// is no member any more holds no lease: it said so itself, or it was removed after one was over.
-/// Who has become one since then has read the entry before its first lease. Reports of a log that
-/// did not have the entry yet are older than the list of members, and say nothing.
+/// Returns whether all replicas enforce a revocation, so that it need not wait any longer.
+///
+/// Each member at the time of the append must meet one of these conditions:
+///
+/// - It is the revoking replica, `own_id`. This replica applies the entry before it waits.
+/// - It has acknowledged the entry under the same epoch.
+/// - It is no longer a member. It dropped its lease before it left, or its last lease expired
+///   before it was reaped.
+///
+/// A replica that joined after the append reads the entry before its first lease.
+///
+/// Positions of another epoch, or from before the append, prove nothing. A member that joined
+/// after such a read is absent from it, as if it had left.
 pub fn is_enforced<E: PartialEq, I: Ord>(
     appended: &AppendedEntry<E, I>,
-    me: &I,
-    reports: &AcknowledgedPositions<E, I>,
+    own_id: &I,
+    positions: &AcknowledgedPositions<E, I>,
 ) -> bool {
-    let newer = reports.epoch == appended.epoch && reports.last >= appended.number;
-    let has_it = |member: &I| {
-        newer
-            && reports
+    let is_after_append = positions.epoch == appended.epoch && positions.last >= appended.number;
+    let has_acknowledged_or_left = |member: &I| {
+        is_after_append
+            && positions
                 .applied
                 .get(member)
                 .is_none_or(|applied| *applied >= appended.number)
     };
+    // The mutant of the end-to-end checker waits for no member.
     cfg!(latchkey_mutant)
         || appended
             .members
             .iter()
-            .all(|member| member == me || has_it(member))
+            .all(|member| member == own_id || has_acknowledged_or_left(member))
 }
 
-/// What Redis is good for, as far as was seen last.
+/// State of the revocation log in Redis, as of the last attempt to use it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LogHealth {
-    /// Nothing was seen yet.
+    /// The replica has not examined the log yet.
     NotSeen,
-    /// There is an epoch: what is not on the denylist was not taken back.
+    /// The log has a valid epoch, so a missing denylist key means "not revoked".
     Complete,
-    /// There is none: entries may be missing.
+    /// The log has no valid epoch, so entries might be missing.
     Lost,
-    /// It forgets keys when its memory is full.
+    /// Redis evicts keys when its memory is full, so a missing key proves nothing.
     EvictionEnabled,
-    /// It does not answer.
+    /// Redis does not respond.
     Unreachable,
-    /// Its log holds something that this version does not know.
+    /// The log contains an entry that this version cannot parse.
     NewerVersion,
 }
 
-/// Who answers a check.
+/// Source that decides a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CheckSource {
-    /// Memory: no round trip.
+    /// The revocation set of the replica, without a network round trip.
     Memory,
-    /// Redis, whose script looks at the epoch as well; if there is none, the record after all.
+    /// Redis. The lookup script also checks the epoch; without an epoch, PostgreSQL decides.
     Redis,
-    /// The record in PostgreSQL.
+    /// PostgreSQL, the system of record.
     Postgres,
-    /// Nobody: something was taken back that this version does not understand, wherever it looks.
+    /// No source can decide the check, so the token is not accepted.
     Unavailable,
 }
 
 impl CheckSource {
-    /// The check source, for operators.
+    /// Returns the name used in metrics, readiness, and the revocation stream.
     pub const fn as_str(self) -> &'static str {
         match self {
             CheckSource::Memory => "memory",
@@ -187,10 +211,12 @@ impl CheckSource {
     }
 }
 
-/// Where there is no lease. A Redis that was seen without an answer is not asked by every request:
-/// the next renewal finds out when it is back.
-pub fn source_without_lease(sight: LogHealth) -> CheckSource {
-    match sight {
+/// Selects the check source of a replica without a lease.
+///
+/// While Redis is unreachable, checks query PostgreSQL directly, so that no request waits for
+/// Redis. The next renewal detects that Redis responds again.
+pub fn source_without_lease(health: LogHealth) -> CheckSource {
+    match health {
         LogHealth::Complete => CheckSource::Redis,
         LogHealth::NotSeen
         | LogHealth::Lost
@@ -206,9 +232,9 @@ mod tests {
 
     use super::*;
 
-    const LEASE: Duration = Duration::from_millis(250);
+    const LEASE_LENGTH: Duration = Duration::from_millis(250);
 
-    fn at(applied: u64) -> LogPosition<char> {
+    fn position(applied: u64) -> LogPosition<char> {
         LogPosition {
             epoch: 'a',
             applied,
@@ -216,97 +242,105 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_counted_from_the_sending_and_ends_with_its_moment() {
-        let end = lease_end(1_000, LEASE);
+    fn lease_counts_from_send_time_and_excludes_its_end() {
+        let end = lease_end(1_000, LEASE_LENGTH);
         assert_eq!(end, 1_000 + 250_000_000);
         assert!(is_lease_valid(end - 1, end) && !is_lease_valid(end, end));
         assert!(
             !is_lease_valid(0, 0),
-            "nobody has a lease from the beginning"
+            "the initial value of the lease end is not a lease"
         );
     }
 
     proptest! {
-        /// A slow clock of whoever holds the lease, a fast one of whoever waits: together they are
-        /// apart by a tenth.
+        /// The clock of the lease holder is slow, or the clock of the waiting replica is fast.
+        ///
+        /// The two clocks drift apart by up to a tenth.
         #[test]
-        fn who_waits_outlasts_every_older_lease(lease in 1u64..10_000, drift in 0u64..=1_000) {
-            let lease = Duration::from_millis(lease);
-            let (held, waited) = (lease.as_secs_f64(), drain_period(lease).as_secs_f64());
+        fn drain_period_outlasts_leases_despite_drift(
+            lease_ms in 1u64..10_000,
+            drift in 0u64..=1_000,
+        ) {
+            let lease = Duration::from_millis(lease_ms);
+            let (lease_s, drain_s) = (lease.as_secs_f64(), drain_period(lease).as_secs_f64());
             let slower = 1.0 - drift as f64 / 10_000.0;
-            prop_assert!(waited * slower >= held);
+            prop_assert!(drain_s * slower >= lease_s);
         }
 
         #[test]
-        fn a_renewal_is_complete_only_without_a_gap_to_the_very_end(
+        fn renewal_is_complete_only_without_gap_to_log_end(
             applied in 0u64..5,
             numbers in proptest::collection::vec(0u64..10, 0..4),
             last in 0u64..10,
         ) {
-            let dense = numbers
+            let is_dense = numbers
                 .iter()
                 .enumerate()
-                .all(|(at, number)| *number == applied + 1 + at as u64);
-            let whole = dense && last == applied + numbers.len() as u64;
-            let verdict = accept_renewal(&at(applied), &'a', numbers.iter().copied(), last);
-            prop_assert_eq!(verdict == Renewal::Complete, whole);
-            prop_assert_eq!(accept_renewal(&at(applied), &'b', numbers, last), Renewal::Rejected);
+                .all(|(index, number)| *number == applied + 1 + index as u64);
+            let reaches_end = is_dense && last == applied + numbers.len() as u64;
+            let renewal = accept_renewal(&position(applied), &'a', numbers.iter().copied(), last);
+            prop_assert_eq!(renewal == Renewal::Complete, reaches_end);
+            let other_epoch = accept_renewal(&position(applied), &'b', numbers, last);
+            prop_assert_eq!(other_epoch, Renewal::Rejected);
         }
 
         #[test]
-        fn a_revocation_waits_for_every_member_that_is_left(
+        fn revocation_waits_for_every_remaining_member(
             positions in proptest::collection::btree_map(0u8..4, 0u64..6, 0..4),
             members in proptest::collection::btree_set(0u8..4, 0..4),
             number in 0u64..6,
         ) {
             let appended = AppendedEntry { epoch: 'a', number, members: members.clone() };
-            let behind = positions
+            let is_one_behind = positions
                 .iter()
                 .any(|(id, applied)| *id != 0 && members.contains(id) && *applied < number);
-            let alone = members.iter().all(|id| *id == 0);
-            let returns = |epoch, last| {
+            let has_no_other_member = members.iter().all(|id| *id == 0);
+            let is_enforced_by = |epoch, last| {
                 let applied = positions.clone();
                 is_enforced(&appended, &0, &AcknowledgedPositions { epoch, last, applied })
             };
-            prop_assert_eq!(returns('a', number), !behind);
-            prop_assert_eq!(returns('b', number), alone, "of another epoch");
+            prop_assert_eq!(is_enforced_by('a', number), !is_one_behind);
+            prop_assert_eq!(is_enforced_by('b', number), has_no_other_member, "another epoch");
             prop_assert_eq!(
-                number > 0 && returns('a', number.saturating_sub(1)),
-                number > 0 && alone,
-                "older than the entry"
+                number > 0 && is_enforced_by('a', number.saturating_sub(1)),
+                number > 0 && has_no_other_member,
+                "positions from before the append"
             );
         }
     }
 
     #[test]
-    fn a_page_that_does_not_reach_the_end_gives_no_lease() {
-        assert_eq!(accept_renewal(&at(3), &'a', [4, 5], 9), Renewal::Partial);
+    fn renewal_that_misses_entries_is_not_complete() {
         assert_eq!(
-            accept_renewal(&at(3), &'a', [], 9),
-            Renewal::Rejected,
-            "nothing came"
+            accept_renewal(&position(3), &'a', [4, 5], 9),
+            Renewal::Partial
         );
         assert_eq!(
-            accept_renewal(&at(3), &'a', [], 2),
+            accept_renewal(&position(3), &'a', [], 9),
             Renewal::Rejected,
-            "the log has gone back"
+            "no entries"
         );
         assert_eq!(
-            accept_renewal(&at(3), &'a', [5], 5),
+            accept_renewal(&position(3), &'a', [], 2),
+            Renewal::Rejected,
+            "the log ends before the position"
+        );
+        assert_eq!(
+            accept_renewal(&position(3), &'a', [5], 5),
             Renewal::Rejected,
             "a gap"
         );
     }
 
     #[test]
-    fn a_member_is_removed_only_after_its_longest_lease() {
-        let over = drained_at(7, LEASE);
-        assert!(!may_reap(7, over, LEASE) && may_reap(7, over + 1, LEASE));
+    fn member_is_reaped_only_after_drain_period() {
+        let drained = drained_at(7, LEASE_LENGTH);
+        assert!(!can_reap(7, drained, LEASE_LENGTH) && can_reap(7, drained + 1, LEASE_LENGTH));
     }
 
     #[test]
-    fn only_a_whole_redis_is_asked() {
-        let asked = [
+    fn redis_decides_checks_only_with_complete_log() {
+        let sources = [
             LogHealth::NotSeen,
             LogHealth::Complete,
             LogHealth::Lost,
@@ -315,11 +349,14 @@ mod tests {
             LogHealth::NewerVersion,
         ]
         .map(source_without_lease);
-        let (redis, record, nobody) = (
+        let (redis, postgres, unavailable) = (
             CheckSource::Redis,
             CheckSource::Postgres,
             CheckSource::Unavailable,
         );
-        assert_eq!(asked, [record, redis, record, record, record, nobody]);
+        assert_eq!(
+            sources,
+            [postgres, redis, postgres, postgres, postgres, unavailable]
+        );
     }
 }

@@ -1,90 +1,90 @@
-//! Why something ended.
+//! Reasons for revocations.
 
-/// Declares [`Reason`]: variant, the word that is stored, and words for people.
+/// Declares [`RevocationReason`]: the variant, its stored name, and its description.
 macro_rules! reasons {
-    ($($(#[doc = $doc:literal])* $variant:ident $word:literal $told:literal;)*) => {
-        /// Why something ended, for the person who asks.
+    ($($(#[doc = $doc:literal])* $variant:ident $name:literal $description:literal;)*) => {
+        /// Reason for a revocation.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Reason { $($(#[doc = $doc])* $variant,)* }
+        pub enum RevocationReason { $($(#[doc = $doc])* $variant,)* }
 
-        impl Reason {
-            /// Every reason.
-            pub const ALL: &[Reason] = &[$(Reason::$variant,)*];
+        impl RevocationReason {
+            /// All reasons.
+            pub const ALL: &[RevocationReason] = &[$(RevocationReason::$variant,)*];
 
-            /// The reason as it is stored.
+            /// Returns the stored name.
             pub const fn as_str(self) -> &'static str {
-                match self { $(Reason::$variant => $word,)* }
+                match self { $(RevocationReason::$variant => $name,)* }
             }
 
-            /// The reason in words.
-            pub const fn told(self) -> &'static str {
-                match self { $(Reason::$variant => $told,)* }
+            /// Returns the description for a sentence such as "revoked (password change)".
+            pub const fn description(self) -> &'static str {
+                match self { $(RevocationReason::$variant => $description,)* }
             }
 
-            /// Whether it ends everything of an account, and not single sessions.
-            pub const fn ends_everything(self) -> bool {
+            /// Returns whether the reason revokes all credentials of a user, not individual ones.
+            pub const fn revokes_all_credentials(self) -> bool {
                 match self {
-                    Reason::LogoutAll
-                    | Reason::PasswordReset
-                    | Reason::Disabled
-                    | Reason::RoleChange
-                    | Reason::AccountDeleted
-                    | Reason::Revoked => true,
-                    Reason::Logout
-                    | Reason::LogoutOthers
-                    | Reason::SessionDeleted
-                    | Reason::PasswordChange
-                    | Reason::EmailChange
-                    | Reason::Reuse
-                    | Reason::TooManySessions
-                    | Reason::TokenRevoked
-                    | Reason::TokenDeleted
-                    | Reason::SecretRotated
-                    | Reason::ClientDeleted => false,
+                    RevocationReason::SignOutAll
+                    | RevocationReason::PasswordReset
+                    | RevocationReason::Disabled
+                    | RevocationReason::RoleChange
+                    | RevocationReason::UserDeleted
+                    | RevocationReason::Revoked => true,
+                    RevocationReason::SignOut
+                    | RevocationReason::SignOutOthers
+                    | RevocationReason::SessionRevoked
+                    | RevocationReason::PasswordChange
+                    | RevocationReason::EmailChange
+                    | RevocationReason::RefreshTokenReused
+                    | RevocationReason::TooManySessions
+                    | RevocationReason::TokenRevoked
+                    | RevocationReason::PersonalAccessTokenRevoked
+                    | RevocationReason::SecretRotated
+                    | RevocationReason::ClientDeleted => false,
                 }
             }
 
-            /// The reason that is stored as this word.
-            pub fn from_name(name: &str) -> Option<Reason> {
-                Reason::ALL.iter().copied().find(|reason| reason.as_str() == name)
+            /// Returns the reason with this stored name; `None` for any other name.
+            pub fn from_name(name: &str) -> Option<RevocationReason> {
+                RevocationReason::ALL.iter().copied().find(|reason| reason.as_str() == name)
             }
         }
     };
 }
 
 reasons! {
-    /// Its owner signed out.
-    Logout "sign_out" "sign-out";
-    /// Its owner signed all other sessions out.
-    LogoutOthers "sign_out_others" "sign-out of all other sessions";
-    /// Its owner signed all sessions out.
-    LogoutAll "sign_out_all" "sign-out of all sessions";
-    /// Its owner ended it from the list of devices.
-    SessionDeleted "session_revoked" "by the user";
+    /// The user signed out.
+    SignOut "sign_out" "sign-out";
+    /// The user signed out of all other sessions.
+    SignOutOthers "sign_out_others" "sign-out of all other sessions";
+    /// The user signed out of all sessions.
+    SignOutAll "sign_out_all" "sign-out of all sessions";
+    /// The user revoked the session in the list of sessions.
+    SessionRevoked "session_revoked" "by the user";
     /// The password was changed.
     PasswordChange "password_change" "password change";
     /// The password was reset.
     PasswordReset "password_reset" "password reset";
-    /// The address was changed.
+    /// The email address was changed.
     EmailChange "email_change" "email address change";
-    /// The account was disabled.
+    /// The user was disabled.
     Disabled "disabled" "user disabled";
-    /// The account's role was changed.
+    /// The role of the user was changed.
     RoleChange "role_change" "role change";
-    /// The account was deleted.
-    AccountDeleted "user_deleted" "user deleted";
-    /// An administrator or the operator took it back.
+    /// The user was deleted.
+    UserDeleted "user_deleted" "user deleted";
+    /// An administrator or the operator revoked the credentials.
     Revoked "revoked" "by an administrator";
-    /// A refresh token was used twice.
-    Reuse "refresh_token_reused" "refresh token reuse";
-    /// A newer sign-in took its place.
+    /// A refresh token was reused.
+    RefreshTokenReused "refresh_token_reused" "refresh token reuse";
+    /// A newer sign-in exceeded the maximum number of sessions.
     TooManySessions "too_many_sessions" "too many sessions";
-    /// Whoever had the token gave it back (RFC 7009).
+    /// The token holder revoked the token (RFC 7009).
     TokenRevoked "token_revoked" "by the token holder";
-    /// Its owner deleted the personal access token.
-    TokenDeleted "personal_access_token_revoked" "by the user";
-    /// The client was given another secret.
+    /// The user revoked the personal access token.
+    PersonalAccessTokenRevoked "personal_access_token_revoked" "by the user";
+    /// The secret of the OAuth client was rotated.
     SecretRotated "secret_rotated" "client secret rotation";
-    /// The client was deleted.
+    /// The OAuth client was deleted.
     ClientDeleted "client_deleted" "OAuth client deleted";
 }

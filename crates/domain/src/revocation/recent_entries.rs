@@ -1,26 +1,28 @@
-//! The end of the log, for those who follow what is taken back from outside: services that check
-//! tokens themselves, and holders of connections that outlive a token.
+//! Recent entries of the revocation log, for the subscribers of the revocation stream.
 //!
-//! Numbers count all entries of the log, also those of which nobody outside is told. So each one
-//! that is told names the one that was told before it, and who reads can see that nothing is
-//! missing.
+//! Subscribers are services that validate tokens locally, and services whose connections outlive a
+//! token.
+//!
+//! Sequence numbers count all entries of the log, including those that the stream omits. Each entry
+//! of the stream contains the number of its predecessor, so that a subscriber can detect a gap.
 
 use std::{collections::VecDeque, fmt, str::FromStr};
 
 use crate::revocation::{Entry, lease::LogPosition};
 
-/// The longest text that is looked at for a position: a replication id, a nonce and a number are
-/// about 100 characters.
-const LONGEST: usize = 200;
+/// Maximum length of a position in bytes.
+///
+/// A replication ID, a nonce, and a sequence number have about 100 bytes.
+const MAX_POSITION_BYTES: usize = 200;
 
-/// As readers keep it, and send it back.
+/// Writes the position as `<epoch>:<sequence number>`, the form in which subscribers return it.
 impl fmt::Display for LogPosition<String> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.epoch, self.applied)
     }
 }
 
-/// A text that is no position.
+/// Error for a text that is not a position.
 #[derive(Debug, PartialEq, Eq)]
 pub struct InvalidPosition;
 
@@ -30,7 +32,7 @@ impl FromStr for LogPosition<String> {
     fn from_str(text: &str) -> Result<LogPosition<String>, InvalidPosition> {
         let (epoch, number) = text
             .rsplit_once(':')
-            .filter(|_| text.len() <= LONGEST)
+            .filter(|_| text.len() <= MAX_POSITION_BYTES)
             .ok_or(InvalidPosition)?;
         let applied = number.parse().map_err(|_| InvalidPosition)?;
         if epoch.is_empty() {
@@ -44,143 +46,152 @@ impl FromStr for LogPosition<String> {
     }
 }
 
-/// An entry as those outside are told of it.
+/// An entry of the revocation stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamEntry {
-    /// What was taken back.
+    /// The log entry.
     pub entry: Entry,
-    /// Its number in the log.
+    /// Sequence number of the entry in the log.
     pub number: u64,
-    /// The number of the one that was told before; of the first, that before the log.
+    /// Sequence number of the previous stream entry, or the start of the log for the first one.
     pub previous: u64,
 }
 
-/// What there is for somebody who has come so far.
+/// Result of a read for a subscriber at a given position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamUpdate {
-    /// No log is followed yet.
+    /// The replica does not follow a log.
     NotFollowing,
-    /// More is missing than is kept, or it was of another log: everything is to be told, and after
-    /// that what came since this position.
+    /// The position is too old, ahead of the log, or from another log.
+    ///
+    /// The subscriber requires a snapshot, and then the entries after the contained position.
     Resync(LogPosition<String>),
-    /// What came since.
+    /// The next stream entries after the position.
     Entries {
-        /// In their order; as many as were asked for, if there are more.
+        /// Stream entries in the order of the log, at most as many as requested.
         told: Vec<StreamEntry>,
-        /// How far whoever takes it in has come.
+        /// Position of a subscriber that has applied these entries.
         position: LogPosition<String>,
     },
 }
 
-/// The last entries of the log, and how far it is known.
+/// Bounded buffer of the latest stream entries.
 #[derive(Debug)]
 pub struct RecentEntries {
-    /// How many are kept.
-    most: usize,
-    /// Nothing where no log is followed.
-    reached: Option<LogPosition<String>>,
-    /// Everything with a larger number is kept.
-    floor: u64,
-    /// The number of the last one that is told.
+    /// Maximum number of stream entries in the buffer.
+    capacity: usize,
+    /// Last position read from the log; `None` if no log is followed.
+    position: Option<LogPosition<String>>,
+    /// The buffer contains every stream entry with a larger sequence number.
+    covered_after: u64,
+    /// Sequence number of the last stream entry, or the start of the log if there is none.
     last: u64,
-    kept: VecDeque<StreamEntry>,
+    buffer: VecDeque<StreamEntry>,
 }
 
 impl RecentEntries {
-    /// Keeps so many.
-    pub fn new(most: usize) -> RecentEntries {
+    /// Creates an empty buffer for `capacity` stream entries.
+    pub fn new(capacity: usize) -> RecentEntries {
         RecentEntries {
-            most,
-            reached: None,
-            floor: 0,
+            capacity,
+            position: None,
+            covered_after: 0,
             last: 0,
-            kept: VecDeque::new(),
+            buffer: VecDeque::new(),
         }
     }
 
-    /// A log is followed from its beginning, the position before its first entry. Under an epoch a
-    /// number never means something else, so whatever is kept of the same log stays.
-    pub fn begin(&mut self, before: LogPosition<String>) {
-        let is_known = |reached: &LogPosition<String>| {
-            reached.epoch == before.epoch && reached.applied >= before.applied
+    /// Follows a log from `start`, the position before its first entry.
+    ///
+    /// If the buffer already follows this log at or past `start`, it remains unchanged. Within an
+    /// epoch, a sequence number always identifies the same entry.
+    pub fn begin(&mut self, start: LogPosition<String>) {
+        let is_same_log = |position: &LogPosition<String>| {
+            position.epoch == start.epoch && position.applied >= start.applied
         };
-        if !self.reached.as_ref().is_some_and(is_known) {
-            (self.floor, self.last) = (before.applied, before.applied);
-            self.kept.clear();
-            self.reached = Some(before);
+        if !self.position.as_ref().is_some_and(is_same_log) {
+            (self.covered_after, self.last) = (start.applied, start.applied);
+            self.buffer.clear();
+            self.position = Some(start);
         }
     }
 
-    /// The log is not what it should be: nothing that is kept is of any use.
+    /// Stops following the log, because the replica rejected its content.
+    ///
+    /// The next call of [`RecentEntries::begin`] clears the buffer.
     pub fn forget(&mut self) {
-        self.reached = None;
+        self.position = None;
     }
 
-    /// Entries of that log, each the next one or known already; whether there was a new one that is
-    /// told.
+    /// Adds log entries in order, and returns whether the stream has a new entry.
+    ///
+    /// Entries up to the current position are ignored. The others must follow it without a gap.
     pub fn extend(&mut self, entries: impl IntoIterator<Item = (u64, Entry)>) -> bool {
-        let Some(reached) = &mut self.reached else {
+        let Some(position) = &mut self.position else {
             return false;
         };
-        let before = self.last;
+        let previous_last = self.last;
         for (number, entry) in entries {
-            if number <= reached.applied {
+            if number <= position.applied {
                 continue;
             }
-            reached.applied = number;
+            position.applied = number;
             if entry.subject.stream_name().is_none() {
                 continue;
             }
-            if self.kept.len() == self.most {
-                self.floor = self
-                    .kept
+            if self.buffer.len() == self.capacity {
+                self.covered_after = self
+                    .buffer
                     .pop_front()
-                    .map_or(self.floor, |oldest| oldest.number);
+                    .map_or(self.covered_after, |oldest| oldest.number);
             }
-            self.kept.push_back(StreamEntry {
+            self.buffer.push_back(StreamEntry {
                 entry,
                 number,
                 previous: self.last,
             });
             self.last = number;
         }
-        self.last != before
+        self.last != previous_last
     }
 
-    /// What there is for somebody who has come so far, at most so many.
-    pub fn after(&self, known: Option<&LogPosition<String>>, most: usize) -> StreamUpdate {
-        let Some(reached) = &self.reached else {
+    /// Returns up to `limit` stream entries after the position of a subscriber.
+    ///
+    /// A subscriber without a position (`None`) gets [`StreamUpdate::Resync`].
+    pub fn after(&self, subscriber: Option<&LogPosition<String>>, limit: usize) -> StreamUpdate {
+        let Some(position) = &self.position else {
             return StreamUpdate::NotFollowing;
         };
-        let Some(known) = known.filter(|known| self.covers(known)) else {
-            return StreamUpdate::Resync(reached.clone());
+        let Some(subscriber) = subscriber.filter(|subscriber| self.covers(subscriber)) else {
+            return StreamUpdate::Resync(position.clone());
         };
         let first = self
-            .kept
-            .partition_point(|told| told.number <= known.applied);
-        let told: Vec<StreamEntry> = self.kept.range(first..).take(most).copied().collect();
-        let applied = match told.last() {
-            Some(last) if first + told.len() < self.kept.len() => last.number,
-            _all => reached.applied,
+            .buffer
+            .partition_point(|entry| entry.number <= subscriber.applied);
+        let entries: Vec<StreamEntry> = self.buffer.range(first..).take(limit).copied().collect();
+        let applied = match entries.last() {
+            Some(last) if first + entries.len() < self.buffer.len() => last.number,
+            _all => position.applied,
         };
         StreamUpdate::Entries {
-            told,
+            told: entries,
             position: LogPosition {
-                epoch: reached.epoch.clone(),
+                epoch: position.epoch.clone(),
                 applied,
             },
         }
     }
 
-    /// Whether everything that came since is kept.
-    pub fn covers(&self, known: &LogPosition<String>) -> bool {
-        let of_this = |reached: &LogPosition<String>| {
-            reached.epoch == known.epoch && (self.floor..=reached.applied).contains(&known.applied)
+    /// Returns whether the buffer contains every stream entry after the position of a subscriber.
+    pub fn covers(&self, subscriber: &LogPosition<String>) -> bool {
+        let is_covered = |position: &LogPosition<String>| {
+            position.epoch == subscriber.epoch
+                && (self.covered_after..=position.applied).contains(&subscriber.applied)
         };
-        self.reached.as_ref().is_some_and(of_this)
+        self.position.as_ref().is_some_and(is_covered)
     }
 
-    /// The number of the last one that is told.
+    /// Returns the sequence number of the last stream entry.
     pub fn last(&self) -> u64 {
         self.last
     }
@@ -194,16 +205,16 @@ mod tests {
     use super::*;
     use crate::revocation::{EntryState, Subject};
 
-    fn at(epoch: &str, applied: u64) -> LogPosition<String> {
+    fn position(epoch: &str, applied: u64) -> LogPosition<String> {
         LogPosition {
             epoch: epoch.to_owned(),
             applied,
         }
     }
 
-    fn entry(number: u64, is_told: bool) -> (u64, Entry) {
+    fn log_entry(number: u64, is_streamed: bool) -> (u64, Entry) {
         let id = Uuid::from_u128(number.into());
-        let subject = if is_told {
+        let subject = if is_streamed {
             Subject::Session(id)
         } else {
             Subject::Probe(id)
@@ -220,157 +231,175 @@ mod tests {
         )
     }
 
-    fn followed(most: usize, before: u64, kinds: &[bool]) -> RecentEntries {
-        let mut recent = RecentEntries::new(most);
-        recent.begin(at("a", before));
+    fn recent_entries(capacity: usize, start: u64, are_streamed: &[bool]) -> RecentEntries {
+        let mut recent = RecentEntries::new(capacity);
+        recent.begin(position("a", start));
         recent.extend(
-            (before + 1..)
-                .zip(kinds)
-                .map(|(number, is_told)| entry(number, *is_told)),
+            (start + 1..)
+                .zip(are_streamed)
+                .map(|(number, is_streamed)| log_entry(number, *is_streamed)),
         );
         recent
     }
 
     proptest! {
         #[test]
-        fn a_position_is_read_again(epoch in "[0-9a-f]{1,40}(:[0-9a-f]{1,32})?", applied: u64) {
-            prop_assert_eq!(at(&epoch, applied).to_string().parse(), Ok(at(&epoch, applied)));
+        fn written_position_parses_to_same_position(
+            epoch in "[0-9a-f]{1,40}(:[0-9a-f]{1,32})?",
+            applied: u64,
+        ) {
+            let written = position(&epoch, applied).to_string();
+            prop_assert_eq!(written.parse(), Ok(position(&epoch, applied)));
         }
 
         #[test]
-        fn nothing_else_is_taken_for_one(text in "\\PC{0,250}") {
+        fn other_text_is_not_parsed_as_position(text in "\\PC{0,250}") {
             if let Ok(position) = text.parse::<LogPosition<String>>() {
-                prop_assert!(text.len() <= LONGEST && !position.epoch.is_empty());
+                prop_assert!(text.len() <= MAX_POSITION_BYTES && !position.epoch.is_empty());
             }
         }
 
-        /// Whoever asks again and again is told each one once, in order, in a chain without a gap.
+        /// Repeated reads return every stream entry once, in order, and linked without a gap.
         #[test]
-        fn nothing_is_left_out(
-            before in 0u64..5,
-            kinds: Vec<bool>,
+        fn repeated_reads_return_every_entry_once(
+            start in 0u64..5,
+            are_streamed: Vec<bool>,
             batch in 1usize..5,
-            begun in 0usize..20,
+            skipped in 0usize..20,
         ) {
-            let recent = followed(kinds.len() + 1, before, &kinds);
-            let from = before + (begun.min(kinds.len()) as u64);
-            let (mut known, mut numbers) = (at("a", from), Vec::new());
+            let recent = recent_entries(are_streamed.len() + 1, start, &are_streamed);
+            let from = start + (skipped.min(are_streamed.len()) as u64);
+            let (mut subscriber, mut numbers) = (position("a", from), Vec::new());
             loop {
-                let StreamUpdate::Entries { told, position } = recent.after(Some(&known), batch) else {
-                    panic!("all is kept")
+                let StreamUpdate::Entries { told: entries, position } =
+                    recent.after(Some(&subscriber), batch)
+                else {
+                    panic!("the buffer covers the position")
                 };
-                prop_assert!(told.len() <= batch);
-                for one in &told {
-                    prop_assert!(one.previous <= numbers.last().copied().unwrap_or(from), "a gap");
-                    numbers.push(one.number);
+                prop_assert!(entries.len() <= batch);
+                for entry in &entries {
+                    let last = numbers.last().copied().unwrap_or(from);
+                    prop_assert!(entry.previous <= last, "a gap");
+                    numbers.push(entry.number);
                 }
-                prop_assert!(position.applied >= known.applied);
-                known = position;
-                if told.len() < batch {
+                prop_assert!(position.applied >= subscriber.applied);
+                subscriber = position;
+                if entries.len() < batch {
                     break;
                 }
             }
-            let all = (before + 1..).zip(&kinds).filter(|(number, told)| **told && *number > from);
-            prop_assert_eq!(numbers, all.map(|(number, _)| number).collect::<Vec<_>>());
-            prop_assert_eq!(known, at("a", before + kinds.len() as u64));
+            let expected = (start + 1..)
+                .zip(&are_streamed)
+                .filter(|(number, is_streamed)| **is_streamed && *number > from);
+            prop_assert_eq!(numbers, expected.map(|(number, _)| number).collect::<Vec<_>>());
+            prop_assert_eq!(subscriber, position("a", start + are_streamed.len() as u64));
         }
 
-        /// Too old, ahead, or of another log: everything anew, never a part.
+        /// A position that is too old, ahead, or of another log requires a resync, never a part.
         #[test]
-        fn who_cannot_be_told_the_rest_is_told_everything(
-            kinds: Vec<bool>,
-            most in 1usize..4,
-            known in 0u64..120,
+        fn subscriber_outside_buffer_is_resynced(
+            are_streamed: Vec<bool>,
+            capacity in 1usize..4,
+            applied in 0u64..120,
         ) {
-            let recent = followed(most, 0, &kinds);
-            let reached = kinds.len() as u64;
+            let recent = recent_entries(capacity, 0, &are_streamed);
+            let last = are_streamed.len() as u64;
             let missed = (1..)
-                .zip(&kinds)
-                .filter(|(number, told)| **told && *number > known)
+                .zip(&are_streamed)
+                .filter(|(number, is_streamed)| **is_streamed && *number > applied)
                 .count();
-            let is_kept = known <= reached && missed <= most;
-            let anew = StreamUpdate::Resync(at("a", reached));
-            // What lies before the oldest that is kept may be covered all the same, if nothing is
-            // told of it.
-            prop_assert!(is_kept || recent.after(Some(&at("a", known)), 9) == anew);
-            prop_assert_eq!(recent.after(Some(&at("b", known)), 9), anew.clone());
-            prop_assert_eq!(recent.after(None, 9), anew);
+            let is_buffered = applied <= last && missed <= capacity;
+            let resync = StreamUpdate::Resync(position("a", last));
+            // The buffer can cover a position before its oldest entry, if the stream omits all
+            // entries in between.
+            prop_assert!(is_buffered || recent.after(Some(&position("a", applied)), 9) == resync);
+            prop_assert_eq!(recent.after(Some(&position("b", applied)), 9), resync.clone());
+            prop_assert_eq!(recent.after(None, 9), resync);
         }
     }
 
     #[test]
-    fn the_bound_is_kept() {
-        let recent = followed(2, 0, &[true, true, true, false]);
-        let told = |numbers: &[(u64, u64)]| StreamUpdate::Entries {
+    fn full_buffer_drops_oldest_entry() {
+        let recent = recent_entries(2, 0, &[true, true, true, false]);
+        let update = |numbers: &[(u64, u64)]| StreamUpdate::Entries {
             told: numbers
                 .iter()
                 .map(|&(number, previous)| StreamEntry {
-                    entry: entry(number, true).1,
+                    entry: log_entry(number, true).1,
                     number,
                     previous,
                 })
                 .collect(),
-            position: at("a", 4),
+            position: position("a", 4),
         };
         assert_eq!(
-            recent.after(Some(&at("a", 0)), 9),
-            StreamUpdate::Resync(at("a", 4))
+            recent.after(Some(&position("a", 0)), 9),
+            StreamUpdate::Resync(position("a", 4))
         );
-        assert_eq!(recent.after(Some(&at("a", 1)), 9), told(&[(2, 1), (3, 2)]));
-        assert_eq!(recent.after(Some(&at("a", 3)), 9), told(&[]));
-        assert_eq!((recent.last(), recent.kept.len()), (3, 2));
+        assert_eq!(
+            recent.after(Some(&position("a", 1)), 9),
+            update(&[(2, 1), (3, 2)])
+        );
+        assert_eq!(recent.after(Some(&position("a", 3)), 9), update(&[]));
+        assert_eq!((recent.last(), recent.buffer.len()), (3, 2));
     }
 
     #[test]
-    fn a_log_that_is_read_again_is_not_told_again() {
+    fn log_that_is_read_again_adds_no_duplicates() {
         let mut recent = RecentEntries::new(9);
         assert_eq!(
-            (recent.after(None, 9), recent.extend([entry(1, true)])),
+            (recent.after(None, 9), recent.extend([log_entry(1, true)])),
             (StreamUpdate::NotFollowing, false)
         );
-        recent.begin(at("a", 0));
-        assert!(recent.extend([entry(1, true)]) && !recent.extend([entry(2, false)]));
-        recent.begin(at("a", 0));
+        recent.begin(position("a", 0));
+        assert!(recent.extend([log_entry(1, true)]) && !recent.extend([log_entry(2, false)]));
+        recent.begin(position("a", 0));
         assert!(
-            !recent.extend([entry(1, true), entry(2, false)]) && recent.extend([entry(3, true)])
+            !recent.extend([log_entry(1, true), log_entry(2, false)])
+                && recent.extend([log_entry(3, true)])
         );
-        let StreamUpdate::Entries { told, position } = recent.after(Some(&at("a", 0)), 9) else {
-            panic!("all is kept")
+        let StreamUpdate::Entries {
+            told: entries,
+            position: reached,
+        } = recent.after(Some(&position("a", 0)), 9)
+        else {
+            panic!("the buffer covers the position")
         };
         assert_eq!(
-            told.iter()
-                .map(|told| (told.number, told.previous))
+            entries
+                .iter()
+                .map(|entry| (entry.number, entry.previous))
                 .collect::<Vec<_>>(),
             [(1, 0), (3, 1)]
         );
-        assert_eq!(position, at("a", 3));
+        assert_eq!(reached, position("a", 3));
     }
 
     #[test]
-    fn another_log_and_one_that_lacks_something_are_told_anew() {
-        let mut recent = followed(9, 0, &[true, true]);
-        recent.begin(at("b", 0));
+    fn changed_or_incomplete_log_requires_resync() {
+        let mut recent = recent_entries(9, 0, &[true, true]);
+        recent.begin(position("b", 0));
         assert_eq!(
-            recent.after(Some(&at("a", 2)), 9),
-            StreamUpdate::Resync(at("b", 0))
+            recent.after(Some(&position("a", 2)), 9),
+            StreamUpdate::Resync(position("b", 0))
         );
-        recent.extend([entry(1, true)]);
-        recent.begin(at("b", 5));
+        recent.extend([log_entry(1, true)]);
+        recent.begin(position("b", 5));
         assert_eq!(
-            recent.after(Some(&at("b", 1)), 9),
-            StreamUpdate::Resync(at("b", 5)),
-            "what lies between is gone"
+            recent.after(Some(&position("b", 1)), 9),
+            StreamUpdate::Resync(position("b", 5)),
+            "entries between the positions are missing"
         );
         recent.forget();
         assert_eq!(
-            recent.after(Some(&at("b", 5)), 9),
+            recent.after(Some(&position("b", 5)), 9),
             StreamUpdate::NotFollowing
         );
-        recent.begin(at("b", 0));
+        recent.begin(position("b", 0));
         assert_eq!(
-            recent.after(Some(&at("b", 5)), 9),
-            StreamUpdate::Resync(at("b", 0)),
-            "nothing of it is believed"
+            recent.after(Some(&position("b", 5)), 9),
+            StreamUpdate::Resync(position("b", 0)),
+            "the buffer does not trust entries from before the reset"
         );
     }
 }

@@ -1,11 +1,15 @@
-//! The model of accounts: what is taken back (one session, or all of a user by its generation),
-//! told to Redis in two scripts, `{sub}` before `{rev}`, while the session is refreshed, adopted
-//! and lost, and while whoever tells may die and the publisher make up for it.
+//! Account model: revocation and refresh of a session, with data loss in Redis.
 //!
-//! How an entry reaches every replica is the matter of the other models: here it is in force at
-//! once. What matters here is what there is to be refused, by which entry, and for how long. A tick
-//! is 1,300 s, so that an entry, which lives 65 minutes, lives three of them, and so does, at most,
-//! a token of an hour. No request lasts as long as a tick.
+//! A revocation covers one session, or all sessions of a user by generation. It is published with
+//! two scripts, `{sub}` before `{rev}`. Meanwhile the session is refreshed, restored, or lost from
+//! Redis. The revoking process can crash between any two steps, and the republisher completes the
+//! publication.
+//!
+//! An entry is in force as soon as it is published, because the other models cover its propagation.
+//! This model covers which tokens must be rejected, by which entry, and for how long.
+//!
+//! A tick is 1,300 s. An entry lives 65 minutes, which is three ticks. A token lives one hour, which
+//! is three ticks at most. No request lasts as long as a tick.
 
 mod publishing;
 mod redis;
@@ -21,113 +25,110 @@ use super::{
     mutants::{Catcher, Mutant},
     report,
 };
-use publishing::{Publisher, Stage, Story};
-use redis::Account;
+use publishing::{Republisher, RevocationTask, Stage};
+use redis::CachedSession;
 use refreshing::Refresh;
 
-/// Seconds of a tick.
-const TICK: u64 = 1_300;
+const TICK_SECONDS: u64 = 1_300;
 
-/// Seconds that an access token lives, at most.
-const TOKEN: u64 = 3_600;
+/// Maximum lifetime of an access token in seconds.
+const MAX_TOKEN_SECONDS: u64 = 3_600;
 
-/// The wall clock stands still, at seconds since the epoch, and what it measured moves away from
-/// it.
+/// Unix time in seconds, in every state. The model stores ages and remaining lifetimes instead.
 const NOW: u64 = 1_000_000;
 
-/// The session that is there from the beginning is of this generation.
-const FIRST: i64 = 1;
+/// Generation of the initial session.
+const FIRST_GENERATION: i64 = 1;
 
-/// What is explored, and what is changed.
+/// Bounds of an exploration, and the mutant to explore.
 #[derive(Debug, Clone, Copy)]
-struct Accounts {
-    /// Whether the session is refreshed, and ended alone.
-    session: bool,
-    /// How often all of the user is ended.
-    endings_of_all: usize,
-    /// How often Redis loses what it knows of the account.
-    losses: u8,
+struct AccountModel {
+    /// Whether the initial session is refreshed and individually revoked.
+    has_session: bool,
+    /// Number of revocations that increment the generation of the user.
+    generation_revocations: usize,
+    /// Maximum number of times that Redis loses the session and its user.
+    max_losses: u8,
     mutant: Option<Mutant>,
 }
 
-impl Accounts {
-    /// One session, which ends alone.
-    const fn session(mutant: Option<Mutant>) -> Accounts {
-        Accounts {
-            session: true,
-            endings_of_all: 0,
-            losses: 2,
+impl AccountModel {
+    /// One session, which is individually revoked.
+    const fn session(mutant: Option<Mutant>) -> AccountModel {
+        AccountModel {
+            has_session: true,
+            generation_revocations: 0,
+            max_losses: 2,
             mutant,
         }
     }
 
-    /// Two endings of all, told in whatever order, and a sign-in between them.
-    const fn generations(mutant: Option<Mutant>) -> Accounts {
-        Accounts {
-            session: false,
-            endings_of_all: 2,
-            losses: 1,
+    /// Two generation increments, published in any order, and a sign-in between them.
+    const fn generations(mutant: Option<Mutant>) -> AccountModel {
+        AccountModel {
+            has_session: false,
+            generation_revocations: 2,
+            max_losses: 1,
             mutant,
         }
     }
 
-    /// Both kinds of ending.
-    const fn both(mutant: Option<Mutant>) -> Accounts {
-        Accounts {
-            session: true,
-            endings_of_all: 1,
-            losses: 1,
+    /// Both kinds of revocation.
+    const fn both(mutant: Option<Mutant>) -> AccountModel {
+        AccountModel {
+            has_session: true,
+            generation_revocations: 1,
+            max_losses: 1,
             mutant,
         }
     }
 
-    fn is(&self, mutant: Mutant) -> bool {
+    fn is_mutant(&self, mutant: Mutant) -> bool {
         self.mutant == Some(mutant)
     }
 
-    /// Those of [`State::stories`] that happen.
-    fn stories(&self) -> RangeInclusive<usize> {
-        usize::from(!self.session)..=self.endings_of_all
+    /// Indices of the tasks in [`State::revocations`] that this exploration runs.
+    fn revocations(&self) -> RangeInclusive<usize> {
+        usize::from(!self.has_session)..=self.generation_revocations
     }
 }
 
-/// An access token that was handed out.
+/// An issued access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Token {
-    /// In ticks, since the clock was read before what permitted it was sent.
+    /// Ticks since the clock was read, before the request that permitted the token was sent.
     age: u8,
     generation: i64,
 }
 
 impl Token {
-    fn is_alive(self) -> bool {
-        u64::from(self.age) * TICK < TOKEN
+    fn is_unexpired(self) -> bool {
+        u64::from(self.age) * TICK_SECONDS < MAX_TOKEN_SECONDS
     }
 }
 
-/// What is in force. Ends are in seconds after [`NOW`].
+/// Entries in force: value, and remaining lifetime in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 struct Entries {
     session: Option<(i64, u64)>,
     user: Option<(i64, u64)>,
-    /// Of the first token.
+    /// Entry of the first token.
     token: Option<(i64, u64)>,
 }
 
-/// What the record holds.
+/// Rows in PostgreSQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Record {
-    /// The session has ended.
-    ended: bool,
-    /// Of the user.
-    generation: i64,
+struct Rows {
+    is_session_revoked: bool,
+    user_generation: i64,
 }
 
-/// Of a token of this generation.
-fn marks(generation: i64) -> RevocationKeys {
+fn revocation_keys(generation: i64) -> RevocationKeys {
     let (id, kid) = (
         Uuid::nil(),
-        "AAAAAAAAAAAAAAAA".parse().expect("twelve bytes"),
+        "AAAAAAAAAAAAAAAA"
+            .parse()
+            .expect("a key ID of twelve bytes"),
     );
     RevocationKeys::Session {
         kid,
@@ -140,153 +141,161 @@ fn marks(generation: i64) -> RevocationKeys {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct State {
-    record: Record,
-    redis: Account,
+    postgres: Rows,
+    redis: CachedSession,
     entries: Entries,
-    /// The first token of the session, its last one, and one of a later session.
+    /// The first token of the session, its latest token, and a token of a later session.
     tokens: [Option<Token>; 3],
     refresh: Refresh,
-    /// The end of the session, and up to two endings of all.
-    stories: [Story; 3],
-    publisher: Publisher,
+    /// The revocation of the session, and up to two generation increments.
+    revocations: [RevocationTask; 3],
+    republisher: Republisher,
     losses: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Tick,
-    /// Redis forgets the account.
+    /// Redis loses the session and its user.
     Flush,
-    /// What Redis has of the account is as old as the session, from another history.
-    FallBack,
+    /// Redis fails over to a server whose data is as old as the session.
+    FailOver,
     SignIn,
     Refresh(refreshing::Step),
-    Story(usize, publishing::Step),
-    Publisher(publishing::Look),
+    Revocation(usize, publishing::Step),
+    Republisher(publishing::RepublishStep),
 }
 
-impl Model for Accounts {
+impl Model for AccountModel {
     type State = State;
     type Action = Action;
 
-    /// Redis knows the session from the beginning, or did not answer at the sign-in.
+    /// At the sign-in, Redis has either stored the session or not responded.
     fn init_states(&self) -> Vec<State> {
-        let known = State {
-            record: Record {
-                ended: false,
-                generation: FIRST,
+        let cached = State {
+            postgres: Rows {
+                is_session_revoked: false,
+                user_generation: FIRST_GENERATION,
             },
-            redis: Account::signed_in(),
+            redis: CachedSession::after_sign_in(),
             entries: Entries::default(),
             tokens: [
                 Some(Token {
                     age: 0,
-                    generation: FIRST,
+                    generation: FIRST_GENERATION,
                 }),
                 None,
                 None,
             ],
-            refresh: Refresh::Nothing,
-            stories: [Story::default(); 3],
-            publisher: Publisher::default(),
+            refresh: Refresh::Idle,
+            revocations: [RevocationTask::default(); 3],
+            republisher: Republisher::default(),
             losses: 0,
         };
         vec![
-            known.clone(),
+            cached.clone(),
             State {
-                redis: Account::default(),
-                ..known
+                redis: CachedSession::default(),
+                ..cached
             },
         ]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if state.is_accepted_late(self) {
+        if state.accepts_revoked_token(self) {
             return;
         }
-        if state.refresh == Refresh::Nothing {
+        if state.refresh == Refresh::Idle {
             actions.push(Action::Tick);
         }
-        if state.losses < self.losses {
-            actions.extend([Action::Flush, Action::FallBack]);
+        if state.losses < self.max_losses {
+            actions.extend([Action::Flush, Action::FailOver]);
         }
-        if state.tokens[2].is_none() && self.endings_of_all > 1 && state.record.generation > FIRST {
+        if state.tokens[2].is_none()
+            && self.generation_revocations > 1
+            && state.postgres.user_generation > FIRST_GENERATION
+        {
             actions.push(Action::SignIn);
         }
-        if self.session {
-            state.steps_of_refresh(|step| actions.push(Action::Refresh(step)));
+        if self.has_session {
+            state.add_refresh_steps(|step| actions.push(Action::Refresh(step)));
         }
-        for at in self.stories() {
-            state.steps_of_story(self, at, |step| actions.push(Action::Story(at, step)));
+        for index in self.revocations() {
+            state.add_revocation_steps(self, index, |step| {
+                actions.push(Action::Revocation(index, step))
+            });
         }
-        state.steps_of_publisher(self, |look| actions.push(Action::Publisher(look)));
+        state.add_republish_steps(self, |step| actions.push(Action::Republisher(step)));
     }
 
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
         let mut next = state.clone();
         match action {
             Action::Tick => next.tick(),
-            Action::Flush => (next.redis, next.losses) = (Account::default(), next.losses + 1),
-            Action::FallBack => {
-                (next.redis, next.losses) = (Account::fallen_back(), next.losses + 1)
+            Action::Flush => {
+                (next.redis, next.losses) = (CachedSession::default(), next.losses + 1)
+            }
+            Action::FailOver => {
+                (next.redis, next.losses) = (CachedSession::after_failover(), next.losses + 1)
             }
             Action::SignIn => {
                 next.tokens[2] = Some(Token {
                     age: 0,
-                    generation: state.record.generation,
+                    generation: state.postgres.user_generation,
                 })
             }
-            Action::Refresh(step) => next.step_of_refresh(step),
-            Action::Story(at, step) => next.step_of_story(self, at, step),
-            Action::Publisher(look) => next.step_of_publisher(self, look),
+            Action::Refresh(step) => next.apply_refresh_step(step),
+            Action::Revocation(index, step) => next.apply_revocation_step(self, index, step),
+            Action::Republisher(step) => next.apply_republish_step(self, step),
         }
         Some(next)
     }
 
-    fn properties(&self) -> Vec<Property<Accounts>> {
+    fn properties(&self) -> Vec<Property<AccountModel>> {
         let mut properties = vec![
             Property::always(
-                "nothing is accepted after its end was answered",
-                |model, state: &State| !state.is_accepted_late(model),
+                "no token is accepted after its revocation has completed",
+                |model, state: &State| !state.accepts_revoked_token(model),
             ),
             Property::always(
-                "the record holds every finished revocation",
-                |_, state: &State| state.record_holds_what_is_finished(),
+                "PostgreSQL contains every completed revocation",
+                |_, state: &State| state.has_committed_completed_revocations(),
             ),
             Property::always(
-                "what the publisher has passed is refreshed no more",
-                |_, state: &State| !state.refreshes_what_was_passed(),
+                "no refresh token rotates after the republisher has compared its row",
+                |_, state: &State| !state.can_rotate_after_comparison(),
             ),
-            Property::sometimes("an entry is over", |_, state: &State| {
+            Property::sometimes("an entry expires", |_, state: &State| {
                 state
-                    .stories
+                    .revocations
                     .iter()
-                    .any(|story| story.stage == Stage::Finished)
+                    .any(|revocation| revocation.stage == Stage::Completed)
                     && state.entries == Entries::default()
             }),
             Property::sometimes(
-                "the publisher makes up for one who died",
+                "the republisher completes a failed publication",
                 |_, state: &State| {
-                    state
-                        .stories
-                        .iter()
-                        .any(|story| story.stage == Stage::Dead && story.passed)
+                    state.revocations.iter().any(|revocation| {
+                        revocation.stage == Stage::Failed && revocation.is_compared
+                    })
                 },
             ),
         ];
-        if self.session {
+        if self.has_session {
             properties.push(Property::sometimes(
-                "a refreshed token is allowed",
-                |_, state: &State| state.allows(1),
+                "a refreshed token is accepted",
+                |_, state: &State| state.accepts(1),
             ));
             properties.push(Property::sometimes(
-                "a session is adopted",
-                |_, state: &State| state.refresh == Refresh::Granted { adopted: true },
+                "a session is restored",
+                |_, state: &State| state.refresh == Refresh::Rotated { is_restored: true },
             ));
         } else {
             properties.push(Property::sometimes(
-                "who signs in after an end is allowed",
-                |_, state: &State| state.stories[1].stage == Stage::Finished && state.allows(2),
+                "a token of a sign-in after a revocation is accepted",
+                |_, state: &State| {
+                    state.revocations[1].stage == Stage::Completed && state.accepts(2)
+                },
             ));
         }
         properties
@@ -294,30 +303,35 @@ impl Model for Accounts {
 }
 
 impl Entries {
-    /// `Memory::apply`: of two, the larger generation and the later end.
-    fn apply(&mut self, model: &Accounts, entry: Entry) {
+    /// `RevocationSet::apply`: the larger generation and the later expiry win.
+    fn apply(&mut self, model: &AccountModel, entry: Entry) {
         let slot = match entry.subject {
             Subject::Session(_) => &mut self.session,
             Subject::User(_) => &mut self.user,
             _token => &mut self.token,
         };
-        let known = slot.map(|(value, left)| EntryState {
+        let current = slot.map(|(value, seconds)| EntryState {
             value,
-            ends_at: NOW + left,
+            ends_at: NOW + seconds,
         });
-        let larger = known.map_or(entry.state, |known| known.and(entry.state));
-        let value = if model.is(Mutant::SmallerGenerationWins) {
+        let merged = current.map_or(entry.state, |current| current.and(entry.state));
+        let value = if model.is_mutant(Mutant::LaterEntryWins) {
             entry.state.value
         } else {
-            larger.value
+            merged.value
         };
-        *slot = Some((value, larger.ends_at - NOW));
+        *slot = Some((value, merged.ends_at - NOW));
     }
 
     fn tick(&mut self) {
         for slot in [&mut self.session, &mut self.user, &mut self.token] {
-            *slot = slot.and_then(|(value, left)| {
-                Some((value, left.checked_sub(TICK).filter(|left| *left > 0)?))
+            *slot = slot.and_then(|(value, seconds)| {
+                Some((
+                    value,
+                    seconds
+                        .checked_sub(TICK_SECONDS)
+                        .filter(|seconds| *seconds > 0)?,
+                ))
             });
         }
     }
@@ -332,88 +346,100 @@ impl State {
                     age: token.age + 1,
                     ..token
                 })
-                .filter(|token| token.is_alive());
+                .filter(|token| token.is_unexpired());
         }
-        // Nobody signs in again for the third.
-        if let Some(token) = self.tokens[2].as_mut().filter(|token| token.is_alive()) {
+        // An expired third token remains, so that there is no second sign-in.
+        if let Some(token) = self.tokens[2].as_mut().filter(|token| token.is_unexpired()) {
             token.age += 1;
         }
     }
 
-    /// What a check answers for a token.
-    fn allows(&self, at: usize) -> bool {
+    /// Whether a check accepts a token.
+    fn accepts(&self, index: usize) -> bool {
         let Entries {
             session,
             user,
             token,
         } = self.entries;
-        let value = |subject: &Subject| match subject {
-            Subject::Session(_) if at < 2 => session.map(|(value, _)| value),
-            Subject::Token(_) if at == 0 => token.map(|(value, _)| value),
+        let entry_value = |subject: &Subject| match subject {
+            Subject::Session(_) if index < 2 => session.map(|(value, _)| value),
+            Subject::Token(_) if index == 0 => token.map(|(value, _)| value),
             Subject::User(_) => user.map(|(below, _)| below),
             _other => None,
         };
-        self.tokens[at].is_some_and(|token| {
-            token.is_alive()
-                && marks(token.generation)
-                    .find_revoked_subject(value)
+        self.tokens[index].is_some_and(|token| {
+            token.is_unexpired()
+                && revocation_keys(token.generation)
+                    .find_revoked_subject(entry_value)
                     .is_none()
         })
     }
 
-    /// Whether a token is accepted although the end of its session, or of its generation, was
-    /// answered before.
-    fn is_accepted_late(&self, model: &Accounts) -> bool {
-        let finished = |at: usize| self.stories[at].stage == Stage::Finished;
-        let is_over = |at: usize, token: Token| {
-            let of_session = finished(0) && at < 2;
-            let of_all = (1..=model.endings_of_all)
-                .any(|all| finished(all) && token.generation < self.stories[all].below);
-            of_session || of_all
+    /// Whether a token is accepted after the revocation of its session or generation has completed.
+    fn accepts_revoked_token(&self, model: &AccountModel) -> bool {
+        let is_completed = |index: usize| self.revocations[index].stage == Stage::Completed;
+        let is_revoked = |index: usize, token: Token| {
+            let is_session_revoked = is_completed(0) && index < 2;
+            let is_generation_revoked = (1..=model.generation_revocations).any(|revocation| {
+                is_completed(revocation) && token.generation < self.revocations[revocation].below
+            });
+            is_session_revoked || is_generation_revoked
         };
-        (0..3).any(|at| self.allows(at) && self.tokens[at].is_some_and(|token| is_over(at, token)))
+        (0..3).any(|index| {
+            self.accepts(index) && self.tokens[index].is_some_and(|token| is_revoked(index, token))
+        })
     }
 
-    fn record_holds_what_is_finished(&self) -> bool {
-        let holds = |at: usize, story: &Story| match at {
-            0 => self.record.ended,
-            _ => self.record.generation >= story.below,
+    fn has_committed_completed_revocations(&self) -> bool {
+        let is_committed = |index: usize, revocation: &RevocationTask| match index {
+            0 => self.postgres.is_session_revoked,
+            _ => self.postgres.user_generation >= revocation.below,
         };
-        let mut finished = self
-            .stories
+        let mut completed = self
+            .revocations
             .iter()
             .enumerate()
-            .filter(|(_, story)| story.stage == Stage::Finished);
-        finished.all(|(at, story)| holds(at, story))
+            .filter(|(_, revocation)| revocation.stage == Stage::Completed);
+        completed.all(|(index, revocation)| is_committed(index, revocation))
     }
 
-    /// The publisher has compared a row, so that it may be deleted; and a refresh token of what it
-    /// ended is exchanged.
-    fn refreshes_what_was_passed(&self) -> bool {
-        let passed = self.stories.iter().any(|story| story.passed);
-        passed && self.redis.would_rotate()
+    /// Whether a revoked refresh token rotates although a row of its revocation was compared.
+    ///
+    /// The cleanup worker can delete such a row.
+    fn can_rotate_after_comparison(&self) -> bool {
+        let is_compared = self
+            .revocations
+            .iter()
+            .any(|revocation| revocation.is_compared);
+        is_compared && self.redis.can_rotate()
     }
 }
 
 #[test]
-fn a_session_that_has_ended_stays_so() {
-    report::holds("account: a session, two losses", Accounts::session(None));
+fn revoked_session_stays_revoked_after_two_losses() {
+    report::assert_properties("account: session, two losses", AccountModel::session(None));
 }
 
 #[test]
-fn the_larger_generation_wins() {
-    report::holds("account: two endings of all", Accounts::generations(None));
+fn larger_generation_wins() {
+    report::assert_properties(
+        "account: two generation increments",
+        AccountModel::generations(None),
+    );
 }
 
 #[test]
-fn both_kinds_of_ending_go_together() {
-    report::holds("account: a session and all, one loss", Accounts::both(None));
+fn session_and_generation_revocations_combine() {
+    report::assert_properties(
+        "account: session and generation increment, one loss",
+        AccountModel::both(None),
+    );
 }
 
 #[test]
-fn every_mutant_of_accounts_is_caught() {
-    report::catches(Catcher::Account, |mutant| match mutant {
-        Mutant::SmallerGenerationWins => Accounts::generations(Some(mutant)),
-        _other => Accounts::session(Some(mutant)),
+fn account_model_catches_its_mutants() {
+    report::assert_mutants_caught(Catcher::Account, |mutant| match mutant {
+        Mutant::LaterEntryWins => AccountModel::generations(Some(mutant)),
+        _other => AccountModel::session(Some(mutant)),
     });
 }

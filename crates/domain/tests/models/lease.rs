@@ -1,14 +1,16 @@
-//! The model of leases: reading, renewing, revoking, and the early return with its reaper.
+//! Lease model: registration, renewal, revocation, early acknowledgement, and reaping.
 //!
-//! Somebody revokes one session and reaps; two replicas may hold leases. Each of the two starts at
-//! any time, so that the second is another replica, or the first after a restart, with a new id.
-//! Between any two steps of one, all others may take theirs: requests to Redis wait before they
-//! run, and answers before they are read, as long as they like.
+//! One replica revokes a session and reaps members. Two other replicas can hold leases. Each of
+//! them starts at any time. So the second one can also represent the first one after a restart,
+//! with a new ID. Between any two steps of one process, all others can take steps: requests and
+//! responses can be late without a limit.
 //!
-//! Time goes in ticks. A lease has four of them, so W has five; the clock of the replicas loses at
-//! most one tick of any five beside that of the revoker, which is twice the drift that the protocol
-//! allows. The log has one entry when all begins and a page holds one, so that whoever reads it
-//! from its beginning once the revocation is appended needs two.
+//! Time is counted in ticks. With four ticks per lease, the drain period *W* has five ticks. The
+//! clock of the replicas loses at most one of five ticks, relative to the clock of the revoking
+//! replica. This is twice the drift that the protocol permits.
+//!
+//! The log initially contains one entry and a page contains one entry. So a replica that reads the
+//! log from its beginning after the append needs two pages.
 
 mod replica;
 mod revoker;
@@ -22,121 +24,121 @@ use super::{
     mutants::{Catcher, Mutant},
     report,
 };
-use replica::{Check, Look, Replica};
-use revoker::{By, Revoker, Stage};
+use replica::{Check, CheckStage, Replica};
+use revoker::{Completion, Revoker, Stage};
 
-/// All clocks are at this moment all the time, and what they measured moves away from it: states
-/// that differ only by the time of day are one.
+/// Time of all clocks in every state.
+///
+/// The model stores ages instead of times, so that states which differ only in the time are equal.
 const NOW: BootTime = 100;
 
-/// Ticks of the replicas' clock between two that it loses.
-const SLOWEST: u8 = 4;
+/// Minimum number of ticks that the clock of the replicas counts between two lost ticks.
+const MIN_TICKS_BETWEEN_LOST: u8 = 4;
 
-/// Entries of a page.
-const PAGE: u8 = 1;
+const ENTRIES_PER_PAGE: u8 = 1;
 
-/// What is explored, and what is changed.
+/// Bounds of an exploration, and the mutant to explore.
 #[derive(Debug, Clone, Copy)]
-struct Leases {
-    /// How many replicas may hold leases.
+struct LeaseModel {
+    /// Number of replicas that can hold leases.
     replicas: usize,
-    /// The length of a lease, in ticks. Ticks are nanoseconds here, so that the product's functions
-    /// count in them.
-    lease: u8,
-    /// Whether the replicas' clock is slow.
-    drift: bool,
-    /// Ticks that a check may take from the clock to the lease.
-    slow_look: u8,
-    /// Entries in the log before the revocation.
-    before: u8,
-    /// Whether a revocation may return before the wait is over.
-    early: bool,
-    /// Whether the revoker removes members, and hears late of what they say.
-    reaper: bool,
+    /// Lease length in ticks. One tick is one nanosecond for the functions of the product.
+    lease_ticks: u8,
+    /// Whether the clock of the replicas can lose ticks.
+    has_drift: bool,
+    /// Maximum number of ticks between the clock reading and the lease reading of a check.
+    max_check_delay: u8,
+    /// Number of entries in the log before the revocation.
+    initial_entries: u8,
+    /// Whether a revocation can respond before the drain period has passed.
+    has_early_acknowledgement: bool,
+    /// Whether the revoking replica reaps members, and receives acknowledged positions late.
+    has_reaping: bool,
     mutant: Option<Mutant>,
 }
 
-impl Leases {
-    /// The plain wait with clocks that drift apart; limited pages.
-    const fn drift(mutant: Option<Mutant>) -> Leases {
-        let (lease, drift, slow_look) = (4, true, 2);
-        Leases {
+impl LeaseModel {
+    /// Plain wait, with clock drift and more than one page.
+    const fn plain_wait(mutant: Option<Mutant>) -> LeaseModel {
+        let (lease_ticks, has_drift, max_check_delay) = (4, true, 2);
+        LeaseModel {
             replicas: 1,
-            lease,
-            drift,
-            slow_look,
-            before: 1,
-            early: false,
-            reaper: false,
+            lease_ticks,
+            has_drift,
+            max_check_delay,
+            initial_entries: 1,
+            has_early_acknowledgement: false,
+            has_reaping: false,
             mutant,
         }
     }
 
-    /// The early return; two replicas, the second of which may be the first after a restart.
-    const fn early(mutant: Option<Mutant>) -> Leases {
-        Leases {
+    /// Early acknowledgement with two replicas. The second can be the first after a restart.
+    const fn early_acknowledgement(mutant: Option<Mutant>) -> LeaseModel {
+        LeaseModel {
             replicas: 2,
-            lease: 1,
-            drift: false,
-            slow_look: 0,
-            before: 1,
-            early: true,
-            reaper: false,
+            lease_ticks: 1,
+            has_drift: false,
+            max_check_delay: 0,
+            initial_entries: 1,
+            has_early_acknowledgement: true,
+            has_reaping: false,
             mutant,
         }
     }
 
-    /// The early return with a reaper, and with reports that come late.
-    const fn reaper(mutant: Option<Mutant>) -> Leases {
-        Leases {
+    /// Early acknowledgement with reaping and late acknowledged positions.
+    const fn reaping(mutant: Option<Mutant>) -> LeaseModel {
+        LeaseModel {
             replicas: 1,
-            before: 0,
-            reaper: true,
-            ..Leases::early(mutant)
+            initial_entries: 0,
+            has_reaping: true,
+            ..LeaseModel::early_acknowledgement(mutant)
         }
     }
 
-    fn is(&self, mutant: Mutant) -> bool {
+    fn is_mutant(&self, mutant: Mutant) -> bool {
         self.mutant == Some(mutant)
     }
 
     fn lease(&self) -> Duration {
-        Duration::from_nanos(u64::from(self.lease))
+        Duration::from_nanos(u64::from(self.lease_ticks))
     }
 
-    /// The length of a lease at the replicas.
-    fn own_lease(&self) -> Duration {
-        Duration::from_nanos(u64::from(self.lease + u8::from(self.is(Mutant::OwnLease))))
+    /// Lease length that the replicas use.
+    fn replica_lease(&self) -> Duration {
+        let additional_ticks = u8::from(self.is_mutant(Mutant::OwnLeaseLength));
+        Duration::from_nanos(u64::from(self.lease_ticks + additional_ticks))
     }
 
-    /// No age beyond makes a difference: whatever is as old is over, for whoever has read the clock
-    /// as early as may be.
-    fn old(&self) -> u8 {
-        self.lease + self.lease / 4 + 1 + self.slow_look
+    /// Maximum age in ticks that the model distinguishes.
+    ///
+    /// A lease of this age has expired for every check, however early the check read the clock.
+    fn max_age(&self) -> u8 {
+        self.lease_ticks + self.lease_ticks / 4 + 1 + self.max_check_delay
     }
 
-    fn older(&self, age: u8) -> u8 {
-        self.old().min(age + 1)
+    fn increment_age(&self, age: u8) -> u8 {
+        self.max_age().min(age + 1)
     }
 
-    /// The number of the revocation in the log.
-    fn revoked(&self) -> u8 {
-        self.before + 1
+    /// Sequence number of the revocation in the log.
+    fn revocation_number(&self) -> u8 {
+        self.initial_entries + 1
     }
 }
 
-/// What the scripts of the log read and write.
+/// Content of Redis that the scripts of the log read and write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Redis {
     last: u8,
-    members: [Option<Field>; 2],
+    members: [Option<MemberField>; 2],
 }
 
-/// The field of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Field {
-    applied: u8,
-    beat: u8,
+struct MemberField {
+    acknowledged: u8,
+    renewal_counter: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -144,109 +146,114 @@ struct State {
     redis: Redis,
     replicas: [Replica; 2],
     revoker: Revoker,
-    /// A check, on one of the replicas.
     check: Option<Check>,
-    /// Ticks since the replicas' clock has lost one.
-    since_loss: u8,
+    /// Ticks that the clock of the replicas has counted since it last lost one.
+    ticks_since_lost: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
-    /// Time goes on; for the replicas' clock, or not for that.
+    /// One tick of the revoking replica's clock. The clock of the replicas counts it or loses it.
     Tick {
-        counted: bool,
+        is_counted: bool,
     },
     Replica(usize, replica::Step),
     Revoker(revoker::Step),
 }
 
-impl Model for Leases {
+impl Model for LeaseModel {
     type State = State;
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
         vec![State {
             redis: Redis {
-                last: self.before,
+                last: self.initial_entries,
                 members: [None; 2],
             },
             replicas: [Replica::default(); 2],
             revoker: Revoker::default(),
             check: None,
-            since_loss: SLOWEST,
+            ticks_since_lost: MIN_TICKS_BETWEEN_LOST,
         }]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if state.is_broken() {
+        if state.has_violation() {
             return;
         }
-        if state
-            .check
-            .is_none_or(|check| check.look != Look::Arrived || check.age < self.slow_look)
-        {
-            actions.push(Action::Tick { counted: true });
-            if self.drift && state.since_loss == SLOWEST {
-                actions.push(Action::Tick { counted: false });
+        if state.check.is_none_or(|check| {
+            check.stage != CheckStage::Arrived || check.age < self.max_check_delay
+        }) {
+            actions.push(Action::Tick { is_counted: true });
+            if self.has_drift && state.ticks_since_lost == MIN_TICKS_BETWEEN_LOST {
+                actions.push(Action::Tick { is_counted: false });
             }
         }
-        for at in 0..self.replicas {
-            state.steps_of_replica(self, at, |step| actions.push(Action::Replica(at, step)));
+        for index in 0..self.replicas {
+            state.add_replica_steps(self, index, |step| {
+                actions.push(Action::Replica(index, step))
+            });
         }
-        state.steps_of_revoker(self, |step| actions.push(Action::Revoker(step)));
+        state.add_revoker_steps(self, |step| actions.push(Action::Revoker(step)));
     }
 
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
         let mut next = state.clone();
         match action {
-            Action::Tick { counted } => next.tick(self, counted),
-            Action::Replica(at, step) => next.step_of_replica(self, at, step),
-            Action::Revoker(step) => next.step_of_revoker(self, step),
+            Action::Tick { is_counted } => next.tick(self, is_counted),
+            Action::Replica(index, step) => next.apply_replica_step(self, index, step),
+            Action::Revoker(step) => next.apply_revoker_step(self, step),
         }
-        next.count_beats_anew(self);
-        next.forget_leases(self);
-        next.forget_reports(self);
+        next.renumber_renewal_counters(self);
+        next.clear_expired_leases(self);
+        next.discard_insufficient_positions(self);
         Some(next)
     }
 
-    fn properties(&self) -> Vec<Property<Leases>> {
+    fn properties(&self) -> Vec<Property<LeaseModel>> {
         let mut properties = vec![
             Property::always(
-                "no check that began after the logout is accepted",
-                |_, state: &State| !state.is_broken(),
+                "no check that begins after the sign-out is accepted",
+                |_, state: &State| !state.has_violation(),
             ),
             Property::sometimes(
-                "memory would allow a check",
-                |model: &Leases, state: &State| {
+                "memory accepts a check before the sign-out",
+                |model: &LeaseModel, state: &State| {
                     state.revoker.stage == Stage::Idle && model.is_leased(&state.replicas[0], NOW)
                 },
             ),
             Property::sometimes(
-                "memory answers a check that began after the logout",
-                |_, state: &State| state.check.is_some_and(|check| check.look == Look::Leased),
-            ),
-            Property::sometimes("a revocation has waited", |_, state: &State| {
-                state.revoker.stage == Stage::Returned(By::Wait)
-            }),
-        ];
-        if self.early {
-            properties.push(Property::sometimes(
-                "a revocation has returned early",
+                "memory decides a check that begins after the sign-out",
                 |_, state: &State| {
-                    state.revoker.stage == Stage::Returned(By::AcknowledgedPositions)
+                    state
+                        .check
+                        .is_some_and(|check| check.stage == CheckStage::Leased)
+                },
+            ),
+            Property::sometimes(
+                "a revocation responds after the drain period",
+                |_, state: &State| state.revoker.stage == Stage::Responded(Completion::DrainPeriod),
+            ),
+        ];
+        if self.has_early_acknowledgement {
+            properties.push(Property::sometimes(
+                "a revocation responds early",
+                |_, state: &State| {
+                    state.revoker.stage == Stage::Responded(Completion::Acknowledged)
                 },
             ));
         }
-        if self.reaper {
+        if self.has_reaping {
             properties.push(Property::sometimes(
-                "a dead member is about to be removed",
+                "a stopped member is about to be reaped",
                 |_, state: &State| {
-                    let beat = state.redis.members[0].map(|field| field.beat);
-                    state.replicas[0].is_dead()
+                    let counter = state.redis.members[0].map(|field| field.renewal_counter);
+                    state.replicas[0].is_stopped()
                         && state
                             .revoker
                             .reap
-                            .is_some_and(|reap| Some(reap.mark) == beat)
+                            .is_some_and(|reap| Some(reap.counter) == counter)
                 },
             ));
         }
@@ -255,105 +262,129 @@ impl Model for Leases {
 }
 
 impl State {
-    /// A check that began after the logout was accepted.
-    fn is_broken(&self) -> bool {
-        self.check.is_some_and(|check| check.look == Look::Accepted)
+    /// Whether a check that began after the sign-out was accepted.
+    fn has_violation(&self) -> bool {
+        self.check
+            .is_some_and(|check| check.stage == CheckStage::Accepted)
     }
 
-    fn tick(&mut self, model: &Leases, counted: bool) {
+    fn tick(&mut self, model: &LeaseModel, is_counted: bool) {
         self.revoker.tick(model);
-        if model.drift {
-            self.since_loss = if counted {
-                SLOWEST.min(self.since_loss + 1)
+        if model.has_drift {
+            self.ticks_since_lost = if is_counted {
+                MIN_TICKS_BETWEEN_LOST.min(self.ticks_since_lost + 1)
             } else {
                 0
             };
         }
-        if counted {
+        if is_counted {
             self.replicas
                 .iter_mut()
                 .for_each(|replica| replica.tick(model));
             if let Some(check) = &mut self.check {
-                check.age = model.older(check.age);
+                check.age = model.increment_age(check.age);
             }
         }
     }
 
-    /// A beat never comes again, and nothing but whether two are equal matters: so the least
-    /// numbers will do.
-    fn count_beats_anew(&mut self, model: &Leases) {
-        let counts = model.reaper && !model.is(Mutant::ReaperByPosition);
-        for at in 0..2 {
+    /// Replaces the renewal counters of each member by the smallest possible numbers.
+    ///
+    /// A counter never repeats and is only compared for equality, so this merges equivalent states.
+    fn renumber_renewal_counters(&mut self, model: &LeaseModel) {
+        let are_relevant = model.has_reaping && !model.is_mutant(Mutant::ReapByPosition);
+        for index in 0..2 {
             let Revoker {
-                heard, seen, reap, ..
+                response,
+                observed,
+                reap,
+                ..
             } = &mut self.revoker;
-            let heard = heard.as_mut().and_then(|heard| heard.members[at].as_mut());
-            let fields = self.redis.members[at].as_mut().into_iter().chain(heard);
-            let mut beats: Vec<&mut u8> = fields.map(|field| &mut field.beat).collect();
-            if !counts {
-                beats.into_iter().for_each(|beat| *beat = 0);
+            let response = response
+                .as_mut()
+                .and_then(|response| response.members[index].as_mut());
+            let fields = self.redis.members[index]
+                .as_mut()
+                .into_iter()
+                .chain(response);
+            let mut counters: Vec<&mut u8> =
+                fields.map(|field| &mut field.renewal_counter).collect();
+            if !are_relevant {
+                counters.into_iter().for_each(|counter| *counter = 0);
                 continue;
             }
-            beats.extend(seen[at].as_mut().map(|seen| &mut seen.mark));
-            beats.extend(
-                reap.as_mut()
-                    .filter(|reap| reap.member == at)
-                    .map(|reap| &mut reap.mark),
+            counters.extend(
+                observed[index]
+                    .as_mut()
+                    .map(|observation| &mut observation.counter),
             );
-            let mut known: Vec<u8> = beats.iter().map(|beat| **beat).collect();
-            known.sort_unstable();
-            known.dedup();
-            for beat in beats {
-                let rank = known.iter().take_while(|other| **other < *beat).count();
-                *beat = u8::try_from(rank).expect("there are four of them at most");
+            counters.extend(
+                reap.as_mut()
+                    .filter(|reap| reap.member == index)
+                    .map(|reap| &mut reap.counter),
+            );
+            let mut distinct: Vec<u8> = counters.iter().map(|counter| **counter).collect();
+            distinct.sort_unstable();
+            distinct.dedup();
+            for counter in counters {
+                let rank = distinct
+                    .iter()
+                    .take_while(|other| **other < *counter)
+                    .count();
+                *counter = u8::try_from(rank).expect("at most four counters");
             }
         }
     }
 }
 
-/// The moment so many ticks ago.
-fn ago(age: u8) -> BootTime {
+/// The time `age` ticks ago.
+fn ticks_ago(age: u8) -> BootTime {
     NOW - BootTime::from(age)
 }
 
 #[test]
-fn the_plain_wait_outlasts_every_lease() {
+fn plain_wait_outlasts_every_older_lease() {
     assert_eq!(
-        drain_period(Leases::drift(None).lease()),
+        drain_period(LeaseModel::plain_wait(None).lease()),
         Duration::from_nanos(5)
     );
-    report::holds("lease: plain wait, drift, one replica", Leases::drift(None));
-}
-
-#[test]
-fn the_early_return_leaves_nobody_out() {
-    report::holds("lease: early return, two replicas", Leases::early(None));
-}
-
-#[test]
-fn the_reaper_removes_nobody_who_holds_a_lease() {
-    report::holds(
-        "lease: early return, late reports, reaper, one replica",
-        Leases::reaper(None),
+    report::assert_properties(
+        "lease: plain wait, drift, one replica",
+        LeaseModel::plain_wait(None),
     );
 }
 
 #[test]
-fn every_mutant_of_leases_is_caught() {
-    report::catches(Catcher::Lease, |mutant| match mutant {
-        Mutant::LimitedReadRenews => Leases {
-            drift: false,
-            ..Leases::drift(Some(mutant))
+fn early_acknowledgement_includes_every_replica() {
+    report::assert_properties(
+        "lease: early acknowledgement, two replicas",
+        LeaseModel::early_acknowledgement(None),
+    );
+}
+
+#[test]
+fn reaping_removes_no_member_with_a_lease() {
+    report::assert_properties(
+        "lease: early acknowledgement, late positions, reaping, one replica",
+        LeaseModel::reaping(None),
+    );
+}
+
+#[test]
+fn lease_model_catches_its_mutants() {
+    report::assert_mutants_caught(Catcher::Lease, |mutant| match mutant {
+        Mutant::PartialPageRenews => LeaseModel {
+            has_drift: false,
+            ..LeaseModel::plain_wait(Some(mutant))
         },
-        Mutant::WaitOneLease => Leases {
-            before: 0,
-            slow_look: 0,
-            ..Leases::drift(Some(mutant))
+        Mutant::WaitOneLease => LeaseModel {
+            initial_entries: 0,
+            max_check_delay: 0,
+            ..LeaseModel::plain_wait(Some(mutant))
         },
-        Mutant::ReaperByPosition | Mutant::ReaperWithoutComparing => Leases::reaper(Some(mutant)),
-        _other => Leases {
+        Mutant::ReapByPosition | Mutant::ReapWithoutComparing => LeaseModel::reaping(Some(mutant)),
+        _other => LeaseModel {
             replicas: 1,
-            ..Leases::early(Some(mutant))
+            ..LeaseModel::early_acknowledgement(Some(mutant))
         },
     });
 }

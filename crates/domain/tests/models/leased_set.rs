@@ -1,15 +1,14 @@
-//! The cell that holds lease and set, the product's own file, under every order that the memory
-//! model allows.
+//! Model of `LeasedSet`: the file of the product, in every order that the memory model allows.
 //!
-//! The set here is of the weakest kind: a slot that is written and read without any order of its
-//! own, so that nothing but the lease carries an entry to its readers. (The product's set is a
-//! concurrent map, which promises more.)
+//! The revocation set in this model is the weakest possible one: a slot that is written and read
+//! without any ordering. So only the lease makes an entry visible to readers. The set of the
+//! product is a concurrent map with stronger guarantees.
 
-#[allow(dead_code)] // The proof needs less of it than the product.
+#[allow(dead_code)] // The model uses only a part of it.
 #[path = "../../src/revocation/leased_set.rs"]
 mod product;
 
-/// What the cell is made of here.
+/// Imports of the product's file, with the atomics of `loom`.
 mod sync {
     pub use latchkey_domain::revocation::lease::{BootTime, is_lease_valid};
     pub use loom::sync::atomic::{AtomicU64, Ordering};
@@ -21,13 +20,16 @@ use loom::{sync::Arc, thread};
 use product::LeasedSet;
 use sync::{AtomicU64, BootTime, Ordering, is_lease_valid};
 
-/// The lease that the replica has before the entry is appended; that of the renewal which brings
-/// the entry; and a moment between their ends. Whoever revokes waits until the first is over.
-const BEFORE: BootTime = 10;
-const AFTER: BootTime = 30;
+/// End of the lease that the replica holds before the entry is appended.
+///
+/// The revocation waits until this lease has expired.
+const OLD_LEASE_END: BootTime = 10;
+/// End of the lease of the renewal that returns the entry.
+const NEW_LEASE_END: BootTime = 30;
+/// Time of the check, between the ends of both leases.
 const NOW: BootTime = 20;
 
-/// One entry, there or not.
+/// A revocation set for a single entry.
 struct Slot(AtomicU64);
 
 impl Slot {
@@ -39,152 +41,152 @@ impl Slot {
         self.0.store(1, Ordering::Relaxed);
     }
 
-    fn knows(&self) -> bool {
+    fn has_entry(&self) -> bool {
         self.0.load(Ordering::Relaxed) == 1
     }
 }
 
-/// All answers that a check may get which begins when the old lease is over, while another thread
-/// renews.
-fn answers<C: Send + Sync + 'static>(
+/// Returns all results of a check that begins after the old lease has expired.
+///
+/// Another thread renews the lease concurrently.
+fn explore_checks<C: Send + Sync + 'static>(
     new: fn() -> C,
     renew: fn(&C),
     check: fn(&C) -> Option<bool>,
 ) -> BTreeSet<Option<bool>> {
-    let answers = std::sync::Arc::new(Mutex::new(BTreeSet::new()));
-    let seen = answers.clone();
+    let results = std::sync::Arc::new(Mutex::new(BTreeSet::new()));
+    let found = results.clone();
     loom::model(move || {
         let cell = Arc::new(new());
-        // The check is the thread that is spawned: loom tries too few orders where a thread that
-        // begins later changes what it has read just before, as `fetch_update` does.
+        // The spawned thread runs the check, not the renewal. In the reverse assignment, loom
+        // explores too few orders of a read-modify-write operation such as `fetch_update`.
         let checking = thread::spawn({
             let cell = cell.clone();
             move || check(&cell)
         });
         renew(&cell);
-        let answer = checking.join().expect("it does not panic");
+        let result = checking.join().expect("the check does not panic");
         assert_ne!(
-            answer,
+            result,
             Some(false),
-            "answered under the lease of a renewal whose entry is not seen"
+            "the check has the new lease, but not its entry"
         );
         assert_eq!(
             check(&cell),
             Some(true),
-            "in the end there is a lease, and the entry"
+            "after the renewal, a check has a lease and finds the entry"
         );
-        seen.lock()
-            .expect("nothing panics while it is held")
-            .insert(answer);
+        found
+            .lock()
+            .expect("the mutex is not poisoned")
+            .insert(result);
     });
-    answers
-        .lock()
-        .expect("nothing panics while it is held")
-        .clone()
+    results.lock().expect("the mutex is not poisoned").clone()
 }
 
 fn leased() -> LeasedSet<Slot> {
     let cell = LeasedSet::new(Slot::empty());
-    cell.renew(BEFORE);
+    cell.renew(OLD_LEASE_END);
     cell
 }
 
 fn renew(cell: &LeasedSet<Slot>) {
     cell.set().apply();
-    cell.renew(AFTER);
+    cell.renew(NEW_LEASE_END);
 }
 
 fn check(cell: &LeasedSet<Slot>) -> Option<bool> {
-    cell.read_if_leased(NOW, Slot::knows)
+    cell.read_if_leased(NOW, Slot::has_entry)
 }
 
 #[test]
-fn whoever_is_answered_under_a_lease_finds_its_entries() {
+fn leased_check_finds_entries_of_its_lease() {
     assert_eq!(
-        answers(leased, renew, check),
+        explore_checks(leased, renew, check),
         BTreeSet::from([None, Some(true)]),
-        "both are possible, and nothing else"
+        "both results are possible, and no others"
     );
 }
 
 #[test]
-fn a_lease_that_was_given_up_never_comes_back() {
+fn relinquished_lease_never_returns() {
     loom::model(|| {
         let cell = Arc::new(leased());
-        // What a clean stop says after it: nobody needs to wait any more.
-        let left = Arc::new(AtomicU64::new(0));
+        // A stopping replica deregisters after it has dropped its lease, so no revocation waits
+        // for it any more.
+        let deregistered = Arc::new(AtomicU64::new(0));
         let checking = thread::spawn({
-            let (cell, left) = (cell.clone(), left.clone());
-            move || (left.load(Ordering::Acquire), cell.is_leased(NOW))
+            let (cell, deregistered) = (cell.clone(), deregistered.clone());
+            move || (deregistered.load(Ordering::Acquire), cell.is_leased(NOW))
         });
         renew(&cell);
         cell.relinquish();
-        left.store(1, Ordering::Release);
-        cell.renew(AFTER + 1);
-        let heard = checking.join().expect("it does not panic");
-        assert_ne!(heard, (1, true), "a lease after the last word");
-        assert!(!cell.is_leased(NOW), "a renewal has brought it back");
+        deregistered.store(1, Ordering::Release);
+        cell.renew(NEW_LEASE_END + 1);
+        let result = checking.join().expect("the check does not panic");
+        assert_ne!(result, (1, true), "a lease after deregistration");
+        assert!(!cell.is_leased(NOW), "a renewal restored the lease");
     });
 }
 
-/// Whether loom finds an order in which a program breaks its promise.
+/// Whether loom finds an order in which an assertion of [`explore_checks`] fails.
 fn is_caught<C: Send + Sync + 'static>(
     new: fn() -> C,
     renew: fn(&C),
     check: fn(&C) -> Option<bool>,
 ) -> bool {
-    catch_unwind(|| answers(new, renew, check)).is_err()
+    catch_unwind(|| explore_checks(new, renew, check)).is_err()
 }
 
 #[test]
-fn the_set_before_the_lease_is_caught() {
-    let set_first = |cell: &LeasedSet<Slot>| {
-        let known = cell.set().knows();
-        cell.read_if_leased(NOW, |_| known)
+fn set_read_before_lease_is_caught() {
+    let read_set_first = |cell: &LeasedSet<Slot>| {
+        let has_entry = cell.set().has_entry();
+        cell.read_if_leased(NOW, |_| has_entry)
     };
-    assert!(is_caught(leased, renew, set_first));
+    assert!(is_caught(leased, renew, read_set_first));
 }
 
 #[test]
-fn the_lease_before_the_entries_is_caught() {
-    let lease_first = |cell: &LeasedSet<Slot>| {
-        cell.renew(AFTER);
+fn lease_renewed_before_entries_is_caught() {
+    let renew_first = |cell: &LeasedSet<Slot>| {
+        cell.renew(NEW_LEASE_END);
         cell.set().apply();
     };
-    assert!(is_caught(leased, lease_first, check));
+    assert!(is_caught(leased, renew_first, check));
 }
 
-/// The cell with another order of its store.
-struct Relaxed {
+/// A copy of the cell, for which a test selects the ordering of the lease store.
+struct CustomCell {
     lease_end: AtomicU64,
     set: Slot,
 }
 
-fn relaxed() -> Relaxed {
-    Relaxed {
-        lease_end: AtomicU64::new(BEFORE),
+fn custom_cell() -> CustomCell {
+    CustomCell {
+        lease_end: AtomicU64::new(OLD_LEASE_END),
         set: Slot::empty(),
     }
 }
 
-fn check_relaxed(cell: &Relaxed) -> Option<bool> {
+fn check_custom_cell(cell: &CustomCell) -> Option<bool> {
     let lease_end = cell.lease_end.load(Ordering::Acquire);
-    is_lease_valid(NOW, lease_end).then(|| cell.set.knows())
+    is_lease_valid(NOW, lease_end).then(|| cell.set.has_entry())
 }
 
 #[test]
-fn a_relaxed_lease_is_caught() {
-    let released = |cell: &Relaxed| {
+fn relaxed_lease_store_is_caught() {
+    let store_release = |cell: &CustomCell| {
         cell.set.apply();
-        cell.lease_end.store(AFTER, Ordering::Release);
+        cell.lease_end.store(NEW_LEASE_END, Ordering::Release);
     };
-    let unordered = |cell: &Relaxed| {
+    let store_relaxed = |cell: &CustomCell| {
         cell.set.apply();
-        cell.lease_end.store(AFTER, Ordering::Relaxed);
+        cell.lease_end.store(NEW_LEASE_END, Ordering::Relaxed);
     };
     assert!(
-        !is_caught(relaxed, released, check_relaxed),
-        "with release it holds: the order alone makes the difference"
+        !is_caught(custom_cell, store_release, check_custom_cell),
+        "the release store is correct, so only the ordering makes the difference"
     );
-    assert!(is_caught(relaxed, unordered, check_relaxed));
+    assert!(is_caught(custom_cell, store_relaxed, check_custom_cell));
 }

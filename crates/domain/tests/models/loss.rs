@@ -1,14 +1,17 @@
-//! The model of losses: Redis is flushed, loses its log, or fails over to a replica that lags; two
-//! reconcilers build the log anew, each of which may be paused at any moment and lose its lock; and
-//! checks climb down the ladder.
+//! Loss model: data loss of Redis, failover, rebuilds, and all check sources.
 //!
-//! Somebody revokes one session, with the early return on. One replica is a member from the
-//! beginning; where there are two, the second starts at any time: another replica, or the first
-//! after a restart. Clocks agree here and a lease is one tick, as is W: drift is the matter of the
-//! model of leases. Scripts are single steps; the answers to renewals may be late.
+//! Redis is flushed, loses its log, or fails over to a lagging server. Two rebuilders rebuild the
+//! log. Each of them can be paused at any time and lose its lock.
+//!
+//! One process revokes a session, with early acknowledgement. The first replica is a member from
+//! the start. The second one, if there are two, starts at any time. So it can also represent the
+//! first one after a restart.
+//!
+//! Clocks agree in this model, and a lease and *W* last one tick, because the lease model covers
+//! drift. Each script is a single step. Responses to renewals can be late.
 
 mod check;
-mod reconciler;
+mod rebuilder;
 mod redis;
 mod replica;
 mod revoker;
@@ -22,126 +25,126 @@ use super::{
     mutants::{Catcher, Mutant},
     report,
 };
-use check::{Check, Look};
-use reconciler::Reconciler;
+use check::{Check, CheckStage};
+use rebuilder::Rebuilder;
 use redis::Server;
 use replica::Replica;
-use revoker::{By, Revoker, Stage};
+use revoker::{Completion, Revoker, Stage};
 
-/// The length of a lease: one tick.
-const LEASE: Duration = Duration::from_nanos(1);
+/// Lease length: one tick.
+const LEASE_LENGTH: Duration = Duration::from_nanos(1);
 
-/// All clocks are at this moment all the time, and what they measured moves away from it.
+/// Time of all clocks in every state. The model stores ages instead of times.
 const NOW: BootTime = 100;
 
-/// No age beyond makes a difference.
-const OLD: u8 = 1;
+/// Maximum age that the model distinguishes.
+const MAX_AGE_TICKS: u8 = 1;
 
-/// What is explored, and what is changed.
+/// Bounds of an exploration, and the mutant to explore.
 #[derive(Debug, Clone, Copy)]
-struct Losses {
-    /// How many replicas may hold leases.
+struct LossModel {
+    /// Number of replicas that can hold leases.
     replicas: usize,
-    /// How often Redis may be flushed, or lose its log only.
-    flushes: u8,
-    /// Whether it may fail over, once, to a replica that lags.
-    failover: bool,
-    /// Whether the old master goes on then: it refuses writes, because no replica follows it
-    /// (`min-replicas-to-write`), and answers who only reads. Else it is stopped.
-    deposed: bool,
-    reconcilers: usize,
-    /// How many logs may be begun.
-    logs: u8,
-    /// Whether a good log may be replaced, which is what `latchkey revocations rebuild` does.
-    rebuild: bool,
+    /// Maximum number of flushes and deletions of the log.
+    max_flushes: u8,
+    /// Whether Redis can fail over, once, to a lagging server.
+    has_failover: bool,
+    /// Whether the old primary continues to run after the failover; otherwise it is stopped.
+    ///
+    /// Such a deposed primary rejects writes, because no follower replicates from it
+    /// (`min-replicas-to-write`). It serves reads.
+    has_deposed_primary: bool,
+    rebuilders: usize,
+    /// Maximum number of rebuilds that can begin.
+    max_rebuilds: u8,
+    /// Whether rebuilds replace a valid log, as `latchkey revocations rebuild` does.
+    replaces_valid_log: bool,
     mutant: Option<Mutant>,
 }
 
-impl Losses {
-    /// Two flushes.
-    const fn flushes(mutant: Option<Mutant>) -> Losses {
-        Losses {
+impl LossModel {
+    const fn two_flushes(mutant: Option<Mutant>) -> LossModel {
+        LossModel {
             replicas: 1,
-            flushes: 2,
-            failover: false,
-            deposed: false,
-            reconcilers: 1,
-            logs: 3,
-            rebuild: false,
+            max_flushes: 2,
+            has_failover: false,
+            has_deposed_primary: false,
+            rebuilders: 1,
+            max_rebuilds: 3,
+            replaces_valid_log: false,
             mutant,
         }
     }
 
-    /// Two reconcilers, which may be paused.
-    const fn paused(mutant: Option<Mutant>) -> Losses {
-        Losses {
-            reconcilers: 2,
-            ..Losses::flushes(mutant)
+    /// Two rebuilders, which can be paused.
+    const fn paused_rebuilder(mutant: Option<Mutant>) -> LossModel {
+        LossModel {
+            rebuilders: 2,
+            ..LossModel::two_flushes(mutant)
         }
     }
 
-    /// A replica that starts later.
-    const fn restart(mutant: Option<Mutant>) -> Losses {
-        Losses {
+    /// A second replica, which starts at any time.
+    const fn restart(mutant: Option<Mutant>) -> LossModel {
+        LossModel {
             replicas: 2,
-            flushes: 1,
-            logs: 1,
-            ..Losses::flushes(mutant)
+            max_flushes: 1,
+            max_rebuilds: 1,
+            ..LossModel::two_flushes(mutant)
         }
     }
 
-    /// Logs that are replaced although they are good.
-    const fn rebuild(mutant: Option<Mutant>) -> Losses {
-        Losses {
-            flushes: 0,
-            logs: 2,
-            rebuild: true,
-            ..Losses::restart(mutant)
+    /// Rebuilds that replace a valid log.
+    const fn rebuild_on_request(mutant: Option<Mutant>) -> LossModel {
+        LossModel {
+            max_flushes: 0,
+            max_rebuilds: 2,
+            replaces_valid_log: true,
+            ..LossModel::restart(mutant)
         }
     }
 
-    /// A failover to a replica that lags.
-    const fn failover(mutant: Option<Mutant>) -> Losses {
-        Losses {
-            flushes: 0,
-            failover: true,
-            logs: 2,
-            ..Losses::restart(mutant)
+    /// A failover to a lagging server.
+    const fn failover(mutant: Option<Mutant>) -> LossModel {
+        LossModel {
+            max_flushes: 0,
+            has_failover: true,
+            max_rebuilds: 2,
+            ..LossModel::restart(mutant)
         }
     }
 
-    /// One that does not know that there is another master by now.
-    const fn deposed(mutant: Option<Mutant>) -> Losses {
-        Losses {
+    /// A failover after which the deposed primary continues to run.
+    const fn deposed_primary(mutant: Option<Mutant>) -> LossModel {
+        LossModel {
             replicas: 1,
-            deposed: true,
-            ..Losses::failover(mutant)
+            has_deposed_primary: true,
+            ..LossModel::failover(mutant)
         }
     }
 
-    fn is(&self, mutant: Mutant) -> bool {
+    fn is_mutant(&self, mutant: Mutant) -> bool {
         self.mutant == Some(mutant)
     }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct State {
-    /// Whether the record holds the revocation.
-    recorded: bool,
+    /// Whether PostgreSQL contains the revocation.
+    is_committed: bool,
     redis: Server,
-    /// A master that was deposed and is still there.
-    old: Option<Server>,
+    deposed: Option<Server>,
     replicas: [Replica; 2],
     revoker: Revoker,
-    reconcilers: [Reconciler; 2],
-    /// Who holds the lock in PostgreSQL.
+    rebuilders: [Rebuilder; 2],
+    /// Rebuilder that holds the advisory lock in PostgreSQL.
     lock: Option<usize>,
     check: Option<Check>,
-    /// The answer of the record to a check that began before, on its way.
-    read: Option<bool>,
+    /// Result of a statement for an earlier check: whether PostgreSQL contained the revocation.
+    earlier_result: Option<bool>,
     flushes: u8,
-    /// Logs that were begun: the next nonce.
-    logs: u8,
+    /// Nonce of the next epoch, which counts the rebuilds.
+    next_nonce: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,50 +152,52 @@ enum Action {
     Tick,
     Flush,
     DeleteLog,
-    /// A replica that has heard nothing of the master since all began becomes the master.
+    /// A follower that has only the initial data becomes the primary.
     FailOver,
-    /// The master is demoted, takes over what such a replica has, and becomes the master again.
+    /// The primary is demoted, copies the data of such a follower, and is promoted again.
     Resync,
     Replica(usize, replica::Step),
     Revoker(revoker::Step),
-    Reconciler(usize, reconciler::Step),
+    Rebuilder(usize, rebuilder::Step),
     Check(check::Step),
 }
 
-impl Model for Losses {
+impl Model for LossModel {
     type State = State;
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
         vec![State {
-            recorded: false,
-            redis: Server::at_first(),
-            old: None,
+            is_committed: false,
+            redis: Server::initial(),
+            deposed: None,
             replicas: [Replica::member(), Replica::default()],
             revoker: Revoker::default(),
-            reconcilers: [Reconciler::Idle; 2],
+            rebuilders: [Rebuilder::Idle; 2],
             lock: None,
             check: None,
-            read: None,
+            earlier_result: None,
             flushes: 0,
-            logs: 1,
+            next_nonce: 1,
         }]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if state.is_broken() {
+        if state.has_violation() {
             return;
         }
         actions.push(Action::Tick);
-        state.losses(self, actions);
-        for at in 0..self.replicas {
-            state.steps_of_replica(at, |step| actions.push(Action::Replica(at, step)));
+        state.add_losses(self, actions);
+        for index in 0..self.replicas {
+            state.add_replica_steps(index, |step| actions.push(Action::Replica(index, step)));
         }
-        state.steps_of_revoker(self, |step| actions.push(Action::Revoker(step)));
-        for at in 0..self.reconcilers {
-            state.steps_of_reconciler(self, at, |step| actions.push(Action::Reconciler(at, step)));
+        state.add_revoker_steps(self, |step| actions.push(Action::Revoker(step)));
+        for index in 0..self.rebuilders {
+            state.add_rebuilder_steps(self, index, |step| {
+                actions.push(Action::Rebuilder(index, step))
+            });
         }
-        state.steps_of_check(self, |step| actions.push(Action::Check(step)));
+        state.add_check_steps(self, |step| actions.push(Action::Check(step)));
     }
 
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
@@ -200,45 +205,49 @@ impl Model for Losses {
         match action {
             Action::Tick => next.tick(),
             Action::Flush | Action::DeleteLog | Action::FailOver | Action::Resync => {
-                next.lose(self, action);
+                next.apply_loss(self, action);
             }
-            Action::Replica(at, step) => next.step_of_replica(self, at, step),
-            Action::Revoker(step) => next.step_of_revoker(self, step),
-            Action::Reconciler(at, step) => next.step_of_reconciler(self, at, step),
-            Action::Check(step) => next.step_of_check(self, step),
+            Action::Replica(index, step) => next.apply_replica_step(self, index, step),
+            Action::Revoker(step) => next.apply_revoker_step(self, step),
+            Action::Rebuilder(index, step) => next.apply_rebuilder_step(self, index, step),
+            Action::Check(step) => next.apply_check_step(self, step),
         }
         Some(next)
     }
 
-    fn properties(&self) -> Vec<Property<Losses>> {
+    fn properties(&self) -> Vec<Property<LossModel>> {
         vec![
             Property::always(
-                "no check that began after the logout is accepted",
-                |_, state: &State| !state.is_broken(),
+                "no check that begins after the sign-out is accepted",
+                |_, state: &State| !state.has_violation(),
             ),
             Property::always(
-                "the record holds every finished revocation",
+                "PostgreSQL contains every completed revocation",
                 |_, state: &State| {
-                    state.recorded || !matches!(state.revoker.stage, Stage::Returned(_))
+                    state.is_committed || !matches!(state.revoker.stage, Stage::Responded(_))
                 },
             ),
-            Property::sometimes("memory would allow a check", |model, state: &State| {
-                state.would_allow(model, CheckSource::Memory)
-            }),
-            Property::sometimes("Redis would allow a check", |model, state: &State| {
-                state.would_allow(model, CheckSource::Redis)
-            }),
-            Property::sometimes("the record would allow a check", |model, state: &State| {
-                state.would_allow(model, CheckSource::Postgres)
-            }),
-            Property::sometimes("a revocation has returned early", |_, state: &State| {
-                state.revoker.stage == Stage::Returned(By::AcknowledgedPositions)
-            }),
-            Property::sometimes("a revocation has waited", |_, state: &State| {
-                state.revoker.stage == Stage::Returned(By::Wait)
+            Property::sometimes(
+                "memory accepts a check before the sign-out",
+                |model, state: &State| state.can_accept_check(model, CheckSource::Memory),
+            ),
+            Property::sometimes(
+                "Redis accepts a check before the sign-out",
+                |model, state: &State| state.can_accept_check(model, CheckSource::Redis),
+            ),
+            Property::sometimes(
+                "PostgreSQL accepts a check before the sign-out",
+                |model, state: &State| state.can_accept_check(model, CheckSource::Postgres),
+            ),
+            Property::sometimes("a revocation responds early", |_, state: &State| {
+                state.revoker.stage == Stage::Responded(Completion::Acknowledged)
             }),
             Property::sometimes(
-                "the log was built anew, and has the revocation",
+                "a revocation responds after the drain period",
+                |_, state: &State| state.revoker.stage == Stage::Responded(Completion::DrainPeriod),
+            ),
+            Property::sometimes(
+                "a rebuilt log contains the revocation",
                 |_, state: &State| {
                     state
                         .redis
@@ -252,49 +261,50 @@ impl Model for Losses {
 }
 
 impl State {
-    fn is_broken(&self) -> bool {
+    fn has_violation(&self) -> bool {
         self.check
-            .is_some_and(|check| matches!(check.look, Look::Allowed(_)))
+            .is_some_and(|check| matches!(check.stage, CheckStage::Accepted(_)))
     }
 
-    /// Whether a check that begins at this moment, when nothing is revoked yet, and is done at
-    /// once, is allowed by this rung.
-    fn would_allow(&self, model: &Losses, rung: CheckSource) -> bool {
-        self.revoker.stage == Stage::Idle && self.clone().ask(model) == Some(rung)
+    /// Whether this source accepts a check that runs now without a pause, before the revocation.
+    fn can_accept_check(&self, model: &LossModel, source: CheckSource) -> bool {
+        self.revoker.stage == Stage::Idle && self.clone().run_check(model) == Some(source)
     }
 
     fn tick(&mut self) {
         self.replicas.iter_mut().for_each(Replica::tick);
-        self.reconcilers.iter_mut().for_each(Reconciler::tick);
+        self.rebuilders.iter_mut().for_each(Rebuilder::tick);
         self.revoker.tick();
     }
 
-    fn losses(&self, model: &Losses, actions: &mut Vec<Action>) {
-        if self.flushes < model.flushes {
+    fn add_losses(&self, model: &LossModel, actions: &mut Vec<Action>) {
+        if self.flushes < model.max_flushes {
             actions.extend([Action::Flush, Action::DeleteLog]);
         }
-        if model.failover && self.redis.history == 0 {
+        if model.has_failover && self.redis.history_id == 0 {
             actions.extend([Action::FailOver, Action::Resync]);
         }
     }
 
-    fn lose(&mut self, model: &Losses, action: Action) {
+    fn apply_loss(&mut self, model: &LossModel, action: Action) {
         match action {
             Action::Flush => {
                 (self.redis.data, self.flushes) = (redis::Data::default(), self.flushes + 1)
             }
-            Action::DeleteLog => (self.redis.data.log, self.flushes) = (0, self.flushes + 1),
+            Action::DeleteLog => (self.redis.data.log_length, self.flushes) = (0, self.flushes + 1),
             Action::FailOver | Action::Resync => {
-                let other = u8::from(action == Action::FailOver);
+                let run_id_increment = u8::from(action == Action::FailOver);
                 let promoted = Server {
-                    id: self.redis.id + other,
-                    history: 1,
-                    ..Server::at_first()
+                    run_id: self.redis.run_id + run_id_increment,
+                    history_id: 1,
+                    ..Server::initial()
                 };
-                let before = std::mem::replace(&mut self.redis, promoted);
-                if action == Action::FailOver && model.deposed {
-                    self.old = Some(before);
-                    self.replicas.iter_mut().for_each(Replica::stay_with_old);
+                let old_primary = std::mem::replace(&mut self.redis, promoted);
+                if action == Action::FailOver && model.has_deposed_primary {
+                    self.deposed = Some(old_primary);
+                    self.replicas
+                        .iter_mut()
+                        .for_each(Replica::stay_with_deposed);
                 }
             }
             _other => {}
@@ -302,63 +312,66 @@ impl State {
     }
 }
 
-fn older(age: u8) -> u8 {
-    OLD.min(age + 1)
+fn increment_age(age: u8) -> u8 {
+    MAX_AGE_TICKS.min(age + 1)
 }
 
-/// The moment so many ticks ago.
-fn ago(age: u8) -> BootTime {
+/// The time `age` ticks ago.
+fn ticks_ago(age: u8) -> BootTime {
     NOW - BootTime::from(age)
 }
 
 #[test]
-fn two_flushes_bring_nothing_back() {
-    report::holds("loss: two flushes, one replica", Losses::flushes(None));
-}
-
-#[test]
-fn a_paused_reconciler_brings_nothing_back() {
-    report::holds(
-        "loss: two flushes, two reconcilers, one replica",
-        Losses::paused(None),
+fn two_flushes_keep_session_revoked() {
+    report::assert_properties(
+        "loss: two flushes, one replica",
+        LossModel::two_flushes(None),
     );
 }
 
 #[test]
-fn a_replica_that_starts_after_a_flush_knows_enough() {
-    report::holds("loss: one flush, two replicas", Losses::restart(None));
-}
-
-#[test]
-fn a_log_that_is_replaced_leaves_nothing_out() {
-    report::holds(
-        "loss: rebuilt on request, two replicas",
-        Losses::rebuild(None),
+fn paused_rebuilder_keeps_session_revoked() {
+    report::assert_properties(
+        "loss: two flushes, two rebuilders, one replica",
+        LossModel::paused_rebuilder(None),
     );
 }
 
 #[test]
-fn a_failover_to_a_replica_that_lags_brings_nothing_back() {
-    report::holds("loss: failover, two replicas", Losses::failover(None));
+fn replica_started_after_flush_rejects_session() {
+    report::assert_properties("loss: one flush, two replicas", LossModel::restart(None));
 }
 
 #[test]
-fn a_deposed_master_lets_nothing_pass() {
-    report::holds(
-        "loss: failover, the old master goes on, one replica",
-        Losses::deposed(None),
+fn rebuild_on_request_keeps_session_revoked() {
+    report::assert_properties(
+        "loss: rebuild on request, two replicas",
+        LossModel::rebuild_on_request(None),
     );
 }
 
 #[test]
-fn every_mutant_of_losses_is_caught() {
-    report::catches(Catcher::Loss, |mutant| match mutant {
-        Mutant::NoEpochCheck | Mutant::EpochByRunId => Losses {
+fn failover_to_lagging_server_keeps_session_revoked() {
+    report::assert_properties("loss: failover, two replicas", LossModel::failover(None));
+}
+
+#[test]
+fn deposed_primary_keeps_session_revoked() {
+    report::assert_properties(
+        "loss: failover with a running deposed primary, one replica",
+        LossModel::deposed_primary(None),
+    );
+}
+
+#[test]
+fn loss_model_catches_its_mutants() {
+    report::assert_mutants_caught(Catcher::Loss, |mutant| match mutant {
+        Mutant::NoEpochCheck | Mutant::EpochByRunId => LossModel {
             replicas: 1,
-            ..Losses::failover(Some(mutant))
+            ..LossModel::failover(Some(mutant))
         },
-        Mutant::NoFence => Losses::paused(Some(mutant)),
-        Mutant::CheckOnlyReads => Losses::deposed(Some(mutant)),
-        _other => Losses::flushes(Some(mutant)),
+        Mutant::NoFence => LossModel::paused_rebuilder(Some(mutant)),
+        Mutant::CheckOnlyReads => LossModel::deposed_primary(Some(mutant)),
+        _other => LossModel::two_flushes(Some(mutant)),
     });
 }

@@ -1,27 +1,33 @@
-//! The proof of the revocation protocol, as far as a machine can go through all of it: no check
-//! that begins after a logout was answered is accepted, on whatever replica, whatever is lost,
-//! late, slow, paused or dead.
+//! Models of the revocation protocol, explored completely within their bounds.
 //!
-//! Three small models, because one of everything has millions of states; each is explored to its
-//! end within the bounds that stand beside it, and takes some seconds. They call the functions of
-//! `latchkey_domain::revocation::lease` that the server calls, for every decision; what a Lua
-//! script does is one step, written as the script is. Each also says what must be *possible*, such
-//! as an early return: a model in which nothing happens proves nothing. And each is broken on
-//! purpose in every way that seemed likely, one at a time, to show that it would notice
-//! (`mutants.rs`).
+//! The main property: no replica accepts a check that begins after the response to the sign-out. It
+//! must hold although Redis loses data, messages are late, and processes pause or crash.
 //!
-//! `cargo test --test proof -- --nocapture` prints states, seconds and properties of each model,
-//! and for each mutant what caught it, with the steps that led there.
+//! A single model would have millions of states. Each of these three small models has documented
+//! bounds and takes some seconds. For every decision, a model calls the function of
+//! `latchkey_domain::revocation::lease` that the server calls. Each Lua script is one step that
+//! follows its source.
 //!
-//! What is not explored here: more than one revocation at a time and more than two replicas
-//! (nothing in the protocol relates one revocation, or one replica, to another), the age at which
-//! entries leave the log, and keys of other kinds.
+//! Each model also lists what must be *possible*, such as an early acknowledgement, because a model
+//! in which nothing happens proves nothing. `mutants.rs` lists broken variants of the protocol,
+//! which show that the models and tests detect a broken rule.
+//!
+//! `cargo test -p latchkey-domain --test models -- --nocapture` prints the states, duration, and
+//! properties of each model, and the counterexample that catches each mutant.
+//!
+//! The models explore one revocation at a time and at most two replicas. Nothing in the protocol
+//! relates one revocation, or one replica, to another. The models explore neither trimming of the
+//! log by age nor the other kinds of keys.
 
-// what is taken back, told in two scripts, while the session is refreshed, adopted and lost
+// Revocations in PostgreSQL and in both Redis scripts, with rotation, restore, and data loss.
 mod account;
-// lease and set in memory: the product's own file under every order that the memory model allows
-mod lease; // leases, the wait, the early return, the reaper, and clocks that drift apart
+// Leases, plain wait, early acknowledgement, reaping, and clock drift.
+mod lease;
+// The lease and the revocation set in memory, in every order that the memory model allows.
 mod leased_set;
-mod loss; // flushes, a deleted log, a failover, the reconcilers, and the ladder of a check
-mod mutants; // what is changed on purpose, and what catches it
-mod report; // runs a model and tells what came of it
+// Flushes, a deleted log, failover, rebuilders, and the check sources.
+mod loss;
+// Broken variants of the protocol, and what catches each of them.
+mod mutants;
+// Exploration of a model, and its report.
+mod report;

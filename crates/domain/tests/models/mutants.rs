@@ -1,39 +1,38 @@
-//! What is changed on purpose, one at a time, to show that the proof would notice: a proof that
-//! nothing can break proves nothing. One list; each line says what is changed and what catches it.
+//! Mutants: variants of the protocol with one broken rule.
+//!
+//! A model that accepts every variant proves nothing, so each mutant must be caught by a model or
+//! a test.
 
 use std::{fs, path::Path};
 
-/// What catches a mutant.
+/// Model or test that catches a mutant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Catcher {
-    /// The model of leases finds a counterexample.
+    /// The lease model finds a counterexample.
     Lease,
-    /// The model of losses does.
+    /// The loss model finds a counterexample.
     Loss,
-    /// The model of accounts does.
+    /// The account model finds a counterexample.
     Account,
-    /// A test of this name in this file, which fails with the change.
+    /// The test with this name, in this file, fails.
     Test(&'static str, &'static str),
 }
 
 use Catcher::{Account, Lease, Loss, Test};
 
 macro_rules! mutants {
-    ($($name:ident: $says:literal, caught by $catchers:expr;)+) => {
-        /// One change of the protocol.
+    ($($name:ident: $description:literal, caught by $catchers:expr;)+) => {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Mutant { $(#[doc = $says] $name,)+ }
+        pub enum Mutant { $(#[doc = $description] $name,)+ }
 
         impl Mutant {
-            /// All of them.
             pub const ALL: &[Mutant] = &[$(Mutant::$name),+];
 
-            /// What it changes.
-            pub const fn says(self) -> &'static str {
-                match self { $(Mutant::$name => $says),+ }
+            /// The broken rule.
+            pub const fn description(self) -> &'static str {
+                match self { $(Mutant::$name => $description),+ }
             }
 
-            /// What catches it.
             pub const fn catchers(self) -> &'static [Catcher] {
                 match self { $(Mutant::$name => &$catchers),+ }
             }
@@ -42,59 +41,60 @@ macro_rules! mutants {
 }
 
 mutants! {
-    LeaseFromReply: "the lease is counted from the reply, not from before the sending",
+    LeaseFromResponse: "the lease counts from the response, not from before sending",
         caught by [Lease];
-    SetBeforeLease: "a check looks at the set first, at the lease second",
-        caught by [Lease, Test("the_set_before_the_lease_is_caught", "tests/models/leased_set.rs")];
-    LeaseBeforeEntries: "a renewal moves the lease before it applies the entries",
-        caught by [Test("the_lease_before_the_entries_is_caught", "tests/models/leased_set.rs")];
-    RelaxedLease: "the lease is stored without release",
-        caught by [Test("a_relaxed_lease_is_caught", "tests/models/leased_set.rs")];
-    MembersBeforeAppend: "the list of members is read before the append, not by it",
+    SetBeforeLease: "a check reads the revocation set first, the lease second",
+        caught by [Lease, Test("set_read_before_lease_is_caught", "tests/models/leased_set.rs")];
+    LeaseBeforeEntries: "a renewal extends the lease before it applies the entries",
+        caught by [Test("lease_renewed_before_entries_is_caught", "tests/models/leased_set.rs")];
+    RelaxedLease: "the lease store is relaxed, not release",
+        caught by [Test("relaxed_lease_store_is_caught", "tests/models/leased_set.rs")];
+    MembersBeforeAppend: "the member list is read before the append, not by it",
         caught by [Lease];
-    RegisterAfterBootstrap: "a replica reads the log first and becomes a member second",
+    RegisterAfterReading: "a replica reads the log first and registers second",
         caught by [Lease];
     AcknowledgeBeforeApplying: "a renewal acknowledges the entries that it is about to return",
         caught by [Lease];
-    OldReports: "what members said before the append counts", caught by [Lease];
-    LimitedReadRenews: "a page that does not reach the end of the log renews the lease",
+    OldAcknowledgements: "acknowledgements from before the append count", caught by [Lease];
+    PartialPageRenews: "a page that does not reach the end of the log renews the lease",
         caught by [Lease];
     WaitOneLease: "W = L, although clocks drift", caught by [Lease];
-    OwnLease: "a replica's own setting is the length of its lease, not the one beside the epoch",
+    OwnLeaseLength: "a replica uses its own setting as lease length, not that of the epoch",
         caught by [Lease];
-    ReaperByPosition: "the reaper looks at the position, not at the beat", caught by [Lease];
-    ReaperWithoutComparing: "the reaper's script removes without comparing the beat once more",
+    ReapByPosition: "reaping compares the position, not the renewal counter", caught by [Lease];
+    ReapWithoutComparing: "reaping removes a member without comparing again",
         caught by [Lease];
-    NoEpochCheck: "no script compares the epoch with the replication id of its server",
+    NoEpochCheck: "no script compares the epoch with the replication ID of its server",
         caught by [Loss];
-    EpochByRunId: "the epoch names the server's run_id, not its replication id", caught by [Loss];
-    NoEndsCheck: "no script compares the ends of the log with the state", caught by [Loss];
-    MissWithoutEpoch: "a miss in Redis is trusted without an epoch", caught by [Loss];
-    CheckOnlyReads:
-        "the script of a check without a lease writes nothing, so that a deposed master \
-         answers it",
+    EpochByRunId: "the epoch names the run_id of the server, not its replication ID",
         caught by [Loss];
-    JoinedRead: "a check joins a read of the record that was sent before it began",
+    NoLogEndsCheck: "no script compares the ends of the log with the state", caught by [Loss];
+    MissWithoutEpoch: "a miss in Redis counts without an epoch", caught by [Loss];
+    CheckOnlyReads: "the script of a check writes nothing, so that a deposed primary serves it",
         caught by [Loss];
-    BuildingBesideEpoch: "building begins under a valid epoch, which stays in force meanwhile",
+    JoinedStatement: "a check joins a statement that was sent before it began",
         caught by [Loss];
-    NoReconcilerWait: "the reconciler does not wait for old leases", caught by [Loss];
-    NoFence: "the reconciler's scripts do not compare who is building", caught by [Loss];
-    TokenOnly: "what is published of a logout is the token that it was shown, not the session",
+    RebuildBesideEpoch: "a rebuild begins under a valid epoch, which stays in force",
+        caught by [Loss];
+    NoRebuilderWait: "the rebuilder does not wait for old leases", caught by [Loss];
+    NoFence: "the scripts of the rebuilder do not compare the fence", caught by [Loss];
+    TokenOnly: "a sign-out publishes only the jti of the presented token, not the session",
         caught by [Account];
-    NoAccountScript: "publishing leaves out the {sub} script", caught by [Account];
-    EntryBeforeAccount: "publishing runs {rev} before {sub}", caught by [Account];
-    AdoptionWithoutHold: "an adoption lets the rows go before its script has answered",
+    NoSubScript: "publication omits the {sub} script", caught by [Account];
+    RevBeforeSub: "publication runs {rev} before {sub}", caught by [Account];
+    RestoreWithoutLock: "a restore releases the rows before its script has responded",
         caught by [Account];
-    SmallerGenerationWins:
-        "of two entries for one user the later one wins, not the larger generation",
-        caught by [Account, Test("the_larger_wins_in_any_order", "src/revocation/entry.rs")];
-    EntryBySetting: "an entry lives as long as tokens do by today's setting",
+    LaterEntryWins: "of two entries for one user, the later one wins, not the larger generation",
+        caught by [
+            Account,
+            Test("merge_in_any_order_keeps_larger_values", "src/revocation/entry.rs")
+        ];
+    EntryLifetimeBySetting: "the current token lifetime setting limits the lifetime of an entry",
         caught by [Account];
 }
 
 impl Mutant {
-    /// Those that this one is to catch.
+    /// The mutants that the catcher must catch.
     pub fn caught_by(catcher: Catcher) -> impl Iterator<Item = Mutant> {
         Mutant::ALL
             .iter()
@@ -104,12 +104,12 @@ impl Mutant {
 }
 
 #[test]
-fn no_mutant_is_without_a_catcher() {
+fn every_mutant_has_an_existing_catcher() {
     for mutant in Mutant::ALL {
         assert!(
             !mutant.catchers().is_empty(),
-            "nothing catches {mutant:?}: {}",
-            mutant.says()
+            "no catcher for {mutant:?}: {}",
+            mutant.description()
         );
         for catcher in mutant.catchers() {
             let Test(name, file) = catcher else { continue };
@@ -122,7 +122,7 @@ fn no_mutant_is_without_a_catcher() {
             println!(
                 "{:<26} {:<78} {file}: {name}",
                 format!("{mutant:?}"),
-                mutant.says()
+                mutant.description()
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Runs a model and tells what came of it; `--nocapture` shows it.
+//! Explores a model and prints the result, which `--nocapture` shows.
 
 use std::{fmt::Debug, hash::Hash, time::Instant};
 
@@ -6,44 +6,49 @@ use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 use super::mutants::{Catcher, Mutant};
 
-/// No model may grow beyond what two minutes of two cores hold, not even by an oversight.
-const MOST_STATES: usize = 300_000;
+/// Two cores explore this many states in less than two minutes.
+const MAX_STATES: usize = 300_000;
 
-/// Explores all of a model. What must always hold holds, and what must be possible is.
-pub fn holds<M>(name: &str, model: M)
+/// Explores all states of a model.
+///
+/// Asserts that every "always" property holds, and that every "sometimes" property is possible.
+pub fn assert_properties<M>(name: &str, model: M)
 where
     M: Model + Send + Sync + 'static,
     M::State: Clone + Debug + Hash + PartialEq + Send + Sync,
     M::Action: Clone + Debug + PartialEq,
 {
-    let began = Instant::now();
+    let started = Instant::now();
     let properties = model.properties();
     let checker = model.checker().spawn_bfs().join();
-    let (states, seconds) = (checker.unique_state_count(), began.elapsed().as_secs_f64());
-    let found = checker.discoveries();
+    let (states, seconds) = (
+        checker.unique_state_count(),
+        started.elapsed().as_secs_f64(),
+    );
+    let discoveries = checker.discoveries();
     println!(
         "model {name}: {states} states, {} deep, {seconds:.1} s",
         checker.max_depth()
     );
     for property in &properties {
-        let word = match (&property.expectation, found.contains_key(property.name)) {
-            (Expectation::Sometimes, true) => "is seen",
-            (Expectation::Sometimes, false) => "IS NEVER SEEN",
-            (_, true) => "IS BROKEN",
+        let is_discovered = discoveries.contains_key(property.name);
+        let result = match (&property.expectation, is_discovered) {
+            (Expectation::Sometimes, true) => "happens",
+            (Expectation::Sometimes, false) => "NEVER HAPPENS",
+            (_, true) => "IS VIOLATED",
             (_, false) => "holds in every state",
         };
-        println!("    {:?} {} {word}", property.expectation, property.name);
+        println!("    {:?} {} {result}", property.expectation, property.name);
     }
     checker.assert_properties();
     assert!(
-        states <= MOST_STATES,
-        "{name} has {states} states; it is not small any more"
+        states <= MAX_STATES,
+        "{name} has {states} states, more than the limit"
     );
 }
 
-/// A way to break what must always hold, one of the shortest, and its length; nothing if there is
-/// none.
-pub fn counterexample<M>(model: M) -> Option<(usize, String)>
+/// Returns the length and steps of a shortest counterexample; `None` if the properties hold.
+pub fn find_counterexample<M>(model: M) -> Option<(usize, String)>
 where
     M: Model + Send + Sync + 'static,
     M::State: Clone + Debug + Hash + PartialEq + Send + Sync,
@@ -54,12 +59,12 @@ where
         .finish_when(HasDiscoveries::AnyFailures)
         .spawn_bfs()
         .join();
-    let broken = checker
+    let failures = checker
         .model()
         .properties()
         .into_iter()
-        .filter(|one| one.expectation.discovery_is_failure());
-    let paths = broken.filter_map(|one| checker.discovery(one.name));
+        .filter(|property| property.expectation.discovery_is_failure());
+    let paths = failures.filter_map(|property| checker.discovery(property.name));
     let steps = paths.map(|path| path.into_actions()).min_by_key(Vec::len)?;
     Some((
         steps.len(),
@@ -71,23 +76,23 @@ where
     ))
 }
 
-/// Each mutant that a model is to catch has a counterexample within its bounds.
-pub fn catches<M>(catcher: Catcher, bounds: fn(Mutant) -> M)
+/// Asserts that each mutant of a catcher has a counterexample within the bounds of its model.
+pub fn assert_mutants_caught<M>(catcher: Catcher, model_of: fn(Mutant) -> M)
 where
     M: Model + Send + Sync + 'static,
     M::State: Clone + Debug + Hash + PartialEq + Send + Sync,
     M::Action: Clone + Debug + PartialEq,
 {
     for mutant in Mutant::caught_by(catcher) {
-        let began = Instant::now();
-        let found = counterexample(bounds(mutant));
-        let (steps, path) =
-            found.unwrap_or_else(|| panic!("{mutant:?} is not caught: {}", mutant.says()));
-        let seconds = began.elapsed().as_secs_f64();
+        let started = Instant::now();
+        let counterexample = find_counterexample(model_of(mutant));
+        let (steps, path) = counterexample
+            .unwrap_or_else(|| panic!("{mutant:?} is not caught: {}", mutant.description()));
+        let seconds = started.elapsed().as_secs_f64();
         println!(
             "{:<26} {:<78} {catcher:?}: {steps} steps, {seconds:.1} s",
             format!("{mutant:?}"),
-            mutant.says()
+            mutant.description()
         );
         println!("    {path}");
     }

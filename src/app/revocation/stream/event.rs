@@ -1,4 +1,4 @@
-//! What a reader is told.
+//! The events of the revocation stream.
 
 use std::sync::Arc;
 
@@ -9,45 +9,45 @@ use latchkey_domain::revocation::{
 };
 use time::OffsetDateTime;
 
-/// What a reader is told.
+/// An event of the revocation stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StreamEvent {
-    /// Everything that still matters comes next.
+    /// A snapshot begins.
     Snapshot {
-        /// What comes holds all up to there.
+        /// The snapshot contains all entries up to this position.
         position: LogPosition<String>,
-        /// About so many.
+        /// The approximate number of entries.
         entries: usize,
     },
-    /// A part of everything.
+    /// An entry of the snapshot.
     SnapshotEntry(Entry),
-    /// That was everything.
+    /// The snapshot is complete.
     Synced(LogPosition<String>),
-    /// Something was taken back.
+    /// A new revocation.
     Revoked {
-        /// What, and where in the log.
-        told: StreamEntry,
-        /// Under this epoch.
+        /// The entry, with its sequence number.
+        entry: StreamEntry,
+        /// The epoch of the log.
         epoch: Arc<str>,
     },
-    /// All that was taken back until a lease ago was told.
+    /// The subscriber has received everything that was appended until a lease ago.
     Heartbeat {
-        /// It was all up to there.
+        /// The position of the last entry.
         position: LogPosition<String>,
-        /// The number of the last that was told.
+        /// The sequence number of the last entry that was sent.
         previous: u64,
-        /// When this was so.
+        /// The time of the heartbeat.
         at: OffsetDateTime,
     },
-    /// This replica does not know whether it was all.
+    /// This replica holds no lease, so entries might be missing.
     Degraded {
-        /// The source of its checks meanwhile.
+        /// The current source of checks.
         check_source: CheckSource,
     },
 }
 
 impl StreamEvent {
-    /// What it is called.
+    /// The name of the event in the stream.
     pub const fn name(&self) -> &'static str {
         match self {
             StreamEvent::Snapshot { .. } => "snapshot",

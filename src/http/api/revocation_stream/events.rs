@@ -1,4 +1,4 @@
-//! The events of the revocation stream, and their text in the stream.
+//! Events of the revocation stream, and their format as server-sent events.
 
 use std::fmt::Write;
 
@@ -99,19 +99,19 @@ pub enum RevocationStreamEventSchema {
 }
 
 impl RevokedSchema {
-    fn new(entry: &Entry, told: Option<&StreamEntry>) -> RevokedSchema {
+    fn new(entry: &Entry, stream_entry: Option<&StreamEntry>) -> RevokedSchema {
         RevokedSchema {
             kind: entry.subject.stream_name().unwrap_or_default().to_owned(),
             id: entry.subject.id(),
             min_generation: entry.below(),
             expires_at: expires_at(entry),
-            sequence: told.map(|told| told.number),
-            previous_sequence: told.map(|told| told.previous),
+            sequence: stream_entry.map(|entry| entry.number),
+            previous_sequence: stream_entry.map(|entry| entry.previous),
         }
     }
 }
 
-/// The end of an entry, at most the last moment of the calendar.
+/// Expiration time of an entry, at most the end of year 9999, which is the limit of RFC 3339.
 fn expires_at(entry: &Entry) -> OffsetDateTime {
     let seconds = i64::try_from(entry.state.ends_at).unwrap_or(i64::MAX);
     OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(datetime!(9999-12-31 23:59:59 UTC))
@@ -135,7 +135,7 @@ impl Example for SnapshotSchema {
         let LogPosition {
             epoch: epoch_id,
             applied: sequence,
-        } = position();
+        } = example_position();
         SnapshotSchema {
             epoch_id,
             sequence,
@@ -149,7 +149,7 @@ impl Example for SyncedSchema {
         let LogPosition {
             epoch: epoch_id,
             applied: sequence,
-        } = position();
+        } = example_position();
         SyncedSchema { epoch_id, sequence }
     }
 }
@@ -159,7 +159,7 @@ impl Example for HeartbeatSchema {
         let LogPosition {
             epoch: epoch_id,
             applied: sequence,
-        } = position();
+        } = example_position();
         HeartbeatSchema {
             epoch_id,
             sequence,
@@ -177,7 +177,7 @@ impl Example for DegradedSchema {
     }
 }
 
-/// An example of a stream.
+/// Example of a stream, for the OpenAPI document.
 pub fn example() -> String {
     let revoked = RevokedSchema::example();
     let start = revoked.previous_sequence.unwrap_or_default();
@@ -185,7 +185,7 @@ pub fn example() -> String {
         sequence: start,
         ..SnapshotSchema::example()
     };
-    // An entry of the snapshot has no sequence number of its own.
+    // Entries of a snapshot have no sequence number.
     let entry = RevokedSchema {
         id: "019a9f5e-8a40-7c22-8b17-5d1e0f3a6b90".to_owned(),
         sequence: None,
@@ -209,8 +209,8 @@ pub fn example() -> String {
         .collect()
 }
 
-/// An example of a position.
-pub fn position() -> LogPosition<String> {
+/// Example of a position in the revocation log.
+pub fn example_position() -> LogPosition<String> {
     let epoch = "8f6c5a0d3b1e4f72960a4cde81b35f7a2d9e0c46:5e0b6f2c1a7e4d3e9d557c1b019a9f5e";
     LogPosition {
         epoch: epoch.to_owned(),
@@ -236,9 +236,13 @@ impl From<&StreamEvent> for RevocationStreamEventSchema {
             StreamEvent::SnapshotEntry(entry) => {
                 RevocationStreamEventSchema::Revoked(RevokedSchema::new(&entry, None))
             }
-            StreamEvent::Revoked { told, .. } => {
-                RevocationStreamEventSchema::Revoked(RevokedSchema::new(&told.entry, Some(&told)))
-            }
+            StreamEvent::Revoked {
+                entry: stream_entry,
+                ..
+            } => RevocationStreamEventSchema::Revoked(RevokedSchema::new(
+                &stream_entry.entry,
+                Some(&stream_entry),
+            )),
             StreamEvent::Synced(LogPosition {
                 epoch: epoch_id,
                 applied: sequence,
@@ -266,11 +270,14 @@ impl From<&StreamEvent> for RevocationStreamEventSchema {
     }
 }
 
-/// Writes an event as text. Only events from which a reader can resume have an ID.
-pub fn write(text: &mut String, event: &StreamEvent) {
+/// Appends an event to the text. Only events at which a client can resume have an ID.
+pub fn write_event(text: &mut String, event: &StreamEvent) {
     let id = match event {
         StreamEvent::Synced(position) => Some(position.to_string()),
-        StreamEvent::Revoked { told, epoch } => Some(format!("{epoch}:{}", told.number)),
+        StreamEvent::Revoked {
+            entry: stream_entry,
+            epoch,
+        } => Some(format!("{epoch}:{}", stream_entry.number)),
         StreamEvent::Snapshot { .. }
         | StreamEvent::SnapshotEntry(_)
         | StreamEvent::Heartbeat { .. }
@@ -278,8 +285,8 @@ pub fn write(text: &mut String, event: &StreamEvent) {
     };
     let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
     let data = RevocationStreamEventSchema::from(event).to_json_string();
-    let written: Result<(), _> = write!(text, "event: {}\n{id}data: {data}\n\n", event.name());
-    written.expect("a text takes everything");
+    let result: Result<(), _> = write!(text, "event: {}\n{id}data: {data}\n\n", event.name());
+    result.expect("writing to a string succeeds");
 }
 
 #[cfg(test)]
@@ -289,14 +296,14 @@ mod tests {
     use super::*;
     use latchkey_domain::revocation::{EntryState, Subject, lease::CheckSource};
 
-    fn written(event: &StreamEvent) -> String {
+    fn event_text(event: &StreamEvent) -> String {
         let mut text = String::new();
-        write(&mut text, event);
+        write_event(&mut text, event);
         text
     }
 
     #[test]
-    fn events_are_lines_with_an_empty_one_at_the_end() {
+    fn events_are_written_as_server_sent_events() {
         let state = EntryState {
             value: 3,
             ends_at: 1_795_163_100,
@@ -305,14 +312,14 @@ mod tests {
             subject: Subject::User(Uuid::nil()),
             state,
         };
-        let told = StreamEntry {
+        let stream_entry = StreamEntry {
             entry,
             number: 7,
             previous: 5,
         };
         assert_eq!(
-            written(&StreamEvent::Revoked {
-                told,
+            event_text(&StreamEvent::Revoked {
+                entry: stream_entry,
                 epoch: "a:b".into()
             }),
             "event: revoked\nid: a:b:7\ndata: {\"kind\":\"user\",\
@@ -320,11 +327,11 @@ mod tests {
              \"expires_at\":\"2026-11-20T08:25:00Z\",\"sequence\":7,\"previous_sequence\":5}\n\n"
         );
         assert!(
-            written(&StreamEvent::SnapshotEntry(entry))
+            event_text(&StreamEvent::SnapshotEntry(entry))
                 .ends_with("\"sequence\":null,\"previous_sequence\":null}\n\n")
         );
         assert_eq!(
-            written(&StreamEvent::Degraded {
+            event_text(&StreamEvent::Degraded {
                 check_source: CheckSource::Postgres
             }),
             "event: degraded\ndata: {\"check_source\":\"postgres\"}\n\n"

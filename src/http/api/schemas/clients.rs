@@ -5,8 +5,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    app::{ClientPage, StoredClient},
-    http::api::schemas::{CLIENT_ID, SOME_TIME},
+    app::admin::oauth_clients::{ClientPage, StoredClient},
+    http::api::schemas::{CLIENT_ID, EXAMPLE_TIME},
 };
 
 /// OAuth client, without its secret.
@@ -56,8 +56,8 @@ impl Example for OAuthClientSchema {
             name: "billing".to_owned(),
             scope: "items:read".to_owned(),
             audiences: vec!["https://billing.example.com".to_owned()],
-            created_at: SOME_TIME,
-            rotated_at: SOME_TIME,
+            created_at: EXAMPLE_TIME,
+            rotated_at: EXAMPLE_TIME,
         }
     }
 }
@@ -75,7 +75,7 @@ pub struct OAuthClientWithSecretSchema {
 }
 
 impl OAuthClientWithSecretSchema {
-    /// Client plus its secret, which is returned once.
+    /// Combines a client with its secret, which is returned only once.
     pub fn new(client: StoredClient, client_secret: String) -> Self {
         OAuthClientWithSecretSchema {
             client_id: client.id,

@@ -5,8 +5,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    app::StoredItem,
-    http::api::schemas::{ITEM_ID, SOME_TIME},
+    app::items::StoredItem,
+    http::api::schemas::{EXAMPLE_TIME, ITEM_ID},
 };
 
 /// Item.
@@ -43,8 +43,8 @@ impl Example for ItemSchema {
             id: ITEM_ID,
             name: "Book".to_owned(),
             description: Some("A nice book".to_owned()),
-            created_at: SOME_TIME,
-            updated_at: SOME_TIME,
+            created_at: EXAMPLE_TIME,
+            updated_at: EXAMPLE_TIME,
         }
     }
 }

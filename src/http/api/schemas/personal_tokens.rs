@@ -5,8 +5,8 @@ use time::{OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
 use crate::{
-    app::{PersonalAccessToken, PersonalAccessTokenPage},
-    http::api::schemas::{SOME_TIME, TOKEN_ID},
+    app::tokens::personal_access_tokens::{PersonalAccessToken, PersonalAccessTokenPage},
+    http::api::schemas::{EXAMPLE_TIME, TOKEN_ID},
 };
 
 /// Personal access token, without its value.
@@ -54,7 +54,7 @@ impl Example for PersonalAccessTokenSchema {
             id: TOKEN_ID,
             name: "backup job".to_owned(),
             scope: "items:read".to_owned(),
-            created_at: SOME_TIME,
+            created_at: EXAMPLE_TIME,
             expires_at: datetime!(2027-02-18 08:00:00 UTC),
             last_used_at: None,
         }
@@ -80,8 +80,8 @@ pub struct CreatedPersonalAccessTokenSchema {
 }
 
 impl CreatedPersonalAccessTokenSchema {
-    /// Token plus its value, which is returned once.
-    pub fn new(made: PersonalAccessToken, token: String) -> Self {
+    /// Combines a token with its value, which is returned only once.
+    pub fn new(created: PersonalAccessToken, token: String) -> Self {
         let PersonalAccessToken {
             id,
             name,
@@ -89,7 +89,7 @@ impl CreatedPersonalAccessTokenSchema {
             created_at,
             expires_at,
             last_used_at: _,
-        } = made;
+        } = created;
         CreatedPersonalAccessTokenSchema {
             token,
             id,

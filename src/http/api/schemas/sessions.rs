@@ -6,8 +6,11 @@ use time::{OffsetDateTime, macros::datetime};
 use uuid::Uuid;
 
 use crate::{
-    app::{Dashboard, SessionPage, SessionRow},
-    http::api::schemas::{SESSION_ID, SOME_TIME, UserSchema},
+    app::{
+        accounts::dashboard::Dashboard,
+        sessions::list::{SessionPage, SessionRow},
+    },
+    http::api::schemas::{EXAMPLE_TIME, SESSION_ID, UserSchema},
 };
 
 /// Active session of a user.
@@ -31,15 +34,15 @@ pub struct SessionSchema {
 }
 
 impl SessionSchema {
-    fn new(device: SessionRow, current: Option<Uuid>) -> Self {
+    fn new(session: SessionRow, current: Option<Uuid>) -> Self {
         SessionSchema {
-            id: device.sid,
-            created_at: device.created_at,
-            last_seen_at: device.refreshed_at,
-            expires_at: device.live_until,
-            ip_address: device.address,
-            user_agent: device.agent.as_deref().map(user_agent::in_words),
-            current: Some(device.sid) == current,
+            id: session.sid,
+            created_at: session.created_at,
+            last_seen_at: session.refreshed_at,
+            expires_at: session.live_until,
+            ip_address: session.address,
+            user_agent: session.agent.as_deref().map(user_agent::describe),
+            current: Some(session.sid) == current,
         }
     }
 }
@@ -48,8 +51,8 @@ impl Example for SessionSchema {
     fn example() -> Self {
         SessionSchema {
             id: SESSION_ID,
-            created_at: SOME_TIME,
-            last_seen_at: SOME_TIME,
+            created_at: EXAMPLE_TIME,
+            last_seen_at: EXAMPLE_TIME,
             expires_at: datetime!(2026-11-27 08:00:00 UTC),
             ip_address: Some("192.0.2.1".to_owned()),
             user_agent: Some("Firefox on Linux".to_owned()),
@@ -69,12 +72,12 @@ pub struct SessionPageSchema {
 }
 
 impl SessionPageSchema {
-    /// The page as seen from one of the sessions, or from elsewhere.
+    /// `current` is the session ID of the request, if the request belongs to a session.
     pub fn new(page: SessionPage, current: Option<Uuid>) -> Self {
         let data = page
             .sessions
             .into_iter()
-            .map(|device| SessionSchema::new(device, current))
+            .map(|session| SessionSchema::new(session, current))
             .collect();
         SessionPageSchema {
             data,
@@ -105,14 +108,14 @@ pub struct DashboardSchema {
 }
 
 impl DashboardSchema {
-    /// The dashboard as seen from one of its sessions, or from elsewhere.
+    /// `current` is the session ID of the request, if the request belongs to a session.
     pub fn new(dashboard: Dashboard, current: Option<Uuid>) -> Self {
         DashboardSchema {
             user: dashboard.user.into(),
             sessions: dashboard
                 .sessions
                 .into_iter()
-                .map(|device| SessionSchema::new(device, current))
+                .map(|session| SessionSchema::new(session, current))
                 .collect(),
             item_count: dashboard.items,
         }

@@ -10,7 +10,6 @@ use crate::http::auth::{
     cookie,
 };
 
-/// Registers all schemes.
 pub fn register(registry: &mut Registry) {
     registry.create_security_scheme(BEARER, bearer_scheme());
     registry.create_security_scheme(PASSWORD, password_scheme());
@@ -18,7 +17,7 @@ pub fn register(registry: &mut Registry) {
     registry.create_security_scheme(COOKIE, cookie_scheme());
 }
 
-/// A pasted token. Schemes of type http have no scopes in OpenAPI 3.0.
+/// In OpenAPI 3.0, schemes of type `http` have no scopes.
 fn bearer_scheme() -> MetaSecurityScheme {
     MetaSecurityScheme {
         ty: "http",
@@ -32,8 +31,8 @@ fn bearer_scheme() -> MetaSecurityScheme {
     }
 }
 
-/// OAuth's password flow: Swagger UI's *Authorize* signs in with it, and sends the access token as
-/// a bearer token.
+/// OAuth 2.0 password flow. *Authorize* in Swagger UI uses it to sign in, and then sends the access
+/// token as a bearer token.
 fn password_scheme() -> MetaSecurityScheme {
     let flow = flow("/login", Some("/oauth/token"), Scopes::OF_ADMINS);
     let flows = MetaOAuthFlows {
@@ -49,8 +48,8 @@ fn password_scheme() -> MetaSecurityScheme {
     )
 }
 
-/// A scheme of its own: if a scheme has two flows, some generated clients send the token twice,
-/// which is rejected.
+/// A separate scheme: for one scheme with two flows, some generated clients send the token twice.
+/// The server rejects a duplicate `Authorization` header.
 fn client_scheme() -> MetaSecurityScheme {
     let flow = flow("/oauth/token", None, Scopes::of(Scope::ALL));
     let flows = MetaOAuthFlows {
@@ -67,9 +66,9 @@ fn flow(
     refresh_url: Option<&'static str>,
     scopes: Scopes,
 ) -> MetaOAuthFlow {
-    let scope = |scope: &Scope| MetaOAuthScope {
+    let meta_scope = |scope: &Scope| MetaOAuthScope {
         name: scope.as_str(),
-        description: Some(scope.told()),
+        description: Some(scope.description()),
     };
     MetaOAuthFlow {
         authorization_url: None,
@@ -77,8 +76,8 @@ fn flow(
         refresh_url,
         scopes: Scope::ALL
             .iter()
-            .filter(|one| scopes.contains(**one))
-            .map(scope)
+            .filter(|scope| scopes.contains(**scope))
+            .map(meta_scope)
             .collect(),
     }
 }
@@ -96,7 +95,7 @@ fn oauth_scheme(description: &'static str, flows: MetaOAuthFlows) -> MetaSecurit
     }
 }
 
-/// The cookie of the server's own host; with `LATCHKEY_COOKIE_DOMAIN` it has another name.
+/// Documents the default cookie name. With `LATCHKEY_COOKIE_DOMAIN`, the name differs.
 fn cookie_scheme() -> MetaSecurityScheme {
     MetaSecurityScheme {
         ty: "apiKey",
@@ -106,7 +105,7 @@ fn cookie_scheme() -> MetaSecurityScheme {
              State-changing requests require `X-Latchkey-Request: 1` and an allowed origin. With \
              `LATCHKEY_COOKIE_DOMAIN`, the name is `__Secure-latchkey`.",
         ),
-        name: Some(cookie::OWN_HOST),
+        name: Some(cookie::HOST_COOKIE),
         key_in: Some("cookie"),
         scheme: None,
         bearer_format: None,

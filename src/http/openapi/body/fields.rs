@@ -1,4 +1,4 @@
-//! The members of a body: found, taken one by one, and all that is wrong with them told at once.
+//! Fields of a request body. All invalid fields are collected, so that one error lists them.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use serde_json::Value;
 
 use crate::error::{Error, FieldError};
 
-/// More members than any body has. Whoever sends that many is told so once, not member by member:
-/// within the limit of bytes there is room for thousands.
+/// More fields than any body has. A body with more fields returns a single error, because the size
+/// limit allows thousands of them.
 const MAX_FIELDS: usize = 32;
 
-/// The members of a body.
+/// Fields of a request body.
 pub struct Fields {
     found: Vec<(String, Value)>,
     known: Vec<&'static str>,
@@ -33,12 +33,13 @@ impl Fields {
         let found: Vec<_> = pairs
             .map(|(name, value)| (name.into_owned(), Value::String(value.into_owned())))
             .collect();
-        // The parser replaces what is no UTF-8, and two passwords must not become one.
-        let replaced = |(name, value): &(String, Value)| {
+        // The parser replaces invalid UTF-8. Without this check, different passwords could become
+        // equal.
+        let is_replaced = |(name, value): &(String, Value)| {
             name.contains('\u{fffd}')
                 || value.as_str().is_some_and(|text| text.contains('\u{fffd}'))
         };
-        if found.iter().any(replaced) {
+        if found.iter().any(is_replaced) {
             Err(Error::malformed("The form must be UTF-8."))
         } else {
             Fields::new(found)
@@ -51,7 +52,7 @@ impl Fields {
         }
         let mut names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
-        let twice = names
+        let duplicates = names
             .windows(2)
             .filter(|pair| pair[0] == pair[1])
             .map(|pair| field_error(pair[0], "is duplicated"))
@@ -59,16 +60,16 @@ impl Fields {
         Ok(Fields {
             found,
             known: Vec::new(),
-            field_errors: twice,
+            field_errors: duplicates,
         })
     }
 
-    /// Takes the member of this name.
-    pub fn take<M: Field>(&mut self, name: &'static str) -> Option<M::Value> {
+    /// Removes and reads a field. Returns `None` and collects the error if the field is invalid.
+    pub fn take<F: Field>(&mut self, name: &'static str) -> Option<F::Value> {
         self.known.push(name);
-        let at = self.found.iter().position(|(found, _)| found == name);
-        let value = at.map(|at| self.found.swap_remove(at).1);
-        M::read(value)
+        let index = self.found.iter().position(|(found, _)| found == name);
+        let value = index.map(|index| self.found.swap_remove(index).1);
+        F::read(value)
             .map_err(|reason| {
                 self.field_errors.push(FieldError {
                     field: name.to_owned(),
@@ -78,18 +79,18 @@ impl Fields {
             .ok()
     }
 
-    /// Members that a standard allows here and that have no meaning for us.
+    /// Removes fields that a standard allows and the server does not use.
     pub fn ignore(&mut self, names: &[&'static str]) {
         self.found
             .retain(|(name, _)| !names.contains(&name.as_str()));
     }
 
-    /// Takes out what was sent without a value, which counts as not sent (RFC 6749 section 3.2).
+    /// Removes fields without a value, which count as omitted (RFC 6749 section 3.2).
     pub fn ignore_empty(&mut self) {
         self.found.retain(|(_, value)| value.as_str() != Some(""));
     }
 
-    /// Whether what is known is right, where a standard wants the rest ignored.
+    /// Returns the collected errors and ignores unknown fields.
     pub fn finish_known(self) -> Result<(), Error> {
         if self.field_errors.is_empty() {
             Ok(())
@@ -98,7 +99,7 @@ impl Fields {
         }
     }
 
-    /// What is left is unknown.
+    /// Returns the collected errors. Every field that was not taken is unknown, which is an error.
     pub fn finish(mut self) -> Result<(), Error> {
         for (name, _) in &self.found {
             let field = shown(name);
@@ -109,7 +110,7 @@ impl Fields {
             {
                 self.field_errors.push(FieldError {
                     field,
-                    reason: self.unknown(name),
+                    reason: self.describe_unknown(name),
                 });
             }
         }
@@ -120,10 +121,10 @@ impl Fields {
         }
     }
 
-    fn unknown(&self, name: &str) -> Rejection {
-        // A name far longer than any known one is near none, and costly to compare.
+    fn describe_unknown(&self, name: &str) -> Rejection {
+        // A long name is similar to no field and expensive to compare.
         let name = if name.len() <= 64 { name } else { "" };
-        let near = self.known.iter().map(|known| {
+        let distances = self.known.iter().map(|known| {
             (
                 strsim::damerau_levenshtein(known, &name.to_lowercase()),
                 known,
@@ -134,7 +135,7 @@ impl Fields {
             .iter()
             .map(|known| format!("`{known}`"))
             .collect();
-        match near.min().filter(|(distance, _)| *distance <= 2) {
+        match distances.min().filter(|(distance, _)| *distance <= 2) {
             Some((_, known)) => format!(
                 "is unknown; did you mean `{known}`? Valid fields: {}",
                 fields.join(", ")
@@ -152,28 +153,30 @@ fn field_error(field: &str, reason: &'static str) -> FieldError {
     }
 }
 
-/// A name that somebody sent, if it is fit to be shown. What does not look like one may be a value:
-/// JSON sent as a form has the whole of it, password included, for its only name.
+/// Returns the name of a field for an error text, or a placeholder.
+///
+/// A text that does not look like a name can contain values: JSON that is sent as a form becomes a
+/// single name, including the password.
 pub fn shown(name: &str) -> String {
-    let like_a_name = (1..=64).contains(&name.len())
+    let looks_like_a_name = (1..=64).contains(&name.len())
         && name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
-    if like_a_name {
+    if looks_like_a_name {
         name.to_owned()
     } else {
         "(unreadable)".to_owned()
     }
 }
 
-/// A JSON object with all its members, duplicates included.
+/// A JSON object with all fields, including duplicates.
 struct Object(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Every;
+        struct FieldsVisitor;
 
-        impl<'de> Visitor<'de> for Every {
+        impl<'de> Visitor<'de> for FieldsVisitor {
             type Value = Object;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -189,33 +192,32 @@ impl<'de> Deserialize<'de> for Object {
             }
         }
 
-        deserializer.deserialize_map(Every)
+        deserializer.deserialize_map(FieldsVisitor)
     }
 }
 
-/// What the schema says about a member's values.
+/// Kind of a field's values in the schema.
 #[derive(Debug, Clone, Copy)]
 pub enum Kind {
-    /// A text of this shape.
+    /// A string that follows the rules.
     Text(TextRules),
     /// `true` or `false`.
     Flag,
 }
 
-/// A value that a member may have.
+/// Value of a field.
 pub trait Readable: Sized {
-    /// What the schema says about it.
     const KIND: Kind;
 
-    /// The value, or the reason why there is none. The reason never repeats what was sent.
-    fn read(found: &Value) -> Result<Self, Rejection>;
+    /// Reads the value. The error never contains the value.
+    fn read(value: &Value) -> Result<Self, Rejection>;
 }
 
 impl<T: ParsedText> Readable for T {
     const KIND: Kind = Kind::Text(T::RULES);
 
-    fn read(found: &Value) -> Result<Self, Rejection> {
-        found
+    fn read(value: &Value) -> Result<Self, Rejection> {
+        value
             .as_str()
             .ok_or_else(|| "must be a string".into())
             .and_then(T::parse)
@@ -229,42 +231,41 @@ pub struct Flag(pub bool);
 impl Readable for Flag {
     const KIND: Kind = Kind::Flag;
 
-    fn read(found: &Value) -> Result<Self, Rejection> {
-        found
+    fn read(value: &Value) -> Result<Self, Rejection> {
+        value
             .as_bool()
             .map(Flag)
             .ok_or_else(|| "must be `true` or `false`".into())
     }
 }
 
-/// How a member of a body is read.
+/// How a field of a body is read.
 pub trait Field {
-    /// What it becomes.
+    /// The Rust type of the field.
     type Value;
-    /// Whether the schema lists it as required.
+    /// Whether the schema lists the field as required.
     const REQUIRED: bool;
     /// Whether `null` is allowed.
     const NULLABLE: bool;
-    /// What the schema says about it.
     const KIND: Kind;
 
-    /// The value, or the reason why there is none.
-    fn read(found: Option<Value>) -> Result<Self::Value, Rejection>;
+    /// Reads the field. `None` means that the field is absent.
+    fn read(value: Option<Value>) -> Result<Self::Value, Rejection>;
 }
 
-/// Must be there.
+/// Required field.
 pub struct Required<T>(std::marker::PhantomData<T>);
 
-/// Must be there, but may be `null`.
+/// Required field that can be `null`.
 pub struct Nullable<T>(std::marker::PhantomData<T>);
 
-/// May be absent or `null`.
+/// Optional field. `null` counts as absent.
 pub struct Optional<T>(std::marker::PhantomData<T>);
 
-/// In a PATCH: absent leaves it as it is.
+/// PATCH field: if absent, the value is unchanged.
 pub struct KeepIfAbsent<T>(std::marker::PhantomData<T>);
 
-/// In a PATCH: absent leaves it as it is, `null` clears it.
+/// PATCH field: if absent, the value is unchanged; `null` clears it.
 pub struct Clearable<T>(std::marker::PhantomData<T>);
 
 macro_rules! fields {
@@ -278,8 +279,8 @@ macro_rules! fields {
             const NULLABLE: bool = $nullable;
             const KIND: Kind = T::KIND;
 
-            fn read(found: Option<Value>) -> Result<$value, Rejection> {
-                match found {
+            fn read(value: Option<Value>) -> Result<$value, Rejection> {
+                match value {
                     None => $absent,
                     Some(Value::Null) => $null,
                     Some(value) => T::read(&value).map($some),

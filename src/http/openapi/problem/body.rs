@@ -25,7 +25,8 @@ pub struct RequestContext {
 }
 
 impl RequestContext {
-    /// That of the current task. Outside of a request, the ID is empty and the URL is relative.
+    /// Returns the context of the current task. Outside of a request, the ID is empty and the URL
+    /// is relative.
     pub fn current() -> RequestContext {
         REQUEST
             .try_with(Clone::clone)
@@ -39,7 +40,7 @@ impl RequestContext {
         self.id.to_str().unwrap_or_default()
     }
 
-    /// The `detail` of an error in a response to this request.
+    /// Returns the `detail` of an error in the response to this request.
     pub fn detail(&self, error: &Error, retry_after: Option<u64>) -> String {
         let context = Context {
             request_id: self.id(),
@@ -49,7 +50,7 @@ impl RequestContext {
     }
 }
 
-/// The URL of the error pages of the server with this issuer.
+/// Returns the URL of the error pages of the server with this issuer.
 pub fn pages_url(issuer: &str) -> String {
     format!("{issuer}/problems")
 }
@@ -87,8 +88,8 @@ struct FieldErrorBody {
 }
 
 impl ProblemBody {
-    /// The body for an error, in the response to this request.
-    pub(crate) fn of(
+    /// Creates the body for an error in the response to this request.
+    pub(crate) fn new(
         error: &Error,
         context: &RequestContext,
         retry_after: Option<u64>,

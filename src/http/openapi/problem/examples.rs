@@ -1,39 +1,39 @@
 //! One example of each error, for the OpenAPI document and for the page of its code.
 
+use crate::{
+    error::{CSRF_HEADER_MISSING, Code, Error},
+    http::openapi::{
+        body::JSON,
+        problem::body::{ProblemBody, RequestContext, pages_url},
+    },
+};
 use poem::http::HeaderValue;
 use poem_openapi::types::ToJSON;
 use serde_json::Value;
 
-use crate::{
-    error::{Code, Error},
-    http::{
-        auth::csrf,
-        openapi::{
-            body::JSON,
-            problem::body::{ProblemBody, RequestContext, pages_url},
-        },
-    },
-};
-
 const ISSUER: &str = "https://auth.example.com";
 const REQUEST_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
-const WAIT_SECONDS: u64 = 42;
+const RETRY_AFTER_SECONDS: u64 = 42;
 
-/// The body of an error in the response to an invented request.
+/// Returns the body of an error in the response to a sample request.
 pub(crate) fn body(error: &Error) -> ProblemBody {
     let context = RequestContext {
         id: HeaderValue::from_static(REQUEST_ID),
         pages: pages_url(ISSUER).into(),
     };
-    ProblemBody::of(error, &context, error.retry_after().map(|_| WAIT_SECONDS))
+    ProblemBody::new(
+        error,
+        &context,
+        error.retry_after().map(|_| RETRY_AFTER_SECONDS),
+    )
 }
 
-/// The same as a JSON value.
+/// Returns the body of an error as a JSON value.
 pub fn value(error: &Error) -> Option<Value> {
     body(error).to_json()
 }
 
-/// An error with this code.
+/// Returns a typical error with this code.
 pub fn error(code: Code) -> Error {
     match code {
         Code::InvalidRequest => Error::invalid_field("password", "is missing"),
@@ -51,7 +51,7 @@ pub fn error(code: Code) -> Error {
         Code::IncorrectPassword => Error::IncorrectPassword,
         Code::Forbidden => Error::role_required("admin"),
         Code::InsufficientScope => Error::InsufficientScope("user:read".into()),
-        Code::Csrf => Error::Csrf(csrf::NO_HEADER),
+        Code::Csrf => Error::Csrf(CSRF_HEADER_MISSING),
         Code::ReauthenticationRequired => Error::ReauthenticationRequired,
         Code::LastAdmin => Error::LastAdmin,
         Code::SignupClosed => Error::SignupClosed,
@@ -67,7 +67,7 @@ pub fn error(code: Code) -> Error {
         Code::TooLarge => Error::TooLarge(65_536),
         Code::UnsupportedMediaType => Error::UnsupportedMediaType("`application/json`"),
         Code::TooManyRequests => Error::TooManyRequests {
-            retry_after: WAIT_SECONDS,
+            retry_after: RETRY_AFTER_SECONDS,
         },
         Code::Internal => Error::internal("an example"),
         Code::EmailDisabled => Error::EmailDisabled(None),
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn example_has_its_code() {
+    fn example_has_requested_code() {
         for code in Code::ALL {
             assert_eq!(error(*code).code(), *code);
         }

@@ -1,4 +1,4 @@
-//! Redis fails over to a server that has not heard the last of it.
+//! Redis fails over to a follower that lacks the last writes.
 
 use std::{mem, sync::Arc};
 
@@ -8,25 +8,24 @@ use crate::{
     guarantee::{fleet::Fleet, load::Load},
     outage::OwnRedis,
     proxy::{Line, Proxy},
-    test_server::until,
+    test_server::wait_until,
 };
 
-/// Logouts that the successor does not hear of.
-const UNHEARD: usize = 10;
+/// The number of sign-outs that the follower does not replicate.
+const LOST_SIGN_OUTS: usize = 10;
 
-/// A successor follows, then lags; the leader is killed, the successor promoted, and all lines lead
-/// to it.
+/// Lets a follower lag, kills the primary, promotes the follower, and redirects all connections.
 pub async fn fail_over(fleet: &mut Fleet, load: &Arc<Load>) {
-    let successor = block_in_place(OwnRedis::start);
-    let line = Proxy::to(fleet.redis_socket()).await;
-    follow(&fleet.redis, &successor, &line).await;
-    line.set(Line::Silent);
-    load.advances(UNHEARD).await;
-    let mut deposed = mem::replace(&mut fleet.redis, successor);
-    block_in_place(|| deposed.redis.kill());
+    let follower = block_in_place(OwnRedis::start);
+    let replication = Proxy::to(fleet.redis_socket()).await;
+    start_replication(&fleet.redis, &follower, &replication).await;
+    replication.set(Line::Silent);
+    load.wait_for_sign_outs(LOST_SIGN_OUTS).await;
+    let mut old_primary = mem::replace(&mut fleet.redis, follower);
+    block_in_place(|| old_primary.redis.kill());
     fleet
         .redis
-        .tell::<String>(&["REPLICAOF", "NO", "ONE"])
+        .command::<String>(&["REPLICAOF", "NO", "ONE"])
         .await;
     let socket = fleet.redis_socket();
     fleet
@@ -35,21 +34,23 @@ pub async fn fail_over(fleet: &mut Fleet, load: &Arc<Load>) {
         .for_each(|replica| replica.redis.lead_to(socket.clone()));
 }
 
-/// Until the successor has all that the leader has.
-async fn follow(leader: &OwnRedis, successor: &OwnRedis, line: &Proxy) {
-    leader
-        .tell::<String>(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"])
+/// Starts replication through a proxy, and waits until the follower is synchronized.
+async fn start_replication(primary: &OwnRedis, follower: &OwnRedis, proxy: &Proxy) {
+    primary
+        .command::<String>(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"])
         .await;
     let (host, port) = (
-        line.address.ip().to_string(),
-        line.address.port().to_string(),
+        proxy.address.ip().to_string(),
+        proxy.address.port().to_string(),
     );
-    successor.tell::<String>(&["REPLICAOF", &host, &port]).await;
-    let follows = || async {
-        successor
-            .tell::<String>(&["INFO", "replication"])
+    follower
+        .command::<String>(&["REPLICAOF", &host, &port])
+        .await;
+    let is_synchronized = || async {
+        follower
+            .command::<String>(&["INFO", "replication"])
             .await
             .contains("master_link_status:up")
     };
-    until("it follows", follows).await;
+    wait_until("the follower is synchronized", is_synchronized).await;
 }

@@ -1,19 +1,19 @@
-//! Lines between replicas and stores that are slow, cut or half open.
+//! Connections between replicas and stores are slow, cut, or half open.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use crate::{
-    guarantee::fleet::{Fleet, REPLICAS},
+    guarantee::fleet::{Fleet, REPLICA_COUNT},
     proxy::{Line, Proxy},
 };
 
-/// How long it lasts: longer than a lease, and than what is waited for a store.
-const WHILE: Duration = Duration::from_millis(700);
+/// Longer than a lease, and longer than the default timeout of Redis.
+const FAULT_DURATION: Duration = Duration::from_millis(700);
 
-/// Ways to be slow, beginning with those that a lease just about survives.
-const SLOW: [Line; 5] = [
+/// Slow connections. A lease can barely be renewed with the first delay.
+const SLOW_LINES: [Line; 5] = [
     Line::Late(Duration::from_millis(20)),
     Line::Silent,
     Line::Held,
@@ -21,27 +21,31 @@ const SLOW: [Line; 5] = [
     Line::Late(Duration::from_millis(200)),
 ];
 
-pub async fn delay(fleet: &Fleet, round: usize) {
-    set_for_a_while(&struck(fleet, round), SLOW[round % SLOW.len()]).await;
+pub async fn slow_down(fleet: &Fleet, round: usize) {
+    set_temporarily(
+        &select_proxies(fleet, round),
+        SLOW_LINES[round % SLOW_LINES.len()],
+    )
+    .await;
 }
 
 pub async fn cut(fleet: &Fleet, round: usize) {
-    set_for_a_while(&struck(fleet, round), Line::Cut).await;
+    set_temporarily(&select_proxies(fleet, round), Line::Cut).await;
 }
 
-pub async fn lose(fleet: &Fleet, round: usize) {
-    set_for_a_while(&struck(fleet, round), Line::Lost).await;
+pub async fn half_open(fleet: &Fleet, round: usize) {
+    set_temporarily(&select_proxies(fleet, round), Line::Lost).await;
 }
 
-/// One replica's line to Redis, those of all, one's to PostgreSQL, those of all; each replica has
-/// its turn.
-fn struck(fleet: &Fleet, round: usize) -> Vec<&Proxy> {
-    let which = round / 4 % REPLICAS;
+/// Alternates between one and all replicas, and between Redis and PostgreSQL. Every fourth round,
+/// the next replica is selected.
+fn select_proxies(fleet: &Fleet, round: usize) -> Vec<&Proxy> {
+    let selected = round / 4 % REPLICA_COUNT;
     let replicas = fleet
         .replicas
         .iter()
         .enumerate()
-        .filter(|(at, _)| round % 2 == 1 || *at == which);
+        .filter(|(index, _)| round % 2 == 1 || *index == selected);
     replicas
         .map(|(_, replica)| {
             if round % 4 < 2 {
@@ -53,8 +57,8 @@ fn struck(fleet: &Fleet, round: usize) -> Vec<&Proxy> {
         .collect()
 }
 
-async fn set_for_a_while(lines: &[&Proxy], line: Line) {
-    lines.iter().for_each(|proxy| proxy.set(line));
-    sleep(WHILE).await;
-    lines.iter().for_each(|proxy| proxy.set(Line::Open));
+async fn set_temporarily(proxies: &[&Proxy], line: Line) {
+    proxies.iter().for_each(|proxy| proxy.set(line));
+    sleep(FAULT_DURATION).await;
+    proxies.iter().for_each(|proxy| proxy.set(Line::Open));
 }

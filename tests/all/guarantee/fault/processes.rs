@@ -1,25 +1,24 @@
-//! Processes that stand still or die.
+//! Processes are paused, killed, or restarted.
 
 use std::time::Duration;
 
 use tokio::{task::block_in_place, time::sleep};
 
-use crate::guarantee::fleet::{Fleet, REPLICAS};
+use crate::guarantee::fleet::{Fleet, REPLICA_COUNT};
 
-/// Longer than any lease, by a varying length: whoever wakes up must not go on as if nothing had
-/// been.
-pub async fn stop_a_replica(fleet: &mut Fleet, round: usize) {
-    let server = &fleet.replicas[round % REPLICAS].server;
+/// Pauses a replica for longer than a lease. When it resumes, it must not rely on its old lease.
+pub async fn pause_replica(fleet: &mut Fleet, round: usize) {
+    let server = &fleet.replicas[round % REPLICA_COUNT].server;
     server.pause();
     sleep(Duration::from_millis(1000 + 250 * (round % 5) as u64)).await;
     server.resume();
 }
 
-pub async fn kill_a_replica(fleet: &mut Fleet, round: usize) {
-    let replica = round % REPLICAS;
+pub async fn kill_replica(fleet: &mut Fleet, round: usize) {
+    let replica = round % REPLICA_COUNT;
     fleet.replicas[replica].server.kill();
-    fleet.launch_again(replica);
-    fleet.until_ready().await;
+    fleet.relaunch(replica);
+    fleet.wait_until_ready().await;
 }
 
 pub async fn restart_everything(fleet: &mut Fleet) {
@@ -30,14 +29,14 @@ pub async fn restart_everything(fleet: &mut Fleet) {
             .for_each(|replica| replica.server.kill());
         fleet.redis.redis.kill();
         let postgres = &mut fleet
-            .own
+            .own_stack
             .as_mut()
-            .expect("it has a PostgreSQL of its own")
+            .expect("a separate PostgreSQL")
             .postgres;
         postgres.kill();
-        postgres.start_again().expect("it can be started");
-        fleet.redis.redis.start_again().expect("it can be started");
+        postgres.start_again().expect("PostgreSQL starts");
+        fleet.redis.redis.start_again().expect("Redis starts");
     });
-    (0..REPLICAS).for_each(|replica| fleet.launch_again(replica));
-    fleet.until_ready().await;
+    (0..REPLICA_COUNT).for_each(|replica| fleet.relaunch(replica));
+    fleet.wait_until_ready().await;
 }

@@ -1,40 +1,40 @@
-//! Redis dies, stands still or forgets.
+//! Redis is killed, paused, or loses data.
 
 use std::time::Duration;
 
 use tokio::{task::block_in_place, time::sleep};
 
-use crate::guarantee::fleet::{Fleet, PREFIX};
+use crate::guarantee::fleet::{Fleet, REDIS_PREFIX};
 
-/// Without a file it comes back empty: at once, or when all leases have run out.
+/// Kills Redis, which restarts empty: immediately, or after all leases expired.
 pub async fn kill(fleet: &mut Fleet, round: usize) {
     block_in_place(|| fleet.redis.redis.kill());
     sleep(Duration::from_millis(300 * (round % 3) as u64)).await;
-    block_in_place(|| fleet.redis.redis.start_again().expect("it can be started"));
+    block_in_place(|| fleet.redis.redis.start_again().expect("Redis starts"));
 }
 
-/// For less than a lease, or for more.
+/// Pauses Redis for less or for more than a lease.
 pub async fn pause(fleet: &Fleet, round: usize) {
     let time = 200 + 400 * (round % 4) as u64;
     fleet
         .redis
-        .tell::<String>(&["CLIENT", "PAUSE", &time.to_string(), "ALL"])
+        .command::<String>(&["CLIENT", "PAUSE", &time.to_string(), "ALL"])
         .await;
     sleep(Duration::from_millis(time)).await;
 }
 
 pub async fn flush(fleet: &Fleet) {
-    fleet.redis.tell::<String>(&["FLUSHALL"]).await;
+    fleet.redis.command::<String>(&["FLUSHALL"]).await;
 }
 
-/// One key of what is revoked.
-pub async fn lose(fleet: &Fleet, key: &str) {
+/// Deletes a key of the revocation log.
+pub async fn delete_key(fleet: &Fleet, key: &str) {
     assert_eq!(
         fleet
             .redis
-            .tell::<i64>(&["DEL", &format!("{PREFIX}:{{rev}}:{key}")])
+            .command::<i64>(&["DEL", &format!("{REDIS_PREFIX}:{{rev}}:{key}")])
             .await,
         1,
-        "there was none"
+        "the key existed"
     );
 }

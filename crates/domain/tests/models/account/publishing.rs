@@ -1,135 +1,149 @@
-//! Taking back: the record, then `{sub}`, then `{rev}`; and the publisher, which finds what
-//! somebody left undone.
+//! Revocation tasks, and the republisher, which completes failed publications.
+//!
+//! A revocation commits to PostgreSQL, then runs the `{sub}` script, then the `{rev}` script.
 
 use latchkey_domain::revocation::{Entry, EntryState, Revocation, Subject};
 use uuid::Uuid;
 
-use super::{super::mutants::Mutant, Accounts, Entries, NOW, State, TICK, TOKEN};
+use super::{
+    super::mutants::Mutant, AccountModel, Entries, MAX_TOKEN_SECONDS, NOW, State, TICK_SECONDS,
+};
 
-/// Somebody takes something back: first of [`State::stories`] the session, the others all of the
-/// user.
+/// A task that revokes the session, or all tokens of the user with a smaller generation.
+///
+/// The first task in [`State::revocations`] revokes the session, the others increment the
+/// generation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Story {
+pub struct RevocationTask {
     pub stage: Stage,
-    /// The generation below which all is taken back.
+    /// Smallest generation that is still valid.
     pub below: i64,
-    /// The publisher has compared its row, or published it.
-    pub passed: bool,
+    /// Whether the republisher has compared or published the row.
+    pub is_compared: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Stage {
     #[default]
     Idle,
-    /// The record has it.
-    Recorded,
-    /// One of the two scripts has run.
-    Half,
-    /// Both have, and it was answered.
-    Finished,
-    /// Whoever told died, or a store did not answer, before it was answered. It may be repeated.
-    Dead,
+    /// PostgreSQL contains the revocation.
+    Committed,
+    /// The first of the two scripts has run.
+    FirstScriptRun,
+    /// Both scripts have run, and the revocation has responded.
+    Completed,
+    /// The process crashed or a store did not respond. The client can repeat the revocation.
+    Failed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    Record,
-    First,
-    Second,
-    Die,
+    Commit,
+    RunFirstScript,
+    RunSecondScript,
+    Fail,
     Repeat,
 }
 
-/// The publisher compares one row at a time, and publishes it if memory does not cover it.
+/// The republisher compares one row at a time, and publishes a row that the entries do not cover.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Publisher {
+pub struct Republisher {
     row: Option<usize>,
-    half: bool,
+    is_first_script_run: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub enum RepublishStep {
     Compare(usize),
-    First,
-    Second,
-    Die,
+    RunFirstScript,
+    RunSecondScript,
+    Fail,
 }
 
 impl State {
-    pub fn steps_of_story(&self, model: &Accounts, at: usize, mut may: impl FnMut(Step)) {
-        match self.stories[at].stage {
-            // Of two endings of all it does not matter which is the first.
-            Stage::Idle if at == 2 && self.stories[1].stage == Stage::Idle => {}
-            Stage::Idle if !self.is_held(model) => may(Step::Record),
-            Stage::Recorded => [Step::First, Step::Die].into_iter().for_each(may),
-            Stage::Half => [Step::Second, Step::Die].into_iter().for_each(may),
-            Stage::Dead => may(Step::Repeat),
-            Stage::Idle | Stage::Finished => {}
+    pub fn add_revocation_steps(
+        &self,
+        model: &AccountModel,
+        index: usize,
+        mut add: impl FnMut(Step),
+    ) {
+        match self.revocations[index].stage {
+            // The generation increments are interchangeable, so task 1 always commits first.
+            Stage::Idle if index == 2 && self.revocations[1].stage == Stage::Idle => {}
+            Stage::Idle if !self.has_locked_rows(model) => add(Step::Commit),
+            Stage::Committed => [Step::RunFirstScript, Step::Fail].into_iter().for_each(add),
+            Stage::FirstScriptRun => [Step::RunSecondScript, Step::Fail]
+                .into_iter()
+                .for_each(add),
+            Stage::Failed => add(Step::Repeat),
+            Stage::Idle | Stage::Completed => {}
         }
     }
 
-    pub fn step_of_story(&mut self, model: &Accounts, at: usize, step: Step) {
-        self.stories[at].stage = match step {
-            Step::Record => {
-                self.record(at);
-                Stage::Recorded
+    pub fn apply_revocation_step(&mut self, model: &AccountModel, index: usize, step: Step) {
+        self.revocations[index].stage = match step {
+            Step::Commit => {
+                self.commit(index);
+                Stage::Committed
             }
-            Step::First => {
-                self.tell(model, at, true);
-                Stage::Half
+            Step::RunFirstScript => {
+                self.run_script(model, index, true);
+                Stage::FirstScriptRun
             }
-            Step::Second => {
-                self.tell(model, at, false);
-                Stage::Finished
+            Step::RunSecondScript => {
+                self.run_script(model, index, false);
+                Stage::Completed
             }
-            Step::Die => Stage::Dead,
-            // Both scripts, whatever the row already says.
-            Step::Repeat => Stage::Recorded,
+            Step::Fail => Stage::Failed,
+            // A repeat runs both scripts, whatever the row already contains.
+            Step::Repeat => Stage::Committed,
         };
     }
 
-    /// The transaction.
-    fn record(&mut self, at: usize) {
-        self.record.ended = true;
-        if at > 0 {
-            self.record.generation += 1;
-            self.stories[at].below = self.record.generation;
+    /// The database transaction.
+    fn commit(&mut self, index: usize) {
+        self.postgres.is_session_revoked = true;
+        if index > 0 {
+            self.postgres.user_generation += 1;
+            self.revocations[index].below = self.postgres.user_generation;
         }
     }
 
     /// One of the two scripts: `{sub}` first, `{rev}` second.
-    fn tell(&mut self, model: &Accounts, at: usize, first: bool) {
-        if first != model.is(Mutant::EntryBeforeAccount) {
-            self.end_in_account(model, at);
+    fn run_script(&mut self, model: &AccountModel, index: usize, is_first: bool) {
+        if is_first != model.is_mutant(Mutant::RevBeforeSub) {
+            self.run_sub_script(model, index);
         } else {
-            self.entries.apply(model, self.entry(model, at));
+            self.entries.apply(model, self.entry(model, index));
         }
     }
 
-    fn end_in_account(&mut self, model: &Accounts, at: usize) {
-        match at {
-            _any if model.is(Mutant::NoAccountScript) => {}
-            0 => self.redis.end_session(),
-            _all => self.redis.raise_generation(self.stories[at].below),
+    fn run_sub_script(&mut self, model: &AccountModel, index: usize) {
+        match index {
+            _any if model.is_mutant(Mutant::NoSubScript) => {}
+            0 => self.redis.revoke_session(),
+            _generation => self
+                .redis
+                .increment_generation(self.revocations[index].below),
         }
     }
 
-    /// What is published of a story at this moment.
-    fn entry(&self, model: &Accounts, at: usize) -> Entry {
-        let revocation = match at {
-            0 if model.is(Mutant::TokenOnly) => Revocation::Token {
+    /// The entry that a revocation publishes now.
+    fn entry(&self, model: &AccountModel, index: usize) -> Entry {
+        let revocation = match index {
+            0 if model.is_mutant(Mutant::TokenOnly) => Revocation::Token {
                 jti: Uuid::nil(),
-                exp: NOW + TOKEN,
+                exp: NOW + MAX_TOKEN_SECONDS,
             },
             0 => Revocation::Session { sid: Uuid::nil() },
-            _all => Revocation::User {
+            _generation => Revocation::User {
                 sub: Uuid::nil(),
-                below: self.stories[at].below,
+                below: self.revocations[index].below,
             },
         };
         let Entry { subject, state } = revocation.entry(NOW);
-        let ends_at = if model.is(Mutant::EntryBySetting) {
-            NOW + TICK
+        let ends_at = if model.is_mutant(Mutant::EntryLifetimeBySetting) {
+            NOW + TICK_SECONDS
         } else {
             state.ends_at
         };
@@ -139,56 +153,67 @@ impl State {
         }
     }
 
-    pub fn steps_of_publisher(&self, model: &Accounts, mut may: impl FnMut(Look)) {
-        match self.publisher {
-            Publisher { row: None, .. } => {
-                let recorded = model.stories().filter(|at| {
-                    self.stories[*at].stage != Stage::Idle && !self.stories[*at].passed
+    pub fn add_republish_steps(&self, model: &AccountModel, mut add: impl FnMut(RepublishStep)) {
+        match self.republisher {
+            Republisher { row: None, .. } => {
+                let uncompared = model.revocations().filter(|index| {
+                    self.revocations[*index].stage != Stage::Idle
+                        && !self.revocations[*index].is_compared
                 });
-                recorded.for_each(|at| may(Look::Compare(at)));
+                uncompared.for_each(|index| add(RepublishStep::Compare(index)));
             }
-            Publisher { half: false, .. } => [Look::First, Look::Die].into_iter().for_each(may),
-            Publisher { half: true, .. } => [Look::Second, Look::Die].into_iter().for_each(may),
+            Republisher {
+                is_first_script_run: false,
+                ..
+            } => [RepublishStep::RunFirstScript, RepublishStep::Fail]
+                .into_iter()
+                .for_each(add),
+            Republisher {
+                is_first_script_run: true,
+                ..
+            } => [RepublishStep::RunSecondScript, RepublishStep::Fail]
+                .into_iter()
+                .for_each(add),
         }
     }
 
-    pub fn step_of_publisher(&mut self, model: &Accounts, look: Look) {
-        match (look, self.publisher.row) {
-            (Look::Compare(at), _) if self.covers(&self.entry(model, at)) => {
-                self.stories[at].passed = true
+    pub fn apply_republish_step(&mut self, model: &AccountModel, step: RepublishStep) {
+        match (step, self.republisher.row) {
+            (RepublishStep::Compare(index), _) if self.covers(&self.entry(model, index)) => {
+                self.revocations[index].is_compared = true
             }
-            (Look::Compare(at), _) => {
-                self.publisher = Publisher {
-                    row: Some(at),
-                    half: false,
+            (RepublishStep::Compare(index), _) => {
+                self.republisher = Republisher {
+                    row: Some(index),
+                    is_first_script_run: false,
                 }
             }
-            (Look::First, Some(at)) => {
-                self.tell(model, at, true);
-                self.publisher.half = true;
+            (RepublishStep::RunFirstScript, Some(index)) => {
+                self.run_script(model, index, true);
+                self.republisher.is_first_script_run = true;
             }
-            (Look::Second, Some(at)) => {
-                self.tell(model, at, false);
-                self.stories[at].passed = true;
-                self.publisher = Publisher::default();
+            (RepublishStep::RunSecondScript, Some(index)) => {
+                self.run_script(model, index, false);
+                self.revocations[index].is_compared = true;
+                self.republisher = Republisher::default();
             }
-            (Look::First | Look::Second, None) => {}
-            (Look::Die, _) => self.publisher = Publisher::default(),
+            (RepublishStep::RunFirstScript | RepublishStep::RunSecondScript, None) => {}
+            (RepublishStep::Fail, _) => self.republisher = Republisher::default(),
         }
     }
 
-    /// `Memory::covers`.
+    /// `RevocationSet::covers`.
     fn covers(&self, entry: &Entry) -> bool {
         let Entries {
             session,
             user,
             token,
         } = self.entries;
-        let known = match entry.subject {
+        let current = match entry.subject {
             Subject::Session(_) => session,
             Subject::User(_) => user,
             _token => token,
         };
-        known.is_some_and(|(value, _)| value >= entry.state.value)
+        current.is_some_and(|(value, _)| value >= entry.state.value)
     }
 }

@@ -1,101 +1,102 @@
-//! What Redis keeps of an account, under `{sub}`, and its scripts, each one step, as its `.lua`
-//! file has it.
+//! The keys of a session and its user in Redis, under `{sub}`, and their scripts.
+//!
+//! Each script is one step that follows the `.lua` file or function that its comment names.
 
-use super::FIRST;
+use super::FIRST_GENERATION;
 
-/// The keys of one session and of its account.
+/// The keys of one session and of its user.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Account {
-    /// The session's key has all that refreshing needs.
-    session: bool,
-    /// It was written under the history of now.
-    home: bool,
-    /// It has a tombstone.
-    ended: bool,
-    /// The account's key: its generation. Without an identity it is not enough to refresh.
-    generation: i64,
-    identity: bool,
+pub struct CachedSession {
+    /// Whether the session's key has all fields that a rotation needs.
+    has_session: bool,
+    /// Whether the session was stored under the current replication history.
+    history_matches: bool,
+    has_tombstone: bool,
+    user_generation: i64,
+    /// Whether the user's key has the identity, which a rotation needs.
+    has_identity: bool,
 }
 
-/// What `rotate.lua` or `restore_session.lua` says.
+/// Result of `rotate.lua` or `restore_session.lua`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rotation {
-    Granted,
-    Refused,
-    /// The session is to be adopted from the record first.
-    Away,
+    Rotated,
+    Rejected,
+    /// The session must be restored from PostgreSQL first.
+    NotCached,
 }
 
-impl Account {
+impl CachedSession {
     /// `create_session.lua`.
-    pub fn signed_in() -> Account {
-        Account {
-            session: true,
-            home: true,
-            ended: false,
-            generation: FIRST,
-            identity: true,
+    pub fn after_sign_in() -> CachedSession {
+        CachedSession {
+            has_session: true,
+            history_matches: true,
+            has_tombstone: false,
+            user_generation: FIRST_GENERATION,
+            has_identity: true,
         }
     }
 
-    /// The same from another history: whatever came after the sign-in is lost.
-    pub fn fallen_back() -> Account {
-        Account {
-            home: false,
-            ..Account::signed_in()
+    /// The data of the sign-in under another replication history. All later changes are lost.
+    pub fn after_failover() -> CachedSession {
+        CachedSession {
+            history_matches: false,
+            ..CachedSession::after_sign_in()
         }
     }
 
-    fn is_at_home(&self) -> bool {
-        self.session && self.home && self.identity
+    /// `load`: whether a rotation can use the keys.
+    fn is_current(&self) -> bool {
+        self.has_session && self.history_matches && self.has_identity
     }
 
-    /// `exchange`: a session of a generation that was ended is over. The token is always the
-    /// current one here.
+    /// `exchange`: rejects a session of a smaller generation. The token is always the current one.
     fn exchange(&self) -> Rotation {
-        if FIRST < self.generation {
-            Rotation::Refused
+        if FIRST_GENERATION < self.user_generation {
+            Rotation::Rejected
         } else {
-            Rotation::Granted
+            Rotation::Rotated
         }
     }
 
     /// `rotate.lua`.
     pub fn rotate(&self) -> Rotation {
-        match (self.ended, self.is_at_home()) {
-            (true, _) => Rotation::Refused,
-            (false, false) => Rotation::Away,
+        match (self.has_tombstone, self.is_current()) {
+            (true, _) => Rotation::Rejected,
+            (false, false) => Rotation::NotCached,
             (false, true) => self.exchange(),
         }
     }
 
-    /// Whether a refresh token would be exchanged, without a look at the record.
-    pub fn would_rotate(&self) -> bool {
-        self.rotate() == Rotation::Granted
+    /// Whether a refresh token can rotate without a restore from PostgreSQL.
+    pub fn can_rotate(&self) -> bool {
+        self.rotate() == Rotation::Rotated
     }
 
-    /// `restore_session.lua`: it reads again first, and ignores outdated values from PostgreSQL if
-    /// another replica was faster.
-    pub fn adopt(&mut self) -> Rotation {
-        if self.ended {
-            return Rotation::Refused;
+    /// `restore_session.lua`: ignores the values from PostgreSQL if the session is current again.
+    ///
+    /// Another replica might have restored the session meanwhile.
+    pub fn restore(&mut self) -> Rotation {
+        if self.has_tombstone {
+            return Rotation::Rejected;
         }
-        if !self.is_at_home() {
-            *self = Account {
-                generation: self.generation.max(FIRST),
-                ..Account::signed_in()
+        if !self.is_current() {
+            *self = CachedSession {
+                user_generation: self.user_generation.max(FIRST_GENERATION),
+                ..CachedSession::after_sign_in()
             };
         }
         self.exchange()
     }
 
-    /// `revoke_sessions.lua`: also where there is no session.
-    pub fn end_session(&mut self) {
-        self.ended = true;
+    /// `revoke_sessions.lua`: writes the tombstone, even if the session is not cached.
+    pub fn revoke_session(&mut self) {
+        self.has_tombstone = true;
     }
 
     /// `increment_generation.lua`.
-    pub fn raise_generation(&mut self, below: i64) {
-        self.generation = self.generation.max(below);
+    pub fn increment_generation(&mut self, generation: i64) {
+        self.user_generation = self.user_generation.max(generation);
     }
 }

@@ -1,21 +1,24 @@
-//! Refreshing the session: rotation where Redis knows it, adoption from the record where it does
-//! not.
+//! Refresh of the session: rotation in Redis, and restore from PostgreSQL if Redis lost it.
 
-use super::{super::mutants::Mutant, Accounts, FIRST, State, Token, redis::Rotation};
+use super::{
+    super::mutants::Mutant, AccountModel, FIRST_GENERATION, State, Token, redis::Rotation,
+};
 
-/// One refresh at a time. Its token is dated from before the sending of what permits it.
+/// The refresh in progress. There is at most one.
+///
+/// The lifetime of its token counts from before the request that permits the token is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refresh {
-    Nothing,
-    /// Its script is on its way.
+    Idle,
+    /// The rotation script is in flight.
     Sent,
-    /// Redis does not know the session.
-    Away,
-    /// The rows of user and session are held, and say that it lives; the script is on its way.
-    Held,
-    /// The script has answered; the token is about to be signed.
-    Granted {
-        adopted: bool,
+    /// Redis does not have the session.
+    NotCached,
+    /// The rows of user and session are locked and not revoked. The restore script is in flight.
+    Locked,
+    /// The script has responded, and the token is not signed yet.
+    Rotated {
+        is_restored: bool,
     },
 }
 
@@ -23,57 +26,60 @@ pub enum Refresh {
 pub enum Step {
     Send,
     Rotate,
-    Hold,
-    Adopt,
+    Lock,
+    Restore,
     Sign,
-    /// The replica dies, or a store does not answer.
+    /// The replica crashes, or a store does not respond.
     Fail,
 }
 
 impl State {
-    /// Whether somebody holds the rows, so that whatever would end the session waits.
-    pub fn is_held(&self, model: &Accounts) -> bool {
-        self.refresh == Refresh::Held && !model.is(Mutant::AdoptionWithoutHold)
+    /// Whether a restore holds locks on the rows, so that a revocation must wait.
+    pub fn has_locked_rows(&self, model: &AccountModel) -> bool {
+        self.refresh == Refresh::Locked && !model.is_mutant(Mutant::RestoreWithoutLock)
     }
 
-    pub fn steps_of_refresh(&self, mut may: impl FnMut(Step)) {
-        may(match self.refresh {
-            Refresh::Nothing => return may(Step::Send),
+    pub fn add_refresh_steps(&self, mut add: impl FnMut(Step)) {
+        add(match self.refresh {
+            Refresh::Idle => return add(Step::Send),
             Refresh::Sent => Step::Rotate,
-            Refresh::Away => Step::Hold,
-            Refresh::Held => Step::Adopt,
-            Refresh::Granted { .. } => Step::Sign,
+            Refresh::NotCached => Step::Lock,
+            Refresh::Locked => Step::Restore,
+            Refresh::Rotated { .. } => Step::Sign,
         });
-        may(Step::Fail);
+        add(Step::Fail);
     }
 
-    pub fn step_of_refresh(&mut self, step: Step) {
+    pub fn apply_refresh_step(&mut self, step: Step) {
         self.refresh = match step {
             Step::Send => Refresh::Sent,
-            Step::Rotate => outcome(self.redis.rotate(), false),
-            Step::Hold if self.record.ended || self.record.generation != FIRST => {
-                // Dead in the record: `remember_dead` writes the tombstone.
-                self.redis.end_session();
-                Refresh::Nothing
+            Step::Rotate => next_refresh(self.redis.rotate(), false),
+            Step::Lock
+                if self.postgres.is_session_revoked
+                    || self.postgres.user_generation != FIRST_GENERATION =>
+            {
+                // PostgreSQL has the revocation, so `cache_tombstone` writes the tombstone.
+                self.redis.revoke_session();
+                Refresh::Idle
             }
-            Step::Hold => Refresh::Held,
-            Step::Adopt => outcome(self.redis.adopt(), true),
+            Step::Lock => Refresh::Locked,
+            Step::Restore => next_refresh(self.redis.restore(), true),
             Step::Sign => {
                 self.tokens[1] = Some(Token {
                     age: 0,
-                    generation: FIRST,
+                    generation: FIRST_GENERATION,
                 });
-                Refresh::Nothing
+                Refresh::Idle
             }
-            Step::Fail => Refresh::Nothing,
+            Step::Fail => Refresh::Idle,
         };
     }
 }
 
-fn outcome(rotation: Rotation, adopted: bool) -> Refresh {
+fn next_refresh(rotation: Rotation, is_restored: bool) -> Refresh {
     match rotation {
-        Rotation::Granted => Refresh::Granted { adopted },
-        Rotation::Refused => Refresh::Nothing,
-        Rotation::Away => Refresh::Away,
+        Rotation::Rotated => Refresh::Rotated { is_restored },
+        Rotation::Rejected => Refresh::Idle,
+        Rotation::NotCached => Refresh::NotCached,
     }
 }

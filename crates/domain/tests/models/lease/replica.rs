@@ -1,305 +1,325 @@
-//! A replica: its keeper, and a check that passes by.
+//! A replica with its lease worker, and a check on it.
 
 use latchkey_domain::revocation::lease::{
     BootTime, LogPosition, Renewal, accept_renewal, is_lease_valid, lease_end,
 };
 
-use super::{super::mutants::Mutant, Field, Leases, NOW, PAGE, State, ago, revoker::Stage};
+use super::{
+    super::mutants::Mutant, ENTRIES_PER_PAGE, LeaseModel, MemberField, NOW, State, revoker::Stage,
+    ticks_ago,
+};
 
-/// One process that may hold a lease.
+/// A process that can hold a lease.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Replica {
-    life: Life,
-    /// How far memory follows the log; nothing where it is to be read from its beginning.
+    lifecycle: Lifecycle,
+    /// Position in the log; `None` if the replica must register and read from the first entry.
     position: Option<u8>,
-    /// Whether the revocation is in memory. Memory only grows, also where the log is read once
-    /// more.
-    knows: bool,
-    /// The end of the lease, in ticks after [`Leases::dawn`]; 0 where there is none that anybody
-    /// could ask about.
-    end: u8,
-    call: Call,
+    /// Whether the revocation set contains the revocation. The set keeps it during a second read.
+    has_entry: bool,
+    /// End of the lease, in ticks after [`LeaseModel::earliest_time`]; 0 if no check can use it.
+    lease_end: u8,
+    request: Request,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-enum Life {
+enum Lifecycle {
     #[default]
-    Absent,
+    NotStarted,
     Running,
-    /// Killed, or stopped: its lease went with it. Its last word may come or not.
-    Dead,
+    /// Crashed or stopped, without a lease. The script that deregisters it might still run.
+    Stopped,
 }
 
-/// What the keeper waits for: it asks one thing after the other.
+/// Pending request of the lease worker, or its response. There is at most one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Call {
+pub enum Request {
     #[default]
-    Nothing,
+    Idle,
     Join,
     Joined,
-    /// Sent so many ticks ago.
+    /// A renewal that was sent `age` ticks ago.
     Renew {
         age: u8,
     },
-    /// The answer to it: the entries after mine, of a log that ended there.
+    /// The response to the renewal: the entries after the position, of a log that ends at `last`.
     Page {
         age: u8,
         last: u8,
     },
-    Strange,
+    EpochChanged,
 }
 
-/// A check that has arrived after the logout was answered. Those that begin before prove nothing.
+/// A check that begins after the response to the sign-out. Earlier checks prove nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Check {
-    pub on: usize,
-    /// Ticks since it read the clock.
+    pub replica: usize,
+    /// Ticks since the check read the clock.
     pub age: u8,
-    pub look: Look,
+    pub stage: CheckStage,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Look {
+pub enum CheckStage {
     Arrived,
-    /// It has a lease, and looks at the set next.
+    /// The lease is valid. The check reads the revocation set next.
     Leased,
-    /// It has not found an entry, and looks at the lease next: only where that is the wrong way
-    /// round.
-    Missed,
+    /// The set has no entry, and the check reads the lease next: [`Mutant::SetBeforeLease`] only.
+    NotFound,
     Accepted,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     Start,
-    Die,
-    /// The script with which a clean stop ends.
-    LastWord,
+    /// The process crashes, or drops its lease for a clean stop.
+    Stop,
+    /// The last script of a clean stop runs in Redis.
+    Deregister,
     Join,
     Renew,
-    /// The script of the call runs in Redis.
-    Run,
-    /// Its answer is read.
-    Read,
-    /// Its answer never comes.
-    Lose,
-    Arrive,
-    LookFirst,
-    LookSecond,
+    /// The requested script runs in Redis.
+    RunScript,
+    ReadResponse,
+    /// The request or its response is lost.
+    LoseRequest,
+    BeginCheck,
+    FirstRead,
+    SecondRead,
 }
 
 impl Replica {
-    pub fn is_dead(&self) -> bool {
-        self.life == Life::Dead
+    pub fn is_stopped(&self) -> bool {
+        self.lifecycle == Lifecycle::Stopped
     }
 
-    pub fn tick(&mut self, model: &Leases) {
-        self.end = self.end.saturating_sub(1);
-        if let Call::Renew { age } | Call::Page { age, .. } = &mut self.call {
-            *age = model.older(*age);
+    pub fn tick(&mut self, model: &LeaseModel) {
+        self.lease_end = self.lease_end.saturating_sub(1);
+        if let Request::Renew { age } | Request::Page { age, .. } = &mut self.request {
+            *age = model.increment_age(*age);
         }
     }
 }
 
-impl Leases {
-    /// The earliest moment that anybody remembers.
-    fn dawn(&self) -> BootTime {
-        ago(self.old())
+impl LeaseModel {
+    /// The earliest time that the model distinguishes.
+    fn earliest_time(&self) -> BootTime {
+        ticks_ago(self.max_age())
     }
 
-    pub fn is_leased(&self, replica: &Replica, asked: BootTime) -> bool {
-        is_lease_valid(asked, self.dawn() + BootTime::from(replica.end))
+    pub fn is_leased(&self, replica: &Replica, now: BootTime) -> bool {
+        is_lease_valid(
+            now,
+            self.earliest_time() + BootTime::from(replica.lease_end),
+        )
     }
 }
 
 impl State {
-    /// A lease that was over before the check in hand has read the clock, or is over and there is
-    /// none, is as good as none.
-    pub fn forget_leases(&mut self, model: &Leases) {
-        for (at, replica) in self.replicas.iter_mut().enumerate() {
-            let asked = self
+    /// Clears each lease that no current or later check can use, to merge equivalent states.
+    pub fn clear_expired_leases(&mut self, model: &LeaseModel) {
+        for (index, replica) in self.replicas.iter_mut().enumerate() {
+            let check_time = self
                 .check
-                .filter(|check| check.on == at)
-                .map_or(NOW, |check| ago(check.age));
-            if !model.is_leased(replica, asked) {
-                replica.end = 0;
+                .filter(|check| check.replica == index)
+                .map_or(NOW, |check| ticks_ago(check.age));
+            if !model.is_leased(replica, check_time) {
+                replica.lease_end = 0;
             }
         }
     }
 
-    pub fn steps_of_replica(&self, model: &Leases, at: usize, mut may: impl FnMut(Step)) {
-        let replica = &self.replicas[at];
-        match replica.life {
-            // It does not matter which of the two is the first.
-            Life::Absent => {
-                if at == 0 || self.replicas[0].life != Life::Absent {
-                    may(Step::Start);
+    pub fn add_replica_steps(&self, model: &LeaseModel, index: usize, mut add: impl FnMut(Step)) {
+        let replica = &self.replicas[index];
+        match replica.lifecycle {
+            // The replicas are interchangeable, so the first one always starts first.
+            Lifecycle::NotStarted => {
+                if index == 0 || self.replicas[0].lifecycle != Lifecycle::NotStarted {
+                    add(Step::Start);
                 }
                 return;
             }
-            Life::Dead => {
-                if self.redis.members[at].is_some() {
-                    may(Step::LastWord);
+            Lifecycle::Stopped => {
+                if self.redis.members[index].is_some() {
+                    add(Step::Deregister);
                 }
                 return;
             }
-            // One death is enough.
-            Life::Running => {
-                if at == 0 {
-                    may(Step::Die);
+            // One replica that stops is sufficient.
+            Lifecycle::Running => {
+                if index == 0 {
+                    add(Step::Stop);
                 }
             }
         }
-        match (replica.call, replica.position) {
-            (Call::Nothing, None) => may(Step::Join),
-            (Call::Nothing, Some(_)) => {
-                may(Step::Renew);
-                if model.is(Mutant::RegisterAfterBootstrap) && self.redis.members[at].is_none() {
-                    may(Step::Join);
+        match (replica.request, replica.position) {
+            (Request::Idle, None) => add(Step::Join),
+            (Request::Idle, Some(_)) => {
+                add(Step::Renew);
+                if model.is_mutant(Mutant::RegisterAfterReading)
+                    && self.redis.members[index].is_none()
+                {
+                    add(Step::Join);
                 }
             }
-            (Call::Join | Call::Renew { .. }, _) => {
-                [Step::Run, Step::Lose].into_iter().for_each(&mut may)
-            }
-            (Call::Joined | Call::Page { .. } | Call::Strange, _) => {
-                [Step::Read, Step::Lose].into_iter().for_each(&mut may);
+            (Request::Join | Request::Renew { .. }, _) => [Step::RunScript, Step::LoseRequest]
+                .into_iter()
+                .for_each(&mut add),
+            (Request::Joined | Request::Page { .. } | Request::EpochChanged, _) => {
+                [Step::ReadResponse, Step::LoseRequest]
+                    .into_iter()
+                    .for_each(&mut add);
             }
         }
         match &self.check {
-            None if matches!(self.revoker.stage, Stage::Returned(_)) => may(Step::Arrive),
-            Some(check) if check.on == at => {
-                may(if check.look == Look::Arrived {
-                    Step::LookFirst
+            None if matches!(self.revoker.stage, Stage::Responded(_)) => add(Step::BeginCheck),
+            Some(check) if check.replica == index => {
+                add(if check.stage == CheckStage::Arrived {
+                    Step::FirstRead
                 } else {
-                    Step::LookSecond
+                    Step::SecondRead
                 });
             }
             None | Some(_) => {}
         }
     }
 
-    pub fn step_of_replica(&mut self, model: &Leases, at: usize, step: Step) {
-        let replica = &mut self.replicas[at];
+    pub fn apply_replica_step(&mut self, model: &LeaseModel, index: usize, step: Step) {
+        let replica = &mut self.replicas[index];
         match step {
             Step::Start => {
-                replica.life = Life::Running;
-                replica.position = model.is(Mutant::RegisterAfterBootstrap).then_some(0);
+                replica.lifecycle = Lifecycle::Running;
+                replica.position = model.is_mutant(Mutant::RegisterAfterReading).then_some(0);
             }
-            Step::Die => {
+            Step::Stop => {
                 *replica = Replica {
-                    life: Life::Dead,
+                    lifecycle: Lifecycle::Stopped,
                     ..Replica::default()
                 };
-                self.check = self.check.filter(|check| check.on != at);
+                self.check = self.check.filter(|check| check.replica != index);
             }
-            Step::LastWord => self.redis.members[at] = None,
-            Step::Join => replica.call = Call::Join,
-            // The clock is read before the sending.
-            Step::Renew => replica.call = Call::Renew { age: 0 },
-            Step::Lose => replica.call = Call::Nothing,
-            Step::Run => self.run(model, at),
-            Step::Read => self.read(model, at),
-            Step::Arrive => {
+            Step::Deregister => self.redis.members[index] = None,
+            Step::Join => replica.request = Request::Join,
+            // The lease worker reads the clock before it sends the request.
+            Step::Renew => replica.request = Request::Renew { age: 0 },
+            Step::LoseRequest => replica.request = Request::Idle,
+            Step::RunScript => self.run_script(model, index),
+            Step::ReadResponse => self.read_response(model, index),
+            Step::BeginCheck => {
                 self.check = Some(Check {
-                    on: at,
+                    replica: index,
                     age: 0,
-                    look: Look::Arrived,
+                    stage: CheckStage::Arrived,
                 })
             }
-            Step::LookFirst | Step::LookSecond => self.check = self.look(model, at),
+            Step::FirstRead | Step::SecondRead => self.check = self.advance_check(model, index),
         }
     }
 
     /// `join_log.lua` and `renew_lease.lua`.
-    fn run(&mut self, model: &Leases, at: usize) {
-        let (replica, last) = (&mut self.replicas[at], self.redis.last);
-        let field = &mut self.redis.members[at];
-        let beat = field.map_or(self.revoker.newest_beat(at), |field| field.beat) + 1;
-        replica.call = match (replica.call, replica.position) {
-            (Call::Join, position) => {
-                *field = Some(Field {
-                    applied: position.unwrap_or(0),
-                    beat,
+    fn run_script(&mut self, model: &LeaseModel, index: usize) {
+        let (replica, last) = (&mut self.replicas[index], self.redis.last);
+        let field = &mut self.redis.members[index];
+        let renewal_counter = field.map_or(self.revoker.newest_renewal_counter(index), |field| {
+            field.renewal_counter
+        }) + 1;
+        replica.request = match (replica.request, replica.position) {
+            (Request::Join, position) => {
+                *field = Some(MemberField {
+                    acknowledged: position.unwrap_or(0),
+                    renewal_counter,
                 });
-                Call::Joined
+                Request::Joined
             }
-            // A renewal by an id that is not registered changes nothing.
-            (Call::Renew { .. }, Some(_))
-                if field.is_none() && !model.is(Mutant::RegisterAfterBootstrap) =>
+            // A renewal by an unregistered ID changes nothing.
+            (Request::Renew { .. }, Some(_))
+                if field.is_none() && !model.is_mutant(Mutant::RegisterAfterReading) =>
             {
-                Call::Strange
+                Request::EpochChanged
             }
-            (Call::Renew { age }, Some(position)) => {
-                let read = model.is(Mutant::AcknowledgeBeforeApplying);
-                let applied = if read {
-                    last.min(position + PAGE)
+            (Request::Renew { age }, Some(position)) => {
+                let includes_page = model.is_mutant(Mutant::AcknowledgeBeforeApplying);
+                let acknowledged = if includes_page {
+                    last.min(position + ENTRIES_PER_PAGE)
                 } else {
                     position
                 };
-                *field = field.map(|_| Field { applied, beat });
-                Call::Page { age, last }
+                *field = field.map(|_| MemberField {
+                    acknowledged,
+                    renewal_counter,
+                });
+                Request::Page { age, last }
             }
-            (call, _) => call,
+            (request, _) => request,
         };
     }
 
-    /// What the keeper does with an answer.
-    fn read(&mut self, model: &Leases, at: usize) {
-        let replica = &mut self.replicas[at];
-        match (std::mem::take(&mut replica.call), replica.position) {
-            // The number before the first entry.
-            (Call::Joined, position) => replica.position = position.or(Some(0)),
-            (Call::Page { age, last }, Some(position)) => {
-                let (numbers, mine) = (
-                    position + 1..=last.min(position + PAGE),
+    /// The lease worker processes the response.
+    fn read_response(&mut self, model: &LeaseModel, index: usize) {
+        let replica = &mut self.replicas[index];
+        match (std::mem::take(&mut replica.request), replica.position) {
+            // The position before the first entry.
+            (Request::Joined, position) => replica.position = position.or(Some(0)),
+            (Request::Page { age, last }, Some(position)) => {
+                let (numbers, applied) = (
+                    position + 1..=last.min(position + ENTRIES_PER_PAGE),
                     u64::from(position),
                 );
-                let mine = LogPosition {
-                    epoch: (),
-                    applied: mine,
-                };
-                let renewal =
-                    accept_renewal(&mine, &(), numbers.clone().map(u64::from), u64::from(last));
+                let log_position = LogPosition { epoch: (), applied };
+                let renewal = accept_renewal(
+                    &log_position,
+                    &(),
+                    numbers.clone().map(u64::from),
+                    u64::from(last),
+                );
                 if renewal == Renewal::Rejected {
                     replica.position = None;
                     return;
                 }
-                // All entries, and then the lease.
-                replica.knows |= numbers.contains(&model.revoked());
+                // The replica applies all entries before it extends the lease.
+                replica.has_entry |= numbers.contains(&model.revocation_number());
                 replica.position = numbers.last().or(Some(position));
-                if renewal == Renewal::Complete || model.is(Mutant::LimitedReadRenews) {
-                    let sent = if model.is(Mutant::LeaseFromReply) {
+                if renewal == Renewal::Complete || model.is_mutant(Mutant::PartialPageRenews) {
+                    let sent = if model.is_mutant(Mutant::LeaseFromResponse) {
                         NOW
                     } else {
-                        ago(age)
+                        ticks_ago(age)
                     };
-                    let end = lease_end(sent, model.own_lease()).saturating_sub(model.dawn());
-                    replica.end = u8::try_from(end).expect("no lease is as long");
+                    let end = lease_end(sent, model.replica_lease())
+                        .saturating_sub(model.earliest_time());
+                    replica.lease_end = u8::try_from(end).expect("the lease end fits into u8");
                 }
             }
             (_, _) => replica.position = None,
         }
     }
 
-    /// The next look of a check: the lease first, the set second. Without a lease the stores
-    /// answer, which is another model.
-    fn look(&self, model: &Leases, at: usize) -> Option<Check> {
-        let (check, replica) = (self.check?, &self.replicas[at]);
-        let leased = model.is_leased(replica, ago(check.age));
-        let missed = !replica.knows;
-        let look = match check.look {
-            Look::Arrived if model.is(Mutant::SetBeforeLease) => missed.then_some(Look::Missed),
-            Look::Arrived => leased.then_some(Look::Leased),
-            Look::Leased => missed.then_some(Look::Accepted),
-            Look::Missed => leased.then_some(Look::Accepted),
-            Look::Accepted => Some(Look::Accepted),
+    /// The next read of a check: the lease first, the revocation set second.
+    ///
+    /// A check without a lease disappears, because the loss model covers the other check sources.
+    fn advance_check(&self, model: &LeaseModel, index: usize) -> Option<Check> {
+        let (check, replica) = (self.check?, &self.replicas[index]);
+        let is_leased = model.is_leased(replica, ticks_ago(check.age));
+        let is_missing = !replica.has_entry;
+        let stage = match check.stage {
+            CheckStage::Arrived if model.is_mutant(Mutant::SetBeforeLease) => {
+                is_missing.then_some(CheckStage::NotFound)
+            }
+            CheckStage::Arrived => is_leased.then_some(CheckStage::Leased),
+            CheckStage::Leased => is_missing.then_some(CheckStage::Accepted),
+            CheckStage::NotFound => is_leased.then_some(CheckStage::Accepted),
+            CheckStage::Accepted => Some(CheckStage::Accepted),
         };
-        // From here on the clock does not matter.
-        let age = if model.is(Mutant::SetBeforeLease) {
+        // After the lease reading, the age of the check has no effect.
+        let age = if model.is_mutant(Mutant::SetBeforeLease) {
             check.age
         } else {
             0
         };
-        look.map(|look| Check { look, age, ..check })
+        stage.map(|stage| Check {
+            stage,
+            age,
+            ..check
+        })
     }
 }

@@ -1,29 +1,30 @@
-//! Whoever revokes, and reaps meanwhile. It holds no lease itself: its own memory has the entry
-//! before it waits.
+//! The replica that revokes a session and reaps members.
+//!
+//! It needs no lease in this model, because its revocation set contains the entry before it waits.
 
 use std::collections::BTreeSet;
 
 use latchkey_domain::revocation::lease::{
-    AcknowledgedPositions, AppendedEntry, drained_at, is_enforced, lease_end, may_reap,
+    AcknowledgedPositions, AppendedEntry, can_reap, drained_at, is_enforced, lease_end,
 };
 
-use super::{super::mutants::Mutant, Field, Leases, NOW, State, ago};
+use super::{super::mutants::Mutant, LeaseModel, MemberField, NOW, State, ticks_ago};
 
-/// One revocation, and what is known of the members.
+/// One revocation, and the member lists that the replica has received.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Revoker {
     pub stage: Stage,
-    /// Who was a member at the append.
+    /// Which replicas were members at the time of the append.
     members: [bool; 2],
-    /// Ticks since the append was answered.
+    /// Ticks since the response to the append arrived.
     age: u8,
-    /// An answer that is on its way: what the members have said.
-    pub heard: Option<Heard>,
-    /// The last answer.
-    reports: Option<Heard>,
-    /// What the reaper remembers of each member.
-    pub seen: [Option<Seen>; 2],
-    /// The reaper's script, on its way.
+    /// A member list in flight.
+    pub response: Option<MemberList>,
+    /// The last member list that arrived.
+    positions: Option<MemberList>,
+    /// The last renewal counter of each member, for reaping.
+    pub observed: [Option<Observation>; 2],
+    /// The reaping script in flight.
     pub reap: Option<Reap>,
 }
 
@@ -31,177 +32,178 @@ pub struct Revoker {
 pub enum Stage {
     #[default]
     Idle,
-    /// The record has it.
-    Recorded,
-    /// The members are listed, and nothing is appended: only where that is done apart.
-    Listed,
-    /// The log has it; the answer is on its way.
-    AppendedEntry,
+    /// PostgreSQL contains the revocation.
+    Committed,
+    /// The member list is read before the append, with [`Mutant::MembersBeforeAppend`] only.
+    MembersRead,
+    /// The log contains the entry, and the response is in flight.
+    Appended,
     Waiting,
-    /// The logout is answered.
-    Returned(By),
+    /// The sign-out has responded.
+    Responded(Completion),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum By {
-    Wait,
-    AcknowledgedPositions,
+pub enum Completion {
+    DrainPeriod,
+    Acknowledged,
 }
 
 /// Members and the end of the log, read in one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Heard {
+pub struct MemberList {
     last: u8,
-    pub members: [Option<Field>; 2],
+    pub members: [Option<MemberField>; 2],
 }
 
-/// A member's beat, and for how long it was seen unchanged.
+/// A renewal counter, and the number of ticks for which it has been unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Seen {
-    pub mark: u8,
+pub struct Observation {
+    pub counter: u8,
     age: u8,
 }
 
-/// To be removed, if its beat is still this.
+/// Removes the member if its renewal counter is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reap {
     pub member: usize,
-    pub mark: u8,
+    pub counter: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    Record,
-    List,
+    Commit,
+    ReadMembersFirst,
     Append,
-    Hear,
-    ReturnEarly,
-    ReturnAfterWait,
-    /// A renewal of the revoker, which tells how far the members are, runs in Redis.
-    AskMembers,
-    /// Its answer is read.
+    ReadAppendResponse,
+    RespondEarly,
+    RespondAfterDrainPeriod,
+    /// A renewal of the revoking replica, which returns the member list, runs in Redis.
+    RequestMembers,
     ReadMembers,
-    /// The reaper's script runs.
+    /// The reaping script runs in Redis.
     Reap,
 }
 
 impl Revoker {
-    pub fn tick(&mut self, model: &Leases) {
+    pub fn tick(&mut self, model: &LeaseModel) {
         if self.stage == Stage::Waiting {
-            self.age = model.older(self.age);
+            self.age = model.increment_age(self.age);
         }
-        self.seen
+        self.observed
             .iter_mut()
             .flatten()
-            .for_each(|seen| seen.age = model.older(seen.age));
+            .for_each(|observation| observation.age = model.increment_age(observation.age));
     }
 
-    /// The newest beat of a member that anybody remembers.
-    pub fn newest_beat(&self, at: usize) -> u8 {
-        let heard = self
-            .heard
-            .and_then(|heard| heard.members[at])
-            .map(|field| field.beat);
-        let reap = self
+    /// The newest renewal counter of a member that the revoking replica might compare.
+    pub fn newest_renewal_counter(&self, index: usize) -> u8 {
+        let in_response = self
+            .response
+            .and_then(|response| response.members[index])
+            .map(|field| field.renewal_counter);
+        let in_reap = self
             .reap
-            .filter(|reap| reap.member == at)
-            .map(|reap| reap.mark);
-        heard
-            .max(self.seen[at].map(|seen| seen.mark))
-            .max(reap)
+            .filter(|reap| reap.member == index)
+            .map(|reap| reap.counter);
+        in_response
+            .max(self.observed[index].map(|observation| observation.counter))
+            .max(in_reap)
             .unwrap_or(0)
     }
 
-    fn may_return_early(&self, model: &Leases) -> bool {
-        let members: BTreeSet<usize> = (0..2).filter(|at| self.members[*at]).collect();
+    fn can_respond_early(&self, model: &LeaseModel) -> bool {
+        let members: BTreeSet<usize> = (0..2).filter(|index| self.members[*index]).collect();
         let appended = AppendedEntry {
             epoch: (),
-            number: u64::from(model.revoked()),
+            number: u64::from(model.revocation_number()),
             members,
         };
-        let Some(Heard { last, members }) = self.reports else {
+        let Some(MemberList { last, members }) = self.positions else {
             return appended.members.is_empty();
         };
         let applied = (0..2)
-            .filter_map(|at| Some((at, u64::from(members[at]?.applied))))
+            .filter_map(|index| Some((index, u64::from(members[index]?.acknowledged))))
             .collect();
-        let mut reports = AcknowledgedPositions {
+        let mut positions = AcknowledgedPositions {
             epoch: (),
             last: u64::from(last),
             applied,
         };
-        if model.is(Mutant::OldReports) {
-            reports.last = appended.number;
+        if model.is_mutant(Mutant::OldAcknowledgements) {
+            positions.last = appended.number;
         }
-        is_enforced(&appended, &usize::MAX, &reports)
+        is_enforced(&appended, &usize::MAX, &positions)
     }
 
-    fn is_over(&self, model: &Leases) -> bool {
-        let of_lease = model.is(Mutant::WaitOneLease);
-        NOW >= if of_lease {
-            lease_end(ago(self.age), model.lease())
+    fn has_drained(&self, model: &LeaseModel) -> bool {
+        let waits_one_lease = model.is_mutant(Mutant::WaitOneLease);
+        NOW >= if waits_one_lease {
+            lease_end(ticks_ago(self.age), model.lease())
         } else {
-            drained_at(ago(self.age), model.lease())
+            drained_at(ticks_ago(self.age), model.lease())
         }
     }
 }
 
 impl State {
-    pub fn steps_of_revoker(&self, model: &Leases, mut may: impl FnMut(Step)) {
+    pub fn add_revoker_steps(&self, model: &LeaseModel, mut add: impl FnMut(Step)) {
         let revoker = &self.revoker;
         match revoker.stage {
-            Stage::Idle => may(Step::Record),
-            Stage::Recorded if model.is(Mutant::MembersBeforeAppend) => may(Step::List),
-            Stage::Recorded | Stage::Listed => may(Step::Append),
-            Stage::AppendedEntry => may(Step::Hear),
+            Stage::Idle => add(Step::Commit),
+            Stage::Committed if model.is_mutant(Mutant::MembersBeforeAppend) => {
+                add(Step::ReadMembersFirst)
+            }
+            Stage::Committed | Stage::MembersRead => add(Step::Append),
+            Stage::Appended => add(Step::ReadAppendResponse),
             Stage::Waiting => {
-                if model.early && revoker.may_return_early(model) {
-                    may(Step::ReturnEarly);
+                if model.has_early_acknowledgement && revoker.can_respond_early(model) {
+                    add(Step::RespondEarly);
                 }
-                if revoker.is_over(model) {
-                    may(Step::ReturnAfterWait);
+                if revoker.has_drained(model) {
+                    add(Step::RespondAfterDrainPeriod);
                 }
             }
-            Stage::Returned(_) => return,
+            Stage::Responded(_) => return,
         }
-        if model.early && (model.reaper || revoker.stage != Stage::Idle) {
-            may(if revoker.heard.is_none() {
-                Step::AskMembers
+        if model.has_early_acknowledgement && (model.has_reaping || revoker.stage != Stage::Idle) {
+            add(if revoker.response.is_none() {
+                Step::RequestMembers
             } else {
                 Step::ReadMembers
             });
         }
         if revoker.reap.is_some() {
-            may(Step::Reap);
+            add(Step::Reap);
         }
     }
 
-    pub fn step_of_revoker(&mut self, model: &Leases, step: Step) {
+    pub fn apply_revoker_step(&mut self, model: &LeaseModel, step: Step) {
         let revoker = &mut self.revoker;
         match step {
-            Step::Record => revoker.stage = Stage::Recorded,
-            Step::List => {
+            Step::Commit => revoker.stage = Stage::Committed,
+            Step::ReadMembersFirst => {
                 revoker.members = self.redis.members.map(|field| field.is_some());
-                revoker.stage = Stage::Listed;
+                revoker.stage = Stage::MembersRead;
             }
-            // `revoke.lua`: it appends, and lists the members in the same step.
+            // `revoke.lua` appends the entry and reads the members in the same step.
             Step::Append => {
-                self.redis.last = model.revoked();
-                if revoker.stage == Stage::Recorded {
+                self.redis.last = model.revocation_number();
+                if revoker.stage == Stage::Committed {
                     revoker.members = self.redis.members.map(|field| field.is_some());
                 }
-                revoker.stage = Stage::AppendedEntry;
+                revoker.stage = Stage::Appended;
             }
-            Step::Hear => (revoker.stage, revoker.age) = (Stage::Waiting, 0),
-            Step::ReturnEarly => self.revoker = returned(By::AcknowledgedPositions),
-            Step::ReturnAfterWait => self.revoker = returned(By::Wait),
-            Step::AskMembers => {
-                revoker.heard = Some(Heard {
+            Step::ReadAppendResponse => (revoker.stage, revoker.age) = (Stage::Waiting, 0),
+            Step::RespondEarly => self.revoker = responded(Completion::Acknowledged),
+            Step::RespondAfterDrainPeriod => self.revoker = responded(Completion::DrainPeriod),
+            Step::RequestMembers => {
+                revoker.response = Some(MemberList {
                     last: self.redis.last,
                     members: self.redis.members,
                 });
-                // Only beside the reaper is it of interest how late that is heard.
-                if !model.reaper {
+                // A late response matters only for reaping.
+                if !model.has_reaping {
                     self.read_members(model);
                 }
             }
@@ -210,68 +212,77 @@ impl State {
         }
     }
 
-    fn read_members(&mut self, model: &Leases) {
+    fn read_members(&mut self, model: &LeaseModel) {
         let revoker = &mut self.revoker;
-        let Some(heard) = revoker.heard.take() else {
+        let Some(response) = revoker.response.take() else {
             return;
         };
-        let silent = |field: Field| Field { beat: 0, ..field };
-        revoker.reports = Some(Heard {
-            members: heard.members.map(|field| field.map(silent)),
-            ..heard
+        let clear_counter = |field: MemberField| MemberField {
+            renewal_counter: 0,
+            ..field
+        };
+        revoker.positions = Some(MemberList {
+            members: response.members.map(|field| field.map(clear_counter)),
+            ..response
         });
-        if !model.reaper {
+        if !model.has_reaping {
             return;
         }
-        for (member, field) in heard.members.into_iter().enumerate() {
-            let mark = field.map(|field| mark(model, &field));
-            revoker.seen[member] = match (mark, revoker.seen[member]) {
+        for (member, field) in response.members.into_iter().enumerate() {
+            let counter = field.map(|field| reaping_counter(model, &field));
+            revoker.observed[member] = match (counter, revoker.observed[member]) {
                 (None, _) => None,
-                (Some(mark), Some(seen)) if seen.mark == mark => {
-                    let over = may_reap(ago(seen.age), NOW, model.lease());
-                    if over {
-                        revoker.reap = Some(Reap { member, mark });
+                (Some(counter), Some(last)) if last.counter == counter => {
+                    let is_reapable = can_reap(ticks_ago(last.age), NOW, model.lease());
+                    if is_reapable {
+                        revoker.reap = Some(Reap { member, counter });
                     }
-                    Some(if over { Seen { age: 0, ..seen } } else { seen })
+                    Some(if is_reapable {
+                        Observation { age: 0, ..last }
+                    } else {
+                        last
+                    })
                 }
-                (Some(mark), _) => Some(Seen { mark, age: 0 }),
+                (Some(counter), _) => Some(Observation { counter, age: 0 }),
             };
         }
     }
 
-    /// What does not let the revocation return does not let it return later either: only the next
-    /// report may.
-    pub fn forget_reports(&mut self, model: &Leases) {
-        if self.revoker.stage == Stage::Waiting && !self.revoker.may_return_early(model) {
-            self.revoker.reports = None;
+    /// Discards positions that do not permit an early response, to merge equivalent states.
+    ///
+    /// Such positions never permit one later. Only newer positions can.
+    pub fn discard_insufficient_positions(&mut self, model: &LeaseModel) {
+        if self.revoker.stage == Stage::Waiting && !self.revoker.can_respond_early(model) {
+            self.revoker.positions = None;
         }
     }
 
     /// `remove_member.lua`.
-    fn reap(&mut self, model: &Leases) {
-        let Some(Reap { member, mark: seen }) = self.revoker.reap.take() else {
+    fn reap(&mut self, model: &LeaseModel) {
+        let Some(Reap { member, counter }) = self.revoker.reap.take() else {
             return;
         };
-        let unchanged = self.redis.members[member].is_some_and(|field| mark(model, &field) == seen);
-        if unchanged || model.is(Mutant::ReaperWithoutComparing) {
+        let is_unchanged = self.redis.members[member]
+            .is_some_and(|field| reaping_counter(model, &field) == counter);
+        if is_unchanged || model.is_mutant(Mutant::ReapWithoutComparing) {
             self.redis.members[member] = None;
         }
     }
 }
 
-/// What the reaper compares.
-fn mark(model: &Leases, field: &Field) -> u8 {
-    if model.is(Mutant::ReaperByPosition) {
-        field.applied
+/// The value that reaping compares.
+fn reaping_counter(model: &LeaseModel, field: &MemberField) -> u8 {
+    if model.is_mutant(Mutant::ReapByPosition) {
+        field.acknowledged
     } else {
-        field.beat
+        field.renewal_counter
     }
 }
 
-/// What it knew is of no use any more.
-fn returned(by: By) -> Revoker {
+/// The revoker after its response, without the values that have no effect any more.
+fn responded(completion: Completion) -> Revoker {
     Revoker {
-        stage: Stage::Returned(by),
+        stage: Stage::Responded(completion),
         ..Revoker::default()
     }
 }

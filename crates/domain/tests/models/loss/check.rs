@@ -1,116 +1,118 @@
-//! A check and the ladder: memory under a lease; else Redis, where it was seen whole, and with an
-//! epoch; else the record.
+//! A check with its sources: memory with a lease, Redis with an epoch, otherwise PostgreSQL.
 
 use latchkey_domain::revocation::lease::{
     CheckSource, LogHealth, is_lease_valid, source_without_lease,
 };
 
-use super::{super::mutants::Mutant, Losses, NOW, State, replica::Refused, revoker::Stage};
+use super::{
+    super::mutants::Mutant, LossModel, NOW, State, replica::WriteRejected, revoker::Stage,
+};
 
-/// A check that begins after the logout was answered, one at a time. Those that begin before prove
-/// nothing.
+/// A check that begins after the response to the sign-out. Earlier checks prove nothing.
+///
+/// There is at most one at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Check {
-    on: usize,
-    pub look: Look,
+    replica: usize,
+    pub stage: CheckStage,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Look {
+pub enum CheckStage {
     Arrived,
-    /// It has a lease, and looks at the set next.
+    /// The lease is valid. The check reads the revocation set next.
     Leased,
-    /// It asks Redis next.
+    /// The check queries Redis next.
     Redis,
-    /// It asks the record next.
-    Record,
-    /// It was accepted, and by whom.
-    Allowed(CheckSource),
+    /// The check queries PostgreSQL next.
+    Postgres,
+    /// This source accepted the check.
+    Accepted(CheckSource),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    Arrive(usize),
-    Look,
-    /// A check of somebody else has sent a statement to the record, which is answered: only where
-    /// others join it.
-    OthersRead,
+    Begin(usize),
+    Advance,
+    /// PostgreSQL executes the statement of another check, with [`Mutant::JoinedStatement`] only.
+    ExecuteEarlierStatement,
 }
 
 impl State {
-    pub fn steps_of_check(&self, model: &Losses, mut may: impl FnMut(Step)) {
-        if model.is(Mutant::JoinedRead) && self.read.is_none() {
-            may(Step::OthersRead);
+    pub fn add_check_steps(&self, model: &LossModel, mut add: impl FnMut(Step)) {
+        if model.is_mutant(Mutant::JoinedStatement) && self.earlier_result.is_none() {
+            add(Step::ExecuteEarlierStatement);
         }
         match (&self.check, self.revoker.stage) {
-            (Some(_), _) => may(Step::Look),
-            (None, Stage::Returned(_)) => {
-                let running = (0..model.replicas).filter(|at| self.replicas[*at].running);
-                running.for_each(|at| may(Step::Arrive(at)));
+            (Some(_), _) => add(Step::Advance),
+            (None, Stage::Responded(_)) => {
+                let running = (0..model.replicas).filter(|index| self.replicas[*index].is_running);
+                running.for_each(|index| add(Step::Begin(index)));
             }
             (None, _) => {}
         }
     }
 
-    pub fn step_of_check(&mut self, model: &Losses, step: Step) {
+    pub fn apply_check_step(&mut self, model: &LossModel, step: Step) {
         match step {
-            Step::Arrive(on) => {
+            Step::Begin(replica) => {
                 self.check = Some(Check {
-                    on,
-                    look: Look::Arrived,
+                    replica,
+                    stage: CheckStage::Arrived,
                 })
             }
-            Step::Look => {
+            Step::Advance => {
                 let Some(check) = self.check else { return };
-                let look = self.look(model, &check);
-                // Refused: whatever may come of that is no harm.
-                self.check = look.map(|look| Check { look, ..check });
+                let stage = self.advance_check(model, &check);
+                // A rejected check disappears, because it cannot violate a property.
+                self.check = stage.map(|stage| Check { stage, ..check });
             }
-            Step::OthersRead => self.read = Some(self.recorded),
+            Step::ExecuteEarlierStatement => self.earlier_result = Some(self.is_committed),
         }
     }
 
-    /// Asks for a check on the first replica, without a pause: who has allowed it.
-    pub fn ask(mut self, model: &Losses) -> Option<CheckSource> {
-        self.step_of_check(model, Step::Arrive(0));
+    /// Runs a check on the first replica without a pause, and returns the source that accepts it.
+    pub fn run_check(mut self, model: &LossModel) -> Option<CheckSource> {
+        self.apply_check_step(model, Step::Begin(0));
         loop {
-            match self.check?.look {
-                Look::Allowed(rung) => return Some(rung),
-                _look => self.step_of_check(model, Step::Look),
+            match self.check?.stage {
+                CheckStage::Accepted(source) => return Some(source),
+                _stage => self.apply_check_step(model, Step::Advance),
             }
         }
     }
 
-    /// The next look.
-    fn look(&mut self, model: &Losses, check: &Check) -> Option<Look> {
-        let replica = &mut self.replicas[check.on];
-        let allowed = |revoked: bool, rung| (!revoked).then_some(Look::Allowed(rung));
-        match check.look {
-            Look::Arrived if is_lease_valid(NOW, NOW + u64::from(replica.left)) => {
-                Some(Look::Leased)
+    /// Returns the next stage of a check; `None` if the check is rejected.
+    fn advance_check(&mut self, model: &LossModel, check: &Check) -> Option<CheckStage> {
+        let replica = &mut self.replicas[check.replica];
+        let accept_unless =
+            |is_revoked: bool, source| (!is_revoked).then_some(CheckStage::Accepted(source));
+        match check.stage {
+            CheckStage::Arrived if is_lease_valid(NOW, NOW + u64::from(replica.lease_ticks)) => {
+                Some(CheckStage::Leased)
             }
-            Look::Arrived => match source_without_lease(replica.sight) {
-                CheckSource::Redis => Some(Look::Redis),
-                CheckSource::Memory | CheckSource::Postgres => Some(Look::Record),
-                // No model has entries of a newer version.
+            CheckStage::Arrived => match source_without_lease(replica.log_health) {
+                CheckSource::Redis => Some(CheckStage::Redis),
+                CheckSource::Memory | CheckSource::Postgres => Some(CheckStage::Postgres),
+                // The model contains no entries of a newer version.
                 CheckSource::Unavailable => None,
             },
-            Look::Leased => allowed(replica.knows, CheckSource::Memory),
-            Look::Redis => match self.find(model, check.on) {
-                Ok(Some(revoked)) => allowed(revoked, CheckSource::Redis),
-                Ok(None) => self.saw(check, LogHealth::Lost),
-                Err(Refused) => self.saw(check, LogHealth::Unreachable),
+            CheckStage::Leased => accept_unless(replica.has_entry, CheckSource::Memory),
+            CheckStage::Redis => match self.look_up_in_redis(model, check.replica) {
+                Ok(Some(is_revoked)) => accept_unless(is_revoked, CheckSource::Redis),
+                Ok(None) => self.continue_with_postgres(check, LogHealth::Lost),
+                Err(WriteRejected) => self.continue_with_postgres(check, LogHealth::Unreachable),
             },
-            Look::Record => allowed(
-                self.read.take().unwrap_or(self.recorded),
+            CheckStage::Postgres => accept_unless(
+                self.earlier_result.take().unwrap_or(self.is_committed),
                 CheckSource::Postgres,
             ),
-            Look::Allowed(rung) => Some(Look::Allowed(rung)),
+            CheckStage::Accepted(source) => Some(CheckStage::Accepted(source)),
         }
     }
 
-    fn saw(&mut self, check: &Check, sight: LogHealth) -> Option<Look> {
-        self.replicas[check.on].sight = sight;
-        Some(Look::Record)
+    fn continue_with_postgres(&mut self, check: &Check, health: LogHealth) -> Option<CheckStage> {
+        self.replicas[check.replica].log_health = health;
+        Some(CheckStage::Postgres)
     }
 }

@@ -1,41 +1,41 @@
-//! One Redis server and the scripts of the revocation log, each one step, as its `.lua` file has
-//! it.
+//! A Redis server with the scripts of the revocation log. Each script is one step.
+//!
+//! The functions have the same structure as the `.lua` files and functions that their comments
+//! name.
 
-use super::{super::mutants::Mutant, Losses};
+use super::{super::mutants::Mutant, LossModel};
 
-/// A server: who it is, the history that its data belong to, and the data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Server {
-    /// Its run_id: it survives whatever happens to the data.
-    pub id: u8,
-    /// Its replication id: another one with every promotion.
-    pub history: u8,
+    /// The `run_id`, which no change of the data changes.
+    pub run_id: u8,
+    /// The replication ID, which changes with each promotion.
+    pub history_id: u8,
     pub data: Data,
 }
 
-/// What a flush takes along, and what a replica copies.
+/// Data that a flush deletes and a follower copies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Data {
-    pub state: Option<Log>,
-    /// The length of the stream.
-    pub log: u8,
-    /// The revocation's own key: the nonce of the epoch under which it was written.
-    pub denied: Option<u8>,
-    pub building: Option<Epoch>,
+    pub state: Option<LogState>,
+    pub log_length: u8,
+    /// Denylist key of the revocation: the nonce of the epoch under which it was written.
+    pub denylist_nonce: Option<u8>,
+    pub fence: Option<Epoch>,
 }
 
-/// The hash beside the log, which says how it should look.
+/// The state hash, which describes the expected log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Log {
+pub struct LogState {
     pub epoch: Epoch,
     pub last: u8,
-    /// How far each member has applied the log.
+    /// Acknowledged position of each member.
     pub members: [Option<u8>; 2],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Epoch {
-    /// Of the server that it was begun on: history, or only its id.
+    /// Replication ID of the server; with [`Mutant::EpochByRunId`], its `run_id`.
     server: u8,
     pub nonce: u8,
 }
@@ -48,16 +48,16 @@ impl Epoch {
 }
 
 impl Server {
-    /// The first epoch with an empty log, and a member.
-    pub fn at_first() -> Server {
-        let state = Some(Log {
+    /// A server with the first epoch, an empty log, and one member.
+    pub fn initial() -> Server {
+        let state = Some(LogState {
             epoch: Epoch::FIRST,
             last: 0,
             members: [Some(0), None],
         });
         Server {
-            id: 0,
-            history: 0,
+            run_id: 0,
+            history_id: 0,
             data: Data {
                 state,
                 ..Data::default()
@@ -65,59 +65,63 @@ impl Server {
         }
     }
 
-    /// What an epoch of this server begins with.
-    fn here(&self, model: &Losses) -> u8 {
-        if model.is(Mutant::EpochByRunId) {
-            self.id
+    /// The server that a new epoch names.
+    fn epoch_server(&self, model: &LossModel) -> u8 {
+        if model.is_mutant(Mutant::EpochByRunId) {
+            self.run_id
         } else {
-            self.history
+            self.history_id
         }
     }
 
-    /// `epoch_of`: the state, if its epoch is that of this server.
-    fn epoch_of(&self, model: &Losses) -> Option<Log> {
-        self.data
-            .state
-            .filter(|log| log.epoch.server == self.here(model) || model.is(Mutant::NoEpochCheck))
+    /// `epoch_of`: the state, if its epoch belongs to this server.
+    fn epoch_of(&self, model: &LossModel) -> Option<LogState> {
+        self.data.state.filter(|log| {
+            log.epoch.server == self.epoch_server(model) || model.is_mutant(Mutant::NoEpochCheck)
+        })
     }
 
-    /// `log_of`: the same, if the log has the ends that the state says.
-    pub fn log_of(&self, model: &Losses) -> Option<Log> {
-        self.epoch_of(model)
-            .filter(|log| log.last == self.data.log || model.is(Mutant::NoEndsCheck))
+    /// `log_of`: the state, if its epoch belongs to this server and the log has the expected ends.
+    pub fn log_of(&self, model: &LossModel) -> Option<LogState> {
+        self.epoch_of(model).filter(|log| {
+            log.last == self.data.log_length || model.is_mutant(Mutant::NoLogEndsCheck)
+        })
     }
 
-    /// `add`: the entry, unless the log of this epoch has it already. Its number.
+    /// `add`: appends the entry unless the log of this epoch contains it; returns its number.
     fn add(&mut self, nonce: u8) -> u8 {
-        if self.data.denied != Some(nonce) {
-            self.data.log += 1;
-            self.data.denied = Some(nonce);
+        if self.data.denylist_nonce != Some(nonce) {
+            self.data.log_length += 1;
+            self.data.denylist_nonce = Some(nonce);
         }
-        self.data.log
+        self.data.log_length
     }
 
-    /// `revoke.lua`: epoch, number and members; nothing where there is no epoch.
-    pub fn revoke(&mut self, model: &Losses) -> Option<Log> {
+    /// `revoke.lua`: returns epoch, sequence number, and members; `None` without an epoch.
+    pub fn revoke(&mut self, model: &LossModel) -> Option<LogState> {
         let log = self.log_of(model)?;
         let last = self.add(log.epoch.nonce);
-        self.data.state = Some(Log { last, ..log });
+        self.data.state = Some(LogState { last, ..log });
         self.data.state
     }
 
-    /// `join_log.lua`: the epoch. The number before the first entry is 0, because nothing grows old
-    /// here.
-    pub fn join(&mut self, model: &Losses, member: usize) -> Option<Epoch> {
+    /// `join_log.lua`: returns the epoch; `None` without an epoch.
+    ///
+    /// The model does not trim the log, so the position before the first entry is always 0.
+    pub fn join(&mut self, model: &LossModel, member: usize) -> Option<Epoch> {
         let mut log = self.log_of(model)?;
         log.members[member] = Some(0);
         self.data.state = Some(log);
         Some(log.epoch)
     }
 
-    /// `renew_lease.lua`: the last number; nothing inside where the epoch is another or there is no
-    /// such member.
+    /// `renew_lease.lua`: returns the last sequence number.
+    ///
+    /// Returns `None` without an epoch, and `Some(None)` if the epoch has changed or the replica is
+    /// not a member.
     pub fn renew(
         &mut self,
-        model: &Losses,
+        model: &LossModel,
         member: usize,
         epoch: Epoch,
         applied: u8,
@@ -131,60 +135,69 @@ impl Server {
         Some(Some(log.last))
     }
 
-    /// `find_revocations.lua`: whether the revocation is there; nothing where there is no epoch.
-    pub fn find(&self, model: &Losses) -> Option<bool> {
-        let counts = self.epoch_of(model).is_some() || model.is(Mutant::MissWithoutEpoch);
-        counts.then_some(self.data.denied.is_some())
+    /// `find_revocations.lua`: returns whether the session is revoked; `None` without an epoch.
+    pub fn find_revocation(&self, model: &LossModel) -> Option<bool> {
+        let has_result =
+            self.epoch_of(model).is_some() || model.is_mutant(Mutant::MissWithoutEpoch);
+        has_result.then_some(self.data.denylist_nonce.is_some())
     }
 
-    /// `begin_rebuild.lua`: the epoch of the log to be; nothing under a good one, unless that is to
-    /// be replaced.
-    pub fn begin(&mut self, model: &Losses, nonce: u8, replace: bool) -> Option<Epoch> {
-        let beside = model.is(Mutant::BuildingBesideEpoch);
-        if self.log_of(model).is_some() && !beside && !replace {
+    /// `begin_rebuild.lua`: returns the epoch to build.
+    ///
+    /// Returns `None` if the log is valid and must not be replaced.
+    pub fn begin_rebuild(
+        &mut self,
+        model: &LossModel,
+        nonce: u8,
+        replaces_valid_log: bool,
+    ) -> Option<Epoch> {
+        let keeps_epoch = model.is_mutant(Mutant::RebuildBesideEpoch);
+        if self.log_of(model).is_some() && !keeps_epoch && !replaces_valid_log {
             return None;
         }
         let epoch = Epoch {
-            server: self.here(model),
+            server: self.epoch_server(model),
             nonce,
         };
-        self.data.building = Some(epoch);
-        if !beside {
-            (self.data.state, self.data.log) = (None, 0);
+        self.data.fence = Some(epoch);
+        if !keeps_epoch {
+            (self.data.state, self.data.log_length) = (None, 0);
         }
         Some(epoch)
     }
 
-    /// `is_building`, and that the log is as long as the one who builds it has left it.
-    fn is_building(&self, model: &Losses, epoch: Epoch, length: u8) -> bool {
-        let mine = self.data.building == Some(epoch)
-            && epoch.server == self.here(model)
-            && self.data.log == length;
-        mine || model.is(Mutant::NoFence) || model.is(Mutant::BuildingBesideEpoch)
+    /// `fence_holds`, and whether the log still has the length that the rebuilder expects.
+    fn fence_holds(&self, model: &LossModel, epoch: Epoch, expected_length: u8) -> bool {
+        let is_unchanged = self.data.fence == Some(epoch)
+            && epoch.server == self.epoch_server(model)
+            && self.data.log_length == expected_length;
+        is_unchanged
+            || model.is_mutant(Mutant::NoFence)
+            || model.is_mutant(Mutant::RebuildBesideEpoch)
     }
 
-    /// `fill_rebuild.lua`: whether it was not for nothing.
-    pub fn fill(&mut self, model: &Losses, epoch: Epoch) -> bool {
-        let builds = self.is_building(model, epoch, 0);
-        if builds {
+    /// `fill_rebuild.lua`: returns whether the fence holds; otherwise the rebuild starts again.
+    pub fn fill_rebuild(&mut self, model: &LossModel, epoch: Epoch) -> bool {
+        let holds = self.fence_holds(model, epoch, 0);
+        if holds {
             self.add(epoch.nonce);
         }
-        builds
+        holds
     }
 
-    /// `finish_rebuild.lua`: the same.
-    pub fn finish(&mut self, model: &Losses, epoch: Epoch, last: u8) -> bool {
-        let builds = self.is_building(model, epoch, last);
-        if builds {
-            // Where nobody compares, what was built comes into force as it is.
-            self.data.log = last;
-            self.data.building = None;
-            self.data.state = Some(Log {
+    /// `finish_rebuild.lua`: returns whether the fence holds; otherwise the rebuild starts again.
+    pub fn finish_rebuild(&mut self, model: &LossModel, epoch: Epoch, last: u8) -> bool {
+        let holds = self.fence_holds(model, epoch, last);
+        if holds {
+            // With a mutant, the length can differ. The log then takes effect as it was built.
+            self.data.log_length = last;
+            self.data.fence = None;
+            self.data.state = Some(LogState {
                 epoch,
                 last,
                 members: [None; 2],
             });
         }
-        builds
+        holds
     }
 }

@@ -1,27 +1,26 @@
-//! A replica that may hold a lease: its keeper.
+//! A replica that can hold a lease, with its lease worker.
 
 use latchkey_domain::revocation::lease::{
     LogHealth, LogPosition, Renewal, accept_renewal, lease_end,
 };
 
-use super::{LEASE, Losses, NOW, State, ago, older, redis::Epoch};
+use super::{LEASE_LENGTH, LossModel, NOW, State, increment_age, redis::Epoch, ticks_ago};
 use crate::mutants::Mutant;
 
-/// One process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Replica {
-    pub running: bool,
-    /// Epoch, and the number of the last entry applied.
+    pub is_running: bool,
+    /// Epoch, and sequence number of the last applied entry.
     position: Option<(Epoch, u8)>,
-    /// Whether the revocation is in memory.
-    pub knows: bool,
-    /// Ticks until the lease ends.
-    pub left: u8,
-    /// An answer on its way: how long ago it was asked for, and the last number.
-    page: Option<(u8, u8)>,
-    pub sight: LogHealth,
-    /// Its connection goes to a master that was deposed.
-    pub with_old: bool,
+    /// Whether the revocation set contains the revocation.
+    pub has_entry: bool,
+    /// Ticks until the lease expires.
+    pub lease_ticks: u8,
+    /// Response to a renewal in flight: ticks since it was sent, and last sequence number.
+    response: Option<(u8, u8)>,
+    pub log_health: LogHealth,
+    /// Whether the replica is connected to the deposed primary.
+    pub uses_deposed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,130 +28,137 @@ pub enum Step {
     Start,
     Join,
     Renew,
-    /// The answer to the renewal is read.
-    Read,
-    /// The connection to the deposed master breaks, and the next one goes to the new master.
+    ReadResponse,
+    /// The connection to the deposed primary breaks. The next one reaches the new primary.
     Reconnect,
 }
 
 impl Default for Replica {
     fn default() -> Replica {
         Replica {
-            running: false,
+            is_running: false,
             position: None,
-            knows: false,
-            left: 0,
-            page: None,
-            sight: LogHealth::NotSeen,
-            with_old: false,
+            has_entry: false,
+            lease_ticks: 0,
+            response: None,
+            log_health: LogHealth::NotSeen,
+            uses_deposed: false,
         }
     }
 }
 
 impl Replica {
-    /// One that has joined the first log, and read nothing of it.
+    /// A replica that has registered under the first epoch, and has not renewed yet.
     pub fn member() -> Replica {
         Replica {
-            running: true,
+            is_running: true,
             position: Some((Epoch::FIRST, 0)),
             ..Replica::default()
         }
     }
 
     pub fn tick(&mut self) {
-        self.left = self.left.saturating_sub(1);
-        if let Some((age, _)) = &mut self.page {
-            *age = older(*age);
+        self.lease_ticks = self.lease_ticks.saturating_sub(1);
+        if let Some((age, _)) = &mut self.response {
+            *age = increment_age(*age);
         }
     }
 
-    pub fn stay_with_old(&mut self) {
-        self.with_old = self.running;
+    pub fn stay_with_deposed(&mut self) {
+        self.uses_deposed = self.is_running;
     }
 }
 
 impl State {
-    pub fn steps_of_replica(&self, at: usize, mut may: impl FnMut(Step)) {
-        let replica = &self.replicas[at];
-        if !replica.running {
-            return may(Step::Start);
+    pub fn add_replica_steps(&self, index: usize, mut add: impl FnMut(Step)) {
+        let replica = &self.replicas[index];
+        if !replica.is_running {
+            return add(Step::Start);
         }
-        may(match (replica.position, replica.page) {
-            (_, Some(_)) => Step::Read,
+        add(match (replica.position, replica.response) {
+            (_, Some(_)) => Step::ReadResponse,
             (Some(_), None) => Step::Renew,
             (None, None) => Step::Join,
         });
-        if replica.with_old {
-            may(Step::Reconnect);
+        if replica.uses_deposed {
+            add(Step::Reconnect);
         }
     }
 
-    pub fn step_of_replica(&mut self, model: &Losses, at: usize, step: Step) {
+    pub fn apply_replica_step(&mut self, model: &LossModel, index: usize, step: Step) {
         match step {
-            Step::Start => self.replicas[at].running = true,
-            // A deposed master refuses what writes, and both of these do.
-            Step::Join | Step::Renew if self.replicas[at].with_old => {
-                self.replicas[at].sight = LogHealth::Unreachable
+            Step::Start => self.replicas[index].is_running = true,
+            // Both scripts write, so a deposed primary rejects them.
+            Step::Join | Step::Renew if self.replicas[index].uses_deposed => {
+                self.replicas[index].log_health = LogHealth::Unreachable
             }
-            Step::Join => match self.redis.join(model, at) {
-                Some(epoch) => self.replicas[at].position = Some((epoch, 0)),
-                None => self.replicas[at].sight = LogHealth::Lost,
+            Step::Join => match self.redis.join(model, index) {
+                Some(epoch) => self.replicas[index].position = Some((epoch, 0)),
+                None => self.replicas[index].log_health = LogHealth::Lost,
             },
-            Step::Renew => self.renew(model, at),
-            Step::Read => self.read(at),
-            Step::Reconnect => self.replicas[at].with_old = false,
+            Step::Renew => self.renew(model, index),
+            Step::ReadResponse => self.read_response(index),
+            Step::Reconnect => self.replicas[index].uses_deposed = false,
         }
     }
 
-    fn renew(&mut self, model: &Losses, at: usize) {
-        let replica = &mut self.replicas[at];
+    fn renew(&mut self, model: &LossModel, index: usize) {
+        let replica = &mut self.replicas[index];
         let Some((epoch, applied)) = replica.position else {
             return;
         };
-        match self.redis.renew(model, at, epoch, applied) {
-            Some(Some(last)) => replica.page = Some((0, last)),
+        match self.redis.renew(model, index, epoch, applied) {
+            Some(Some(last)) => replica.response = Some((0, last)),
             Some(None) => replica.position = None,
-            None => (replica.position, replica.sight) = (None, LogHealth::Lost),
+            None => (replica.position, replica.log_health) = (None, LogHealth::Lost),
         }
     }
 
-    fn read(&mut self, at: usize) {
-        let replica = &mut self.replicas[at];
-        let (Some((epoch, applied)), Some((age, last))) = (replica.position, replica.page.take())
+    fn read_response(&mut self, index: usize) {
+        let replica = &mut self.replicas[index];
+        let (Some((epoch, applied)), Some((age, last))) =
+            (replica.position, replica.response.take())
         else {
             return;
         };
-        replica.sight = LogHealth::Complete;
-        let mine = LogPosition {
+        replica.log_health = LogHealth::Complete;
+        let position = LogPosition {
             epoch,
             applied: u64::from(applied),
         };
         match accept_renewal(
-            &mine,
+            &position,
             &epoch,
             (applied + 1..=last).map(u64::from),
             u64::from(last),
         ) {
             Renewal::Complete => {
-                replica.knows |= last > applied;
+                replica.has_entry |= last > applied;
                 replica.position = Some((epoch, last));
-                let end = lease_end(ago(age), LEASE);
-                replica.left = u8::try_from(end.saturating_sub(NOW)).expect("no lease is as long");
+                let end = lease_end(ticks_ago(age), LEASE_LENGTH);
+                replica.lease_ticks =
+                    u8::try_from(end.saturating_sub(NOW)).expect("the lease length fits into u8");
             }
             Renewal::Partial | Renewal::Rejected => replica.position = None,
         }
     }
 
-    /// What Redis tells a check on this replica; nothing where it refuses, or has no epoch.
-    pub fn find(&self, model: &Losses, at: usize) -> Result<Option<bool>, Refused> {
-        match self.old.filter(|_| self.replicas[at].with_old) {
-            // The script of a check writes as well, so that such a server refuses it.
-            Some(old) if model.is(Mutant::CheckOnlyReads) => Ok(old.find(model)),
-            Some(_) => Err(Refused),
-            None => Ok(self.redis.find(model)),
+    /// Looks up the revocation in Redis for a check on this replica; `None` without an epoch.
+    pub fn look_up_in_redis(
+        &self,
+        model: &LossModel,
+        index: usize,
+    ) -> Result<Option<bool>, WriteRejected> {
+        match self.deposed.filter(|_| self.replicas[index].uses_deposed) {
+            // The real script also writes, so that a deposed primary rejects it.
+            Some(deposed) if model.is_mutant(Mutant::CheckOnlyReads) => {
+                Ok(deposed.find_revocation(model))
+            }
+            Some(_) => Err(WriteRejected),
+            None => Ok(self.redis.find_revocation(model)),
         }
     }
 }
 
-/// A server refuses a write.
-pub struct Refused;
+/// A deposed primary rejected a write.
+pub struct WriteRejected;

@@ -1,4 +1,4 @@
-//! Whoever revokes: the record, the log, and the wait. It holds no lease itself.
+//! The revoking process: commit, append, and wait. It holds no lease in this model.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,62 +7,62 @@ use latchkey_domain::revocation::lease::{
 };
 
 use super::{
-    LEASE, Losses, NOW, State, ago, older,
-    redis::{Epoch, Log},
+    LEASE_LENGTH, LossModel, NOW, State, increment_age,
+    redis::{Epoch, LogState},
+    ticks_ago,
 };
 
 /// One revocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Revoker {
     pub stage: Stage,
-    /// Ticks since the append was answered.
+    /// Ticks since the response to the append arrived.
     age: u8,
-    /// What the script said.
-    appended: Option<Log>,
+    /// Response of the append script.
+    appended: Option<LogState>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Stage {
     #[default]
     Idle,
-    /// The record has it. The publisher, and whoever repeats the revocation, goes on from here.
-    Recorded,
-    /// The log has it; the answer is on its way.
-    AppendedEntry,
+    /// PostgreSQL contains the revocation. A republish or a repeated revocation starts here.
+    Committed,
+    /// The log contains the entry, and the response is in flight.
+    Appended,
     Waiting,
-    Returned(By),
+    Responded(Completion),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum By {
-    Wait,
-    AcknowledgedPositions,
+pub enum Completion {
+    DrainPeriod,
+    Acknowledged,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    Record,
-    /// Where the log is lost nothing is claimed, and it is tried again.
+    Commit,
+    /// Appends the entry. Without an epoch, the append has no effect and can be repeated.
     Append,
-    Hear,
-    ReturnEarly,
-    ReturnAfterWait,
+    ReadAppendResponse,
+    RespondEarly,
+    RespondAfterDrainPeriod,
 }
 
 impl Revoker {
     pub fn tick(&mut self) {
         if self.stage == Stage::Waiting {
-            self.age = older(self.age);
+            self.age = increment_age(self.age);
         }
     }
 }
 
 impl State {
-    /// What members say under the log of this moment is heard at once: how old it may be is the
-    /// matter of the other model.
-    fn reports(&self, log: &Log) -> AcknowledgedPositions<Epoch, usize> {
+    /// The acknowledged positions, without delay. The lease model covers late positions.
+    fn acknowledged_positions(&self, log: &LogState) -> AcknowledgedPositions<Epoch, usize> {
         let applied: BTreeMap<_, _> = (0..2)
-            .filter_map(|at| Some((at, u64::from(log.members[at]?))))
+            .filter_map(|index| Some((index, u64::from(log.members[index]?))))
             .collect();
         AcknowledgedPositions {
             epoch: log.epoch,
@@ -71,58 +71,58 @@ impl State {
         }
     }
 
-    fn may_return_early(&self, model: &Losses) -> bool {
+    fn can_respond_early(&self, model: &LossModel) -> bool {
         let (Some(appended), Some(log)) = (&self.revoker.appended, self.redis.log_of(model)) else {
             return false;
         };
         let members: BTreeSet<_> = (0..2)
-            .filter(|at| appended.members[*at].is_some())
+            .filter(|index| appended.members[*index].is_some())
             .collect();
         let appended = AppendedEntry {
             epoch: appended.epoch,
             number: u64::from(appended.last),
             members,
         };
-        is_enforced(&appended, &usize::MAX, &self.reports(&log))
+        is_enforced(&appended, &usize::MAX, &self.acknowledged_positions(&log))
     }
 
-    pub fn steps_of_revoker(&self, model: &Losses, mut may: impl FnMut(Step)) {
+    pub fn add_revoker_steps(&self, model: &LossModel, mut add: impl FnMut(Step)) {
         match self.revoker.stage {
-            Stage::Idle => may(Step::Record),
-            Stage::Recorded => may(Step::Append),
-            Stage::AppendedEntry => may(Step::Hear),
+            Stage::Idle => add(Step::Commit),
+            Stage::Committed => add(Step::Append),
+            Stage::Appended => add(Step::ReadAppendResponse),
             Stage::Waiting => {
-                if self.may_return_early(model) {
-                    may(Step::ReturnEarly);
+                if self.can_respond_early(model) {
+                    add(Step::RespondEarly);
                 }
-                if drained_at(ago(self.revoker.age), LEASE) <= NOW {
-                    may(Step::ReturnAfterWait);
+                if drained_at(ticks_ago(self.revoker.age), LEASE_LENGTH) <= NOW {
+                    add(Step::RespondAfterDrainPeriod);
                 }
             }
-            Stage::Returned(_) => {}
+            Stage::Responded(_) => {}
         }
     }
 
-    pub fn step_of_revoker(&mut self, model: &Losses, step: Step) {
+    pub fn apply_revoker_step(&mut self, model: &LossModel, step: Step) {
         let revoker = &mut self.revoker;
         match step {
-            Step::Record => (self.recorded, revoker.stage) = (true, Stage::Recorded),
+            Step::Commit => (self.is_committed, revoker.stage) = (true, Stage::Committed),
             Step::Append => {
                 if let Some(log) = self.redis.revoke(model) {
-                    (revoker.stage, revoker.appended) = (Stage::AppendedEntry, Some(log));
+                    (revoker.stage, revoker.appended) = (Stage::Appended, Some(log));
                 }
             }
-            Step::Hear => (revoker.stage, revoker.age) = (Stage::Waiting, 0),
-            Step::ReturnEarly => self.revoker = returned(By::AcknowledgedPositions),
-            Step::ReturnAfterWait => self.revoker = returned(By::Wait),
+            Step::ReadAppendResponse => (revoker.stage, revoker.age) = (Stage::Waiting, 0),
+            Step::RespondEarly => self.revoker = responded(Completion::Acknowledged),
+            Step::RespondAfterDrainPeriod => self.revoker = responded(Completion::DrainPeriod),
         }
     }
 }
 
-/// What it knew is of no use any more.
-fn returned(by: By) -> Revoker {
+/// The revoker after its response, without the values that have no effect any more.
+fn responded(completion: Completion) -> Revoker {
     Revoker {
-        stage: Stage::Returned(by),
+        stage: Stage::Responded(completion),
         ..Revoker::default()
     }
 }

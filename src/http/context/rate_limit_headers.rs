@@ -5,31 +5,31 @@ use poem::http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::{
-    app::{LimitStatus, RequestLimits},
-    http::middleware::response_headers::DeferredHeaders,
+    app::origin::request_limits::{LimitStatus, RequestLimits},
+    http::context::response_headers::DeferredHeaders,
 };
 
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const POLICY_HEADER: HeaderName = HeaderName::from_static("ratelimit-policy");
+const LIMIT_HEADER: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Adds `RateLimit` headers if a limit was consulted.
-pub fn write_rate_limit_headers(request_limits: &RequestLimits, notes: &DeferredHeaders) {
+pub fn write_rate_limit_headers(request_limits: &RequestLimits, headers: &DeferredHeaders) {
     let statuses = request_limits.statuses();
-    for (name, fields) in [
-        (POLICY, list(&statuses, policy)),
-        (LIMIT, list(&statuses, left)),
+    for (name, list) in [
+        (POLICY_HEADER, format_list(&statuses, format_policy)),
+        (LIMIT_HEADER, format_list(&statuses, format_remaining)),
     ] {
-        if !fields.is_empty() {
-            notes.set(
+        if !list.is_empty() {
+            headers.set(
                 name,
-                HeaderValue::try_from(fields).expect("names and numbers are plain text"),
+                HeaderValue::try_from(list).expect("names and numbers are ASCII"),
             );
         }
     }
 }
 
-/// A list of structured fields (RFC 9651 section 3.1).
-fn list(statuses: &[LimitStatus], item: impl Fn(&LimitStatus) -> Option<String>) -> String {
+/// Formats a structured-field list (RFC 9651 section 3.1).
+fn format_list(statuses: &[LimitStatus], item: impl Fn(&LimitStatus) -> Option<String>) -> String {
     statuses
         .iter()
         .filter_map(item)
@@ -37,8 +37,8 @@ fn list(statuses: &[LimitStatus], item: impl Fn(&LimitStatus) -> Option<String>)
         .join(", ")
 }
 
-/// `q`: how many; `w`: in how many seconds.
-fn policy(LimitStatus { name, limit, .. }: &LimitStatus) -> Option<String> {
+/// `q`: quota in attempts; `w`: window in seconds.
+fn format_policy(LimitStatus { name, limit, .. }: &LimitStatus) -> Option<String> {
     Some(format!(
         "\"{name}\";q={};w={}",
         limit.burst(),
@@ -46,13 +46,13 @@ fn policy(LimitStatus { name, limit, .. }: &LimitStatus) -> Option<String> {
     ))
 }
 
-/// `r`: what is left; `t`: in how many seconds all of it will be there again.
-fn left(LimitStatus { name, left, .. }: &LimitStatus) -> Option<String> {
+/// `r`: remaining attempts; `t`: seconds until the full quota is available.
+fn format_remaining(LimitStatus { name, left, .. }: &LimitStatus) -> Option<String> {
     left.map(|left| format!("\"{name}\";r={};t={}", left.attempts, left.reset))
 }
 
-/// The limit that callers of an operation meet first: its name, attempts, and seconds.
-fn limit_of(operation: &str) -> (&'static str, u64, u64) {
+/// Returns the limit that callers of an operation exceed first: name, attempts, and seconds.
+fn first_limit(operation: &str) -> (&'static str, u64, u64) {
     match operation {
         "signUp" | "updateCurrentUser" => ("sign_up", 50, 3600),
         "requestPasswordReset" => ("reset_request", 20, 3600),
@@ -64,27 +64,27 @@ fn limit_of(operation: &str) -> (&'static str, u64, u64) {
     }
 }
 
-/// Documents them for a response of an operation with limits.
+/// Documents the headers for a response of an operation with rate limits.
 pub fn document(response: &mut Value, operation: &str, status: &str) {
-    let (name, burst, period) = limit_of(operation);
-    let (left, reset) = if status == "429" {
+    let (name, burst, period) = first_limit(operation);
+    let (remaining, reset) = if status == "429" {
         (0, period)
     } else {
         (burst - 1, period / burst)
     };
-    let field = |description, example: String| {
+    let header = |description, example: String| {
         json!({
             "description": description,
             "schema": { "type": "string", "example": example },
         })
     };
-    response["headers"]["RateLimit-Policy"] = field(
+    response["headers"]["RateLimit-Policy"] = header(
         "Rate limits of the request: `q` attempts in `w` seconds.",
         format!("\"{name}\";q={burst};w={period}"),
     );
-    response["headers"]["RateLimit"] = field(
+    response["headers"]["RateLimit"] = header(
         "Remaining quota: `r` attempts now, all attempts after `t` seconds.",
-        format!("\"{name}\";r={left};t={reset}"),
+        format!("\"{name}\";r={remaining};t={reset}"),
     );
     if status == "429" {
         response["headers"]["Retry-After"]["schema"]["example"] = json!(42);

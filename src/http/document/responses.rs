@@ -5,14 +5,12 @@ use serde_json::{Map, Value, json};
 use crate::{
     error::Code,
     http::{
-        forward_auth,
-        middleware::rate_limit_headers,
-        oauth,
-        openapi::{document::error_examples::Context, problem},
+        context::rate_limit_headers, document::error_examples::ExampleContext, forward_auth, oauth,
+        openapi::problem,
     },
 };
 
-/// Descriptions of headers. The framework writes all names in capitals and has no descriptions.
+/// Names and descriptions of headers. The framework converts the names to upper case.
 const HEADERS: [(&str, &str); 7] = [
     (
         "Cache-Control",
@@ -35,29 +33,27 @@ const HEADERS: [(&str, &str); 7] = [
     ),
 ];
 
-/// Patches all responses of an operation, and the media types of its body.
+/// Patches all responses of an operation, and the media types of its request body.
 pub fn patch(operation: &mut Value) {
     if let Some(content) = operation.pointer_mut("/requestBody/content") {
-        without_charset(content);
+        remove_charset(content);
     }
-    let context = Context::of(operation);
+    let context = ExampleContext::from_operation(operation);
     let id = operation["operationId"]
         .as_str()
         .unwrap_or_default()
         .to_owned();
-    let responses = operation["responses"]
-        .as_object_mut()
-        .expect("there are responses");
+    let responses = operation["responses"].as_object_mut().expect("responses");
     let is_limited = responses.contains_key("429");
     for (status, response) in responses {
         if let Some(content) = response.get_mut("content") {
-            without_charset(content);
+            remove_charset(content);
         }
-        explain(response, &context);
+        describe_errors(response, &context);
         if let Some(example) = oauth::error_example(&id, status) {
             response["content"]["application/json"]["example"] = example;
         }
-        headers(response, status);
+        patch_headers(response, status);
         if is_limited {
             rate_limit_headers::document(response, &id, status);
         }
@@ -67,21 +63,20 @@ pub fn patch(operation: &mut Value) {
     }
 }
 
-/// `application/json; charset=utf-8` is no media type of its own: generators look for
-/// `application/json`.
-fn without_charset(content: &mut Value) {
-    let old = std::mem::take(content.as_object_mut().expect("content is a map"));
-    let bare = |name: String| name.split(';').next().unwrap_or_default().to_owned();
+/// Removes `charset` from media types, because client generators search for `application/json`.
+fn remove_charset(content: &mut Value) {
+    let old = std::mem::take(content.as_object_mut().expect("an object"));
+    let strip_parameters = |name: String| name.split(';').next().unwrap_or_default().to_owned();
     *content = Value::Object(
         old.into_iter()
-            .map(|(name, media)| (bare(name), media))
+            .map(|(name, media)| (strip_parameters(name), media))
             .collect(),
     );
 }
 
-/// Adds the title of each code that the description lists, and an example of each.
-fn explain(response: &mut Value, context: &Context) {
-    let codes = codes(response);
+/// Adds the title and an example of each error code that the description lists.
+fn describe_errors(response: &mut Value, context: &ExampleContext) {
+    let codes = find_codes(response);
     let Some(media) = response.pointer_mut(&format!(
         "/content/{}",
         problem::MEDIA_TYPE.replace('/', "~1")
@@ -96,12 +91,12 @@ fn explain(response: &mut Value, context: &Context) {
         )
     };
     media["examples"] = Value::Object(codes.iter().map(example).collect());
-    let meaning = |code: &Code| format!("- `{}`: {}", code.slug(), code.title());
-    response["description"] = json!(codes.iter().map(meaning).collect::<Vec<_>>().join("\n"));
+    let list_item = |code: &Code| format!("- `{}`: {}", code.slug(), code.title());
+    response["description"] = json!(codes.iter().map(list_item).collect::<Vec<_>>().join("\n"));
 }
 
-/// The codes that a response's description lists.
-fn codes(response: &Value) -> Vec<Code> {
+/// Returns the error codes that the description of a response lists.
+fn find_codes(response: &Value) -> Vec<Code> {
     let description = response["description"].as_str().unwrap_or_default();
     Code::ALL
         .iter()
@@ -110,28 +105,28 @@ fn codes(response: &Value) -> Vec<Code> {
         .collect()
 }
 
-fn headers(response: &mut Value, status: &str) {
+fn patch_headers(response: &mut Value, status: &str) {
     let old = response
         .get_mut("headers")
         .and_then(Value::as_object_mut)
         .map(std::mem::take)
         .unwrap_or_default();
-    // Headers that the middleware adds by status.
+    // Headers that every response with this status has.
     let added = match status {
         "401" => &["WWW-Authenticate"][..],
         "429" | "503" => &["Retry-After"],
         _other => &[],
     };
-    let known = |name: &str| {
+    let find_header = |name: &str| {
         HEADERS
             .iter()
             .find(|(known, _)| known.eq_ignore_ascii_case(name))
     };
     let mut headers = Map::new();
     for name in old.keys().map(String::as_str).chain(added.iter().copied()) {
-        match known(name) {
+        match find_header(name) {
             Some((name, description)) => {
-                headers.insert((*name).to_owned(), header(name, description))
+                headers.insert((*name).to_owned(), describe_header(name, description))
             }
             None => headers.insert(name.to_owned(), old[name].clone()),
         };
@@ -141,7 +136,7 @@ fn headers(response: &mut Value, status: &str) {
     }
 }
 
-fn header(name: &str, description: &str) -> Value {
+fn describe_header(name: &str, description: &str) -> Value {
     let schema = match name {
         "Retry-After" => json!({ "type": "integer", "format": "int32", "minimum": 0 }),
         _text => json!({ "type": "string" }),

@@ -14,15 +14,15 @@ const ALLOW_UNKNOWN: [&str; 3] = [
     "IntrospectTokenRequest",
 ];
 
-/// The form of a sign-in. It is strict.
+/// Form of the sign-in. It rejects unknown fields.
 const SIGN_IN_FORM: &str = "SignInForm";
 
-/// Answers that leave out what they have nothing to say of: because a standard wants it so (RFC
-/// 6749, RFC 7662), and to pages, which get no tokens.
+/// Responses that omit absent fields: by RFC 6749 and RFC 7662, and at a sign-up with the session
+/// cookie, which returns no tokens.
 const OMIT_NULL: [&str; 3] = ["IssuedToken", "Introspection", "SignUpResponse"];
 
-/// Bodies of which something must be there, though no member must: the fewest members. That it is a
-/// user name or an address would be a union, which generators of clients do not know.
+/// Minimum number of fields in bodies with alternative fields, such as `username` or `email`. A
+/// union would be exact, but client generators do not support it.
 const MIN_PROPERTIES: [(&str, u8); 4] = [
     ("SignUpRequest", 2),
     ("SignInRequest", 2),
@@ -30,31 +30,31 @@ const MIN_PROPERTIES: [(&str, u8); 4] = [
     ("CreateUserRequest", 1),
 ];
 
-/// Mends all of them: what is so of each, and what is so of one by its name.
+/// Patches all schemas, first by common rules and then by name.
 pub fn patch(schemas: &mut Map<String, Value>) {
-    patch_schema(schemas);
-    name_codes(schemas);
-    close_lists(schemas);
-    for (name, fewest) in MIN_PROPERTIES {
-        named(schemas, name)["minProperties"] = json!(fewest);
+    patch_each(schemas);
+    add_error_code_schema(schemas);
+    add_audit_enums(schemas);
+    for (name, minimum) in MIN_PROPERTIES {
+        get_schema(schemas, name)["minProperties"] = json!(minimum);
     }
-    named(schemas, "IssueTokenRequest")["properties"]["grant_type"]["enum"] =
+    get_schema(schemas, "IssueTokenRequest")["properties"]["grant_type"]["enum"] =
         json!(["refresh_token", "client_credentials"]);
     for (name, example) in examples() {
-        named(schemas, name)["example"] = example;
+        get_schema(schemas, name)["example"] = example;
     }
 }
 
-/// What is so of each.
-pub fn patch_schema(schemas: &mut Map<String, Value>) {
+/// Patches each schema by common rules.
+pub fn patch_each(schemas: &mut Map<String, Value>) {
     for (name, schema) in schemas {
         deny_unknown(name, schema);
-        let is_open = ALLOW_UNKNOWN.contains(&name.as_str());
-        if is_open || name == SIGN_IN_FORM {
-            without_null(schema);
+        let allows_unknown = ALLOW_UNKNOWN.contains(&name.as_str());
+        if allows_unknown || name == SIGN_IN_FORM {
+            remove_nullable(schema);
         }
-        if is_open {
-            without_value(schema);
+        if allows_unknown {
+            remove_min_length(schema);
         }
         for (_, field) in schema
             .get_mut("properties")
@@ -63,20 +63,20 @@ pub fn patch_schema(schemas: &mut Map<String, Value>) {
             .flatten()
         {
             inline_ref(field);
-            count(field);
+            fix_integer_format(field);
         }
     }
 }
 
-fn named<'a>(schemas: &'a mut Map<String, Value>, name: &str) -> &'a mut Value {
+fn get_schema<'a>(schemas: &'a mut Map<String, Value>, name: &str) -> &'a mut Value {
     schemas
         .get_mut(name)
         .unwrap_or_else(|| panic!("{name} is not a schema; fix the tables of schemas.rs"))
 }
 
-/// The closed list of codes is a schema of its own: so generators make a type of it, with a name.
-fn name_codes(schemas: &mut Map<String, Value>) {
-    let code = &mut named(schemas, "ErrorResponse")["properties"]["code"];
+/// Moves the error codes to a schema of their own, so that generators create a named type.
+fn add_error_code_schema(schemas: &mut Map<String, Value>) {
+    let code = &mut get_schema(schemas, "ErrorResponse")["properties"]["code"];
     let field = std::mem::replace(code, json!({ "$ref": "#/components/schemas/ErrorCode" }));
     let codes: Vec<&str> = Code::ALL.iter().map(|code| code.slug()).collect();
     let schema = json!({
@@ -88,9 +88,9 @@ fn name_codes(schemas: &mut Map<String, Value>) {
     schemas.insert("ErrorCode".to_owned(), schema);
 }
 
-/// The closed lists of audit events. They are not schemas of their own, because generated Go
-/// constants have no prefix, and `user` and `refresh_token_reused` are in other lists as well.
-fn close_lists(schemas: &mut Map<String, Value>) {
+/// Adds the closed lists of audit events as inline enums. As separate schemas, they would cause
+/// conflicts of generated Go constants, because those have no prefix and lists share values.
+fn add_audit_enums(schemas: &mut Map<String, Value>) {
     let events: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
     let outcomes = [Outcome::Success, Outcome::Failure].map(Outcome::as_str);
     let actors = [
@@ -102,13 +102,13 @@ fn close_lists(schemas: &mut Map<String, Value>) {
         Actor::Unauthenticated,
     ]
     .map(Actor::as_str);
-    let event = &mut named(schemas, "AuditEvent")["properties"];
+    let event = &mut get_schema(schemas, "AuditEvent")["properties"];
     event["event"]["enum"] = json!(events);
     event["outcome"]["enum"] = json!(outcomes);
     event["actor"]["enum"] = json!(actors);
 }
 
-fn replacement() -> Value {
+fn replace_user_example() -> Value {
     json!({
         "username": "jane",
         "email": null,
@@ -118,14 +118,14 @@ fn replacement() -> Value {
     })
 }
 
-/// Bodies with fields that exclude each other or are for special cases. Swagger UI and Postman send
-/// an example as it is, so it must work.
+/// Examples of bodies with fields that exclude each other or are for special cases. Swagger UI and
+/// Postman send an example unchanged, so it must be valid.
 fn examples() -> [(&'static str, Value); 13] {
     let sign_in = json!({ "username": "john", "password": "secret123" });
     [
         ("SignInRequest", sign_in.clone()),
         (SIGN_IN_FORM, sign_in),
-        // The request has an access token already.
+        // The access token of the request identifies the session.
         ("SignOutRequest", json!({})),
         (
             "ChangePasswordRequest",
@@ -140,7 +140,7 @@ fn examples() -> [(&'static str, Value); 13] {
                 "audience": "https://billing.example.com",
             }),
         ),
-        // Another user than the one who signs up.
+        // Differs from the user in the sign-up example.
         (
             "CreateUserRequest",
             json!({
@@ -150,7 +150,7 @@ fn examples() -> [(&'static str, Value); 13] {
                 "role": "user",
             }),
         ),
-        ("ReplaceUserRequest", replacement()),
+        ("ReplaceUserRequest", replace_user_example()),
         ("UpdateUserRequest", json!({ "name": "Jane Doe" })),
         // A fixed date would expire.
         (
@@ -176,7 +176,7 @@ fn examples() -> [(&'static str, Value); 13] {
     ]
 }
 
-/// Request bodies reject unknown fields; responses always contain all fields, some of them `null`.
+/// Request bodies reject unknown fields. Responses contain all fields, even if a value is `null`.
 fn deny_unknown(name: &str, schema: &mut Value) {
     if ALLOW_UNKNOWN.contains(&name) || OMIT_NULL.contains(&name) {
         return;
@@ -184,12 +184,12 @@ fn deny_unknown(name: &str, schema: &mut Value) {
     if name.ends_with("Request") || name == SIGN_IN_FORM {
         schema["additionalProperties"] = json!(false);
     } else {
-        always_there(schema);
+        require_all_fields(schema);
     }
 }
 
-/// A form has no `null`: a client that reads of one would send the word.
-fn without_null(form: &mut Value) {
+/// A form cannot contain `null`. A generated client would send the word.
+fn remove_nullable(form: &mut Value) {
     for (_, field) in form["properties"].as_object_mut().into_iter().flatten() {
         field
             .as_object_mut()
@@ -197,13 +197,13 @@ fn without_null(form: &mut Value) {
     }
 }
 
-/// What is sent without a value counts as not sent (RFC 6749 section 3.2).
-fn without_value(form: &mut Value) {
+/// An empty optional field is valid, because it counts as omitted (RFC 6749 section 3.2).
+fn remove_min_length(form: &mut Value) {
     let required = form["required"].clone();
     let is_required = |name: &str| {
         required
             .as_array()
-            .is_some_and(|names| names.iter().any(|known| known == name))
+            .is_some_and(|names| names.iter().any(|required| required == name))
     };
     for (name, field) in form["properties"].as_object_mut().into_iter().flatten() {
         if !is_required(name) {
@@ -214,13 +214,13 @@ fn without_value(form: &mut Value) {
     }
 }
 
-fn always_there(schema: &mut Value) {
+fn require_all_fields(schema: &mut Value) {
     let required = schema["required"].as_array().cloned().unwrap_or_default();
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else {
         return;
     };
     for (name, property) in properties.iter_mut() {
-        // The one member that is left out where there is nothing to say.
+        // `errors` is the only field that is omitted if it has no value.
         if !required.contains(&json!(name)) && name != "errors" {
             property["nullable"] = json!(true);
         }
@@ -233,8 +233,8 @@ fn always_there(schema: &mut Value) {
     schema["required"] = Value::Array(names);
 }
 
-/// A member that is another schema is that and nothing else: wrapped together with a description,
-/// generators take it for a schema of its own.
+/// Replaces `allOf` with its reference. The framework adds `allOf` to a field with a description,
+/// and generators create a separate type for it.
 fn inline_ref(field: &mut Value) {
     let reference = field["allOf"][0]["$ref"].as_str().map(str::to_owned);
     if let Some(reference) = reference {
@@ -242,9 +242,8 @@ fn inline_ref(field: &mut Value) {
     }
 }
 
-/// Formats of whole numbers that OpenAPI has: of those that it has not, some generators make 32
-/// bits.
-fn count(field: &mut Value) {
+/// Replaces integer formats that OpenAPI 3.0 does not define. Some generators use 32 bits for them.
+fn fix_integer_format(field: &mut Value) {
     let format = match field["format"].as_str() {
         Some("uint64") => "int64",
         Some("uint16") => "int32",

@@ -1,4 +1,5 @@
-//! Descriptions of success responses that several operations share in the code.
+//! Descriptions of success responses. Several operations share a response type, whose description
+//! cannot be specific.
 
 use serde_json::{Value, json};
 
@@ -80,7 +81,10 @@ pub fn patch(operation: &mut Value) {
         .as_str()
         .unwrap_or_default()
         .to_owned();
-    for (_, status, description) in DESCRIPTIONS.iter().filter(|(of, ..)| *of == id) {
+    for (_, status, description) in DESCRIPTIONS
+        .iter()
+        .filter(|(operation, ..)| *operation == id)
+    {
         let response = operation["responses"]
             .get_mut(*status)
             .unwrap_or_else(|| panic!("{id} has no response {status}; fix successes.rs"));

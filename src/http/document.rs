@@ -1,16 +1,11 @@
-//! The OpenAPI document: generated from the code, patched where the framework differs, checked in
-//! under `openapi/`.
+//! The OpenAPI document: generated from the code, patched where the framework has gaps, and checked
+//! in under `openapi/`.
 
 mod clients;
 mod error_examples;
 mod events;
-mod forms;
 mod pages;
-mod paragraphs;
 mod responses;
-mod schemas;
-mod security;
-mod successes;
 
 use std::collections::HashMap;
 
@@ -20,20 +15,21 @@ use serde_json::{Map, Value, json};
 
 use crate::http::{
     api::{
-        self, audit_events::AuditApi, authentication::TokensApi, browser_session::BrowserApi,
-        current_user::AccountsApi, health::HealthApi, items::ItemsApi, oauth_clients::ClientsApi,
-        personal_access_tokens::PersonalTokensApi, revocation_stream::FeedApi,
-        sessions::DevicesApi, users::UsersApi, well_known::WellKnownApi,
+        self, audit_events::AuditApi, authentication::AuthenticationApi,
+        browser_session::BrowserSessionApi, current_user::CurrentUserApi, health::HealthApi,
+        items::ItemsApi, oauth_clients::OAuthClientsApi,
+        personal_access_tokens::PersonalAccessTokensApi, revocation_stream::RevocationStreamApi,
+        sessions::SessionsApi, users::UsersApi, well_known::WellKnownApi,
     },
     auth::caller,
     forward_auth::{self, ForwardAuthApi},
     oauth::OAuthApi,
+    openapi::patches::{forms, paragraphs, schemas, security, successes},
 };
 
-/// Declares the faces whose operations there are.
+/// Declares the APIs whose operations the server has.
 macro_rules! apis {
     ($($api:ident),* $(,)?) => {
-        /// All operations.
         pub type Api = ($($api,)*);
 
         const API: Api = ($($api,)*);
@@ -41,89 +37,90 @@ macro_rules! apis {
 }
 
 apis!(
-    TokensApi,
-    BrowserApi,
-    AccountsApi,
-    PersonalTokensApi,
-    DevicesApi,
+    AuthenticationApi,
+    BrowserSessionApi,
+    CurrentUserApi,
+    PersonalAccessTokensApi,
+    SessionsApi,
     ItemsApi,
     OAuthApi,
     UsersApi,
-    ClientsApi,
+    OAuthClientsApi,
     AuditApi,
-    FeedApi,
+    RevocationStreamApi,
     WellKnownApi,
     ForwardAuthApi,
     HealthApi,
 );
 
-/// The operations beside other routes. The framework's own service reads query and cookies of every
-/// request once more, for extractors that nothing here uses.
+/// Adds all operations to the routes.
+///
+/// The service of the framework is not used for routing. It parses the query of every request for
+/// extractors that the server does not have.
 pub fn add_operations(routes: Route) -> Route {
     let mut operations = HashMap::new();
     API.add_routes(&mut operations);
-    // The framework knows nine methods, and a proxy may ask with any.
-    let check = operations
+    // The framework routes nine methods. A forward authentication check can have any method.
+    let verify = operations
         .remove(forward_auth::PATH)
         .and_then(|mut methods| methods.remove(&Method::GET));
-    let routes = routes.at(forward_auth::PATH, check.expect("it is an operation"));
+    let routes = routes.at(forward_auth::PATH, verify.expect("an operation"));
     operations
         .into_iter()
         .fold(routes, |routes, (path, methods)| {
-            let by_method =
-                |known: RouteMethod, (method, operation)| known.method(method, operation);
+            let add_method =
+                |route: RouteMethod, (method, operation)| route.method(method, operation);
             routes.at(
                 path,
-                methods.into_iter().fold(RouteMethod::new(), by_method),
+                methods.into_iter().fold(RouteMethod::new(), add_method),
             )
         })
 }
 
-/// The operations as the framework documents them.
+/// Returns the framework's service, whose document has no patches.
 pub fn service() -> OpenApiService<Api, ()> {
-    // Whoever wants the other one of the two finds both beside the source.
+    // The field accepts one URL. The repository contains both license texts.
     let license = LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/MIT.html");
     OpenApiService::new(API, "Latchkey API", crate::VERSION)
-        .description(include_str!("../pages/document.md"))
+        .description(include_str!("pages/document.md"))
         .contact(ContactObject::new().name("Operator of this server"))
         .external_document(ExternalDocumentObject::new("/problems").description("Error codes"))
         .license(license)
 }
 
-/// The document as it is served and checked in.
+/// Returns the document as JSON, as it is served and checked in.
 pub fn json() -> String {
-    let document = serde_json::to_string_pretty(&value()).expect("a JSON value can be written");
+    let document = serde_json::to_string_pretty(&value()).expect("a JSON value");
     document + "\n"
 }
 
-/// The document.
+/// Returns the document with all patches.
 pub fn value() -> Value {
-    let mut document: Value =
-        serde_json::from_str(&service().spec()).expect("the framework writes JSON");
+    let mut document: Value = serde_json::from_str(&service().spec()).expect("valid JSON");
     document["openapi"] = json!("3.0.3");
     document["servers"] = json!([{ "url": "/", "description": "This server" }]);
     pages::patch(&mut document);
-    operations(&mut document, security::patch);
-    operations(&mut document, clients::patch);
+    for_each_operation(&mut document, security::patch);
+    for_each_operation(&mut document, clients::patch);
     clients::add_scheme(&mut document);
-    operations(&mut document, responses::patch);
-    operations(&mut document, parameters);
-    path_ids(&mut document);
-    operations(&mut document, successes::patch);
+    for_each_operation(&mut document, responses::patch);
+    for_each_operation(&mut document, patch_parameters);
+    set_path_id_examples(&mut document);
+    for_each_operation(&mut document, successes::patch);
     events::patch(&mut document);
     schemas::patch(
         document["components"]["schemas"]
             .as_object_mut()
-            .expect("there are schemas"),
+            .expect("schemas"),
     );
     forms::patch(&mut document);
-    in_reading_order(&mut document);
+    sort_for_reading(&mut document);
     paragraphs::join(&mut document);
     document
 }
 
-/// The framework sorts groups and schemes by name.
-fn in_reading_order(document: &mut Value) {
+/// Sorts tags and security schemes, which the framework sorts by name.
+fn sort_for_reading(document: &mut Value) {
     const TAGS: [&str; 12] = [
         "Authentication",
         "Current user",
@@ -145,29 +142,30 @@ fn in_reading_order(document: &mut Value) {
         caller::COOKIE,
         clients::SCHEME,
     ];
-    let tags = document["tags"].as_array_mut().expect("there are groups");
+    let tags = document["tags"].as_array_mut().expect("tags");
     tags.sort_by_key(|tag| TAGS.iter().position(|name| tag["name"] == *name));
     let schemes = document["components"]["securitySchemes"]
         .as_object_mut()
-        .expect("there are schemes");
+        .expect("security schemes");
     for name in SCHEMES {
-        let scheme = schemes.shift_remove(name).expect("it is registered");
+        let scheme = schemes.shift_remove(name).expect("a registered scheme");
         schemes.insert(name.to_owned(), scheme);
     }
 }
 
-/// IDs in paths share one extractor; each kind of resource has an example of its own.
-fn path_ids(document: &mut Value) {
-    let kinds = [
+/// Sets the examples of IDs in paths. All IDs share one extractor, but each kind of resource has
+/// its own example.
+fn set_path_id_examples(document: &mut Value) {
+    let examples = [
         ("/user/tokens/", api::schemas::TOKEN_ID),
         ("/sessions/", api::schemas::SESSION_ID),
         ("/items/", api::schemas::ITEM_ID),
         ("/users/", api::schemas::USER_ID),
         ("/clients/", api::schemas::CLIENT_ID),
     ];
-    let paths = document["paths"].as_object_mut().expect("there are paths");
+    let paths = document["paths"].as_object_mut().expect("paths");
     for (path, operations) in paths {
-        let Some((_, id)) = kinds.iter().find(|(prefix, _)| path.starts_with(prefix)) else {
+        let Some((_, id)) = examples.iter().find(|(prefix, _)| path.starts_with(prefix)) else {
             continue;
         };
         let parameters = operations
@@ -182,11 +180,11 @@ fn path_ids(document: &mut Value) {
     }
 }
 
-/// Every path with its methods, for `Negotiation`.
-pub fn methods() -> Vec<(String, Vec<String>)> {
+/// Returns every path with its methods.
+pub fn list_methods() -> Vec<(String, Vec<String>)> {
     let document = value();
-    let paths = document["paths"].as_object().expect("there are paths");
-    let methods = |operations: &Value| {
+    let paths = document["paths"].as_object().expect("paths");
+    let uppercase_methods = |operations: &Value| {
         operations
             .as_object()
             .map(|map| map.keys().map(|method| method.to_uppercase()).collect())
@@ -194,22 +192,22 @@ pub fn methods() -> Vec<(String, Vec<String>)> {
     };
     paths
         .iter()
-        .map(|(path, operations)| (path.clone(), methods(operations)))
+        .map(|(path, operations)| (path.clone(), uppercase_methods(operations)))
         .collect()
 }
 
-fn operations(document: &mut Value, mut change: impl FnMut(&mut Value)) {
-    let paths = document["paths"].as_object_mut().expect("there are paths");
+fn for_each_operation(document: &mut Value, mut patch: impl FnMut(&mut Value)) {
+    let paths = document["paths"].as_object_mut().expect("paths");
     paths
         .values_mut()
         .filter_map(Value::as_object_mut)
         .flat_map(Map::values_mut)
-        .for_each(&mut change);
+        .for_each(&mut patch);
 }
 
-/// The framework tells of each that it is not deprecated. And Swagger UI sends whatever stands as
-/// an example, wanted or not: so what may be left out has none.
-fn parameters(operation: &mut Value) {
+/// Removes `deprecated: false`, which the framework adds to every parameter, and the examples of
+/// optional parameters, because Swagger UI sends every example.
+fn patch_parameters(operation: &mut Value) {
     for parameter in operation
         .get_mut("parameters")
         .and_then(Value::as_array_mut)
@@ -218,12 +216,12 @@ fn parameters(operation: &mut Value) {
     {
         parameter
             .as_object_mut()
-            .expect("a parameter is a map")
+            .expect("an object")
             .shift_remove("deprecated");
         if parameter["required"] != true {
             parameter["schema"]
                 .as_object_mut()
-                .expect("a schema is a map")
+                .expect("an object")
                 .shift_remove("example");
         }
     }

@@ -1,4 +1,4 @@
-//! Examples of errors: for each operation the error that its callers meet most often.
+//! Examples of errors. For each operation, an example shows the most frequent error of its code.
 
 use serde_json::{Value, json};
 
@@ -72,13 +72,13 @@ const INVALID_FIELDS: [(&str, &str, &str); 24] = [
     ("deleteBrowserSession", "v", "is duplicated"),
 ];
 
-/// What the examples of an operation depend on.
-pub struct Context {
+/// Properties of an operation that determine its examples.
+pub struct ExampleContext {
     operation: String,
     /// The scope that the operation requires.
     scope: Option<String>,
     has_limit: bool,
-    /// Whether only the session cookie counts.
+    /// Whether the session cookie is the only credential.
     is_for_browsers: bool,
     is_stream: bool,
 }
@@ -95,18 +95,18 @@ const FOR_SESSIONS: [&str; 5] = [
 /// Scopes of operations that require the role `admin`.
 const FOR_ADMINS: [&str; 2] = ["admin", "revocations:read"];
 
-impl Context {
-    /// Reads the operation.
-    pub fn of(operation: &Value) -> Context {
+impl ExampleContext {
+    /// Reads the properties of an operation.
+    pub fn from_operation(operation: &Value) -> ExampleContext {
         let mut scopes = operation["security"]
             .as_array()
             .into_iter()
             .flatten()
             .filter_map(Value::as_object)
-            .flat_map(|way| way.values())
+            .flat_map(|requirement| requirement.values())
             .filter_map(|scopes| scopes[0].as_str());
         let mut parameters = operation["parameters"].as_array().into_iter().flatten();
-        Context {
+        ExampleContext {
             operation: operation["operationId"]
                 .as_str()
                 .unwrap_or_default()
@@ -119,7 +119,7 @@ impl Context {
         }
     }
 
-    /// The body of the error with this code.
+    /// Returns the body of the error with this code.
     pub fn example(&self, code: Code) -> Value {
         problem::example_body(&self.error(code)).unwrap_or_default()
     }
@@ -145,11 +145,13 @@ impl Context {
     }
 
     fn invalid_request(&self) -> Error {
-        let known = INVALID_FIELDS.iter().find(|(of, ..)| *of == self.operation);
-        match known {
+        let listed = INVALID_FIELDS
+            .iter()
+            .find(|(operation, ..)| *operation == self.operation);
+        match listed {
             Some((_, field, reason)) => Error::invalid_field(*field, *reason),
             None if self.has_limit => Error::invalid_field("limit", Limit::RULE),
-            // Any request can have two of these headers.
+            // The operation has no input, but any request can contain a duplicate header.
             None => Error::invalid_field("Authorization", "is duplicated"),
         }
     }
@@ -158,12 +160,12 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::openapi::document;
+    use crate::http::document;
 
     #[test]
-    fn tables_list_known_operations() {
+    fn tables_list_existing_operations() {
         let document = document::value();
-        let paths = document["paths"].as_object().expect("there are paths");
+        let paths = document["paths"].as_object().expect("paths");
         let ids: Vec<_> = paths
             .values()
             .flat_map(|path| path.as_object().expect("operations").values())

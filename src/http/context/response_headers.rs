@@ -1,5 +1,6 @@
-//! What a request's story wants on its answer, whatever the answer turns out to be: a cookie that
-//! slid, what is left of a limit. The edge puts it there.
+//! Headers that are set during a request and applied to its response, whatever the status.
+//!
+//! Examples are a renewed session cookie and the remaining quota of a rate limit.
 
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -8,9 +9,9 @@ use poem::{
     http::{HeaderMap, HeaderName, HeaderValue},
 };
 
-use crate::{app::RequestLimits, http::middleware::rate_limit_headers};
+use crate::{app::origin::request_limits::RequestLimits, http::context::rate_limit_headers};
 
-/// The headers that one answer is to carry. Kept with the request.
+/// Headers for the response to one request. The request contains a handle to them.
 #[derive(Clone, Default)]
 pub struct DeferredHeaders(Arc<DeferredState>);
 
@@ -21,13 +22,13 @@ struct DeferredState {
 }
 
 impl DeferredHeaders {
-    /// Those of this request.
+    /// Returns the headers of the request.
     pub fn of(request: &Request) -> &DeferredHeaders {
-        request.data().expect("the edge sets it")
+        request.data().expect("the request middleware sets it")
     }
 
-    /// How the limits stand that the request counts against. Most requests count against none, and
-    /// never ask.
+    /// Returns the rate limits that count the request. They are created on first use, because most
+    /// requests have none.
     pub fn request_limits(&self) -> RequestLimits {
         self.0
             .request_limits
@@ -35,16 +36,16 @@ impl DeferredHeaders {
             .clone()
     }
 
-    /// Sets a header of the answer; of two with one name the last stays.
+    /// Sets a header of the response. A second value for the same name replaces the first.
     pub fn set(&self, name: HeaderName, value: HeaderValue) {
         self.0
             .headers
             .lock()
-            .expect("nothing panics while it is held")
+            .expect("no panic while locked")
             .push((name, value));
     }
 
-    /// Puts them on the answer.
+    /// Applies the headers to the response.
     pub fn apply(&self, headers: &mut HeaderMap) {
         if let Some(request_limits) = self.0.request_limits.get() {
             rate_limit_headers::write_rate_limit_headers(request_limits, self);
@@ -53,7 +54,7 @@ impl DeferredHeaders {
             .0
             .headers
             .lock()
-            .expect("nothing panics while it is held")
+            .expect("no panic while locked")
             .drain(..)
         {
             headers.insert(name, value);

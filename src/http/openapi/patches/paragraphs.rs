@@ -9,7 +9,7 @@ pub fn join(value: &mut Value) {
         Value::Object(fields) => {
             for (name, field) in fields.iter_mut().filter(|(name, _)| *name != "example") {
                 match field {
-                    Value::String(text) if name == "description" => *text = joined(text),
+                    Value::String(text) if name == "description" => *text = join_lines(text),
                     other => join(other),
                 }
             }
@@ -19,16 +19,16 @@ pub fn join(value: &mut Value) {
     }
 }
 
-/// The text with one line per paragraph or list item (CommonMark section 6.8, soft line breaks).
+/// Joins soft line breaks (CommonMark section 6.8): each paragraph and list item becomes one line.
 /// Code between fences and tables keep their lines.
-fn joined(text: &str) -> String {
+fn join_lines(text: &str) -> String {
     let mut joined = String::with_capacity(text.len());
     let mut in_code = false;
     let mut previous = "";
     for line in text.lines() {
         let is_fence = line.trim_start().starts_with("```");
-        let continues = !in_code && !is_fence && is_text(previous) && is_text(line);
-        if continues && !starts_item(line) {
+        let continues_paragraph = !in_code && !is_fence && is_text(previous) && is_text(line);
+        if continues_paragraph && !starts_item(line) {
             joined.push(' ');
             joined.push_str(line.trim_start());
         } else {
@@ -81,8 +81,8 @@ mod tests {
             ("# Title\ntext\nmore", "# Title\ntext more"),
             ("", ""),
         ] {
-            assert_eq!(joined(text), expected);
-            assert_eq!(joined(expected), expected, "a second time changes nothing");
+            assert_eq!(join_lines(text), expected);
+            assert_eq!(join_lines(expected), expected, "idempotent");
         }
     }
 

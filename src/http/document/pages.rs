@@ -1,48 +1,46 @@
 //! The session cookie in the document: state-changing requests with a cookie require a header and
-//! can be rejected because of their origin. The framework supports neither.
+//! can be rejected because of their origin. The framework documents neither for a security scheme.
 
 use serde_json::{Map, Value, json};
 
 use crate::http::auth::caller;
 
-/// Operations for pages alone: they want the header whatever else is sent.
+/// Operations that always require the header, because only pages use them.
 const FOR_PAGES: [&str; 2] = ["createBrowserSession", "deleteBrowserSession"];
 
-/// Serves pages and programs; the header tells which it is.
-const FOR_BOTH: &str = "signUp";
+/// Operation for pages and other clients. The header distinguishes them.
+const SIGN_UP: &str = "signUp";
 
-/// What answers with a cookie, by operation and status.
+/// Responses that always contain `Set-Cookie`, by operation and status.
 const COOKIES: [(&str, &str); 3] = [
     ("createBrowserSession", "200"),
     ("deleteBrowserSession", "204"),
-    (FOR_BOTH, "201"),
+    (SIGN_UP, "201"),
 ];
 
-/// Adds the header, its refusal, and the cookie of those answers that set one.
+/// Adds the header, its error, and `Set-Cookie` to the operations with the session cookie.
 pub fn patch(document: &mut Value) {
-    let paths = document["paths"].as_object_mut().expect("there are paths");
+    let paths = document["paths"].as_object_mut().expect("paths");
     for operations in paths.values_mut().filter_map(Value::as_object_mut) {
         for (method, operation) in operations {
             let id = operation["operationId"]
                 .as_str()
                 .unwrap_or_default()
                 .to_owned();
-            let for_pages = FOR_PAGES.contains(&id.as_str());
-            if for_pages || id == FOR_BOTH || (method != "get" && takes_cookie(operation)) {
-                add_header(operation, for_pages);
-                add_refusal(operation);
+            let is_for_pages = FOR_PAGES.contains(&id.as_str());
+            if is_for_pages || id == SIGN_UP || (method != "get" && accepts_cookie(operation)) {
+                add_header(operation, is_for_pages);
+                add_csrf_error(operation);
             }
-            for (_, status) in COOKIES.iter().filter(|(setting, _)| *setting == id) {
+            for (_, status) in COOKIES.iter().filter(|(operation, _)| *operation == id) {
                 add_cookie(&mut operation["responses"][*status], "The session cookie.");
             }
-            if takes_cookie(operation) && !for_pages {
-                let responses = operation["responses"]
-                    .as_object_mut()
-                    .expect("there are responses");
-                let good = responses
+            if accepts_cookie(operation) && !is_for_pages {
+                let responses = operation["responses"].as_object_mut().expect("responses");
+                let successes = responses
                     .iter_mut()
                     .filter(|(status, _)| status.starts_with('2'));
-                good.for_each(|(_, response)| {
+                successes.for_each(|(_, response)| {
                     add_cookie(
                         response,
                         "The session cookie, if the request has one and it is renewed or cleared.",
@@ -58,22 +56,23 @@ fn add_cookie(response: &mut Value, description: &str) {
         json!({ "description": description, "schema": { "type": "string" } });
 }
 
-fn takes_cookie(operation: &Value) -> bool {
-    let ways = operation["security"].as_array();
-    ways.is_some_and(|ways| ways.iter().any(|way| way.get(caller::COOKIE).is_some()))
+fn accepts_cookie(operation: &Value) -> bool {
+    let has_cookie = |requirement: &Value| requirement.get(caller::COOKIE).is_some();
+    let requirements = operation["security"].as_array();
+    requirements.is_some_and(|requirements| requirements.iter().any(has_cookie))
 }
 
-fn add_header(operation: &mut Value, required: bool) {
-    // Whoever shows a token is no page, and may say what it likes here. And no list of one:
-    // generators would make a type of it, for each operation.
-    let schema = if required || operation["operationId"] == FOR_BOTH {
+fn add_header(operation: &mut Value, is_required: bool) {
+    // A pattern, because generators create a type per operation for an enum with one value. The
+    // schema of the optional header allows any value, which is ignored with an access token.
+    let schema = if is_required || operation["operationId"] == SIGN_UP {
         json!({ "type": "string", "pattern": "^1$", "example": "1" })
     } else {
         json!({ "type": "string", "example": "1" })
     };
-    let description = if required {
+    let description = if is_required {
         "Protection against cross-site requests: always `1`."
-    } else if operation["operationId"] == FOR_BOTH {
+    } else if operation["operationId"] == SIGN_UP {
         "`1` requests a session cookie instead of tokens."
     } else {
         "Protection against cross-site requests: `1`. Required with the session cookie, ignored \
@@ -83,31 +82,29 @@ fn add_header(operation: &mut Value, required: bool) {
         "name": "X-Latchkey-Request",
         "in": "header",
         "description": description,
-        "required": required,
+        "required": is_required,
         "schema": schema,
     });
     let parameters = operation
         .as_object_mut()
-        .expect("an operation is a map")
+        .expect("an object")
         .entry("parameters");
     parameters
         .or_insert(json!([]))
         .as_array_mut()
-        .expect("parameters are a list")
+        .expect("an array")
         .push(header);
 }
 
-fn add_refusal(operation: &mut Value) {
-    let responses = operation["responses"]
-        .as_object_mut()
-        .expect("there are responses");
+fn add_csrf_error(operation: &mut Value) {
+    let responses = operation["responses"].as_object_mut().expect("responses");
     let problem = responses["400"]["content"].clone();
-    let refusal = responses
+    let response = responses
         .entry("403")
         .or_insert(json!({ "description": "", "content": problem }));
-    let others = refusal["description"].as_str().unwrap_or_default();
-    let separator = if others.is_empty() { "" } else { ", " };
-    refusal["description"] = json!(format!("{others}{separator}`csrf`"));
+    let codes = response["description"].as_str().unwrap_or_default();
+    let separator = if codes.is_empty() { "" } else { ", " };
+    response["description"] = json!(format!("{codes}{separator}`csrf`"));
     let mut sorted: Vec<_> = std::mem::take(responses).into_iter().collect();
     sorted.sort_by(|(one, _), (other, _)| one.cmp(other));
     *responses = Map::from_iter(sorted);

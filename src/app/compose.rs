@@ -1,0 +1,251 @@
+//! Builds the components: each constructor names the dependencies of a component.
+
+use std::sync::Arc;
+
+use latchkey_domain::{
+    access_token::TokenPolicy, one_time_code::CodeKeys, rate_limit::RateLimitKey,
+    refresh_token::RefreshKey,
+};
+use tokio::sync::Notify;
+
+use super::App;
+use crate::app::accounts::{AccountSettings, Accounts};
+use crate::app::admin::{
+    oauth_clients::OAuthClients,
+    users::{UserSettings, Users},
+};
+use crate::app::audit::{Audit, DeniedEvents};
+use crate::app::clock::Clock;
+use crate::app::items::Items;
+use crate::app::keys::{KeyRing, KeySettings, Keys};
+use crate::app::lifecycle::{Lifecycle, LifecycleSettings, Phase};
+use crate::app::limits::{
+    password_hasher::PasswordHasher, rate_limit_settings::RateLimitSettings,
+    rate_limits::RateLimits,
+};
+use crate::app::mail::Mail;
+use crate::app::revocation::{RevocationSettings, Revocations};
+use crate::app::sessions::{
+    SessionSettings, Sessions, activity::SessionActivityWriter, renew_cookie::RenewedCookies,
+};
+use crate::app::store_health::StoreHealth;
+use crate::app::tasks::Tasks;
+use crate::app::tokens::{TokenCaches, TokenSettings, Tokens};
+use crate::{config::Config, mail::Mailer, postgres::Postgres, redis::Redis};
+
+/// Builds all components, from the ones without dependencies to the use cases.
+pub(super) fn compose(config: Config, postgres: Postgres, redis: Redis, mailer: Mailer) -> App {
+    let base = Base::new(&config, postgres, redis, mailer);
+    let revoked_keys = Arc::new(KeyRing::default());
+    let revocations = base.revocations(&config, &revoked_keys);
+    let keys = Arc::new(Keys {
+        postgres: base.postgres.clone(),
+        clock: base.clock.clone(),
+        tasks: base.tasks.clone(),
+        revocations: revocations.clone(),
+        ring: revoked_keys,
+        settings: KeySettings::new(&config),
+    });
+    let tokens = base.tokens(&config, &revocations, &keys);
+    let activity = Arc::new(SessionActivityWriter::new(
+        base.postgres.clone(),
+        revocations.clone(),
+    ));
+    let sessions = base.sessions(&config, &tokens, &activity);
+    App {
+        accounts: base.accounts(&config, &sessions),
+        users: base.users(&config, &sessions),
+        oauth_clients: base.oauth_clients(&revocations),
+        items: Items {
+            postgres: base.postgres.clone(),
+        },
+        lifecycle: Lifecycle {
+            postgres: base.postgres.clone(),
+            store_health: base.store_health.clone(),
+            revocations: revocations.clone(),
+            keys: keys.clone(),
+            policy: base.policy.clone(),
+            settings: LifecycleSettings::new(&config),
+            phase: Phase::default(),
+        },
+        sessions,
+        tokens,
+        keys,
+        revocations,
+        activity,
+        audit: base.audit,
+        postgres: base.postgres,
+        redis: base.redis,
+        store_health: base.store_health,
+        clock: base.clock,
+        tasks: base.tasks,
+        hasher: base.hasher,
+        mail: base.mail,
+        config,
+    }
+}
+
+/// The parts that several components share.
+struct Base {
+    postgres: Arc<Postgres>,
+    redis: Arc<Redis>,
+    store_health: Arc<StoreHealth>,
+    clock: Arc<Clock>,
+    tasks: Arc<Tasks>,
+    audit: Arc<Audit>,
+    rate_limits: Arc<RateLimits>,
+    hasher: Arc<PasswordHasher>,
+    mail: Arc<Mail>,
+    policy: Arc<TokenPolicy>,
+    refresh_key: Arc<RefreshKey>,
+    code_keys: Arc<CodeKeys>,
+}
+
+impl Base {
+    fn new(config: &Config, postgres: Postgres, redis: Redis, mailer: Mailer) -> Base {
+        let (postgres, redis) = (Arc::new(postgres), Arc::new(redis));
+        let clock = Arc::new(Clock::default());
+        let code_keys = Arc::new(CodeKeys::new(&config.secret));
+        let policy = Arc::new(TokenPolicy {
+            issuer: config.issuer.as_str().to_owned(),
+            audience: config.audience().to_owned(),
+            clock_skew: config.clock_skew.as_secs(),
+        });
+        let audit = Arc::new(Audit {
+            postgres: postgres.clone(),
+            clock: clock.clone(),
+            denied_events: DeniedEvents::default(),
+        });
+        let rate_limits = Arc::new(RateLimits::new(
+            redis.clone(),
+            clock.clone(),
+            audit.clone(),
+            RateLimitKey::new(&config.secret),
+            RateLimitSettings::new(config),
+        ));
+        let mail = Arc::new(Mail {
+            postgres: postgres.clone(),
+            redis: redis.clone(),
+            clock: clock.clone(),
+            code_keys: code_keys.clone(),
+            mailer,
+            policy: policy.clone(),
+            code_lifetime: config.code_lifetime,
+            ready: Notify::new(),
+        });
+        Base {
+            store_health: Arc::default(),
+            tasks: Arc::default(),
+            hasher: Arc::new(PasswordHasher::start(config.hash_threads, config.hash_wait)),
+            refresh_key: Arc::new(RefreshKey::new(&config.secret)),
+            postgres,
+            redis,
+            clock,
+            audit,
+            rate_limits,
+            mail,
+            policy,
+            code_keys,
+        }
+    }
+
+    fn revocations(&self, config: &Config, keys: &Arc<KeyRing>) -> Arc<Revocations> {
+        let (keys, clock) = (keys.clone(), self.clock.clone());
+        Arc::new(Revocations::new(
+            self.postgres.clone(),
+            self.redis.clone(),
+            self.clock.clone(),
+            RevocationSettings::new(config),
+            move |kid| keys.revoke(kid, clock.now_ms()),
+        ))
+    }
+
+    fn tokens(
+        &self,
+        config: &Config,
+        revocations: &Arc<Revocations>,
+        keys: &Arc<Keys>,
+    ) -> Arc<Tokens> {
+        Arc::new(Tokens {
+            postgres: self.postgres.clone(),
+            redis: self.redis.clone(),
+            clock: self.clock.clone(),
+            tasks: self.tasks.clone(),
+            revocations: revocations.clone(),
+            keys: keys.clone(),
+            refresh_key: self.refresh_key.clone(),
+            policy: self.policy.clone(),
+            caches: TokenCaches::new(config),
+            settings: TokenSettings::new(config),
+        })
+    }
+
+    fn sessions(
+        &self,
+        config: &Config,
+        tokens: &Arc<Tokens>,
+        activity: &Arc<SessionActivityWriter>,
+    ) -> Arc<Sessions> {
+        Arc::new(Sessions {
+            postgres: self.postgres.clone(),
+            redis: self.redis.clone(),
+            store_health: self.store_health.clone(),
+            clock: self.clock.clone(),
+            tasks: self.tasks.clone(),
+            audit: self.audit.clone(),
+            rate_limits: self.rate_limits.clone(),
+            hasher: self.hasher.clone(),
+            tokens: tokens.clone(),
+            activity: activity.clone(),
+            refresh_key: self.refresh_key.clone(),
+            policy: self.policy.clone(),
+            renewed_cookies: RenewedCookies::default(),
+            revocations: tokens.revocations.clone(),
+            keys: tokens.keys.clone(),
+            settings: SessionSettings::new(config),
+        })
+    }
+
+    fn accounts(&self, config: &Config, sessions: &Arc<Sessions>) -> Arc<Accounts> {
+        Arc::new(Accounts {
+            postgres: self.postgres.clone(),
+            redis: self.redis.clone(),
+            tasks: self.tasks.clone(),
+            audit: self.audit.clone(),
+            rate_limits: self.rate_limits.clone(),
+            hasher: self.hasher.clone(),
+            revocations: sessions.revocations.clone(),
+            keys: sessions.keys.clone(),
+            tokens: sessions.tokens.clone(),
+            sessions: sessions.clone(),
+            mail: self.mail.clone(),
+            code_keys: self.code_keys.clone(),
+            settings: AccountSettings::new(config),
+        })
+    }
+
+    fn users(&self, config: &Config, sessions: &Arc<Sessions>) -> Arc<Users> {
+        Arc::new(Users {
+            postgres: self.postgres.clone(),
+            redis: self.redis.clone(),
+            tasks: self.tasks.clone(),
+            hasher: self.hasher.clone(),
+            revocations: sessions.revocations.clone(),
+            sessions: sessions.clone(),
+            mail: self.mail.clone(),
+            code_keys: self.code_keys.clone(),
+            settings: UserSettings::new(config),
+        })
+    }
+
+    fn oauth_clients(&self, revocations: &Arc<Revocations>) -> Arc<OAuthClients> {
+        Arc::new(OAuthClients {
+            postgres: self.postgres.clone(),
+            clock: self.clock.clone(),
+            tasks: self.tasks.clone(),
+            audit: self.audit.clone(),
+            revocations: revocations.clone(),
+            policy: self.policy.clone(),
+        })
+    }
+}

@@ -1,0 +1,7 @@
+//! Patches of the generated OpenAPI document that need no knowledge of single operations.
+
+pub mod forms;
+pub mod paragraphs;
+pub mod schemas;
+pub mod security;
+pub mod successes;
