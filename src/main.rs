@@ -223,7 +223,7 @@ async fn migrate(app: Arc<App>) -> ExitCode {
                 ExitCode::from(STORE_UNAVAILABLE)
             }
             StartupError::Fatal(error) => {
-                print_error(&error, error.hint());
+                print_error(Chain(&error), error.hint());
                 ExitCode::FAILURE
             }
         },
@@ -288,7 +288,7 @@ async fn bind(address: std::net::SocketAddr, variable: &str) -> Result<TcpListen
 /// The listener is already open, and responds "not ready" until the start has completed.
 async fn prepare(app: Arc<App>) -> ExitCode {
     if let Err(error) = app.lifecycle.start().await {
-        print_error(&error, error.hint());
+        print_error(Chain(&error), error.hint());
         return ExitCode::from(INVALID_CONFIGURATION);
     }
     tracing::info!(

@@ -2,8 +2,6 @@
 //! replica that starts first. They are backward compatible (expand-only), so that replicas of the
 //! previous release continue to work.
 
-use std::fmt;
-
 use refinery::{Migration, Runner, error::Kind};
 
 use super::Postgres;
@@ -18,42 +16,23 @@ const MIGRATIONS: &[(&str, &str)] = &[(
 const MIGRATION_LOCK_ID: i64 = 0x4c41_5443_484b_4559;
 
 /// A failure to apply migrations.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
     /// PostgreSQL is unreachable, or the connection broke; retrying might help.
-    Unreachable(Box<dyn std::error::Error + Send + Sync>),
+    #[error("PostgreSQL is unreachable; check DATABASE_URL")]
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Migrations of an older development version were applied.
+    #[error(
+        "the database was created by an older development version, whose data can't be migrated; \
+         create an empty database and set DATABASE_URL to it"
+    )]
     Outdated,
     /// A migration failed.
-    Failed(refinery::Error),
-}
-
-impl fmt::Display for MigrationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            MigrationError::Unreachable(_) => {
-                f.write_str("PostgreSQL is unreachable; check DATABASE_URL")
-            }
-            MigrationError::Outdated => f.write_str(
-                "the database was created by an older development version, whose data can't be \
-                 migrated; create an empty database and set DATABASE_URL to it",
-            ),
-            MigrationError::Failed(_) => f.write_str(
-                "a migration failed; check that the role can create tables, and that no newer \
-                 version has used the database",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for MigrationError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            MigrationError::Unreachable(error) => Some(error.as_ref()),
-            MigrationError::Outdated => None,
-            MigrationError::Failed(error) => Some(error),
-        }
-    }
+    #[error(
+        "a migration failed; check that the role can create tables, and that no newer version has \
+         used the database"
+    )]
+    Failed(#[source] refinery::Error),
 }
 
 impl From<tokio_postgres::Error> for MigrationError {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path, str::FromStr};
 
 use proc_macro2::{TokenStream, TokenTree};
+use regex::Regex;
 
 /// A source file: its path below `src/`, and its text without comments and unit tests.
 struct Source {
@@ -604,4 +605,33 @@ fn is_function(line: &str) -> bool {
         word.starts_with("pub") || matches!(*word, "async" | "const" | "unsafe" | "extern")
     };
     name.is_some_and(|at| words[..at].iter().all(before)) && !line.trim_end().ends_with([';', '}'])
+}
+
+/// A path in backticks that names a file of the repository.
+fn named_files(text: &str) -> Vec<String> {
+    let file = Regex::new(r"`([\w./-]+/[\w.-]+\.(?:rs|sql|lua|md|toml|tsv|json|yml|mjs|py))`")
+        .expect("a valid expression");
+    file.captures_iter(text)
+        .map(|found| found[1].to_owned())
+        .collect()
+}
+
+#[test]
+fn files_named_in_contributor_documents_exist() {
+    let decisions = files_with_extension("docs/adr", "md");
+    let documents = ["CONTRIBUTING.md", "docs/contributing/style.md"].map(path_in_root);
+    for document in documents.iter().chain(&decisions) {
+        let text = fs::read_to_string(document).expect("text");
+        for name in named_files(&text) {
+            assert!(
+                path_in_root(&name).exists(),
+                "{} names {name}, which does not exist",
+                document.display()
+            );
+        }
+    }
+    assert_eq!(
+        named_files("`src/a.rs`, `b.rs`, and `sql/c.sql`"),
+        ["src/a.rs", "sql/c.sql"]
+    );
 }

@@ -2,7 +2,7 @@
 //! loads the signing keys. While PostgreSQL is unavailable, the process runs, reports not ready, and
 //! retries.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use crate::{
     app::lifecycle::Lifecycle,
@@ -14,35 +14,23 @@ use crate::{
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// An error because of which a replica can't run. A retry would not help.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The other replicas use another issuer.
+    #[error("LATCHKEY_ISSUER differs from the issuer of the other replicas ({theirs})")]
     OtherIssuer {
         /// The issuer of the other replicas.
         theirs: String,
     },
     /// A current or next signing key in PostgreSQL is encrypted with another secret.
+    #[error(
+        "LATCHKEY_SECRET can't decrypt a signing key of this database, because the key is encrypted \
+         with another secret"
+    )]
     OtherSecret,
     /// This version can't use the database.
+    #[error(transparent)]
     Migration(MigrationError),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::OtherIssuer { theirs } => {
-                write!(
-                    f,
-                    "LATCHKEY_ISSUER differs from the issuer of the other replicas ({theirs})"
-                )
-            }
-            StartError::OtherSecret => f.write_str(
-                "LATCHKEY_SECRET can't decrypt a signing key of this database, because the key is \
-                 encrypted with another secret",
-            ),
-            StartError::Migration(error) => error.fmt(f),
-        }
-    }
 }
 
 impl StartError {
@@ -55,15 +43,6 @@ impl StartError {
                  separated by a comma",
             ),
             StartError::Migration(_) => None,
-        }
-    }
-}
-
-impl std::error::Error for StartError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            StartError::OtherIssuer { .. } | StartError::OtherSecret => None,
-            StartError::Migration(error) => error.source(),
         }
     }
 }

@@ -1,8 +1,6 @@
 //! Explains to the operator why a token is rejected. It reads PostgreSQL and Redis, and changes
 //! neither.
 
-use std::fmt;
-
 use latchkey_domain::{
     access_token::{self, Claims, Validity, VerifyingKeys},
     explanation::{self, CacheReading, DenylistState, Explanation},
@@ -19,34 +17,16 @@ use crate::{
 };
 
 /// The reason for which a token can't be explained.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum ExplainError {
     /// `LATCHKEY_SECRET` differs from the secret of the replicas.
+    #[error(
+        "LATCHKEY_SECRET differs from the secret that encrypts the signing keys of this database"
+    )]
     OtherSecret,
     /// PostgreSQL doesn't respond, or has no signing key.
-    Unavailable(Error),
-}
-
-impl fmt::Display for ExplainError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ExplainError::OtherSecret => f.write_str(
-                "LATCHKEY_SECRET differs from the secret that encrypts the signing keys of this \
-                 database",
-            ),
-            ExplainError::Unavailable(error) => {
-                write!(f, "PostgreSQL is unavailable: {}", Chain(error))
-            }
-        }
-    }
-}
-
-impl std::error::Error for ExplainError {}
-
-impl From<Error> for ExplainError {
-    fn from(error: Error) -> Self {
-        ExplainError::Unavailable(error)
-    }
+    #[error("PostgreSQL is unavailable: {}", Chain(.0))]
+    Unavailable(#[from] Error),
 }
 
 impl Tokens {
