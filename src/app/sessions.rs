@@ -86,9 +86,9 @@ impl SessionSettings {
         let milliseconds =
             |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         RefreshPolicy {
-            idle: milliseconds(self.session_idle_timeout),
-            grace: milliseconds(self.refresh_reuse_interval),
-            patience: milliseconds(self.restore_timeout),
+            idle_timeout_ms: milliseconds(self.session_idle_timeout),
+            reuse_interval_ms: milliseconds(self.refresh_reuse_interval),
+            restore_timeout_ms: milliseconds(self.restore_timeout),
         }
     }
 }

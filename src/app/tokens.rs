@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use latchkey_domain::{
     access_token::TokenPolicy,
-    explanation::Lifetimes,
+    explanation::RefreshLifetimes,
     opaque_token::{OpaqueToken, OpaqueTokenKind, SECRET_BYTES},
     refresh_token::RefreshKey,
 };
@@ -67,16 +67,16 @@ impl TokenCaches {
 pub(super) struct TokenSettings {
     access_lifetime: Duration,
     /// For the explanation of a rejected token.
-    lifetimes: Lifetimes,
+    lifetimes: RefreshLifetimes,
 }
 
 impl TokenSettings {
     pub(super) fn new(config: &Config) -> TokenSettings {
         TokenSettings {
             access_lifetime: config.access_lifetime,
-            lifetimes: Lifetimes {
-                idle: config.session_idle_timeout.as_secs(),
-                grace: config.refresh_reuse_interval.as_secs(),
+            lifetimes: RefreshLifetimes {
+                idle_timeout: config.session_idle_timeout.as_secs(),
+                reuse_interval: config.refresh_reuse_interval.as_secs(),
             },
         }
     }

@@ -59,17 +59,6 @@ impl Source {
             .filter(|text| !text.is_empty())
     }
 
-    /// Returns the value of a secret, from the variable or from the file in its `…_FILE` form.
-    ///
-    /// # Errors
-    /// The file can't be read.
-    pub fn secret_text(&self, variable: &'static str) -> Result<Option<String>, ConfigError> {
-        SETTINGS
-            .iter()
-            .find(|setting| setting.variable == variable)
-            .map_or(Ok(None), |setting| self.resolve(setting))
-    }
-
     /// Returns an error for each unknown setting. A typo would otherwise leave a default in effect.
     pub(super) fn unknown_settings(&self) -> impl Iterator<Item = ConfigError> {
         let environment = self
@@ -81,11 +70,6 @@ impl Source {
             .filter_map(|name| name.into_string().ok())
             .chain(self.file.keys().cloned());
         unknown::find_unknown(names.collect())
-    }
-
-    /// Returns whether the variable or its `…_FILE` form is set.
-    pub fn is_given(&self, variable: &str) -> bool {
-        self.text(variable).is_some() || self.text(&format!("{variable}_FILE")).is_some()
     }
 
     pub(super) fn resolve(&self, setting: &Setting) -> Result<Option<String>, ConfigError> {

@@ -52,13 +52,13 @@ static STORE_IDENTITY: LazyLock<Script> = LazyLock::new(|| {
 #[derive(Debug, Clone, Copy)]
 pub struct RefreshPolicy {
     /// The idle timeout of a session.
-    pub idle: u64,
+    pub idle_timeout_ms: u64,
     /// The reuse interval: for this long after a rotation, the previous token returns the same new
     /// pair.
-    pub grace: u64,
+    pub reuse_interval_ms: u64,
     /// The duration of the row locks: for this long after a session was found missing, it can be
     /// restored.
-    pub patience: u64,
+    pub restore_timeout_ms: u64,
 }
 
 /// The result of presenting a refresh token.
@@ -176,7 +176,7 @@ impl Redis {
         let mut args = rotation_args(token, policy).to_vec();
         args.extend([
             observed_at.to_string(),
-            policy.patience.to_string(),
+            policy.restore_timeout_ms.to_string(),
             counter.to_string(),
             at.to_string(),
             session.generation.to_string(),
@@ -295,8 +295,8 @@ impl Redis {
 fn rotation_args(token: &RefreshToken, policy: &RefreshPolicy) -> [String; 4] {
     [
         token.counter.to_string(),
-        policy.idle.to_string(),
-        policy.grace.to_string(),
+        policy.idle_timeout_ms.to_string(),
+        policy.reuse_interval_ms.to_string(),
         to_milliseconds(ENTRY_SECONDS),
     ]
 }

@@ -225,9 +225,9 @@ pub fn measure_rotation_rate(
 /// Returns the refresh policy of the default settings.
 fn default_refresh_policy() -> RefreshPolicy {
     RefreshPolicy {
-        idle: 7 * 86_400_000,
-        grace: 10_000,
-        patience: 4_200,
+        idle_timeout_ms: 7 * 86_400_000,
+        reuse_interval_ms: 10_000,
+        restore_timeout_ms: 4_200,
     }
 }
 

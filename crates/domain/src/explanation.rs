@@ -29,11 +29,11 @@ pub struct Explanation {
 
 /// The lifetimes of refresh tokens, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lifetimes {
+pub struct RefreshLifetimes {
     /// The idle timeout: the maximum time between two refreshes of a session.
-    pub idle: u64,
+    pub idle_timeout: u64,
     /// The reuse interval: the time in which the previous token returns the same new tokens.
-    pub grace: u64,
+    pub reuse_interval: u64,
 }
 
 fn reject(reason: impl Into<String>) -> Explanation {
@@ -199,7 +199,7 @@ pub fn explain_refresh_token(
     token: &RefreshToken,
     evidence: &Evidence,
     redis: &CacheReading<Option<CachedSession>>,
-    lifetimes: Lifetimes,
+    lifetimes: RefreshLifetimes,
     now: u64,
 ) -> Explanation {
     let Some(session) = evidence.session else {
@@ -211,7 +211,7 @@ pub fn explain_refresh_token(
     let reason_in_postgres = check_user(evidence)
         .or_else(|| check_session(evidence, token.sid))
         .or_else(|| check_user_generation(evidence, session.generation))
-        .or_else(|| check_expiry(&session, lifetimes.idle, now / 1000));
+        .or_else(|| check_expiry(&session, lifetimes.idle_timeout, now / 1000));
     match (reason_in_postgres, redis) {
         (Some(reason), CacheReading::Read(Some(cached))) if is_accepted_by_redis(cached) => reject(
             format!("{reason}; Redis does not contain the revocation yet"),
@@ -240,7 +240,7 @@ pub fn explain_refresh_token(
         }
         (None, CacheReading::Read(cached)) => {
             let (counter, rotated_at) = current_counter(token, &session, cached.as_ref());
-            explain_counter(token, counter, rotated_at, lifetimes.grace, now)
+            explain_counter(token, counter, rotated_at, lifetimes.reuse_interval, now)
         }
     }
 }
@@ -336,23 +336,23 @@ fn check_expiry(session: &SessionEvidence, idle: u64, now: u64) -> Option<String
     }
 }
 
-/// Explains the counter of a refresh token. `rotated_at` and `now` are in ms, `grace` in seconds.
+/// Explains the counter of a refresh token. `rotated_at` and `now` are in ms, `reuse_interval` in seconds.
 fn explain_counter(
     token: &RefreshToken,
     current: u64,
     rotated_at: u64,
-    grace: u64,
+    reuse_interval: u64,
     now: u64,
 ) -> Explanation {
     let presented = token.counter;
     if presented == current {
         return accept("this is the current refresh token of the session");
     }
-    if presented + 1 == current && now < rotated_at + grace * 1000 {
+    if presented + 1 == current && now < rotated_at + reuse_interval * 1000 {
         return accept(format!(
             "this is the previous refresh token of the session; it returns the same new tokens \
              until {}",
-            format_seconds((rotated_at + grace * 1000) / 1000)
+            format_seconds((rotated_at + reuse_interval * 1000) / 1000)
         ));
     }
     reject(format!(

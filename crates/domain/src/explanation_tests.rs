@@ -7,9 +7,9 @@ use crate::{account::Role, revocation::Subject, session::FIRST_PARTY_CLIENT};
 /// 2026-11-20 08:00:00 UTC.
 const NOW: u64 = 1_795_161_600;
 const REVOKED_AT: OffsetDateTime = datetime!(2026-11-20 07:00:00.123 UTC);
-const LIFETIMES: Lifetimes = Lifetimes {
-    idle: 3600,
-    grace: 10,
+const LIFETIMES: RefreshLifetimes = RefreshLifetimes {
+    idle_timeout: 3600,
+    reuse_interval: 10,
 };
 
 fn claims() -> Claims {
