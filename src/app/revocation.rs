@@ -1,18 +1,18 @@
-//! Immediate revocation: once a revocation returns, every replica rejects the revoked tokens, and an
-//! allowed check needs no round trip.
+//! Immediate revocation: once a revocation returns, every replica rejects the revoked tokens, and
+//! an allowed check needs no round trip.
 //!
-//! Each replica holds all revocations in memory, together with a *lease*: the right to decide checks
-//! from memory for a while (`LATCHKEY_LEASE`). The lease worker renews the lease five times as often
-//! as it expires, and receives with each renewal the entries that were appended to the log in Redis
-//! (`lease_worker`). A revocation is stored in PostgreSQL, appended to the log (`publish`, `log`),
-//! and returns when every replica has acknowledged the entry, or when no older lease can exist
-//! (`enforcement`). A check that starts after that finds the entry, or no lease. Without a lease,
-//! checks query the stores (`check`).
+//! Each replica holds all revocations in memory, together with a *lease*: the right to decide
+//! checks from memory for a while (`LATCHKEY_LEASE`). The lease worker renews the lease five times
+//! as often as it expires, and receives with each renewal the entries that were appended to the log
+//! in Redis (`lease_worker`). A revocation is stored in PostgreSQL, appended to the log (`publish`,
+//! `log`), and returns when every replica has acknowledged the entry, or when no older lease can
+//! exist (`enforcement`). A check that starts after that finds the entry, or no lease. Without a
+//! lease, checks query the stores (`check`).
 //!
 //! If Redis has lost the log, one replica rebuilds it from PostgreSQL (`rebuilder`). All replicas
 //! find and publish rows that were committed but not published (`republisher`). Probe entries
-//! measure the propagation delay (`probe`). Services that validate tokens locally follow the entries
-//! by a stream (`stream`).
+//! measure the propagation delay (`probe`). Services that validate tokens locally follow the
+//! entries by a stream (`stream`).
 //!
 //! The decisions are pure functions in [`latchkey_domain::revocation::lease`].
 
@@ -79,7 +79,8 @@ pub struct Revocations {
     stream: RevocationStream,
     /// Notified when the lease should be renewed immediately.
     renewal_ready: Notify,
-    /// Notified when publishing failed, so that the republish worker doesn't wait for its next poll.
+    /// Notified when publishing failed, so that the republish worker doesn't wait for its next
+    /// poll.
     republish_ready: Notify,
     /// Counts how often this replica read a log from its beginning. After that, rows that were
     /// published before must be compared again.
@@ -125,8 +126,8 @@ struct LogObservation {
 }
 
 impl Revocations {
-    /// Creates the component without a lease. `on_key_revoked` is called for each entry that revokes
-    /// a signing key.
+    /// Creates the component without a lease. `on_key_revoked` is called for each entry that
+    /// revokes a signing key.
     pub(super) fn new(
         postgres: Arc<Postgres>,
         redis: Arc<Redis>,

@@ -1,4 +1,5 @@
-//! Tokens: verification, personal access tokens, identity assertions, introspection, and revocation.
+//! Tokens: verification, personal access tokens, identity assertions, introspection, and
+//! revocation.
 
 pub mod client_credentials;
 pub mod explain;

@@ -134,11 +134,11 @@ impl ForwardAuthApi {
     /// Returns 204 and identity headers if the credential is valid and has the required role and
     /// scopes; any other status denies the request.
     ///
-    /// A reverse proxy calls this operation for each request that it receives, with any method. The proxy
-    /// can append the path and query of the original request (`/auth/verify/…`); they are ignored.
-    /// Every response contains all identity headers, empty if not applicable, so that the proxy
-    /// overwrites headers that the client sent. Their values are percent-encoded, except for printable
-    /// ASCII characters. Unknown query parameters return 400.
+    /// A reverse proxy calls this operation for each request that it receives, with any method. The
+    /// proxy can append the path and query of the original request (`/auth/verify/…`); they are
+    /// ignored. Every response contains all identity headers, empty if not applicable, so that the
+    /// proxy overwrites headers that the client sent. Their values are percent-encoded, except for
+    /// printable ASCII characters. Unknown query parameters return 400.
     ///
     /// OAuth clients are allowed only if `scope` is set and their token has these scopes;
     /// `X-Auth-User` then contains the client ID.

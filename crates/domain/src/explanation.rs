@@ -336,7 +336,8 @@ fn check_expiry(session: &SessionEvidence, idle: u64, now: u64) -> Option<String
     }
 }
 
-/// Explains the counter of a refresh token. `rotated_at` and `now` are in ms, `reuse_interval` in seconds.
+/// Explains the counter of a refresh token. `rotated_at` and `now` are in ms, `reuse_interval` in
+/// seconds.
 fn explain_counter(
     token: &RefreshToken,
     current: u64,

@@ -1,6 +1,6 @@
 //! The start of a replica: applies migrations, compares the issuer with the other replicas, and
-//! loads the signing keys. While PostgreSQL is unavailable, the process runs, reports not ready, and
-//! retries.
+//! loads the signing keys. While PostgreSQL is unavailable, the process runs, reports not ready,
+//! and retries.
 
 use std::time::Duration;
 

@@ -184,7 +184,8 @@ impl LeaseWorker {
         }
     }
 
-    /// Applies the entries of a page, then extends the lease if the page reaches the end of the log.
+    /// Applies the entries of a page, then extends the lease if the page reaches the end of the
+    /// log.
     fn apply_page(
         &mut self,
         mut position: LogPosition<String>,
@@ -292,8 +293,8 @@ impl LeaseWorker {
         self.leave_log().await;
     }
 
-    /// Suspends the lease, then leaves the members. In the opposite order, this replica would hold a
-    /// lease that no revocation waits for.
+    /// Suspends the lease, then leaves the members. In the opposite order, this replica would hold
+    /// a lease that no revocation waits for.
     async fn leave_log(&mut self) {
         self.revocations.set.suspend();
         self.position = None;

@@ -1,10 +1,11 @@
 //! The republish worker: publishes rows that were committed but not published, because Redis was
 //! down or the replica stopped.
 //!
-//! It compares the rows of PostgreSQL with the revocation set and publishes the missing ones: recent
-//! rows every second, and all rows when this replica starts to follow a log. No flag marks a row as
-//! published, so none can be wrong, and publishing twice is harmless. The cleanup worker deletes
-//! only rows that were compared, because refreshes would continue without a tombstone in Redis.
+//! It compares the rows of PostgreSQL with the revocation set and publishes the missing ones:
+//! recent rows every second, and all rows when this replica starts to follow a log. No flag marks a
+//! row as published, so none can be wrong, and publishing twice is harmless. The cleanup worker
+//! deletes only rows that were compared, because refreshes would continue without a tombstone in
+//! Redis.
 
 use std::{
     sync::{Arc, atomic::Ordering},

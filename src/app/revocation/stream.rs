@@ -52,8 +52,8 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
 /// A subscriber that reads nothing for this time is disconnected.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest time of a snapshot, because removed entries aren't freed meanwhile. It suffices for a
-/// million entries at half a megabyte per second.
+/// The longest time of a snapshot, because removed entries aren't freed meanwhile. It suffices for
+/// a million entries at half a megabyte per second.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Verifies the subscriber's token again.
@@ -119,8 +119,8 @@ impl RevocationStream {
         self.tail.send_modify(|tail| tail.recent.forget());
     }
 
-    /// Adds the next entries, which are in the revocation set already. Wakes the subscribers only if
-    /// an entry is visible to them.
+    /// Adds the next entries, which are in the revocation set already. Wakes the subscribers only
+    /// if an entry is visible to them.
     pub fn extend(&self, entries: impl Iterator<Item = (u64, Entry)>) {
         self.tail
             .send_if_modified(|tail| tail.recent.extend(entries));

@@ -1,5 +1,5 @@
-//! The activity writer: writes rotation counters, times, and IP addresses of sessions to PostgreSQL in
-//! batches, at most a second late, so that a refresh costs PostgreSQL almost nothing.
+//! The activity writer: writes rotation counters, times, and IP addresses of sessions to PostgreSQL
+//! in batches, at most a second late, so that a refresh costs PostgreSQL almost nothing.
 //!
 //! Updates that can't be written are kept and retried. A session that turns out to be revoked is
 //! published again, because its refresh shows that Redis lacked the revocation.
@@ -23,8 +23,8 @@ use crate::{
 /// The delay before each write. A session that is refreshed twice meanwhile is written once.
 const WRITE_DELAY: Duration = Duration::from_millis(500);
 
-/// Sessions that can wait. Refreshes stop beyond this number, because an unwritten refresh would not
-/// survive a loss of Redis.
+/// Sessions that can wait. Refreshes stop beyond this number, because an unwritten refresh would
+/// not survive a loss of Redis.
 const MAX_PENDING_SESSIONS: usize = 100_000;
 
 /// Rows per statement.

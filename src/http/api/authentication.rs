@@ -264,8 +264,8 @@ impl AuthenticationApi {
     ///
     /// The session gets all scopes of the user. To request fewer scopes, send the form of OAuth
     /// 2.0's password grant (RFC 6749 section 4.3.2) with `scope`; its schema is `x-form` in the
-    /// OpenAPI document. Unknown users, wrong passwords, and disabled users get the same response. A
-    /// user can have 100 sessions; a further sign-in revokes the oldest one.
+    /// OpenAPI document. Unknown users, wrong passwords, and disabled users get the same response.
+    /// A user can have 100 sessions; a further sign-in revokes the oldest one.
     #[oai(
         path = "/login",
         method = "post",

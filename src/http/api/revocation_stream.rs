@@ -170,8 +170,9 @@ impl RevocationStreamApi {
     ///
     /// The stream starts with `snapshot`, sends every revocation in force as `revoked`, and then
     /// sends `synced`. From then on it sends each new revocation as `revoked`, and `heartbeat` once
-    /// per second. A `heartbeat` confirms that the stream contains all revocations up to one
-    /// lease ago (`LATCHKEY_LEASE`, 250 ms by default). Consider the list current for three seconds after a `heartbeat`.
+    /// per second. A `heartbeat` confirms that the stream contains all revocations up to one lease
+    /// ago (`LATCHKEY_LEASE`, 250 ms by default). Consider the list current for three seconds after
+    /// a `heartbeat`.
     ///
     /// Revocations might be missing after `snapshot`, after `degraded`, after three seconds without
     /// an event, and after the stream closes. Until the next `heartbeat`, verify each token with

@@ -269,9 +269,9 @@ impl UsersApi {
     ///
     /// Updates the given fields; revokes as `replaceUser` does.
     ///
-    /// Absent fields stay unchanged. `null` clears `username`, `email`, or `name`. At least one enabled administrator
-    /// must remain (403 `last_admin`). A personal access token can't change its own user here (403
-    /// `forbidden`).
+    /// Absent fields stay unchanged. `null` clears `username`, `email`, or `name`. At least one
+    /// enabled administrator must remain (403 `last_admin`). A personal access token can't change
+    /// its own user here (403 `forbidden`).
     #[oai(
         path = "/users/:id",
         method = "patch",

@@ -8,8 +8,8 @@
 //! An entry is in force as soon as it is published, because the other models cover its propagation.
 //! This model covers which tokens must be rejected, by which entry, and for how long.
 //!
-//! A tick is 1,300 s. An entry lives 65 minutes, which is three ticks. A token lives one hour, which
-//! is three ticks at most. No request lasts as long as a tick.
+//! A tick is 1,300 s. An entry lives 65 minutes, which is three ticks. A token lives one hour,
+//! which is three ticks at most. No request lasts as long as a tick.
 
 mod publishing;
 mod redis;
