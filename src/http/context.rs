@@ -1,4 +1,4 @@
-//! What is known about a request: the client's address, and the headers of its future response.
+//! The context of a request: the client address and the headers deferred to its response.
 
 pub mod client_address;
 pub mod rate_limit_headers;
