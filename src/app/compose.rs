@@ -36,14 +36,14 @@ use crate::{config::Config, mail::Mailer, postgres::Postgres, redis::Redis};
 /// Builds all components, from the ones without dependencies to the use cases.
 pub(super) fn compose(config: Config, postgres: Postgres, redis: Redis, mailer: Mailer) -> App {
     let base = Base::new(&config, postgres, redis, mailer);
-    let revoked_keys = Arc::new(KeyRing::default());
-    let revocations = base.revocations(&config, &revoked_keys);
+    let ring = Arc::new(KeyRing::default());
+    let revocations = base.revocations(&config, &ring);
     let keys = Arc::new(Keys {
         postgres: base.postgres.clone(),
         clock: base.clock.clone(),
         tasks: base.tasks.clone(),
         revocations: revocations.clone(),
-        ring: revoked_keys,
+        ring,
         settings: KeySettings::new(&config),
     });
     let tokens = base.tokens(&config, &revocations, &keys);
