@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! accounts, admin ──► sessions ──► tokens ──► keys ──► revocation
-//!        │               │            │
-//!        └──► mail       └──► limits ─┴──► audit
+//!        │               │
+//!        └──► mail       └──► limits ──► audit
 //! ```
 //!
 //! A task that revokes something runs to completion even if its caller disconnects ([`tasks`]),
