@@ -10,23 +10,21 @@
 //! An attacker can't lock out a user. Attempts are rejected only because of earlier attempts of the
 //! same network. Attempts of all networks on one account only delay further attempts.
 
-use crate::app::limits::rate_limit_settings::RateLimitSettings;
 use crate::{
     app::{
         audit::Audit,
         clock::Clock,
-        limits::local_buckets::LocalBuckets,
+        limits::{local_buckets::LocalBuckets, rate_limit_settings::RateLimitSettings},
         origin::{Origin, request_limits::RequestLimits},
     },
     error::{Chain, Error},
     redis::Redis,
 };
 use futures_util::future::join_all;
-use latchkey_domain::rate_limit::RateLimitKey;
 use latchkey_domain::{
     audit::{Actor, EventKind},
     one_time_code::CodePurpose,
-    rate_limit::{Bucket, BucketId, BucketLevels, Limit, MICROS_PER_SECOND},
+    rate_limit::{Bucket, BucketId, BucketLevels, Limit, MICROS_PER_SECOND, RateLimitKey},
 };
 use std::sync::Arc;
 use uuid::Uuid;
