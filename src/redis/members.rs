@@ -1,18 +1,11 @@
 //! The members of the revocation log, as the scripts return them.
 
 use deadpool_redis::redis::{FromRedisValue, Value};
+use latchkey_domain::revocation::lease_renewer;
 use uuid::Uuid;
 
 /// A replica that can hold a lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogMember {
-    /// The ID of the process.
-    pub id: Uuid,
-    /// The acknowledged position: the sequence number of the last applied entry.
-    pub applied: u64,
-    /// The renewal counter at the last renewal, which never repeats within an epoch.
-    pub renewal_counter: u64,
-}
+pub type LogMember = lease_renewer::LogMember<Uuid>;
 
 pub(crate) fn parse_members(members: Value) -> Option<Vec<LogMember>> {
     let members = Vec::<(String, u64, u64)>::from_redis_value(members).ok()?;

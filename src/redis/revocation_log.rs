@@ -15,7 +15,7 @@ use std::{sync::LazyLock, time::Duration};
 
 use deadpool_redis::redis::{FromRedisValue, Value};
 use futures_util::StreamExt;
-use latchkey_domain::revocation::Entry;
+use latchkey_domain::revocation::{Entry, lease::LogPosition, lease_renewer};
 use uuid::Uuid;
 
 static JOIN_LOG: LazyLock<Script> =
@@ -46,46 +46,13 @@ const ENTRY_RETENTION_MS: &str = "4200000";
 const FENCE_LIFETIME_MS: &str = "600000";
 
 /// The result of joining the log.
-#[derive(Debug, PartialEq, Eq)]
-pub enum JoinOutcome {
-    /// The replica is a member: revocations wait for it from now on.
-    Joined {
-        epoch: String,
-        /// The sequence number before that of the first entry.
-        before: u64,
-        /// The lease length.
-        lease: Duration,
-    },
-    /// There is no valid log.
-    Lost,
-    /// Redis evicts keys when its memory is full, so a missing entry proves nothing.
-    EvictionEnabled,
-}
+pub type JoinOutcome = lease_renewer::JoinOutcome<String>;
 
 /// The result of a lease renewal.
-#[derive(Debug, PartialEq, Eq)]
-pub enum RenewOutcome {
-    /// The entries after the acknowledged position.
-    Page(LogPage),
-    /// The epoch differs, or the replica is not a member.
-    EpochChanged,
-    /// There is no valid log.
-    Lost,
-    /// Redis evicts keys when its memory is full, so a missing entry proves nothing.
-    EvictionEnabled,
-}
+pub type RenewOutcome = lease_renewer::RenewOutcome<Uuid>;
 
 /// A page of log entries, read in one step with the state of the log.
-#[derive(Debug, PartialEq, Eq)]
-pub struct LogPage {
-    /// The lease length.
-    pub lease: Duration,
-    /// The last sequence number of the log.
-    pub last: u64,
-    /// Sequence numbers and texts of the entries.
-    pub entries: Vec<(u64, String)>,
-    pub members: Vec<LogMember>,
-}
+pub type LogPage = lease_renewer::LogPage<Uuid>;
 
 /// The result of beginning a rebuild.
 #[derive(Debug, PartialEq, Eq)]
@@ -286,10 +253,10 @@ fn parse_join_result(result: Vec<Value>) -> Option<JoinOutcome> {
         "joined" => {
             let epoch = String::from_redis_value(parts.next()?).ok()?;
             let lease = Duration::from_millis(u64::from_redis_value(parts.next()?).ok()?);
+            let applied = u64::from_redis_value(parts.next()?).ok()?;
             Some(JoinOutcome::Joined {
-                epoch,
+                before: LogPosition { epoch, applied },
                 lease,
-                before: u64::from_redis_value(parts.next()?).ok()?,
             })
         }
         _other => None,
@@ -309,7 +276,10 @@ fn parse_renew_result(result: Vec<Value>) -> Option<RenewOutcome> {
             Some(RenewOutcome::Page(LogPage {
                 lease,
                 last,
-                entries,
+                entries: entries
+                    .into_iter()
+                    .map(|(number, text)| (number, text.parse()))
+                    .collect(),
                 members: parse_members(parts.next()?)?,
             }))
         }

@@ -1,10 +1,11 @@
 //! Revocations, their entries in the revocation log, and the keys by which a token can be revoked.
 //!
 //! [`lease`] decides when a replica can serve a check from memory, and when all replicas enforce a
-//! revocation.
+//! revocation. [`lease_renewer`] decides what the lease worker does next.
 
 mod entry;
 pub mod lease;
+pub mod lease_renewer;
 pub mod leased_set;
 mod reason;
 pub mod recent_entries;

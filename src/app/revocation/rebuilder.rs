@@ -50,7 +50,9 @@ impl Revocations {
     /// `unavailable`.
     pub async fn replace_log(&self) -> Result<RebuildOutcome, Error> {
         match self.redis.join(None).await? {
-            JoinOutcome::Joined { epoch, .. } => self.build_exclusively(Some(&epoch), || {}).await,
+            JoinOutcome::Joined { before, .. } => {
+                self.build_exclusively(Some(&before.epoch), || {}).await
+            }
             JoinOutcome::Lost => self.build_exclusively(None, || {}).await,
             JoinOutcome::EvictionEnabled => Ok(RebuildOutcome::EvictionEnabled),
         }

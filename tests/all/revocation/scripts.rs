@@ -8,7 +8,7 @@ use latchkey::redis::{
 };
 use latchkey_domain::{
     access_token::{Kid, SigningKey},
-    revocation::{Entry, EntryState, RevocationKeys, Subject},
+    revocation::{Entry, EntryState, RevocationKeys, Subject, lease::LogPosition},
 };
 use uuid::Uuid;
 
@@ -137,7 +137,7 @@ async fn superseded_rebuilder_changes_nothing() {
     );
     assert_eq!(
         renew(&redis, None, &other, 0).await.entries,
-        [(1, entry.to_string())]
+        [(1, Ok(entry))]
     );
 }
 
@@ -210,8 +210,10 @@ async fn member_is_registered_before_its_first_read() {
     assert_eq!(
         joined,
         JoinOutcome::Joined {
-            epoch: epoch.clone(),
-            before: 0,
+            before: LogPosition {
+                epoch: epoch.clone(),
+                applied: 0
+            },
             lease: LEASE
         }
     );
@@ -365,7 +367,7 @@ async fn rebuilt_log_contains_entries_of_the_denylist() {
     );
     assert_eq!(
         renew(&redis, None, &next_epoch, 0).await.entries,
-        [(1, listed.to_string())]
+        [(1, Ok(listed))]
     );
 }
 

@@ -125,7 +125,7 @@ impl Entry {
 ///
 /// A newer version might have written the entry. A replica that cannot apply an entry cannot
 /// decide checks, because its revocation set is incomplete.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownEntry;
 
 /// Writes the text of the entry in the log: `<kind> <id> <value> <expiry>`.

@@ -4,9 +4,9 @@
 //! must hold although Redis loses data, messages are late, and processes pause or crash.
 //!
 //! A single model would have millions of states. Each of these three small models has documented
-//! bounds and takes some seconds. For every decision, a model calls the function of
-//! `latchkey_domain::revocation::lease` that the server calls. Each Lua script is one step that
-//! follows its source.
+//! bounds and takes some seconds. For every decision, a model calls the function or the state machine
+//! of `latchkey_domain::revocation` that the server calls. Each Lua script is one step that follows
+//! its source.
 //!
 //! Each model also lists what must be *possible*, such as an early acknowledgement, because a model
 //! in which nothing happens proves nothing. `mutants.rs` lists broken variants of the protocol,
@@ -27,6 +27,8 @@ mod lease;
 mod leased_set;
 // Flushes, a deleted log, failover, rebuilders, and the check sources.
 mod loss;
+// Pages of the log, as the lease worker receives them.
+mod log_page;
 // Broken variants of the protocol, and what catches each of them.
 mod mutants;
 // Exploration of a model, and its report.

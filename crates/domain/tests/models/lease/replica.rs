@@ -1,11 +1,17 @@
 //! A replica with its lease worker, and a check on it.
 
-use latchkey_domain::revocation::lease::{
-    BootTime, LogPosition, Renewal, accept_renewal, is_lease_valid, lease_end,
+use latchkey_domain::revocation::{
+    lease::{BootTime, LogPosition, is_lease_valid, lease_end},
+    lease_renewer::{LeaseRenewer, RenewalAction},
 };
 
 use super::{
-    super::mutants::Mutant, ENTRIES_PER_PAGE, LeaseModel, MemberField, NOW, State, revoker::Stage,
+    super::{
+        log_page::{page_after, to_u8},
+        mutants::Mutant,
+    },
+    ENTRIES_PER_PAGE, LeaseModel, MemberField, NOW, State,
+    revoker::Stage,
     ticks_ago,
 };
 
@@ -261,33 +267,35 @@ impl State {
             // The position before the first entry.
             (Request::Joined, position) => replica.position = position.or(Some(0)),
             (Request::Page { age, last }, Some(position)) => {
-                let (numbers, applied) = (
-                    position + 1..=last.min(position + ENTRIES_PER_PAGE),
-                    u64::from(position),
+                let sent = if model.is_mutant(Mutant::LeaseFromResponse) {
+                    NOW
+                } else {
+                    ticks_ago(age)
+                };
+                let mut renewer = LeaseRenewer::at(
+                    Some(index),
+                    LogPosition {
+                        epoch: (),
+                        applied: u64::from(position),
+                    },
                 );
-                let log_position = LogPosition { epoch: (), applied };
-                let renewal = accept_renewal(
-                    &log_position,
-                    &(),
-                    numbers.clone().map(u64::from),
-                    u64::from(last),
-                );
-                if renewal == Renewal::Rejected {
-                    replica.position = None;
+                let page = page_after(position, last, ENTRIES_PER_PAGE, model.replica_lease());
+                let action = renewer.on_renewal(sent, NOW, page);
+                replica.position = renewer.position().map(|position| to_u8(position.applied));
+                let RenewalAction::Apply { entries, extension } = action else {
                     return;
-                }
+                };
                 // The replica applies all entries before it extends the lease.
-                replica.has_entry |= numbers.contains(&model.revocation_number());
-                replica.position = numbers.last().or(Some(position));
-                if renewal == Renewal::Complete || model.is_mutant(Mutant::PartialPageRenews) {
-                    let sent = if model.is_mutant(Mutant::LeaseFromResponse) {
-                        NOW
-                    } else {
-                        ticks_ago(age)
-                    };
-                    let end = lease_end(sent, model.replica_lease())
-                        .saturating_sub(model.earliest_time());
-                    replica.lease_end = u8::try_from(end).expect("the lease end fits into u8");
+                let revocation = u64::from(model.revocation_number());
+                replica.has_entry |= entries.iter().any(|(number, _)| *number == revocation);
+                let renewed = extension.and_then(|extension| extension.lease_end);
+                let partial = || {
+                    model
+                        .is_mutant(Mutant::PartialPageRenews)
+                        .then(|| lease_end(sent, model.replica_lease()))
+                };
+                if let Some(end) = renewed.or_else(partial) {
+                    replica.lease_end = to_u8(end.saturating_sub(model.earliest_time()));
                 }
             }
             (_, _) => replica.position = None,

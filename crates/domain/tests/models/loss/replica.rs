@@ -1,11 +1,15 @@
 //! A replica that can hold a lease, with its lease worker.
 
-use latchkey_domain::revocation::lease::{
-    LogHealth, LogPosition, Renewal, accept_renewal, lease_end,
+use latchkey_domain::revocation::{
+    lease::{LogHealth, LogPosition},
+    lease_renewer::{LeaseRenewer, RenewalAction},
 };
 
 use super::{LEASE_LENGTH, LossModel, NOW, State, increment_age, redis::Epoch, ticks_ago};
-use crate::mutants::Mutant;
+use crate::{
+    log_page::{page_after, to_u8},
+    mutants::Mutant,
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Replica {
@@ -126,20 +130,18 @@ impl State {
             epoch,
             applied: u64::from(applied),
         };
-        match accept_renewal(
-            &position,
-            &epoch,
-            (applied + 1..=last).map(u64::from),
-            u64::from(last),
-        ) {
-            Renewal::Complete => {
-                replica.has_entry |= last > applied;
-                replica.position = Some((epoch, last));
-                let end = lease_end(ticks_ago(age), LEASE_LENGTH);
-                replica.lease_ticks =
-                    u8::try_from(end.saturating_sub(NOW)).expect("the lease length fits into u8");
-            }
-            Renewal::Partial | Renewal::Rejected => replica.position = None,
+        let mut renewer = LeaseRenewer::at(Some(index), position);
+        let page = page_after(applied, last, u8::MAX - applied, LEASE_LENGTH);
+        let action = renewer.on_renewal(ticks_ago(age), NOW, page);
+        replica.position = renewer
+            .position()
+            .map(|position| (epoch, to_u8(position.applied)));
+        let RenewalAction::Apply { entries, extension } = action else {
+            return;
+        };
+        replica.has_entry |= !entries.is_empty();
+        if let Some(end) = extension.and_then(|extension| extension.lease_end) {
+            replica.lease_ticks = to_u8(end.saturating_sub(NOW));
         }
     }
 
