@@ -9,7 +9,7 @@ pub mod sign_up;
 
 use std::sync::Arc;
 
-use latchkey_domain::{one_time_code::CodeKeys, rate_limit::Limit};
+use latchkey_domain::{one_time_code::CodeKeys, rate_limit::RateLimit};
 
 use crate::{
     app::{
@@ -48,7 +48,7 @@ pub struct Accounts {
 pub(super) struct AccountSettings {
     signup: Signup,
     password_min: usize,
-    limit_code: Limit,
+    limit_code: RateLimit,
 }
 
 impl AccountSettings {

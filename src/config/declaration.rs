@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use latchkey_domain::{master_secret::MasterSecrets, rate_limit::Limit};
+use latchkey_domain::{master_secret::MasterSecrets, rate_limit::RateLimit};
 
 use super::{
     ConfigError, Setting, Source,
@@ -157,26 +157,26 @@ settings! {
     "Rate limits" {
         rate_limits: OnOff, "LATCHKEY_RATE_LIMITS" = "on",
             "`off` disables rate limiting (load tests only)";
-        limit_sign_in: Limit, "LATCHKEY_LIMIT_SIGN_IN" = "10/15m",
+        limit_sign_in: RateLimit, "LATCHKEY_LIMIT_SIGN_IN" = "10/15m",
             "Incorrect passwords per user and network";
-        limit_sign_in_network: Limit, "LATCHKEY_LIMIT_SIGN_IN_NETWORK" = "100/10m",
+        limit_sign_in_network: RateLimit, "LATCHKEY_LIMIT_SIGN_IN_NETWORK" = "100/10m",
             "Incorrect passwords and codes per network, across all users";
-        limit_sign_in_account: Limit, "LATCHKEY_LIMIT_SIGN_IN_ACCOUNT" = "50/1h",
+        limit_sign_in_account: RateLimit, "LATCHKEY_LIMIT_SIGN_IN_ACCOUNT" = "50/1h",
             "Incorrect passwords per user, across all networks. Above it, attempts are delayed by \
              2 s but not rejected.";
-        limit_sign_up: Limit, "LATCHKEY_LIMIT_SIGN_UP" = "50/1h",
+        limit_sign_up: RateLimit, "LATCHKEY_LIMIT_SIGN_UP" = "50/1h",
             "Registrations and username changes per network";
-        limit_reset_request: Limit, "LATCHKEY_LIMIT_RESET_REQUEST" = "20/1h",
+        limit_reset_request: RateLimit, "LATCHKEY_LIMIT_RESET_REQUEST" = "20/1h",
             "Requests for one-time codes, per network";
-        limit_email: Limit, "LATCHKEY_LIMIT_EMAIL" = "6/1h",
+        limit_email: RateLimit, "LATCHKEY_LIMIT_EMAIL" = "6/1h",
             "Emails with a one-time code, per purpose and recipient. Emails above the limit are \
              silently dropped.";
-        limit_code: Limit, "LATCHKEY_LIMIT_CODE" = "5/1h",
+        limit_code: RateLimit, "LATCHKEY_LIMIT_CODE" = "5/1h",
             "Incorrect codes per user and network";
-        limit_code_account: Limit, "LATCHKEY_LIMIT_CODE_ACCOUNT" = "50/1h",
+        limit_code_account: RateLimit, "LATCHKEY_LIMIT_CODE_ACCOUNT" = "50/1h",
             "Incorrect codes per user, across all networks. Above it, attempts are delayed by 2 s \
              but not rejected.";
-        limit_refresh_failures: Limit, "LATCHKEY_LIMIT_REFRESH_FAILURES" = "100/10m",
+        limit_refresh_failures: RateLimit, "LATCHKEY_LIMIT_REFRESH_FAILURES" = "100/10m",
             "Failed refreshes per network. Valid refresh tokens are not affected.";
     }
     "Stores" {

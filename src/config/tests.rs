@@ -1,5 +1,5 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
-use latchkey_domain::rate_limit::Limit;
+use latchkey_domain::rate_limit::RateLimit;
 
 use std::collections::HashMap;
 
@@ -250,8 +250,8 @@ fn limits_are_parsed() {
         (" 100 / 24h ", 100, 86_400),
     ] {
         assert_eq!(
-            Limit::read(text),
-            Ok(Limit::new(burst, Duration::from_secs(seconds)).unwrap()),
+            RateLimit::read(text),
+            Ok(RateLimit::new(burst, Duration::from_secs(seconds)).unwrap()),
             "{text}"
         );
     }
@@ -269,7 +269,7 @@ fn limits_are_parsed() {
         "1.5/1m",
         "99999999999/1m",
     ] {
-        assert!(Limit::read(invalid).is_err(), "{invalid}");
+        assert!(RateLimit::read(invalid).is_err(), "{invalid}");
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use ipnet::IpNet;
 pub use issuer::{CookieDomain, Issuer};
-use latchkey_domain::{master_secret::MasterSecrets, rate_limit::Limit};
+use latchkey_domain::{master_secret::MasterSecrets, rate_limit::RateLimit};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -269,14 +269,14 @@ impl Value for Duration {
     }
 }
 
-impl Value for Limit {
+impl Value for RateLimit {
     fn read(text: &str) -> Result<Self, String> {
         let read = text.split_once('/').and_then(|(count, period)| {
             let (count, period) = (
                 count.trim().parse().ok()?,
                 Duration::read(period.trim()).ok()?,
             );
-            Limit::new(count, period)
+            RateLimit::new(count, period)
         });
         read.ok_or_else(|| {
             "must be a number and a period from `1s` to `1d`, for example `5/1m` for five per \

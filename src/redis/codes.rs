@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use latchkey_domain::{
     one_time_code::{CodeHash, CodePurpose},
-    rate_limit::Limit,
+    rate_limit::RateLimit,
 };
 use uuid::Uuid;
 
@@ -85,7 +85,7 @@ impl Redis {
         sub: Uuid,
         [hash, other_hash]: &[CodeHash; 2],
         network: Uuid,
-        limit: Limit,
+        limit: RateLimit,
     ) -> Result<Reservation, Error> {
         let code = self.code_key(purpose, sub);
         let keys = [code.clone(), format!("{code}:attempts:{network}")];

@@ -36,19 +36,19 @@ const MAX_PERIOD: Duration = Duration::from_secs(86_400);
 
 /// A number of attempts per period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
+pub struct RateLimit {
     burst: u32,
     period: Duration,
 }
 
-impl Limit {
-    /// Creates a limit of 1 to 1,000,000 attempts per period of 1 second to 1 day.
+impl RateLimit {
+    /// Creates a rate limit of 1 to 1,000,000 attempts per period of 1 second to 1 day.
     ///
     /// Returns `None` if a value is out of range.
-    pub fn new(burst: u32, period: Duration) -> Option<Limit> {
+    pub fn new(burst: u32, period: Duration) -> Option<RateLimit> {
         let is_valid = (1..=MAX_BURST).contains(&burst)
             && (Duration::from_secs(1)..=MAX_PERIOD).contains(&period);
-        is_valid.then_some(Limit { burst, period })
+        is_valid.then_some(RateLimit { burst, period })
     }
 
     /// Returns the number of attempts that are allowed at once.
@@ -65,8 +65,8 @@ impl Limit {
     ///
     /// Four replicas then together allow about as many attempts as with shared buckets.
     #[must_use]
-    pub fn stricter(self) -> Limit {
-        Limit {
+    pub fn stricter(self) -> RateLimit {
+        RateLimit {
             burst: self.burst.div_ceil(ASSUMED_REPLICAS),
             period: self.period,
         }
@@ -135,7 +135,7 @@ pub struct Bucket {
     /// The ID of the bucket.
     pub id: BucketId,
     /// The limit of the bucket.
-    pub limit: Limit,
+    pub limit: RateLimit,
 }
 
 /// The result of counting one attempt in several buckets.
@@ -177,14 +177,14 @@ mod tests {
 
     use super::*;
 
-    fn limits() -> impl Strategy<Value = Limit> {
+    fn limits() -> impl Strategy<Value = RateLimit> {
         (1..50u32, 1..100u64).prop_map(|(burst, seconds)| {
-            Limit::new(burst, Duration::from_secs(seconds)).expect("a valid limit")
+            RateLimit::new(burst, Duration::from_secs(seconds)).expect("a valid limit")
         })
     }
 
     /// Makes an attempt after each pause. Returns the times of the allowed attempts.
-    fn allowed_times(limit: Limit, pauses: &[u64]) -> Vec<u64> {
+    fn allowed_times(limit: RateLimit, pauses: &[u64]) -> Vec<u64> {
         let (mut now, mut empty_at) = (1_000_000, 0);
         let mut times = Vec::new();
         for pause in pauses {
@@ -245,7 +245,7 @@ mod tests {
 
         #[test]
         fn stricter_limits_of_four_replicas_are_about_one_limit(burst in 1..MAX_BURST) {
-            let limit = Limit::new(burst, Duration::from_secs(60)).expect("a valid limit");
+            let limit = RateLimit::new(burst, Duration::from_secs(60)).expect("a valid limit");
             let allowed_by_one = limit.stricter().burst();
             let allowed_by_all = allowed_by_one * ASSUMED_REPLICAS;
             prop_assert!(allowed_by_one >= 1 && allowed_by_all < burst + ASSUMED_REPLICAS);
@@ -256,7 +256,7 @@ mod tests {
     fn limit_out_of_range_is_rejected() {
         for (burst, seconds) in [(0, 60), (MAX_BURST + 1, 60), (5, 0), (5, 86_401)] {
             assert_eq!(
-                Limit::new(burst, Duration::from_secs(seconds)),
+                RateLimit::new(burst, Duration::from_secs(seconds)),
                 None,
                 "{burst}/{seconds}s"
             );
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn level_is_capped_after_limit_is_lowered() {
-        let limit = Limit::new(5, Duration::from_secs(60)).unwrap();
+        let limit = RateLimit::new(5, Duration::from_secs(60)).unwrap();
         assert_eq!(limit.level(86_400_000_000, 0), 60_000_000);
     }
 }

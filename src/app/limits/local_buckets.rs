@@ -80,12 +80,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use latchkey_domain::rate_limit::Limit;
+    use latchkey_domain::rate_limit::RateLimit;
 
     const MICROS_PER_SECOND: u64 = 1_000_000;
 
     fn bucket(owner: u128, burst: u32) -> Bucket {
-        let limit = Limit::new(burst, Duration::from_secs(60)).unwrap();
+        let limit = RateLimit::new(burst, Duration::from_secs(60)).unwrap();
         let id = BucketId {
             name: "sign_in",
             owner: Uuid::from_u128(owner),

@@ -1,19 +1,19 @@
 //! The configured rate limits.
 
-use latchkey_domain::rate_limit::Limit;
+use latchkey_domain::rate_limit::RateLimit;
 
 use crate::config::Config;
 
 pub(crate) struct RateLimitSettings {
     pub(super) is_enabled: bool,
-    pub(super) sign_in: Limit,
-    pub(super) sign_in_network: Limit,
-    pub(super) sign_in_account: Limit,
-    pub(super) code_account: Limit,
-    pub(super) sign_up: Limit,
-    pub(super) reset_request: Limit,
-    pub(super) email: Limit,
-    pub(super) refresh_failures: Limit,
+    pub(super) sign_in: RateLimit,
+    pub(super) sign_in_network: RateLimit,
+    pub(super) sign_in_account: RateLimit,
+    pub(super) code_account: RateLimit,
+    pub(super) sign_up: RateLimit,
+    pub(super) reset_request: RateLimit,
+    pub(super) email: RateLimit,
+    pub(super) refresh_failures: RateLimit,
 }
 
 impl RateLimitSettings {

@@ -24,7 +24,7 @@ use futures_util::future::join_all;
 use latchkey_domain::{
     audit::{Actor, EventKind},
     one_time_code::CodePurpose,
-    rate_limit::{Bucket, BucketId, BucketLevels, Limit, MICROS_PER_SECOND, RateLimitKey},
+    rate_limit::{Bucket, BucketId, BucketLevels, MICROS_PER_SECOND, RateLimit, RateLimitKey},
 };
 use std::sync::Arc;
 use uuid::Uuid;
@@ -368,7 +368,7 @@ impl RateLimits {
     }
 }
 
-fn new_bucket(name: &'static str, owner: Uuid, limit: Limit) -> Bucket {
+fn new_bucket(name: &'static str, owner: Uuid, limit: RateLimit) -> Bucket {
     Bucket {
         id: BucketId {
             name,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use latchkey_domain::rate_limit::{Bucket, Limit, MICROS_PER_SECOND};
+use latchkey_domain::rate_limit::{Bucket, MICROS_PER_SECOND, RateLimit};
 
 /// The rate limits that a request counts against. The use case sets them, and the HTTP layer
 /// writes them to headers.
@@ -13,7 +13,7 @@ pub struct RequestLimits(Arc<Mutex<Vec<LimitStatus>>>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitStatus {
     pub name: &'static str,
-    pub limit: Limit,
+    pub limit: RateLimit,
     /// The remaining quota; `None` if the bucket was not read.
     pub left: Option<RemainingQuota>,
 }
