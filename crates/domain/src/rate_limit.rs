@@ -156,7 +156,7 @@ impl RateLimitKey {
     /// After a rotation of the secret, or while replicas have the secrets in different orders, new
     /// buckets start empty. An attacker then gets at most twice the attempts once.
     pub fn new(secrets: &MasterSecrets) -> RateLimitKey {
-        RateLimitKey(secrets.first().mac_key("latchkey throttles"))
+        RateLimitKey(secrets.first().mac_key("latchkey rate limits"))
     }
 
     /// Returns the ID of a network, username, or email address, without regard to case.
