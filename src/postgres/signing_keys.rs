@@ -3,7 +3,7 @@
 use latchkey_domain::{
     access_token::Kid,
     audit::{Actor, AuditEvent, EventKind},
-    key_schedule::{self, KeyState, ScheduledKey},
+    key_schedule::{self, KeyRevocation, KeyState, KeySuccessor, ScheduledKey},
     revocation::{RevocationBatch, RevocationReason},
 };
 use tokio_postgres::Row;
@@ -120,21 +120,24 @@ impl Postgres {
     ) -> Result<Option<RevokedKey>, Error> {
         let mut db = self.connection().await?;
         let list = lock_keys(&mut db).await?;
-        let Some(key) = list.keys.iter().find(|stored| stored.life.kid == kid) else {
-            db.roll_back().await?;
-            return Ok(None);
-        };
         let batch = RevocationBatch::of_key(kid, RevocationReason::Revoked);
-        if key.life.revoked_at.is_some() {
-            db.roll_back().await?;
-            return Ok(Some(RevokedKey {
-                batch,
-                successor: None,
-            }));
-        }
+        let successor = match key_schedule::decide_revocation(&list.schedules(), kid, list.now) {
+            KeyRevocation::UnknownKey => {
+                db.roll_back().await?;
+                return Ok(None);
+            }
+            KeyRevocation::AlreadyRevoked => {
+                db.roll_back().await?;
+                return Ok(Some(RevokedKey {
+                    batch,
+                    successor: None,
+                }));
+            }
+            KeyRevocation::Revoke(successor) => successor,
+        };
         db.execute(REVOKE_SIGNING_KEY, &[&kid.to_string()]).await?;
         revocations::insert(&mut db, &batch).await?;
-        let successor = activate_successor(&mut db, &list, kid, replacement, actor).await?;
+        let successor = activate_successor(&mut db, successor, replacement, actor).await?;
         audit::insert(
             &mut db,
             &AuditEvent::new(EventKind::SigningKeyRevoked, actor, None).of_key(kid),
@@ -187,34 +190,27 @@ pub(super) async fn delete_expired(db: &mut Connection) -> Result<u64, Error> {
     }
 }
 
-/// Makes another key the current one if the revoked key was. Returns the ID of that key.
+/// Makes the successor of a revoked key the current one. Returns the ID of that key.
 async fn activate_successor(
     db: &mut Connection,
-    list: &KeyList,
-    revoked: Kid,
+    successor: KeySuccessor,
     replacement: &SealedKey,
     actor: Actor,
 ) -> Result<Option<Kid>, Error> {
-    let schedules = list.schedules();
-    if key_schedule::find_signer(&schedules, list.now).is_none_or(|signer| signer.kid != revoked) {
-        return Ok(None);
+    match successor {
+        KeySuccessor::Unchanged => Ok(None),
+        KeySuccessor::NextKey(kid) => {
+            db.execute(ACTIVATE_SIGNING_KEY, &[&kid.to_string()])
+                .await?;
+            Ok(Some(kid))
+        }
+        KeySuccessor::NewKey => {
+            insert_key(db, replacement, 0).await?;
+            let event = AuditEvent::new(EventKind::SigningKeyCreated, actor, None);
+            audit::insert(db, &event.of_key(replacement.kid)).await?;
+            Ok(Some(replacement.kid))
+        }
     }
-    let others: Vec<_> = schedules
-        .into_iter()
-        .filter(|key| key.kid != revoked)
-        .collect();
-    if let Some(next) = key_schedule::find_next_key(&others, list.now) {
-        db.execute(ACTIVATE_SIGNING_KEY, &[&next.kid.to_string()])
-            .await?;
-        return Ok(Some(next.kid));
-    }
-    insert_key(db, replacement, 0).await?;
-    audit::insert(
-        db,
-        &AuditEvent::new(EventKind::SigningKeyCreated, actor, None).of_key(replacement.kid),
-    )
-    .await?;
-    Ok(Some(replacement.kid))
 }
 
 /// Begins a transaction that excludes concurrent changes of keys.

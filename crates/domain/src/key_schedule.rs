@@ -5,7 +5,10 @@
 //!
 //! The state of a key is not stored. It follows from the times at which the keys start to sign.
 //! Replicas therefore need no coordination, and change keys on time even while PostgreSQL is
-//! unavailable. Times are milliseconds since the Unix epoch.
+//! unavailable. Times are milliseconds since the Unix epoch. [`worker`] decides when a replica
+//! reloads the keys and creates the next one.
+
+pub mod worker;
 
 use crate::{access_token::Kid, revocation::ENTRY_SECONDS};
 
@@ -80,6 +83,14 @@ impl KeyState {
             KeyState::Revoked | KeyState::Expired => false,
         }
     }
+
+    /// Returns whether the key signs now or later, so that each replica needs its private key.
+    pub const fn needs_private_key(self) -> bool {
+        match self {
+            KeyState::Next | KeyState::Current => true,
+            KeyState::Retiring | KeyState::Revoked | KeyState::Expired => false,
+        }
+    }
 }
 
 impl ScheduledKey {
@@ -114,6 +125,55 @@ impl KeyRotationPolicy {
             && signs_until <= now + self.lead();
         is_due.then(|| self.lead().max(signs_until.saturating_sub(now)))
     }
+
+    /// Returns the time in milliseconds until a key signs that the operator requests now.
+    ///
+    /// Returns `None` if a next key already exists.
+    pub fn delay_on_request(&self, keys: &[ScheduledKey], now: u64) -> Option<u64> {
+        find_next_key(keys, now).is_none().then(|| self.lead())
+    }
+}
+
+/// The changes that revoke a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyRevocation {
+    /// No key has this ID.
+    UnknownKey,
+    /// The key is already revoked, so no key changes.
+    AlreadyRevoked,
+    /// The key is revoked, and the successor signs.
+    Revoke(KeySuccessor),
+}
+
+/// The key that signs after a revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeySuccessor {
+    /// The current key still signs, because another key is revoked.
+    Unchanged,
+    /// This next key signs immediately.
+    NextKey(Kid),
+    /// No next key exists, so a new key is created and signs immediately.
+    NewKey,
+}
+
+/// Decides how to revoke a key at `now`.
+pub fn decide_revocation(keys: &[ScheduledKey], kid: Kid, now: u64) -> KeyRevocation {
+    let Some(key) = keys.iter().find(|key| key.kid == kid) else {
+        return KeyRevocation::UnknownKey;
+    };
+    if key.revoked_at.is_some() {
+        return KeyRevocation::AlreadyRevoked;
+    }
+    if find_signer(keys, now).is_none_or(|signer| signer.kid != kid) {
+        return KeyRevocation::Revoke(KeySuccessor::Unchanged);
+    }
+    let others: Vec<ScheduledKey> = keys
+        .iter()
+        .filter(|other| other.kid != kid)
+        .copied()
+        .collect();
+    let next = find_next_key(&others, now);
+    KeyRevocation::Revoke(next.map_or(KeySuccessor::NewKey, |next| KeySuccessor::NextKey(next.kid)))
 }
 
 /// Returns the key that signs at `now`: the last one whose start has passed.
@@ -155,9 +215,21 @@ pub fn find_end(keys: &[ScheduledKey], key: &ScheduledKey) -> Option<u64> {
         .map(|at| at + VERIFY_AFTER_RETIREMENT_MS)
 }
 
+/// Returns the time at which the state of a key ends, if it is scheduled.
+///
+/// The current key signs until the next key takes over. Any other key is kept until its last token
+/// has expired.
+pub fn find_state_end(keys: &[ScheduledKey], key: &ScheduledKey, now: u64) -> Option<u64> {
+    match state(keys, key, now) {
+        KeyState::Current => find_next_key(keys, now).map(|next| next.signs_from),
+        KeyState::Next => None,
+        KeyState::Retiring | KeyState::Revoked | KeyState::Expired => find_end(keys, key),
+    }
+}
+
 /// Returns the state of a key at `now`.
 pub fn state(keys: &[ScheduledKey], key: &ScheduledKey, now: u64) -> KeyState {
-    let is_signer = find_signer(keys, now).is_some_and(|find_signer| find_signer.kid == key.kid);
+    let is_signer = find_signer(keys, now).is_some_and(|signer| signer.kid == key.kid);
     match find_end(keys, key) {
         Some(expiry) if expiry <= now => KeyState::Expired,
         _not_expired if key.revoked_at.is_some() => KeyState::Revoked,

@@ -66,11 +66,11 @@ impl KeyTable {
                 }
             }
             Event::Rotate => {
-                if find_next_key(&self.keys, now).is_none() {
-                    self.create(now, self.policy.lead());
+                if let Some(delay) = self.policy.delay_on_request(&self.keys, now) {
+                    self.create(now, delay);
                 }
             }
-            Event::Revoke(index) => self.revoke(index % self.keys.len(), now),
+            Event::Revoke(index) => self.revoke(self.keys[index % self.keys.len()].kid, now),
             Event::Cleanup => {
                 let keys = self.keys.clone();
                 self.keys
@@ -79,21 +79,22 @@ impl KeyTable {
         }
     }
 
-    /// Revokes a key. If it signs, the next key signs immediately, or a new key is created.
-    fn revoke(&mut self, index: usize, now: u64) {
-        let was_signer = find_signer(&self.keys, now)
-            .is_some_and(|find_signer| find_signer.kid == self.keys[index].kid);
-        if self.keys[index].revoked_at.is_some() {
+    fn revoke(&mut self, kid: Kid, now: u64) {
+        let KeyRevocation::Revoke(successor) = decide_revocation(&self.keys, kid, now) else {
             return;
+        };
+        self.revoked.push(kid);
+        self.key(kid).revoked_at = Some(now);
+        match successor {
+            KeySuccessor::Unchanged => {}
+            KeySuccessor::NextKey(next) => self.key(next).signs_from = now,
+            KeySuccessor::NewKey => self.create(now, 0),
         }
-        self.keys[index].revoked_at = Some(now);
-        self.revoked.push(self.keys[index].kid);
-        let next = find_next_key(&self.keys, now).map(|key| key.kid);
-        match self.keys.iter_mut().find(|key| Some(key.kid) == next) {
-            Some(next) if was_signer => next.signs_from = now,
-            None if was_signer => self.create(now, 0),
-            _no_successor_needed => {}
-        }
+    }
+
+    fn key(&mut self, kid: Kid) -> &mut ScheduledKey {
+        let mut keys = self.keys.iter_mut();
+        keys.find(|key| key.kid == kid).unwrap()
     }
 
     fn states(&self, now: u64) -> Vec<KeyState> {
@@ -274,6 +275,121 @@ fn key_revoked_before_its_start_replaces_no_key() {
 fn clock_behind_postgres_signs_with_first_key() {
     let first = key(1, 60_000, None);
     assert_eq!(find_signer(&[first], START), Some(&first));
+}
+
+/// A key signs for 100 s and is published for 20 s before it signs.
+const POLICY: KeyRotationPolicy = KeyRotationPolicy {
+    rotation: 100_000,
+    max_age: 10_000,
+};
+
+#[test]
+fn next_key_is_due_at_the_lead_before_rotation() {
+    let current = key(1, 0, None);
+    let revoked_next = key(2, 100_000, Some(50_000));
+    let next = key(3, 100_000, None);
+    // The time, the keys, and the delay of the new key.
+    for (now, keys, delay) in [
+        (0, vec![current], None),
+        (79_999, vec![current], None),
+        (80_000, vec![current], Some(20_000)),
+        (90_000, vec![current], Some(20_000)),
+        (900_000, vec![current], Some(20_000)),
+        (80_000, vec![current, next], None),
+        (80_000, vec![current, revoked_next], Some(20_000)),
+        (80_000, vec![], None),
+        (80_000, vec![key(1, 0, Some(70_000))], None),
+    ] {
+        assert_eq!(POLICY.due(&keys, START + now), delay, "{now}: {keys:?}");
+    }
+}
+
+/// The first key starts to sign at the time of PostgreSQL, and the replica has another time.
+#[test]
+fn clock_difference_shifts_the_due_time_only() {
+    let first = key(1, 60_000, None);
+    for (now, delay) in [
+        (0, None),
+        (59_999, None),
+        (139_999, None),
+        (140_000, Some(20_000)),
+    ] {
+        assert_eq!(POLICY.due(&[first], START + now), delay, "{now}");
+    }
+}
+
+#[test]
+fn requested_key_is_created_unless_a_next_key_exists() {
+    let (current, next) = (key(1, 0, None), key(2, 30_000, None));
+    for (now, keys, delay) in [
+        (0, vec![current], Some(20_000)),
+        (29_999, vec![current, next], None),
+        (30_000, vec![current, next], Some(20_000)),
+        (0, vec![current, key(2, 30_000, Some(0))], Some(20_000)),
+    ] {
+        assert_eq!(
+            POLICY.delay_on_request(&keys, START + now),
+            delay,
+            "{now}: {keys:?}"
+        );
+    }
+}
+
+#[test]
+fn revocation_of_the_signer_activates_a_successor() {
+    let (retiring, current, next) = (key(1, 0, None), key(2, 10_000, None), key(3, 90_000, None));
+    let revoked = key(4, 5_000, Some(6_000));
+    let keys = [retiring, current, next, revoked];
+    let revoke =
+        |keys: &[ScheduledKey], number, now| decide_revocation(keys, kid(number), START + now);
+    for (number, now, decision) in [
+        (9, 20_000, KeyRevocation::UnknownKey),
+        (4, 20_000, KeyRevocation::AlreadyRevoked),
+        (1, 20_000, KeyRevocation::Revoke(KeySuccessor::Unchanged)),
+        (3, 20_000, KeyRevocation::Revoke(KeySuccessor::Unchanged)),
+        (
+            2,
+            20_000,
+            KeyRevocation::Revoke(KeySuccessor::NextKey(kid(3))),
+        ),
+        (3, 90_000, KeyRevocation::Revoke(KeySuccessor::NewKey)),
+    ] {
+        assert_eq!(revoke(&keys, number, now), decision, "{number} at {now}");
+    }
+    assert_eq!(
+        revoke(&[next], 3, 0),
+        KeyRevocation::Revoke(KeySuccessor::NewKey),
+        "a key that signs before its start is not its own successor"
+    );
+}
+
+#[test]
+fn scheduled_state_ends_at_takeover_or_expiry() {
+    let (retiring, current, next) = (key(1, 0, None), key(2, 10_000, None), key(3, 90_000, None));
+    let keys = [retiring, current, next, key(4, 5_000, Some(6_000))];
+    let ends = keys
+        .map(|key| find_state_end(&keys, &key, START + 20_000))
+        .map(|end| end.map(|end| end - START));
+    assert_eq!(
+        ends,
+        [
+            Some(5_000 + VERIFY_AFTER_RETIREMENT_MS),
+            Some(90_000),
+            None,
+            Some(6_000 + VERIFY_AFTER_RETIREMENT_MS)
+        ]
+    );
+    assert_eq!(
+        find_state_end(&[current], &current, START + 20_000),
+        None,
+        "no next key exists"
+    );
+}
+
+#[test]
+fn private_key_is_needed_until_the_key_stops_signing() {
+    let needed = KeyState::ALL.map(KeyState::needs_private_key);
+    assert_eq!(needed, [true, true, false, false, false]);
 }
 
 #[test]

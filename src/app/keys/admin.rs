@@ -51,7 +51,8 @@ impl Keys {
             kid: key.kid,
             state,
             since: timestamp_from_ms(key.signs_from),
-            until: find_state_end(&snapshot.schedule, key, state, now).map(timestamp_from_ms),
+            until: key_schedule::find_state_end(&snapshot.schedule, key, now)
+                .map(timestamp_from_ms),
         };
         Ok(snapshot.states(now).map(to_listed_key).collect())
     }
@@ -63,11 +64,7 @@ impl Keys {
     /// `unavailable`.
     pub async fn rotate_key(&self) -> Result<RotationOutcome, Error> {
         let key = self.new_key()?;
-        let delay = |schedule: &[ScheduledKey], now| {
-            key_schedule::find_next_key(schedule, now)
-                .is_none()
-                .then(|| self.rotation_policy().lead())
-        };
+        let delay = |schedule: &[_], now| self.rotation_policy().delay_on_request(schedule, now);
         let added = self
             .postgres
             .add_signing_key(&key, Actor::Operator, delay)
@@ -101,20 +98,5 @@ impl Keys {
                 Ok(revoked.successor)
             })
             .await
-    }
-}
-
-fn find_state_end(
-    schedule: &[ScheduledKey],
-    key: &ScheduledKey,
-    state: KeyState,
-    now: u64,
-) -> Option<u64> {
-    match state {
-        KeyState::Current => key_schedule::find_next_key(schedule, now).map(|next| next.signs_from),
-        KeyState::Next => None,
-        KeyState::Retiring | KeyState::Revoked | KeyState::Expired => {
-            key_schedule::find_end(schedule, key)
-        }
     }
 }

@@ -1,12 +1,16 @@
 //! The key worker: reloads the signing keys periodically, and creates the next key when it is due.
-//! While PostgreSQL is unavailable, the replica uses the keys in memory.
+//! While PostgreSQL is unavailable, the replica uses the keys in memory. The decisions are in the
+//! domain ([`KeyWorker`]).
 
 use std::{sync::Arc, time::Duration};
 
 use latchkey_domain::{
     access_token::Kid,
     audit::Actor,
-    key_schedule::{self, KeyState},
+    key_schedule::{
+        self, KeyState,
+        worker::{KeyChange, KeyWorker, KeyWorkerAction, KeyWorkerReport},
+    },
 };
 use tokio::time::timeout;
 
@@ -15,57 +19,46 @@ use crate::{
     error::{Chain, Error},
 };
 
-/// The longest interval between two reloads. A key is published for longer before it signs, so that
-/// each replica loads it in time.
-const POLL_INTERVAL: Duration = Duration::from_secs(30);
-
-/// Reloads within the `max-age` of the JWK set (RFC 7517), so that a short `max-age` shortens the
-/// interval.
-const POLLS_PER_MAX_AGE: u32 = 10;
-
-/// The state that was logged last.
-#[derive(Default)]
-struct LoggedState {
-    signer: Option<Kid>,
-    is_failing: bool,
-    has_undecryptable_key: bool,
-}
-
 impl Keys {
     /// Runs until the process exits.
     pub async fn run_key_worker(self: Arc<Self>) {
-        let mut logged = LoggedState {
+        let mut worker = KeyWorker::new(self.rotation_policy());
+        let mut logged = KeyWorkerReport {
             signer: self.signing_kid(),
-            ..LoggedState::default()
+            ..KeyWorkerReport::default()
         };
+        let mut action = worker.action();
         loop {
-            let _ = timeout(
-                POLL_INTERVAL.min(self.settings.jwks_max_age / POLLS_PER_MAX_AGE),
-                self.ring.reload_ready.notified(),
-            )
-            .await;
-            let outcome = self.reload_and_rotate().await;
-            // Also after a failure, because a key might have expired.
-            self.ring.refresh_states(self.clock.now_ms());
-            self.log_changes(&mut logged, outcome.err());
+            let outcome = self.perform(action).await;
+            action = worker.on_finished(
+                outcome.is_ok(),
+                &self.ring.snapshot.load().schedule,
+                self.clock.now_ms(),
+            );
+            if let KeyWorkerAction::Wait(_) = action {
+                // Also after a failure, because a key might have expired.
+                self.ring.refresh_states(self.clock.now_ms());
+                self.log_changes(&mut logged, outcome.err());
+            }
         }
     }
 
-    async fn reload_and_rotate(&self) -> Result<(), Error> {
-        self.reload_keys(Duration::ZERO).await?;
-        if self
-            .rotation_policy()
-            .due(&self.ring.snapshot.load().schedule, self.clock.now_ms())
-            .is_some()
-        {
-            // PostgreSQL checks again under a lock, because another replica might be faster.
-            let due = |schedule: &[_], now| self.rotation_policy().due(schedule, now);
-            self.postgres
-                .add_signing_key(&self.new_key()?, Actor::Server, due)
-                .await?;
-            self.reload_keys(Duration::ZERO).await?;
+    async fn perform(&self, action: KeyWorkerAction) -> Result<(), Error> {
+        match action {
+            KeyWorkerAction::Wait(interval) => {
+                let _ = timeout(interval, self.ring.reload_ready.notified()).await;
+                Ok(())
+            }
+            KeyWorkerAction::Reload => self.reload_keys(Duration::ZERO).await,
+            KeyWorkerAction::CreateNextKey => {
+                // Decided again under a lock, because another replica might be faster.
+                let due = |schedule: &[_], now| self.rotation_policy().due(schedule, now);
+                self.postgres
+                    .add_signing_key(&self.new_key()?, Actor::Server, due)
+                    .await?;
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     fn signing_kid(&self) -> Option<Kid> {
@@ -73,33 +66,33 @@ impl Keys {
             .map(|key| key.kid)
     }
 
-    /// Logs changes only, not each reload.
-    fn log_changes(&self, logged: &mut LoggedState, failure: Option<Error>) {
-        let signer = self.signing_kid();
-        if let Some(kid) = signer.filter(|_| signer != logged.signer) {
-            tracing::info!(%kid, "signing key active");
-        }
-        let has_undecryptable_key = self.has_undecryptable_key();
-        if has_undecryptable_key && !logged.has_undecryptable_key {
-            tracing::error!(
-                "decrypting a signing key failed: this replica has another LATCHKEY_SECRET"
-            );
-        }
-        if let Some(error) = failure.as_ref().filter(|_| !logged.is_failing) {
-            tracing::warn!(error = %Chain(error), "signing key reload failed");
-        }
-        *logged = LoggedState {
-            signer,
-            is_failing: failure.is_some(),
-            has_undecryptable_key,
+    fn log_changes(&self, logged: &mut KeyWorkerReport, failure: Option<Error>) {
+        let report = KeyWorkerReport {
+            signer: self.signing_kid(),
+            has_undecryptable_key: self.has_undecryptable_key(),
+            has_failed: failure.is_some(),
         };
+        for change in report.changes_since(logged) {
+            match change {
+                KeyChange::SignerActive(kid) => tracing::info!(%kid, "signing key active"),
+                KeyChange::KeyUndecryptable => tracing::error!(
+                    "decrypting a signing key failed: this replica has another LATCHKEY_SECRET"
+                ),
+                KeyChange::RoundFailed => {
+                    if let Some(error) = &failure {
+                        tracing::warn!(error = %Chain(error), "signing key reload failed");
+                    }
+                }
+            }
+        }
+        *logged = report;
     }
 
     fn has_undecryptable_key(&self) -> bool {
         let snapshot = self.ring.snapshot.load();
         let mut signing = snapshot
             .states(self.clock.now_ms())
-            .filter(|(_, state)| matches!(state, KeyState::Next | KeyState::Current));
+            .filter(|(_, state)| state.needs_private_key());
         signing.any(|(key, _)| {
             snapshot
                 .pairs

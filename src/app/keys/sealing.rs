@@ -3,7 +3,7 @@
 
 use latchkey_domain::{
     access_token::SigningKey,
-    key_schedule::{self, KeyState, ScheduledKey},
+    key_schedule::{self, ScheduledKey},
     master_secret::MasterSecrets,
 };
 
@@ -23,15 +23,11 @@ pub fn unseal(secrets: &MasterSecrets, stored: &StoredKey) -> Option<SigningKey>
 /// that only verify need no private key.
 fn can_unseal_signers(secrets: &MasterSecrets, stored: &[StoredKey], now: u64) -> bool {
     let schedule: Vec<ScheduledKey> = stored.iter().map(|stored| stored.life).collect();
-    let signs = |stored: &&StoredKey| {
-        matches!(
-            key_schedule::state(&schedule, &stored.life, now),
-            KeyState::Next | KeyState::Current
-        )
-    };
+    let needs_private_key =
+        |stored: &&StoredKey| key_schedule::state(&schedule, &stored.life, now).needs_private_key();
     stored
         .iter()
-        .filter(signs)
+        .filter(needs_private_key)
         .all(|stored| unseal(secrets, stored).is_some())
 }
 
