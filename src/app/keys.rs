@@ -3,16 +3,18 @@
 //! PostgreSQL stores the keys; private keys are encrypted (`sealing`). The key worker polls
 //! PostgreSQL and creates the next key when it is due (`rotation`). The state of a key follows
 //! from the time ([`latchkey_domain::key_schedule`]), so that the next key takes over without a
-//! reload. A token of an unknown key triggers an immediate reload (`reload`). The operator rotates
-//! and revokes keys (`admin`).
+//! reload. A token of an unknown key (`unknown_keys`) triggers an immediate reload (`reload`), at
+//! limited intervals (`reload_schedule`). The operator rotates and revokes keys (`admin`).
 //!
 //! A key is revoked in this process as soon as its revocation entry is applied, even if PostgreSQL
 //! is unavailable. The key stays revoked until the process exits, even after the entry expires.
 
 mod admin;
 mod reload;
+mod reload_schedule;
 mod rotation;
 mod sealing;
+mod unknown_keys;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -26,7 +28,7 @@ use latchkey_domain::{
     key_schedule::{self, KeyRotationPolicy, KeyState, ScheduledKey},
     master_secret::MasterSecrets,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 pub use admin::{ListedKey, RotationOutcome};
 
@@ -36,7 +38,8 @@ use crate::{
     error::Error,
     postgres::{Postgres, StoredKey},
 };
-use reload::KeyReloader;
+use reload_schedule::ReloadSchedule;
+use unknown_keys::UnknownKeys;
 
 /// Signs with the current key, and provides the keys that verify.
 pub struct Keys {
@@ -68,7 +71,9 @@ impl KeySettings {
 #[derive(Default)]
 pub struct KeyRing {
     snapshot: ArcSwap<KeySnapshot>,
-    reloader: KeyReloader,
+    /// Locked while a reload runs, so that reloads run one at a time.
+    reload_schedule: Mutex<ReloadSchedule>,
+    unknown_keys: UnknownKeys,
     /// Notified when a key was revoked, so that the key worker doesn't wait for its next poll.
     reload_ready: Notify,
 }
@@ -133,12 +138,26 @@ impl KeySnapshot {
         KeySnapshot::new(self.schedule.clone(), self.pairs.clone(), revoked, now)
     }
 
+    fn require_loaded(&self) -> Result<(), Error> {
+        if self.schedule.is_empty() {
+            Err(Error::unavailable("the signing keys are not loaded yet"))
+        } else {
+            Ok(())
+        }
+    }
+
     fn is_revoked(&self, kid: Kid) -> bool {
         self.revoked.contains(&kid)
             || self
                 .schedule
                 .iter()
                 .any(|key| key.kid == kid && key.revoked_at.is_some())
+    }
+
+    /// Whether the key existed and all its tokens have expired at `now` (ms since the epoch).
+    fn is_expired(&self, kid: Kid, now: u64) -> bool {
+        self.states(now)
+            .any(|(key, state)| key.kid == kid && state == KeyState::Expired)
     }
 
     fn signing_key(&self, now: u64) -> Option<Arc<SigningKey>> {
@@ -217,12 +236,7 @@ impl Keys {
     /// # Errors
     /// `unavailable`.
     pub(crate) fn require_loaded(&self) -> Result<(), Error> {
-        let is_empty = self.ring.snapshot.load().schedule.is_empty();
-        if is_empty {
-            Err(Error::unavailable("the signing keys are not loaded yet"))
-        } else {
-            Ok(())
-        }
+        self.ring.snapshot.load().require_loaded()
     }
 
     /// Signs with the current key.
