@@ -58,11 +58,7 @@ impl Observation {
 
     /// Stores the outcome of a ping. Logs the first outcome and each change.
     pub(crate) fn update(&self, store: &str, outcome: Result<(), Error>) {
-        let is_first = !self.is_observed.swap(true, Ordering::Relaxed);
-        let was_up = self.is_up.swap(outcome.is_ok(), Ordering::Relaxed);
-        let is_change = is_first || was_up != outcome.is_ok();
-        self.has_responded
-            .fetch_or(outcome.is_ok(), Ordering::Relaxed);
+        let is_change = self.store_outcome(outcome.is_ok());
         match outcome {
             Ok(()) if is_change => tracing::info!(store, "connected to store"),
             Err(error) if is_change => {
@@ -70,5 +66,49 @@ impl Observation {
             }
             _unchanged => {}
         }
+    }
+
+    /// Stores whether the store has responded. Returns whether that is the first outcome or differs
+    /// from the last one.
+    fn store_outcome(&self, is_up: bool) -> bool {
+        let is_first = !self.is_observed.swap(true, Ordering::Relaxed);
+        let was_up = self.is_up.swap(is_up, Ordering::Relaxed);
+        self.has_responded.fetch_or(is_up, Ordering::Relaxed);
+        is_first || was_up != is_up
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_outcome_and_each_change_are_reported() {
+        for (outcomes, changes) in [
+            ([true, true, false, false], [true, false, true, false]),
+            ([false, false, true, false], [true, false, true, true]),
+        ] {
+            let observation = Observation::default();
+            assert_eq!(observation.state(), StoreState::Down, "never observed");
+            assert_eq!(
+                outcomes.map(|is_up| observation.store_outcome(is_up)),
+                changes
+            );
+            assert_eq!(observation.state(), StoreState::Down);
+        }
+    }
+
+    #[test]
+    fn both_stores_must_have_responded_once() {
+        let health = StoreHealth::default();
+        health.postgres.store_outcome(true);
+        health.redis.store_outcome(false);
+        assert!(!health.have_both_responded());
+        health.redis.store_outcome(true);
+        health.postgres.store_outcome(false);
+        assert!(
+            health.have_both_responded(),
+            "a later failure changes nothing"
+        );
     }
 }

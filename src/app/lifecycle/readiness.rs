@@ -72,21 +72,15 @@ impl Lifecycle {
             );
         }
         Readiness {
-            status: self.status(postgres, redis),
+            status: decide_status(
+                self.phase.current.load(Ordering::Relaxed),
+                self.store_health.have_both_responded(),
+                [postgres, redis],
+            ),
             postgres,
             redis,
             check_source: self.revocations.check_source(),
             degraded,
-        }
-    }
-
-    fn status(&self, postgres: StoreState, redis: StoreState) -> Status {
-        let is_prepared = self.store_health.have_both_responded();
-        match (self.phase.current.load(Ordering::Relaxed), postgres, redis) {
-            (DRAINING, ..) => Status::Draining,
-            (SERVING, StoreState::Down, StoreState::Down) if is_prepared => Status::Down,
-            (SERVING, ..) if is_prepared => Status::Ready,
-            _starting => Status::Starting,
         }
     }
 
@@ -114,6 +108,45 @@ impl Lifecycle {
         if self.is_starting() {
             // After the timeout, the operation itself returns the error.
             let _ = tokio::time::timeout(MAX_START_WAIT, serving).await;
+        }
+    }
+}
+
+/// Decides whether a replica in this phase accepts traffic. `have_both_responded` is whether each
+/// store has responded at least once.
+fn decide_status(phase: u8, have_both_responded: bool, stores: [StoreState; 2]) -> Status {
+    match (phase, have_both_responded) {
+        (DRAINING, _) => Status::Draining,
+        (SERVING, true) if stores == [StoreState::Down; 2] => Status::Down,
+        (SERVING, true) => Status::Ready,
+        _starting => Status::Starting,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replica_is_ready_while_one_store_responds() {
+        use StoreState::{Down, Up};
+        for (phase, have_both_responded, stores, status) in [
+            (STARTING, false, [Down, Down], Status::Starting),
+            (STARTING, true, [Up, Up], Status::Starting),
+            (SERVING, false, [Down, Down], Status::Starting),
+            (SERVING, false, [Up, Down], Status::Starting),
+            (SERVING, true, [Up, Up], Status::Ready),
+            (SERVING, true, [Up, Down], Status::Ready),
+            (SERVING, true, [Down, Up], Status::Ready),
+            (SERVING, true, [Down, Down], Status::Down),
+            (DRAINING, true, [Up, Up], Status::Draining),
+            (DRAINING, false, [Down, Down], Status::Draining),
+        ] {
+            assert_eq!(
+                decide_status(phase, have_both_responded, stores),
+                status,
+                "{phase}, {have_both_responded}, {stores:?}"
+            );
         }
     }
 }
