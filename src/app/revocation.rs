@@ -24,6 +24,7 @@ mod log;
 mod probe;
 mod publish;
 pub mod rebuilder;
+mod republish_progress;
 mod republisher;
 mod revocation_set;
 mod status;

@@ -17,7 +17,11 @@ use latchkey_domain::revocation::lease::LogHealth;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Revocations, log::MAX_ENTRIES_PER_SCRIPT};
+use super::{
+    Revocations,
+    log::MAX_ENTRIES_PER_SCRIPT,
+    republish_progress::{CLOCK_STEP_WINDOW, RepublishProgress},
+};
 use crate::{
     app::clock::timestamp_from_ms,
     error::{Chain, Error},
@@ -34,28 +38,10 @@ const MAX_CONCURRENT_SCRIPTS: usize = 32;
 /// commit becomes visible later; no transaction takes that long.
 const MIN_OVERLAP: Duration = Duration::from_secs(15);
 
-/// The window of the occasional comparison, which finds rows that a PostgreSQL server with another
-/// clock stored before a failover. Clocks differ by at most two minutes.
-const CLOCK_STEP_WINDOW: Duration = Duration::from_secs(300);
-
-/// The interval between two comparisons with the larger window.
-const CLOCK_STEP_INTERVAL: Duration = Duration::from_secs(30);
-
-/// How far the comparison has come.
-#[derive(Default)]
-struct Progress {
-    /// Rows that were committed before this time are published.
-    since: Option<OffsetDateTime>,
-    /// The time of the last comparison with the larger window.
-    last_wide_comparison: Option<OffsetDateTime>,
-    /// The progress is valid as long as this replica follows the same log.
-    log_generation: u64,
-}
-
 impl Revocations {
     /// Runs until the process exits.
     pub(crate) async fn run_republish_worker(self: Arc<Self>) {
-        let (mut progress, mut is_failing) = (Progress::default(), false);
+        let (mut progress, mut is_failing) = (RepublishProgress::default(), false);
         loop {
             match self.publish_missing(&mut progress).await {
                 Ok(()) => is_failing = false,
@@ -79,32 +65,23 @@ impl Revocations {
     }
 
     /// Compares PostgreSQL with the revocation set, and publishes the missing rows.
-    async fn publish_missing(&self, progress: &mut Progress) -> Result<(), Error> {
+    async fn publish_missing(&self, progress: &mut RepublishProgress) -> Result<(), Error> {
         // Without a complete log, publishing would fail. The lease worker logs the reason.
         if self.log_health() != LogHealth::Complete {
             return Ok(());
         }
         let log_generation = self.log_generation.load(Ordering::Relaxed);
-        let since = progress
-            .since
-            .filter(|_| progress.log_generation == log_generation);
         let now = self.postgres.read_clock().await?;
-        let last_wide_comparison = progress
-            .last_wide_comparison
-            .filter(|last| now - *last < CLOCK_STEP_INTERVAL);
-        let rows_since = since.map(|since| match last_wide_comparison {
-            Some(_) => since,
-            None => since - CLOCK_STEP_WINDOW,
-        });
-        self.publish_rows_since(rows_since.unwrap_or(OffsetDateTime::UNIX_EPOCH))
-            .await?;
-        self.publish_identities_since(progress.since.unwrap_or_else(|| self.oldest_cached_user()))
-            .await?;
-        *progress = Progress {
-            since: Some(now - self.overlap()),
-            last_wide_comparison: last_wide_comparison.or(Some(now)),
-            log_generation,
-        };
+        let comparison = progress.plan(now, log_generation, self.overlap());
+        self.publish_rows_since(comparison.rows_since).await?;
+        let oldest_cached_user = || self.oldest_cached_user();
+        self.publish_identities_since(
+            comparison
+                .identities_since
+                .unwrap_or_else(oldest_cached_user),
+        )
+        .await?;
+        *progress = comparison.next;
         self.set_published_until(now - CLOCK_STEP_WINDOW);
         Ok(())
     }
