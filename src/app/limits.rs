@@ -1,6 +1,5 @@
 //! Limits: rate limits, and the pool of threads that hash passwords.
 
-mod local_buckets;
 pub mod password_hasher;
 pub mod rate_limit_settings;
 pub mod rate_limits;

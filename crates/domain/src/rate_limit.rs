@@ -6,7 +6,11 @@
 //! counted, but rejected or delayed. A client therefore gets at most twice the burst in one period.
 //!
 //! The Redis script `rate_limit.lua` has the same arithmetic, for buckets that all replicas share.
+//! [`local_buckets`] are those of one replica. [`attempt`] decides whether a request proceeds.
 //! Times are in microseconds, because an interval is a fraction of a period.
+
+pub mod attempt;
+pub mod local_buckets;
 
 use std::time::Duration;
 

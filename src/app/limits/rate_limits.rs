@@ -10,66 +10,58 @@
 //! An attacker can't lock out a user. Attempts are rejected only because of earlier attempts of the
 //! same network. Attempts of all networks on one account only delay further attempts.
 
+use std::sync::{Arc, Mutex};
+
+use futures_util::future::join_all;
+use latchkey_domain::{
+    audit::{Actor, EventKind},
+    one_time_code::CodePurpose,
+    rate_limit::{
+        Bucket, BucketId, BucketLevels, RateLimit, RateLimitKey,
+        attempt::{
+            Attempt, AttemptDecision, AttemptOutcome, BucketKind, BucketReservation, BucketStore,
+        },
+        local_buckets::LocalBuckets,
+    },
+};
+use uuid::Uuid;
+
 use crate::{
     app::{
         audit::Audit,
         clock::Clock,
-        limits::{local_buckets::LocalBuckets, rate_limit_settings::RateLimitSettings},
+        limits::rate_limit_settings::RateLimitSettings,
         origin::{Origin, request_limits::RequestLimits},
     },
     error::{Chain, Error},
     redis::Redis,
 };
-use futures_util::future::join_all;
-use latchkey_domain::{
-    audit::{Actor, EventKind},
-    one_time_code::CodePurpose,
-    rate_limit::{Bucket, BucketId, BucketLevels, MICROS_PER_SECOND, RateLimit, RateLimitKey},
-};
-use std::sync::Arc;
-use uuid::Uuid;
 
-/// Counts, delays, and rejects attempts.
+/// Counts, delays, and rejects attempts. Performs the decisions of [`Attempt`].
 pub struct RateLimits {
     redis: Arc<Redis>,
     clock: Arc<Clock>,
     audit: Arc<Audit>,
     key: RateLimitKey,
     /// The buckets that are used while Redis is unavailable.
-    local_buckets: LocalBuckets,
+    local_buckets: Mutex<LocalBuckets>,
     settings: RateLimitSettings,
 }
 
-/// The buckets that count one attempt.
-pub(crate) struct Attempt {
-    /// The attempt is rejected if one of these buckets is full. They have the same owner, so that
-    /// Redis can count in all or none of them.
-    blocking: Vec<Bucket>,
-    /// The attempt is delayed if this bucket is full. It counts only attempts that the blocking
-    /// buckets allow, so that rejected attempts delay no other client.
-    delaying: Option<Bucket>,
-    /// Whether a successful attempt also counts.
-    counts_success: bool,
+/// An attempt of a request.
+pub(crate) struct RequestAttempt {
+    attempt: Attempt,
     /// The origin in the audit event of a rejection; `None` if a rejection isn't audited.
     origin: Option<Origin>,
 }
 
-impl Attempt {
-    /// Whether an attempt with this outcome counts. For example, an unavailable store or a
-    /// malformed request doesn't.
-    fn is_counted<T>(&self, outcome: &Result<T, Error>) -> bool {
-        match outcome {
-            Ok(_) => self.counts_success,
-            Err(error) => error.counts_as_attempt(),
+impl RequestAttempt {
+    fn new(attempt: Attempt, origin: Option<&Origin>) -> RequestAttempt {
+        RequestAttempt {
+            attempt,
+            origin: origin.cloned(),
         }
     }
-}
-
-/// The buckets in which an attempt was counted.
-struct Reservation {
-    buckets: Vec<Bucket>,
-    /// Whether the buckets are in Redis, and not in this replica.
-    is_shared: bool,
 }
 
 impl RateLimits {
@@ -85,39 +77,32 @@ impl RateLimits {
             clock,
             audit,
             key,
-            local_buckets: LocalBuckets::default(),
+            local_buckets: Mutex::default(),
             settings,
         }
     }
 
     /// Creates the attempt to sign in with a password. `account` is the name that the client sent.
-    pub(crate) fn sign_in_attempt(&self, account: &str, origin: &Origin) -> Attempt {
+    pub(crate) fn sign_in_attempt(&self, account: &str, origin: &Origin) -> RequestAttempt {
         let (network, account) = (self.network_id(origin), self.key.id(account));
         let pair = new_bucket("sign_in", network, self.settings.sign_in);
-        Attempt {
-            blocking: vec![
-                Bucket {
-                    id: BucketId {
-                        account: Some(account),
-                        ..pair.id
-                    },
-                    ..pair
+        let blocking = vec![
+            Bucket {
+                id: BucketId {
+                    account: Some(account),
+                    ..pair.id
                 },
-                new_bucket("sign_in_network", network, self.settings.sign_in_network),
-            ],
-            delaying: Some(new_bucket(
-                "sign_in_account",
-                account,
-                self.settings.sign_in_account,
-            )),
-            counts_success: false,
-            origin: Some(origin.clone()),
-        }
+                ..pair
+            },
+            new_bucket("sign_in_network", network, self.settings.sign_in_network),
+        ];
+        let delaying = new_bucket("sign_in_account", account, self.settings.sign_in_account);
+        RequestAttempt::new(Attempt::counting_failures(blocking, delaying), Some(origin))
     }
 
     /// Creates the attempt to use an emailed code. Redis also counts wrong codes per account and
     /// network, together with the code.
-    pub(crate) fn code_attempt(&self, email: &str, origin: &Origin) -> Attempt {
+    pub(crate) fn code_attempt(&self, email: &str, origin: &Origin) -> RequestAttempt {
         let limit = self.settings.sign_in_network;
         let network = new_bucket("sign_in_network", self.network_id(origin), limit);
         let account = new_bucket(
@@ -125,32 +110,23 @@ impl RateLimits {
             self.key.id(email),
             self.settings.code_account,
         );
-        Attempt {
-            blocking: vec![network],
-            delaying: Some(account),
-            counts_success: false,
-            origin: Some(origin.clone()),
-        }
+        RequestAttempt::new(
+            Attempt::counting_failures(vec![network], account),
+            Some(origin),
+        )
     }
 
     /// Creates the attempt to sign up.
-    pub(crate) fn sign_up_attempt(&self, origin: &Origin) -> Attempt {
-        success_counting_attempt(
-            new_bucket("sign_up", self.network_id(origin), self.settings.sign_up),
-            Some(origin),
-        )
+    pub(crate) fn sign_up_attempt(&self, origin: &Origin) -> RequestAttempt {
+        let bucket = new_bucket("sign_up", self.network_id(origin), self.settings.sign_up);
+        RequestAttempt::new(Attempt::counting_successes(bucket), Some(origin))
     }
 
     /// Creates the attempt to request a password reset code.
-    pub(crate) fn reset_request_attempt(&self, origin: &Origin) -> Attempt {
-        success_counting_attempt(
-            new_bucket(
-                "reset_request",
-                self.network_id(origin),
-                self.settings.reset_request,
-            ),
-            Some(origin),
-        )
+    pub(crate) fn reset_request_attempt(&self, origin: &Origin) -> RequestAttempt {
+        let limit = self.settings.reset_request;
+        let bucket = new_bucket("reset_request", self.network_id(origin), limit);
+        RequestAttempt::new(Attempt::counting_successes(bucket), Some(origin))
     }
 
     /// Runs a task that counts as an attempt. If a blocking bucket is full, the task doesn't run.
@@ -160,25 +136,24 @@ impl RateLimits {
     /// `too_many_requests`, and the errors of the task.
     pub(crate) async fn run_rate_limited<T>(
         &self,
-        attempt: Attempt,
+        mut attempt: RequestAttempt,
         request_limits: &RequestLimits,
         task: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         if !self.settings.is_enabled {
             return task.await;
         }
-        let reservations = self.admit_attempt(&attempt, request_limits).await?;
-        let outcome = task.await;
-        if !attempt.is_counted(&outcome) {
-            // Concurrently, so that all refunds take one round trip.
-            join_all(
-                reservations
-                    .iter()
-                    .map(|reservation| self.refund_attempt(reservation, request_limits)),
-            )
-            .await;
-        }
-        outcome
+        self.admit_attempt(&mut attempt, request_limits).await?;
+        let result = task.await;
+        let refunds = attempt.attempt.on_finished(find_outcome(&result));
+        // Concurrently, so that all refunds take one round trip.
+        join_all(
+            refunds
+                .iter()
+                .map(|reservation| self.refund_attempt(reservation, request_limits)),
+        )
+        .await;
+        result
     }
 
     /// Runs a task that enqueues an email, unless the recipient has reached the quota for this
@@ -199,7 +174,7 @@ impl RateLimits {
     ) -> Result<(), Error> {
         let owner = self.key.id(&format!("{} {recipient}", purpose.as_str()));
         let bucket = new_bucket("email", owner, self.settings.email);
-        let attempt = success_counting_attempt(bucket, None);
+        let attempt = RequestAttempt::new(Attempt::counting_successes(bucket), None);
         match self
             .run_rate_limited(attempt, &RequestLimits::default(), task)
             .await
@@ -231,101 +206,88 @@ impl RateLimits {
         match outcome {
             Err(error @ (Error::InvalidRefreshToken | Error::RefreshTokenReused)) => {
                 // Boxed: cold path, keeps the caller's future small.
-                let admitted = Box::pin(self.admit_attempt(
-                    &success_counting_attempt(bucket, Some(origin)),
-                    &origin.request_limits,
-                ))
-                .await;
+                let mut attempt =
+                    RequestAttempt::new(Attempt::counting_successes(bucket), Some(origin));
+                let admitted =
+                    Box::pin(self.admit_attempt(&mut attempt, &origin.request_limits)).await;
                 Err(admitted.err().unwrap_or(error))
             }
             other => other,
         }
     }
 
-    /// Counts an attempt in its buckets, and waits if the delaying bucket is full.
+    /// Performs the decisions about an attempt until its task can run.
     ///
     /// # Errors
     /// `too_many_requests`.
     async fn admit_attempt(
         &self,
-        attempt: &Attempt,
+        RequestAttempt { attempt, origin }: &mut RequestAttempt,
         request_limits: &RequestLimits,
-    ) -> Result<Vec<Reservation>, Error> {
-        let (blocking, BucketLevels { allowed, levels }) =
-            self.reserve_buckets(attempt.blocking.clone()).await;
-        let bucket_levels: Vec<_> = blocking.buckets.iter().zip(levels).collect();
-        bucket_levels
-            .iter()
-            .for_each(|(bucket, level)| request_limits.set_level(bucket, Some(*level)));
-        if !allowed {
-            return Err(self.reject_attempt(&bucket_levels, attempt.origin.as_ref()));
-        }
-        bucket_levels
-            .iter()
-            .for_each(|(bucket, _)| count_decision(bucket, "allowed"));
-        let delaying = match attempt.delaying {
-            Some(delaying) => self.delay_attempt(delaying).await,
-            None => None,
-        };
-        Ok([Some(blocking), delaying].into_iter().flatten().collect())
-    }
-
-    /// Counts an attempt in the delaying bucket. If the bucket is full, waits and doesn't count it.
-    async fn delay_attempt(&self, delaying: Bucket) -> Option<Reservation> {
-        let (reservation, BucketLevels { allowed, levels }) =
-            self.reserve_buckets(vec![delaying]).await;
-        count_decision(&delaying, if allowed { "allowed" } else { "delayed" });
-        if allowed {
-            return Some(reservation);
-        }
-        let delays = reservation
-            .buckets
-            .iter()
-            .zip(levels)
-            .map(|(bucket, level)| bucket.limit.delay(level));
-        tokio::time::sleep(delays.max().unwrap_or_default()).await;
-        None
-    }
-
-    /// Counts an attempt in Redis, for all replicas. If Redis is unavailable, counts it in this
-    /// replica with a stricter limit.
-    async fn reserve_buckets(&self, mut buckets: Vec<Bucket>) -> (Reservation, BucketLevels) {
-        match self.redis.reserve_attempt(&buckets).await {
-            Ok(reserved) => (
-                Reservation {
-                    buckets,
-                    is_shared: true,
-                },
-                reserved,
-            ),
-            Err(error) => {
-                let error = Chain(&error);
-                tracing::debug!(%error, "rate limiting fell back to local counters");
-                buckets
-                    .iter_mut()
-                    .for_each(|bucket| bucket.limit = bucket.limit.stricter());
-                let reserved = self.local_buckets.reserve(&buckets, self.now_micros());
-                (
-                    Reservation {
-                        buckets,
-                        is_shared: false,
-                    },
-                    reserved,
-                )
+    ) -> Result<(), Error> {
+        let mut decision = attempt.on_started();
+        loop {
+            decision = match decision {
+                AttemptDecision::Reserve(reservation) => {
+                    match self.reserve_buckets(&reservation).await {
+                        Ok(reserved) => {
+                            report_reservation(&reservation, &reserved, request_limits);
+                            attempt.on_reserved(reservation, &reserved)
+                        }
+                        Err(error) => {
+                            let error = Chain(&error);
+                            tracing::debug!(%error, "rate limiting fell back to local counters");
+                            attempt.on_redis_unavailable(reservation)
+                        }
+                    }
+                }
+                AttemptDecision::Proceed => return Ok(()),
+                AttemptDecision::Delay { limit, delay } => {
+                    count_decision(limit, "delayed");
+                    tokio::time::sleep(delay).await;
+                    return Ok(());
+                }
+                AttemptDecision::Reject {
+                    limits,
+                    retry_after,
+                } => {
+                    self.report_rejection(&limits, origin.as_ref());
+                    return Err(Error::TooManyRequests { retry_after });
+                }
             }
         }
     }
 
-    async fn refund_attempt(&self, reservation: &Reservation, request_limits: &RequestLimits) {
+    async fn reserve_buckets(
+        &self,
+        reservation: &BucketReservation,
+    ) -> Result<BucketLevels, Error> {
         let buckets = &reservation.buckets;
-        let levels = if reservation.is_shared {
-            self.redis.refund_attempt(buckets).await
-        } else {
-            Ok(self.local_buckets.refund(buckets, self.now_micros()))
+        match reservation.store {
+            BucketStore::Redis => self.redis.reserve_attempt(buckets).await,
+            BucketStore::Local => {
+                let mut local_buckets = self.local_buckets.lock().expect("no holder panics");
+                Ok(local_buckets.reserve(buckets, self.now_micros()))
+            }
+        }
+    }
+
+    async fn refund_attempt(
+        &self,
+        reservation: &BucketReservation,
+        request_limits: &RequestLimits,
+    ) {
+        let buckets = &reservation.buckets;
+        let levels = match reservation.store {
+            BucketStore::Redis => self.redis.refund_attempt(buckets).await,
+            BucketStore::Local => {
+                let mut local_buckets = self.local_buckets.lock().expect("no holder panics");
+                Ok(local_buckets.refund(buckets, self.now_micros()))
+            }
         };
         match levels {
             Ok(levels) => buckets.iter().zip(levels).for_each(|(bucket, level)| {
-                count_decision(bucket, "refunded");
+                count_decision(bucket.id.name, "refunded");
                 request_limits.update_level(bucket, level);
             }),
             // The attempt stays counted until the bucket empties over time.
@@ -333,28 +295,16 @@ impl RateLimits {
         }
     }
 
-    /// Audits a rejected attempt. Returns the error with the time until all buckets allow the next.
+    /// Audits a rejected attempt.
     ///
     /// The audit event contains no user, because a rejection must not cost a query.
-    fn reject_attempt(&self, bucket_levels: &[(&Bucket, u64)], origin: Option<&Origin>) -> Error {
-        let full_buckets = bucket_levels
-            .iter()
-            .filter(|(bucket, level)| bucket.limit.retry_after(*level) > 0);
-        for (bucket, _) in full_buckets {
-            count_decision(bucket, "rejected");
+    fn report_rejection(&self, limits: &[&'static str], origin: Option<&Origin>) {
+        for &limit in limits {
+            count_decision(limit, "rejected");
             if let Some(origin) = origin {
                 let event = origin.event(EventKind::RateLimited, Actor::Unauthenticated, None);
-                self.audit
-                    .record_denied(event.with_reason(bucket.id.name), origin);
+                self.audit.record_denied(event.with_reason(limit), origin);
             }
-        }
-        let wait = bucket_levels
-            .iter()
-            .map(|(bucket, level)| bucket.limit.retry_after(*level))
-            .max()
-            .unwrap_or_default();
-        Error::TooManyRequests {
-            retry_after: wait.div_ceil(MICROS_PER_SECOND).max(1),
         }
     }
 
@@ -379,17 +329,33 @@ fn new_bucket(name: &'static str, owner: Uuid, limit: RateLimit) -> Bucket {
     }
 }
 
-/// Creates an attempt that also counts if it succeeds.
-fn success_counting_attempt(bucket: Bucket, origin: Option<&Origin>) -> Attempt {
-    Attempt {
-        blocking: vec![bucket],
-        delaying: None,
-        counts_success: true,
-        origin: origin.cloned(),
+/// Returns whether the result of a task counts against the rate limits.
+fn find_outcome<T>(result: &Result<T, Error>) -> AttemptOutcome {
+    match result {
+        Ok(_) => AttemptOutcome::Succeeded,
+        Err(error) if error.counts_as_attempt() => AttemptOutcome::Failed,
+        Err(_) => AttemptOutcome::NotCounted,
     }
 }
 
-fn count_decision(bucket: &Bucket, outcome: &'static str) {
-    metrics::counter!("latchkey_rate_limit_decisions_total", "limit" => bucket.id.name, "outcome" => outcome)
+/// Sets the levels for the headers of the response. The limits that delay attempts have none,
+/// because they would disclose attempts of other clients on an account.
+fn report_reservation(
+    reservation: &BucketReservation,
+    reserved: &BucketLevels,
+    request_limits: &RequestLimits,
+) {
+    for (bucket, level) in reservation.buckets.iter().zip(&reserved.levels) {
+        if reservation.kind == BucketKind::Blocking {
+            request_limits.set_level(bucket, Some(*level));
+        }
+        if reserved.allowed {
+            count_decision(bucket.id.name, "allowed");
+        }
+    }
+}
+
+fn count_decision(limit: &'static str, outcome: &'static str) {
+    metrics::counter!("latchkey_rate_limit_decisions_total", "limit" => limit, "outcome" => outcome)
         .increment(1);
 }
