@@ -2,6 +2,7 @@
 
 mod email_quota; // quotas for emails and for attempts with codes
 mod headers; // rate limits in responses, metrics, and the log
+mod scripts; // the Redis scripts and the local buckets
 
 use std::time::{Duration, Instant};
 
