@@ -40,40 +40,40 @@ use metadata::{MetadataResponse, MetadataSchema};
 
 body! {
     /// Token request (RFC 6749 sections 4.4 and 6). Unknown parameters are ignored.
-    IssueTokenRequest {
+    pub struct IssueTokenRequest {
         /// Grant type: `refresh_token` or `client_credentials`.
-        grant_type: Required<FormValue>,
+        pub grant_type: Required<FormValue>,
         /// Refresh token. Required by the grant `refresh_token`.
-        refresh_token: Optional<RawToken>,
+        pub refresh_token: Optional<RawToken>,
         /// Requested scopes, separated by spaces. Default: all granted scopes.
-        scope: Optional<FormValue>,
+        pub scope: Optional<FormValue>,
         /// Audience of the access token (RFC 8707). Default: the first audience of the client.
-        resource: Optional<FormValue>,
+        pub resource: Optional<FormValue>,
         /// Client ID, unless it is in `Authorization`; `latchkey` for tokens of users.
-        client_id: Optional<FormValue>,
+        pub client_id: Optional<FormValue>,
         /// Client secret, unless it is in `Authorization`.
-        client_secret: Optional<FormValue>,
+        pub client_secret: Optional<FormValue>,
     }
 
     /// Revocation request (RFC 7009). Unknown parameters are ignored, and so is `token_type_hint`.
-    RevokeTokenRequest {
+    pub struct RevokeTokenRequest {
         /// Refresh token, access token, personal access token, or value of the session cookie.
-        token: Required<RawToken>,
+        pub token: Required<RawToken>,
         /// Client ID, unless it is in `Authorization`.
-        client_id: Optional<FormValue>,
+        pub client_id: Optional<FormValue>,
         /// Client secret, unless it is in `Authorization`.
-        client_secret: Optional<FormValue>,
+        pub client_secret: Optional<FormValue>,
     }
 
     /// Introspection request (RFC 7662). Unknown parameters are ignored, and so is
     /// `token_type_hint`.
-    IntrospectTokenRequest {
+    pub struct IntrospectTokenRequest {
         /// Access token or personal access token.
-        token: Required<RawToken>,
+        pub token: Required<RawToken>,
         /// Client ID, unless it is in `Authorization`.
-        client_id: Optional<FormValue>,
+        pub client_id: Optional<FormValue>,
         /// Client secret, unless it is in `Authorization`.
-        client_secret: Optional<FormValue>,
+        pub client_secret: Optional<FormValue>,
     }
 }
 

@@ -42,51 +42,51 @@ use crate::{
 
 body! {
     /// Registration: a username, an email address, or both.
-    SignUpRequest {
+    pub struct SignUpRequest {
         /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive.
         /// Required without `email`.
-        username: Optional<Username>,
+        pub username: Optional<Username>,
         /// Email address. Unique, not case-sensitive. Required without `username`.
-        email: Optional<EmailAddress>,
+        pub email: Optional<EmailAddress>,
         /// Password: at least 8 characters (default), and none of the 10,000 most common passwords.
-        password: Required<NewPassword>,
+        pub password: Required<NewPassword>,
         /// Display name.
-        name: Optional<DisplayName>,
+        pub name: Optional<DisplayName>,
     }
 
     /// Sign-in: either `username` or `email`. Each of them accepts a username or an email address.
-    SignInRequest {
+    pub struct SignInRequest {
         /// Username or email address. Can't be combined with `email`.
-        username: Optional<SignInName>,
+        pub username: Optional<SignInName>,
         /// Email address or username. Can't be combined with `username`.
-        email: Optional<SignInName>,
+        pub email: Optional<SignInName>,
         /// Password.
-        password: Required<Password>,
+        pub password: Required<Password>,
     }
 
     /// Sign-in as the form of OAuth 2.0's password grant (RFC 6749 section 4.3.2). `grant_type`,
     /// `client_id`, and `client_secret` are ignored.
-    SignInForm {
+    pub struct SignInForm {
         /// Username or email address. Can't be combined with `email`.
-        username: Optional<SignInName>,
+        pub username: Optional<SignInName>,
         /// Email address or username. Can't be combined with `username`.
-        email: Optional<SignInName>,
+        pub email: Optional<SignInName>,
         /// Password.
-        password: Required<Password>,
+        pub password: Required<Password>,
         /// Requested scopes, separated by spaces. Default: all scopes of the user.
-        scope: Optional<Scopes>,
+        pub scope: Optional<Scopes>,
     }
 
     /// Refresh token to exchange.
-    RefreshTokensRequest {
+    pub struct RefreshTokensRequest {
         /// Refresh token.
-        refresh_token: Required<RefreshTokenText>,
+        pub refresh_token: Required<RefreshTokenText>,
     }
 
     /// Session to revoke, if the request has no access token and no session cookie.
-    SignOutRequest {
+    pub struct SignOutRequest {
         /// Refresh token of the session.
-        refresh_token: Optional<RefreshTokenText>,
+        pub refresh_token: Optional<RefreshTokenText>,
     }
 }
 

@@ -35,52 +35,52 @@ use crate::{
 
 body! {
     /// New values; absent fields stay unchanged, `null` clears a field.
-    UpdateCurrentUserRequest {
+    pub struct UpdateCurrentUserRequest {
         /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive. `null`
         /// requires an email address.
-        username: Clearable<Username>,
+        pub username: Clearable<Username>,
         /// Display name.
-        name: Clearable<DisplayName>,
+        pub name: Clearable<DisplayName>,
     }
 
     /// Password change.
-    ChangePasswordRequest {
+    pub struct ChangePasswordRequest {
         /// Current password.
-        current_password: Required<Password>,
+        pub current_password: Required<Password>,
         /// New password: at least 8 characters (default), and none of the 10,000 most common
         /// passwords.
-        new_password: Required<NewPassword>,
+        pub new_password: Required<NewPassword>,
     }
 
     /// Email address to set or verify.
-    RequestEmailChangeRequest {
+    pub struct RequestEmailChangeRequest {
         /// New email address, or the current one to verify it.
-        email: Required<EmailAddress>,
+        pub email: Required<EmailAddress>,
         /// Current password.
-        password: Required<Password>,
+        pub password: Required<Password>,
     }
 
     /// One-time code from the email.
-    VerifyEmailRequest {
+    pub struct VerifyEmailRequest {
         /// One-time code: 10 characters. Case, hyphens, and spaces are ignored.
-        code: Required<OneTimeCode>,
+        pub code: Required<OneTimeCode>,
     }
 
     /// Recipient of the password reset code.
-    RequestPasswordResetRequest {
+    pub struct RequestPasswordResetRequest {
         /// Email address of the user.
-        email: Required<EmailAddress>,
+        pub email: Required<EmailAddress>,
     }
 
     /// Password reset with a one-time code.
-    ResetPasswordRequest {
+    pub struct ResetPasswordRequest {
         /// Email address of the user.
-        email: Required<EmailAddress>,
+        pub email: Required<EmailAddress>,
         /// One-time code: 10 characters. Case, hyphens, and spaces are ignored.
-        code: Required<OneTimeCode>,
+        pub code: Required<OneTimeCode>,
         /// New password: at least 8 characters (default), and none of the 10,000 most common
         /// passwords.
-        new_password: Required<NewPassword>,
+        pub new_password: Required<NewPassword>,
     }
 }
 

@@ -31,27 +31,27 @@ use crate::{
 
 body! {
     /// Item to create.
-    CreateItemRequest {
+    pub struct CreateItemRequest {
         /// Name.
-        name: Required<ItemName>,
+        pub name: Required<ItemName>,
         /// Description.
-        description: Optional<Description>,
+        pub description: Optional<Description>,
     }
 
     /// All fields of an item.
-    ReplaceItemRequest {
+    pub struct ReplaceItemRequest {
         /// Name.
-        name: Required<ItemName>,
+        pub name: Required<ItemName>,
         /// Description; absent or `null`: none.
-        description: Optional<Description>,
+        pub description: Optional<Description>,
     }
 
     /// New values; absent fields stay unchanged.
-    UpdateItemRequest {
+    pub struct UpdateItemRequest {
         /// Name.
-        name: KeepIfAbsent<ItemName>,
+        pub name: KeepIfAbsent<ItemName>,
         /// Description; `null` clears it.
-        description: Clearable<Description>,
+        pub description: Clearable<Description>,
     }
 }
 

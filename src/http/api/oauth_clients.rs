@@ -31,14 +31,14 @@ use crate::{
 
 body! {
     /// OAuth client to register.
-    CreateOAuthClientRequest {
+    pub struct CreateOAuthClientRequest {
         /// Display name of the client.
-        name: Required<Label>,
+        pub name: Required<Label>,
         /// Scopes that the client can request, separated by spaces.
-        scope: Required<Scopes>,
+        pub scope: Required<Scopes>,
         /// Allowed audiences, 1 to 10, separated by spaces; the first is the default. Default:
         /// `LATCHKEY_AUDIENCE`.
-        audience: Optional<Audiences>,
+        pub audience: Optional<Audiences>,
     }
 }
 

@@ -32,14 +32,14 @@ use crate::{
 
 body! {
     /// Personal access token to create.
-    CreatePersonalAccessTokenRequest {
+    pub struct CreatePersonalAccessTokenRequest {
         /// Display name of the token.
-        name: Required<Label>,
+        pub name: Required<Label>,
         /// Scopes of the token, separated by spaces; only scopes of the access token that creates
         /// it.
-        scope: Required<Scopes>,
+        pub scope: Required<Scopes>,
         /// Expiration time, at most 366 days from now. Default: 90 days from now.
-        expires_at: Optional<Expiry>,
+        pub expires_at: Optional<Expiry>,
     }
 }
 

@@ -42,56 +42,56 @@ use crate::{
 
 body! {
     /// User to create: a username, an email address, or both.
-    CreateUserRequest {
+    pub struct CreateUserRequest {
         /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive.
         /// Required without `email`.
-        username: Optional<Username>,
+        pub username: Optional<Username>,
         /// Email address. Unique, not case-sensitive. Required if `username` or `password` is
         /// omitted. If `password` is omitted, the invitation is sent to this address.
-        email: Optional<EmailAddress>,
+        pub email: Optional<EmailAddress>,
         /// Display name.
-        name: Optional<DisplayName>,
+        pub name: Optional<DisplayName>,
         /// Role: `user` (default) or `admin`.
-        role: Optional<Role>,
+        pub role: Optional<Role>,
         /// Initial password. If omitted, the invitation email contains a link to set one.
-        password: Optional<NewPassword>,
+        pub password: Optional<NewPassword>,
     }
 
     /// All fields of a user.
-    ReplaceUserRequest {
+    pub struct ReplaceUserRequest {
         /// Username, or `null`: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not
         /// case-sensitive.
-        username: Nullable<Username>,
+        pub username: Nullable<Username>,
         /// Email address, or `null`. Unique, not case-sensitive. A changed address is unverified.
-        email: Nullable<EmailAddress>,
+        pub email: Nullable<EmailAddress>,
         /// Display name, or `null`.
-        name: Nullable<DisplayName>,
+        pub name: Nullable<DisplayName>,
         /// Role: `user` or `admin`. A change revokes all sessions and personal access tokens.
-        role: Required<Role>,
+        pub role: Required<Role>,
         /// Whether the user is disabled and can't sign in. Disabling revokes all sessions and
         /// personal access tokens.
-        disabled: Required<Flag>,
+        pub disabled: Required<Flag>,
         /// New password; absent: unchanged. A new password revokes all sessions and personal access
         /// tokens, and the user is notified by email.
-        password: KeepIfAbsent<NewPassword>,
+        pub password: KeepIfAbsent<NewPassword>,
     }
 
     /// New values; absent fields stay unchanged. `null` clears `username`, `email`, or `name`.
-    UpdateUserRequest {
+    pub struct UpdateUserRequest {
         /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive.
-        username: Clearable<Username>,
+        pub username: Clearable<Username>,
         /// Email address. Unique, not case-sensitive. A changed address is unverified.
-        email: Clearable<EmailAddress>,
+        pub email: Clearable<EmailAddress>,
         /// Display name.
-        name: Clearable<DisplayName>,
+        pub name: Clearable<DisplayName>,
         /// Role: `user` or `admin`. A change revokes all sessions and personal access tokens.
-        role: KeepIfAbsent<Role>,
+        pub role: KeepIfAbsent<Role>,
         /// Whether the user is disabled and can't sign in. Disabling revokes all sessions and
         /// personal access tokens.
-        disabled: KeepIfAbsent<Flag>,
+        pub disabled: KeepIfAbsent<Flag>,
         /// New password. It revokes all sessions and personal access tokens, and the user is
         /// notified by email.
-        password: KeepIfAbsent<NewPassword>,
+        pub password: KeepIfAbsent<NewPassword>,
     }
 }
 

@@ -18,7 +18,6 @@ use serde_json::Value;
 pub use crate::http::openapi::body::fields::{
     Clearable, Field, Fields, Flag, KeepIfAbsent, Kind, Nullable, Optional, Required, shown,
 };
-
 use crate::{app::App, error::Error};
 
 pub const JSON: &str = "application/json";
@@ -91,15 +90,18 @@ pub struct FieldSchema {
     pub nullable: bool,
 }
 
-/// Declares a body: its struct, its parser, and its schema.
+/// Derives the parser and the schema of bodies from their structs.
+///
+/// The type of a field also names the rule for an absent field and for `null`. In the struct, it is
+/// replaced by [`Field::Value`], for example `Optional<T>` by `Option<T>`.
 ///
 /// Each line of a description starts with the space after `///`, so the concatenated lines are one
 /// text.
 macro_rules! body {
     ($(
         $(#[doc = $doc:literal])+
-        $name:ident {
-            $($(#[doc = $field_doc:literal])+ $field:ident: $kind:ident<$type:ty>,)*
+        pub struct $name:ident {
+            $($(#[doc = $field_doc:literal])+ pub $field:ident: $kind:ident<$type:ty>,)*
         }
     )*) => {$(
         $(#[doc = $doc])+
@@ -280,13 +282,13 @@ mod tests {
 
     body! {
         /// Sample body.
-        Sample {
+        pub struct Sample {
             /// Username.
-            username: Required<Username>,
+            pub username: Required<Username>,
             /// Description.
-            description: Clearable<Description>,
+            pub description: Clearable<Description>,
             /// Password.
-            password: Optional<Password>,
+            pub password: Optional<Password>,
         }
     }
 
