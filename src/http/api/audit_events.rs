@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use latchkey_domain::{page::Page, user_agent};
+use latchkey_domain::user_agent;
 use poem::web::Data;
 use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
 use time::OffsetDateTime;
@@ -18,7 +18,7 @@ use crate::{
         api::schemas::{EVENT_ID, EXAMPLE_TIME, SESSION_ID, USER_ID},
         auth::caller::{Admin, ReadUser},
         openapi::{
-            params::{Cursor, Id, Limit, Param, Path},
+            params::{Cursor, Id, Limit, Param, Path, page},
             problem::{Problem, problems},
         },
     },
@@ -169,10 +169,9 @@ impl AuditApi {
         /// The `next` value of the previous page.
         after: Param<Cursor>,
     ) -> Result<AuditEventPageResponse, Problem<ListOwnProblems>> {
-        let (Param(Limit(limit)), Param(Cursor(after))) = (limit, after);
         let page = app
             .audit
-            .list_own_audit_events(&caller, Page { limit, after })
+            .list_own_audit_events(&caller, page(limit, after))
             .await?;
         Ok(AuditEventPageResponse::Page(Json(page.into())))
     }
@@ -199,10 +198,10 @@ impl AuditApi {
         /// The `next` value of the previous page.
         after: Param<Cursor>,
     ) -> Result<AuditEventPageResponse, Problem<ListOfUserProblems>> {
-        let (Param(Id(id)), Param(Limit(limit)), Param(Cursor(after))) = (id, limit, after);
+        let Param(Id(id)) = id;
         let page = app
             .audit
-            .list_user_audit_events(id, Page { limit, after })
+            .list_user_audit_events(id, page(limit, after))
             .await?;
         Ok(AuditEventPageResponse::Page(Json(page.into())))
     }

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use latchkey_domain::{
-    item::{self, Description, IfMatch, ItemName},
-    page::Page,
-};
+use latchkey_domain::item::{self, Description, IfMatch, ItemName};
 use poem::web::Data;
 use poem_openapi::{OpenApi, payload::Json};
 
@@ -23,7 +20,7 @@ use crate::{
         auth::caller::{ReadItems, WriteItems},
         openapi::{
             body::{Body, body},
-            params::{Cursor, Id, Limit, Param, Path},
+            params::{Cursor, Id, Limit, Param, Path, page},
             problem::{Problem, problems},
         },
     },
@@ -110,8 +107,7 @@ impl ItemsApi {
         /// The `next` value of the previous page.
         after: Param<Cursor>,
     ) -> Result<ItemPageResponse, Problem<ListProblems>> {
-        let (Param(Limit(limit)), Param(Cursor(after))) = (limit, after);
-        let page = app.items.list_items(&caller, Page { limit, after }).await?;
+        let page = app.items.list_items(&caller, page(limit, after)).await?;
         let data = page.items.into_iter().map(Into::into).collect();
         Ok(ItemPageResponse::Page(Json(ItemPageSchema {
             data,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use latchkey_domain::{oauth_client::Audiences, opaque_token::Label, page::Page, scope::Scopes};
+use latchkey_domain::{oauth_client::Audiences, opaque_token::Label, scope::Scopes};
 use poem::web::Data;
 use poem_openapi::{ApiResponse, OpenApi, payload::Json};
 
@@ -23,7 +23,7 @@ use crate::{
         context::client_address::ClientOrigin,
         openapi::{
             body::{Body, body},
-            params::{Cursor, Id, Limit, Param, Path},
+            params::{Cursor, Id, Limit, Param, Path, page},
             problem::{Problem, problems},
         },
     },
@@ -137,10 +137,9 @@ impl OAuthClientsApi {
         /// The `next` value of the previous page.
         after: Param<Cursor>,
     ) -> Result<ClientPageResponse, Problem<ListProblems>> {
-        let (Param(Limit(limit)), Param(Cursor(after))) = (limit, after);
         Ok(ClientPageResponse::Page(Json(
             app.oauth_clients
-                .list_clients(Page { limit, after })
+                .list_clients(page(limit, after))
                 .await?
                 .into(),
         )))

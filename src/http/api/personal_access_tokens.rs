@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use latchkey_domain::{
     opaque_token::{Expiry, Label},
-    page::Page,
     scope::Scopes,
 };
 use poem::web::Data;
@@ -24,7 +23,7 @@ use crate::{
         context::client_address::ClientOrigin,
         openapi::{
             body::{Body, body},
-            params::{Cursor, Id, Limit, Param, Path},
+            params::{Cursor, Id, Limit, Param, Path, page},
             problem::{Problem, problems},
         },
     },
@@ -119,10 +118,9 @@ impl PersonalAccessTokensApi {
         /// The `next` value of the previous page.
         after: Param<Cursor>,
     ) -> Result<PersonalAccessTokenPageResponse, Problem<ListProblems>> {
-        let (Param(Limit(limit)), Param(Cursor(after))) = (limit, after);
         let page = app
             .tokens
-            .list_personal_access_tokens(&caller, Page { limit, after })
+            .list_personal_access_tokens(&caller, page(limit, after))
             .await?;
         Ok(PersonalAccessTokenPageResponse::Page(Json(page.into())))
     }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use latchkey_domain::page::Page;
 use poem::web::Data;
 use poem_openapi::{OpenApi, payload::Json};
 
@@ -20,7 +19,7 @@ use crate::{
         },
         context::client_address::ClientOrigin,
         openapi::{
-            params::{Cursor, Id, Limit, Param, Path},
+            params::{Cursor, Id, Limit, Param, Path, page},
             problem::{Problem, problems},
         },
     },
@@ -56,11 +55,10 @@ impl SessionsApi {
         /// The `next` value of the previous page.
         after: Param<Cursor>,
     ) -> Result<SessionPageResponse, Problem<ListProblems>> {
-        let page = Page {
-            limit: limit.0.0,
-            after: after.0.0,
-        };
-        let sessions = app.sessions.list_sessions(caller.sub, page).await?;
+        let sessions = app
+            .sessions
+            .list_sessions(caller.sub, page(limit, after))
+            .await?;
         Ok(SessionPageResponse::Page(Json(SessionPageSchema::new(
             sessions, caller.sid,
         ))))

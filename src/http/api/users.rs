@@ -5,7 +5,6 @@ use std::sync::Arc;
 use latchkey_domain::{
     access_token::Claims,
     account::{DisplayName, EmailAddress, NamePrefix, Role, Username},
-    page::Page,
     password::NewPassword,
     user_change::AccountChange,
 };
@@ -34,7 +33,7 @@ use crate::{
         context::client_address::ClientOrigin,
         openapi::{
             body::{Body, Flag, body},
-            params::{Cursor, Id, Limit, Param, Path},
+            params::{Cursor, Id, Limit, Param, Path, page},
             problem::{Problem, problems},
         },
     },
@@ -140,10 +139,9 @@ impl UsersApi {
         /// The `next` value of the previous page.
         after: Param<Cursor>,
     ) -> Result<UserPageResponse, Problem<ListProblems>> {
-        let (Param(Limit(limit)), Param(Cursor(after))) = (limit, after);
         Ok(UserPageResponse::Page(Json(
             app.users
-                .list_users(&search.0, Page { limit, after })
+                .list_users(&search.0, page(limit, after))
                 .await?
                 .into(),
         )))
@@ -396,10 +394,10 @@ impl UsersApi {
         /// The `next` value of the previous page.
         after: Param<Cursor>,
     ) -> Result<SessionPageResponse, Problem<ByIdProblems>> {
-        let (Param(Id(id)), Param(Limit(limit)), Param(Cursor(after))) = (id, limit, after);
+        let Param(Id(id)) = id;
         let page = app
             .users
-            .list_sessions_of_user(id, Page { limit, after })
+            .list_sessions_of_user(id, page(limit, after))
             .await?;
         Ok(SessionPageResponse::Page(Json(SessionPageSchema::new(
             page, admin.sid,

@@ -4,7 +4,7 @@
 use latchkey_domain::{
     account::NamePrefix,
     item::IfMatch,
-    page::{self, DEFAULT_LIMIT, MAX_LIMIT},
+    page::{self, DEFAULT_LIMIT, MAX_LIMIT, Page},
     text::ParsedText,
 };
 use poem::{Request, RequestBody, http::header};
@@ -184,6 +184,11 @@ impl Parameter for NamePrefix {
         NamePrefix::parse(text.unwrap_or_default())
             .map_err(|reason| Error::invalid_field(name, reason))
     }
+}
+
+/// Returns the page that the parameters of a list select.
+pub fn page(Param(Limit(limit)): Param<Limit>, Param(Cursor(after)): Param<Cursor>) -> Page {
+    Page { limit, after }
 }
 
 /// Sessions that a sign-out revokes.
