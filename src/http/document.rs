@@ -9,8 +9,11 @@ mod responses;
 
 use std::collections::HashMap;
 
-use poem::{Route, RouteMethod, http::Method};
-use poem_openapi::{ContactObject, ExternalDocumentObject, LicenseObject, OpenApi, OpenApiService};
+use poem::{Route, RouteMethod, endpoint::BoxEndpoint, http::Method};
+use poem_openapi::{
+    ContactObject, ExternalDocumentObject, LicenseObject, OpenApi, OpenApiService,
+    registry::{MetaApi, Registry},
+};
 use serde_json::{Map, Value, json};
 
 use crate::http::{
@@ -24,15 +27,18 @@ use crate::http::{
     auth::caller,
     forward_auth::{self, ForwardAuthApi},
     oauth::OAuthApi,
-    openapi::patches::{forms, paragraphs, schemas, security, successes},
+    openapi::{
+        patches::{forms, paragraphs, schemas, successes},
+        security,
+    },
 };
 
 /// Declares the APIs whose operations the server has.
 macro_rules! apis {
     ($($api:ident),* $(,)?) => {
-        pub type Api = ($($api,)*);
+        type Apis = ($($api,)*);
 
-        const API: Api = ($($api,)*);
+        const APIS: Apis = ($($api,)*);
     };
 }
 
@@ -53,13 +59,36 @@ apis!(
     HealthApi,
 );
 
+/// All APIs, with corrections of the metadata that the framework derives.
+pub struct Api;
+
+impl OpenApi for Api {
+    fn meta() -> Vec<MetaApi> {
+        let mut apis = Apis::meta();
+        let paths = apis.iter_mut().flat_map(|api| &mut api.paths);
+        for operation in paths.flat_map(|path| &mut path.operations) {
+            security::attach_scopes(operation);
+        }
+        apis
+    }
+
+    fn register(registry: &mut Registry) {
+        caller::register_schemes(registry);
+        Apis::register(registry);
+    }
+
+    fn add_routes(self, routes: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
+        APIS.add_routes(routes);
+    }
+}
+
 /// Adds all operations to the routes.
 ///
 /// The service of the framework is not used for routing. It parses the query of every request for
 /// extractors that the server does not have.
 pub fn add_operations(routes: Route) -> Route {
     let mut operations = HashMap::new();
-    API.add_routes(&mut operations);
+    Api.add_routes(&mut operations);
     // The framework routes nine methods. A forward authentication check can have any method.
     let verify = operations
         .remove(forward_auth::PATH)
@@ -81,7 +110,7 @@ pub fn add_operations(routes: Route) -> Route {
 pub fn service() -> OpenApiService<Api, ()> {
     // The field accepts one URL. The repository contains both license texts.
     let license = LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/MIT.html");
-    OpenApiService::new(API, "Latchkey API", crate::VERSION)
+    OpenApiService::new(Api, "Latchkey API", crate::VERSION)
         .description(include_str!("pages/document.md"))
         .contact(ContactObject::new().name("Operator of this server"))
         .external_document(ExternalDocumentObject::new("/problems").description("Error codes"))
@@ -100,7 +129,7 @@ pub fn value() -> Value {
     document["openapi"] = json!("3.0.3");
     document["servers"] = json!([{ "url": "/", "description": "This server" }]);
     pages::patch(&mut document);
-    for_each_operation(&mut document, security::patch);
+    for_each_operation(&mut document, mark_public);
     for_each_operation(&mut document, clients::patch);
     clients::add_scheme(&mut document);
     for_each_operation(&mut document, responses::patch);
@@ -203,6 +232,12 @@ fn for_each_operation(document: &mut Value, mut patch: impl FnMut(&mut Value)) {
         .filter_map(Value::as_object_mut)
         .flat_map(Map::values_mut)
         .for_each(&mut patch);
+}
+
+/// Adds an empty list to an operation without authentication, which documents that it is public.
+fn mark_public(operation: &mut Value) {
+    let operation = operation.as_object_mut().expect("an object");
+    operation.entry("security").or_insert(json!([]));
 }
 
 /// Removes `deprecated: false`, which the framework adds to every parameter, and the examples of

@@ -23,13 +23,13 @@ use poem_openapi::{
 };
 use serde_json::Value;
 
-use super::Tag;
 use crate::{
     app::App,
     error::Error,
     http::{
+        Tag,
         auth::{
-            caller::{BEARER, COOKIE, PASSWORD, Token, security},
+            caller::{ANY_TOKEN, Token},
             cookie::SessionCookie,
         },
         context::client_address::ClientAddress,
@@ -37,6 +37,7 @@ use crate::{
         openapi::{
             params::Param,
             problem::{Problem, problems},
+            security::{Credential, Requirement, credential_extractors},
         },
     },
 };
@@ -51,11 +52,22 @@ pub struct ForwardAuthSubject {
     pub is_from_cookie: bool,
 }
 
-security!(ForwardAuthSubject, vec![BEARER, PASSWORD, COOKIE], fallback false, |request| {
-    let token = Token::read_guarded(request, check)?.ok_or(Error::Unauthenticated)?;
-    let app = request.data::<Arc<App>>().expect("the request middleware sets it");
-    ForwardAuthSubject { claims: token.verify(app).await?, is_from_cookie: matches!(token, Token::Cookie(_)) }
-});
+credential_extractors!(ForwardAuthSubject);
+
+impl Credential for ForwardAuthSubject {
+    const REQUIREMENTS: &'static [Requirement] = ANY_TOKEN;
+
+    async fn extract(request: &Request) -> Result<Self, Error> {
+        let token = Token::read_guarded(request, check)?.ok_or(Error::Unauthenticated)?;
+        let app = request
+            .data::<Arc<App>>()
+            .expect("the request middleware sets it");
+        Ok(ForwardAuthSubject {
+            claims: token.verify(app).await?,
+            is_from_cookie: matches!(token, Token::Cookie(_)),
+        })
+    }
+}
 
 /// Path of the check.
 pub const PATH: &str = "/auth/verify";

@@ -16,7 +16,7 @@
 //! | Two responses with one status become a duplicate JSON key | [`problem::Problem`] groups error codes by status | - |
 //! | Descriptions of responses must be static strings | [`problem::Problem`] leaks the generated description | - |
 //! | A media type has no `examples` | `document::responses` adds an example per error code | - |
-//! | An extractor declares its security schemes without scopes | [`patches::security`] splits the scope from the scheme name | - |
+//! | An extractor declares its security schemes without scopes | [`security`] attaches the scope to its scheme | - |
 //! | A security scheme adds no header and no error to its operations | `document::pages` adds the CSRF header, its error, and `Set-Cookie` | [#655] |
 //! | Media types contain `charset` | `document::responses` removes it | [#346] |
 //! | Response header names are in upper case | `document::responses` restores them | - |
@@ -43,3 +43,4 @@ pub mod body;
 pub mod params;
 pub mod patches;
 pub mod problem;
+pub mod security;

@@ -8,9 +8,9 @@ use futures_util::stream;
 use latchkey_domain::{
     access_token::Holder, account::Role, revocation::lease::LogPosition, scope::Scope,
 };
-use poem::{Body, IntoResponse, Request, RequestBody, Response, web::Data};
+use poem::{Body, IntoResponse, Request, Response, web::Data};
 use poem_openapi::{
-    ApiExtractor, ApiExtractorType, ApiResponse, ExtractParamOptions, OpenApi,
+    ApiResponse, OpenApi,
     registry::{MetaMediaType, MetaParamIn, MetaResponse, MetaResponses, MetaSchema, Registry},
     types::Type,
 };
@@ -25,11 +25,13 @@ use crate::{
             RevocationStreamEventSchema, example_position, write_event,
         },
         auth::caller::{
-            BEARER, COOKIE, Caller, PresentedToken, Token, admin_required, require_scope,
+            BEARER, CLIENT_CREDENTIALS, COOKIE, PASSWORD, PresentedToken, Token, admin_required,
+            authenticate, require_scope,
         },
         openapi::{
             params::{Param, Parameter},
             problem::{Problem, problems},
+            security::{Credential, Requirement, credential_extractors},
         },
     },
 };
@@ -52,41 +54,29 @@ problems! {
 /// The stream keeps the token, because it verifies the token again before each batch.
 pub struct RevocationSubscriber(String);
 
-impl<'a> ApiExtractor<'a> for RevocationSubscriber {
-    const TYPES: &'static [ApiExtractorType] = Caller::TYPES;
-    type ParamType = ();
-    type ParamRawType = ();
+credential_extractors!(RevocationSubscriber);
 
-    fn register(registry: &mut Registry) {
-        Caller::register(registry);
-    }
+impl Credential for RevocationSubscriber {
+    const REQUIREMENTS: &'static [Requirement] = &[
+        Requirement::scheme(BEARER),
+        Requirement::scope(PASSWORD, Scope::Admin),
+        Requirement::scope(CLIENT_CREDENTIALS, Scope::RevocationsRead),
+        Requirement::scheme(COOKIE),
+    ];
 
-    fn security_schemes() -> Vec<&'static str> {
-        vec![
-            BEARER,
-            "password admin",
-            "clientCredentials revocations:read",
-            COOKIE,
-        ]
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        body: &mut RequestBody,
-        options: ExtractParamOptions<()>,
-    ) -> poem::Result<Self> {
-        let Caller(claims) = Caller::from_request(request, body, options.clone()).await?;
+    async fn extract(request: &Request) -> Result<Self, Error> {
+        let claims = authenticate(request).await?;
         let required_scope = match claims.holder() {
             Holder::Client => Scope::RevocationsRead,
             _user if claims.roles.contains(&Role::Admin) => Scope::Admin,
-            _user => return Err(admin_required().into()),
+            _user => return Err(admin_required()),
         };
         require_scope(&claims, required_scope)?;
-        match PresentedToken::from_request(request, body, options).await? {
+        match PresentedToken::extract(request).await? {
             PresentedToken(Some(Token::Bearer(token) | Token::Cookie(token))) => {
                 Ok(RevocationSubscriber(token))
             }
-            PresentedToken(None) => Err(Error::Unauthenticated.into()),
+            PresentedToken(None) => Err(Error::Unauthenticated),
         }
     }
 }
@@ -136,7 +126,7 @@ impl IntoResponse for RevocationStreamResponse {
 }
 
 impl ApiResponse for RevocationStreamResponse {
-    /// Describes the data of one event. `openapi/document/events.rs` lists the events by name.
+    /// Describes the data of one event. `document/events.rs` lists the events by name.
     fn meta() -> MetaResponses {
         let response = MetaResponse {
             description: "Server-sent events until the client disconnects or its token is invalid.",

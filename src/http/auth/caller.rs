@@ -14,10 +14,10 @@ use latchkey_domain::{
     scope::Scope,
 };
 use poem::{
-    Request, RequestBody,
+    Request,
     http::{HeaderValue, header},
 };
-use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, registry::Registry};
+use poem_openapi::registry::Registry;
 
 use crate::{
     app::{App, sessions::sign_out::SessionCredential},
@@ -28,6 +28,7 @@ use crate::{
             csrf,
         },
         context::{client_address::ClientAddress, response_headers::DeferredHeaders},
+        openapi::security::{Credential, Requirement, credential_extractors},
     },
 };
 
@@ -42,9 +43,6 @@ pub const CLIENT_CREDENTIALS: &str = "clientCredentials";
 
 /// Security scheme: the session cookie.
 pub const COOKIE: &str = "sessionCookie";
-
-/// A caller with a valid token: a user, a personal access token, or an OAuth client.
-pub struct Caller(pub Arc<Claims>);
 
 /// A caller with a valid session cookie. Every invalid, expired, or revoked token returns the same
 /// error.
@@ -160,66 +158,55 @@ pub fn bearer(request: &Request) -> Result<Option<&str>, Error> {
         .then(|| token.trim_matches(' ')))
 }
 
-/// Declares an extractor of a credential, and its security schemes in the OpenAPI document.
-macro_rules! security {
-    ($name:ident, $schemes:expr, fallback $fallback:literal, |$request:ident| $read:expr) => {
-        impl<'a> poem_openapi::ApiExtractor<'a> for $name {
-            const TYPES: &'static [poem_openapi::ApiExtractorType] =
-                &[poem_openapi::ApiExtractorType::SecurityScheme];
-            type ParamType = ();
-            type ParamRawType = ();
+credential_extractors!(BrowserCaller, PresentedToken, PresentedCookies);
 
-            fn register(registry: &mut poem_openapi::registry::Registry) {
-                $crate::http::auth::caller::register_schemes(registry);
-            }
+/// Requirements of an operation that accepts every token.
+pub const ANY_TOKEN: &[Requirement] = &[
+    Requirement::scheme(BEARER),
+    Requirement::scheme(PASSWORD),
+    Requirement::scheme(COOKIE),
+];
 
-            /// The framework documents several schemes as alternatives.
-            fn security_schemes() -> Vec<&'static str> {
-                $schemes
-            }
+impl Credential for BrowserCaller {
+    const REQUIREMENTS: &'static [Requirement] = &[Requirement::scheme(COOKIE)];
 
-            fn has_security_fallback() -> bool {
-                $fallback
-            }
-
-            async fn from_request(
-                $request: &'a poem::Request,
-                _: &mut poem::RequestBody,
-                _: poem_openapi::ExtractParamOptions<()>,
-            ) -> poem::Result<Self> {
-                Ok($read)
-            }
-        }
-    };
+    async fn extract(request: &Request) -> Result<Self, Error> {
+        let token = Token::read(request)?.filter(|token| matches!(token, Token::Cookie(_)));
+        let token = token.ok_or(Error::NoBrowserSession)?;
+        let claims = token.authenticate(request).await;
+        Ok(BrowserCaller(
+            claims.map_err(BrowserCaller::hide_token_error)?,
+        ))
+    }
 }
-pub(crate) use security;
 
-/// Registers all security schemes.
+impl Credential for PresentedToken {
+    const REQUIREMENTS: &'static [Requirement] = ANY_TOKEN;
+
+    /// The body of a sign-out can contain a refresh token instead.
+    const IS_OPTIONAL: bool = true;
+
+    async fn extract(request: &Request) -> Result<Self, Error> {
+        Ok(PresentedToken(Token::read(request)?.map(Token::into_owned)))
+    }
+}
+
+impl Credential for PresentedCookies {
+    const REQUIREMENTS: &'static [Requirement] = &[Requirement::scheme(COOKIE)];
+
+    /// A browser without a session cookie is already signed out.
+    const IS_OPTIONAL: bool = true;
+
+    async fn extract(request: &Request) -> Result<Self, Error> {
+        set_vary(request);
+        Ok(PresentedCookies(cookie::read_all_values(request)))
+    }
+}
+
+/// Adds all security schemes to the OpenAPI document.
 pub fn register_schemes(registry: &mut Registry) {
     schemes::register(registry);
 }
-
-security!(Caller, vec![BEARER, PASSWORD, COOKIE], fallback false, |request| {
-    let token = Token::read(request)?.ok_or(Error::Unauthenticated)?;
-    Caller(token.authenticate(request).await?)
-});
-
-security!(BrowserCaller, vec![COOKIE], fallback false, |request| {
-    let token = Token::read(request)?.filter(|token| matches!(token, Token::Cookie(_)));
-    let claims = token.ok_or(Error::NoBrowserSession)?.authenticate(request).await;
-    BrowserCaller(claims.map_err(BrowserCaller::hide_token_error)?)
-});
-
-// Optional, because the body of a sign-out can contain a refresh token instead.
-security!(PresentedToken, vec![BEARER, PASSWORD, COOKIE], fallback true, |request| {
-    PresentedToken(Token::read(request)?.map(Token::into_owned))
-});
-
-// Optional, because a browser without a session cookie is already signed out.
-security!(PresentedCookies, vec![COOKIE], fallback true, |request| {
-    set_vary(request);
-    PresentedCookies(cookie::read_all_values(request))
-});
 
 impl BrowserCaller {
     /// Maps every token error to `NoBrowserSession`. For a page, each of them means that the user
@@ -234,67 +221,58 @@ impl BrowserCaller {
     }
 }
 
-/// Declares extractors of callers that require a scope.
-///
-/// The name of the security scheme contains the scope after a space, because the framework has no
-/// place for it. `document/security.rs` separates them.
+/// Returns the claims of a user, a personal access token, or an OAuth client.
+pub async fn authenticate(request: &Request) -> Result<Arc<Claims>, Error> {
+    let token = Token::read(request)?.ok_or(Error::Unauthenticated)?;
+    token.authenticate(request).await
+}
+
+/// Declares callers that must have a scope.
 macro_rules! callers {
     ($(
         $(#[doc = $doc:literal])*
-        $name:ident $scope:ident $scheme:literal, |$claims:ident| $allowed:expr, else $denied:expr;
-    )*) => {$(
-        $(#[doc = $doc])*
-        pub struct $name(pub Arc<Claims>);
+        $name:ident $scope:ident, |$claims:ident| $allowed:expr, else $denied:expr;
+    )*) => {
+        $(
+            $(#[doc = $doc])*
+            pub struct $name(pub Arc<Claims>);
 
-        impl<'a> ApiExtractor<'a> for $name {
-            const TYPES: &'static [ApiExtractorType] = Caller::TYPES;
-            type ParamType = ();
-            type ParamRawType = ();
+            impl Credential for $name {
+                const REQUIREMENTS: &'static [Requirement] = &[
+                    Requirement::scheme(BEARER),
+                    Requirement::scope(PASSWORD, Scope::$scope),
+                    Requirement::scheme(COOKIE),
+                ];
 
-            fn register(registry: &mut Registry) {
-                Caller::register(registry);
-            }
-
-            fn security_schemes() -> Vec<&'static str> {
-                vec![BEARER, $scheme, COOKIE]
-            }
-
-            async fn from_request(
-                request: &'a Request,
-                body: &mut RequestBody,
-                options: ExtractParamOptions<()>,
-            ) -> poem::Result<Self> {
-                let Caller($claims) = Caller::from_request(request, body, options).await?;
-                if !$allowed {
-                    return Err($denied.into());
+                async fn extract(request: &Request) -> Result<Self, Error> {
+                    let $claims = authenticate(request).await?;
+                    if !$allowed {
+                        return Err($denied);
+                    }
+                    require_scope(&$claims, Scope::$scope)?;
+                    Ok($name($claims))
                 }
-                require_scope(&$claims, Scope::$scope)?;
-                Ok($name($claims))
             }
-        }
-    )*};
+        )*
+
+        credential_extractors!($($name),*);
+    };
 }
 
 callers! {
     /// A user or a personal access token that can read the current user.
-    ReadUser UserRead "password user:read",
-        |claims| is_user(&claims), else user_required();
+    ReadUser UserRead, |claims| is_user(&claims), else user_required();
     /// A user or a personal access token that can change the current user.
-    WriteUser UserWrite "password user:write",
-        |claims| is_user(&claims), else user_required();
+    WriteUser UserWrite, |claims| is_user(&claims), else user_required();
     /// A user with a session. Personal access tokens are rejected.
-    InteractiveUser UserWrite "password user:write",
-        |claims| claims.sid.is_some(), else Error::session_required();
+    InteractiveUser UserWrite, |claims| claims.sid.is_some(), else Error::session_required();
     /// A user or a personal access token that can read the items of the current user.
-    ReadItems ItemsRead "password items:read",
-        |claims| is_user(&claims), else user_required();
+    ReadItems ItemsRead, |claims| is_user(&claims), else user_required();
     /// A user or a personal access token that can change the items of the current user.
-    WriteItems ItemsWrite "password items:write",
-        |claims| is_user(&claims), else user_required();
+    WriteItems ItemsWrite, |claims| is_user(&claims), else user_required();
     /// An administrator. The role in the claims is current, because a change of the role revokes
     /// the token.
-    Admin Admin "password admin",
-        |claims| claims.roles.contains(&Role::Admin), else admin_required();
+    Admin Admin, |claims| claims.roles.contains(&Role::Admin), else admin_required();
 }
 
 /// Returns `insufficient_scope` if the token lacks the scope (RFC 6750 section 3.1).

@@ -3,5 +3,4 @@
 pub mod forms;
 pub mod paragraphs;
 pub mod schemas;
-pub mod security;
 pub mod successes;
