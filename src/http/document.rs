@@ -28,8 +28,8 @@ use crate::http::{
     forward_auth::{self, ForwardAuthApi},
     oauth::OAuthApi,
     openapi::{
-        patches::{forms, paragraphs, schemas, successes},
-        security,
+        patches::{forms, paragraphs, schemas},
+        responses as success_responses, security,
     },
 };
 
@@ -68,6 +68,7 @@ impl OpenApi for Api {
         let paths = apis.iter_mut().flat_map(|api| &mut api.paths);
         for operation in paths.flat_map(|path| &mut path.operations) {
             security::attach_scopes(operation);
+            success_responses::describe(operation);
         }
         apis
     }
@@ -135,7 +136,6 @@ pub fn value() -> Value {
     for_each_operation(&mut document, responses::patch);
     for_each_operation(&mut document, patch_parameters);
     set_path_id_examples(&mut document);
-    for_each_operation(&mut document, successes::patch);
     events::patch(&mut document);
     schemas::patch(
         document["components"]["schemas"]

@@ -15,28 +15,26 @@ use latchkey_domain::{
 use poem::web::Data;
 use poem_openapi::{OpenApi, payload::Json};
 
-use super::Tag;
 pub use crate::http::oauth::error::error_example;
 use crate::{
     app::App,
     error::Error,
     http::{
+        Tag,
         context::client_address::ClientOrigin,
         oauth::{
             client_auth::{AuthenticatedForm, OAuthClientAuth},
             error::OAuthError,
-            schemas::{
-                IntrospectionResponse, IntrospectionSchema, IssuedTokenResponse, IssuedTokenSchema,
-                RevokedTokenResponse,
-            },
+            metadata::MetadataSchema,
+            schemas::{IntrospectionSchema, IssuedTokenSchema},
         },
         openapi::{
             body::body,
             problem::{Problem, problems},
+            responses::{CacheControl, Pragma, WithHeaders},
         },
     },
 };
-use metadata::{MetadataResponse, MetadataSchema};
 
 body! {
     /// Token request (RFC 6749 sections 4.4 and 6). Unknown parameters are ignored.
@@ -138,6 +136,14 @@ problems! {
     MetadataProblems: [];
 }
 
+type IssuedTokenResponse = WithHeaders<Json<IssuedTokenSchema>, (CacheControl, Pragma)>;
+
+/// Forbids caches to store the token (RFC 6749 section 5.1).
+fn issued_token_response(token: IssuedTokenSchema) -> IssuedTokenResponse {
+    let no_store = CacheControl("no-store".to_owned());
+    WithHeaders(Json(token), (no_store, Pragma("no-cache".to_owned())))
+}
+
 pub struct OAuthApi;
 
 #[OpenApi]
@@ -150,6 +156,8 @@ impl OAuthApi {
     /// token. `refresh_token` exchanges a refresh token of a user, as `POST /refresh` does; use the
     /// client ID `latchkey`, which has no secret. There is no password grant (RFC 9700 section
     /// 2.4); users sign in at `POST /login`.
+    ///
+    /// Response 200: The access token was issued.
     #[oai(
         path = "/oauth/token",
         method = "post",
@@ -180,9 +188,7 @@ impl OAuthApi {
                     return Err(OAuthError::invalid_target());
                 }
                 let pair = app.sessions.refresh(&token.0, scopes, &origin).await?;
-                Ok(IssuedTokenResponse::new(IssuedTokenSchema::for_session(
-                    pair,
-                )))
+                Ok(issued_token_response(IssuedTokenSchema::for_session(pair)))
             }
             "client_credentials" => {
                 let client = client_auth.require_client()?;
@@ -191,9 +197,7 @@ impl OAuthApi {
                     .tokens
                     .issue_client_token(&client, scopes, audience)
                     .await?;
-                Ok(IssuedTokenResponse::new(IssuedTokenSchema::for_client(
-                    issued,
-                )))
+                Ok(issued_token_response(IssuedTokenSchema::for_client(issued)))
             }
             _other => Err(OAuthError::unsupported_grant_type()),
         }
@@ -207,6 +211,8 @@ impl OAuthApi {
     /// An access token or a personal access token is revoked individually. A user's token requires
     /// no client authentication. A client's token requires the authentication of that client.
     /// After 200, every replica rejects the token.
+    ///
+    /// Response 200: Every replica rejects the token.
     #[oai(
         path = "/oauth/revoke",
         method = "post",
@@ -218,12 +224,12 @@ impl OAuthApi {
         app: Data<&Arc<App>>,
         ClientOrigin(origin): ClientOrigin,
         request: AuthenticatedForm<RevokeTokenRequest>,
-    ) -> Result<RevokedTokenResponse, OAuthError> {
+    ) -> Result<(), OAuthError> {
         let AuthenticatedForm { form, client_auth } = request;
         app.tokens
             .revoke_token(&form.token.0, client_auth.client_id(), &origin)
             .await?;
-        Ok(RevokedTokenResponse::Ok)
+        Ok(())
     }
 
     /// Introspect a token
@@ -233,6 +239,8 @@ impl OAuthApi {
     /// Returns the claims of an access token or personal access token that is valid and has an
     /// audience of the client. For all other tokens, including refresh tokens, the response is
     /// `{"active": false}`.
+    ///
+    /// Response 200: The state and claims of the token.
     #[oai(
         path = "/oauth/introspect",
         method = "post",
@@ -243,16 +251,14 @@ impl OAuthApi {
         &self,
         app: Data<&Arc<App>>,
         request: AuthenticatedForm<IntrospectTokenRequest>,
-    ) -> Result<IntrospectionResponse, OAuthError> {
+    ) -> Result<Json<IntrospectionSchema>, OAuthError> {
         let AuthenticatedForm { form, client_auth } = request;
         let authenticated = client_auth.require_client()?;
         let claims = app
             .tokens
             .introspect(&form.token.0, &authenticated.client.audiences)
             .await?;
-        Ok(IntrospectionResponse::Ok(Json(IntrospectionSchema::new(
-            claims.as_deref(),
-        ))))
+        Ok(Json(IntrospectionSchema::new(claims.as_deref())))
     }
 
     /// Get authorization server metadata
@@ -260,6 +266,8 @@ impl OAuthApi {
     /// Returns the metadata of RFC 8414.
     ///
     /// OAuth client libraries use it to find the endpoints of this server.
+    ///
+    /// Response 200: The metadata of this server.
     #[oai(
         path = "/.well-known/oauth-authorization-server",
         method = "get",
@@ -269,11 +277,11 @@ impl OAuthApi {
     async fn get_metadata(
         &self,
         app: Data<&Arc<App>>,
-    ) -> Result<MetadataResponse, Problem<MetadataProblems>> {
+    ) -> Result<WithHeaders<Json<MetadataSchema>, CacheControl>, Problem<MetadataProblems>> {
         let issuer = app.config.issuer.as_str();
-        Ok(MetadataResponse::Ok(
+        Ok(WithHeaders(
             Json(MetadataSchema::new(issuer)),
-            metadata::CACHE_CONTROL.to_owned(),
+            CacheControl(metadata::CACHE_CONTROL.to_owned()),
         ))
     }
 }

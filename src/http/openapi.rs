@@ -20,7 +20,8 @@
 //! | A security scheme adds no header and no error to its operations | `document::pages` adds the CSRF header, its error, and `Set-Cookie` | [#655] |
 //! | Media types contain `charset` | `document::responses` removes it | [#346] |
 //! | Response header names are in upper case | `document::responses` restores them | - |
-//! | A response description belongs to the type, not to the operation | [`patches::successes`] sets one per operation | - |
+//! | A response description belongs to the type, not to the operation | [`responses::describe`] takes it from the documentation of the handler | - |
+//! | A response status or header requires an enum per body | [`responses`] has generic types | - |
 //! | Optional response fields are documented as absent and written as `null` | [`patches::schemas`] requires all fields and allows `null` | [#701], [#913] |
 //! | A schema cannot have `additionalProperties: false` | [`patches::schemas`] adds it to request bodies | - |
 //! | A field with a description wraps its `$ref` in `allOf` | [`patches::schemas`] restores the `$ref` | - |
@@ -43,4 +44,5 @@ pub mod body;
 pub mod params;
 pub mod patches;
 pub mod problem;
+pub mod responses;
 pub mod security;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use latchkey_domain::user_agent;
 use poem::web::Data;
-use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
+use poem_openapi::{Object, OpenApi, payload::Json, types::Example};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -136,13 +136,6 @@ impl Example for AuditEventPageSchema {
     }
 }
 
-#[derive(ApiResponse)]
-pub enum AuditEventPageResponse {
-    /// A page of events.
-    #[oai(status = 200)]
-    Page(Json<AuditEventPageSchema>),
-}
-
 pub struct AuditApi;
 
 #[OpenApi]
@@ -154,6 +147,8 @@ impl AuditApi {
     /// Events include sign-ins, failed sign-ins, changed passwords and names, and revoked sessions.
     /// Failed attempts appear within a second. Actions of administrators appear without their ID
     /// and IP address.
+    ///
+    /// Response 200: A page of events.
     #[oai(
         path = "/user/audit",
         method = "get",
@@ -168,12 +163,12 @@ impl AuditApi {
         limit: Param<Limit>,
         /// The `next` value of the previous page.
         after: Param<Cursor>,
-    ) -> Result<AuditEventPageResponse, Problem<ListOwnProblems>> {
+    ) -> Result<Json<AuditEventPageSchema>, Problem<ListOwnProblems>> {
         let page = app
             .audit
             .list_own_audit_events(&caller, page(limit, after))
             .await?;
-        Ok(AuditEventPageResponse::Page(Json(page.into())))
+        Ok(Json(page.into()))
     }
 
     /// List audit events of a user
@@ -181,6 +176,8 @@ impl AuditApi {
     /// Returns events, newest first; available after the user is deleted.
     ///
     /// Contains the IDs and IP addresses of administrators.
+    ///
+    /// Response 200: A page of events.
     #[oai(
         path = "/users/:id/audit",
         method = "get",
@@ -197,12 +194,12 @@ impl AuditApi {
         limit: Param<Limit>,
         /// The `next` value of the previous page.
         after: Param<Cursor>,
-    ) -> Result<AuditEventPageResponse, Problem<ListOfUserProblems>> {
+    ) -> Result<Json<AuditEventPageSchema>, Problem<ListOfUserProblems>> {
         let Param(Id(id)) = id;
         let page = app
             .audit
             .list_user_audit_events(id, page(limit, after))
             .await?;
-        Ok(AuditEventPageResponse::Page(Json(page.into())))
+        Ok(Json(page.into()))
     }
 }

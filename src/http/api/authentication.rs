@@ -23,8 +23,8 @@ use crate::{
     http::{
         Tag,
         api::{
-            responses::{RevocationResponse, SignUpResponse, TokenResponse},
-            schemas::SignUpSchema,
+            responses::RevocationResponse,
+            schemas::{SignUpSchema, TokenPairSchema},
         },
         auth::{
             caller::{PresentedToken, Token, require_scope},
@@ -36,6 +36,7 @@ use crate::{
             body::{self, Body, Fields, OptionalBody, body},
             params::{Param, SignOutScope},
             problem::{Problem, problems},
+            responses::{Created, Location, WithHeaders},
         },
     },
 };
@@ -226,6 +227,8 @@ impl AuthenticationApi {
     ///
     /// A username or email address that is already in use returns 409. If only administrators can
     /// create users (`LATCHKEY_SIGNUP=admin`), the response is 403 `signup_closed`.
+    ///
+    /// Response 201: The user was registered and signed in.
     #[oai(
         path = "/signup",
         method = "post",
@@ -239,7 +242,7 @@ impl AuthenticationApi {
         session_cookie: SessionCookie,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<SignUpRequest>,
-    ) -> Result<SignUpResponse, Problem<SignUpProblems>> {
+    ) -> Result<WithHeaders<Created<SignUpSchema>, Location>, Problem<SignUpProblems>> {
         let request = SignUp {
             username: body.username,
             email: body.email,
@@ -254,7 +257,7 @@ impl AuthenticationApi {
             let (pair, user) = app.accounts.sign_up(request, &origin).await?;
             SignUpSchema::with_tokens(user.into(), pair.into())
         };
-        Ok(SignUpResponse::Created(Json(response), "/user".to_owned()))
+        Ok(WithHeaders(Created(response), Location("/user".to_owned())))
     }
 
     /// Sign in with a password
@@ -266,6 +269,8 @@ impl AuthenticationApi {
     /// 2.0's password grant (RFC 6749 section 4.3.2) with `scope`; its schema is `x-form` in the
     /// OpenAPI document. Unknown users, wrong passwords, and disabled users get the same response.
     /// A user can have 100 sessions; a further sign-in revokes the oldest one.
+    ///
+    /// Response 200: The tokens were issued.
     #[oai(
         path = "/login",
         method = "post",
@@ -277,7 +282,7 @@ impl AuthenticationApi {
         app: Data<&Arc<App>>,
         ClientOrigin(origin): ClientOrigin,
         credentials: SignInCredentials,
-    ) -> Result<TokenResponse, Problem<SignInProblems>> {
+    ) -> Result<Json<TokenPairSchema>, Problem<SignInProblems>> {
         let pair = app
             .sessions
             .sign_in(
@@ -287,7 +292,7 @@ impl AuthenticationApi {
                 &origin,
             )
             .await?;
-        Ok(TokenResponse::Issued(Json(pair.into())))
+        Ok(Json(pair.into()))
     }
 
     /// Refresh an access token
@@ -299,6 +304,8 @@ impl AuthenticationApi {
     /// default), the previous refresh token returns the same new pair, so that a client can retry
     /// after a lost response. Any other reuse returns 401 `refresh_token_reused` and revokes the
     /// session, because the token might be stolen (RFC 9700 section 4.14.2).
+    ///
+    /// Response 200: The tokens were issued.
     #[oai(
         path = "/refresh",
         method = "post",
@@ -310,12 +317,12 @@ impl AuthenticationApi {
         app: Data<&Arc<App>>,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<RefreshTokensRequest>,
-    ) -> Result<TokenResponse, Problem<RefreshProblems>> {
+    ) -> Result<Json<TokenPairSchema>, Problem<RefreshProblems>> {
         let pair = app
             .sessions
             .refresh(&body.refresh_token.0, None, &origin)
             .await?;
-        Ok(TokenResponse::Issued(Json(pair.into())))
+        Ok(Json(pair.into()))
     }
 
     /// Sign out
@@ -327,6 +334,8 @@ impl AuthenticationApi {
     /// cookie is cleared. `scope=others` and `scope=all` require a valid access token or session
     /// cookie of a user session with the scope `user:write`; `all` revokes the personal access
     /// tokens of the user as well.
+    ///
+    /// Response 204: The session was revoked, and every replica rejects it.
     #[oai(
         path = "/logout",
         method = "post",

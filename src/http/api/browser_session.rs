@@ -13,7 +13,7 @@ use crate::{
         Tag,
         api::{
             authentication::{SignInCredentials, SignInRequest},
-            responses::{BrowserSessionResponse, RevocationResponse},
+            responses::RevocationResponse,
             schemas::BrowserSessionSchema,
         },
         auth::{
@@ -47,6 +47,8 @@ impl BrowserSessionApi {
     /// Requires `X-Latchkey-Request: 1`. The cookie expires after 10 minutes without a request by
     /// default (`LATCHKEY_COOKIE_IDLE_TIMEOUT`) and with the session at the latest. Requests renew
     /// it.
+    ///
+    /// Response 200: The session cookie was set.
     #[oai(
         path = "/session",
         method = "post",
@@ -60,7 +62,7 @@ impl BrowserSessionApi {
         session_cookie: SessionCookie,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<SignInRequest>,
-    ) -> Result<BrowserSessionResponse, Problem<CreateProblems>> {
+    ) -> Result<Json<BrowserSessionSchema>, Problem<CreateProblems>> {
         let SignInCredentials {
             name,
             password,
@@ -71,9 +73,7 @@ impl BrowserSessionApi {
             .sign_in_browser(&name, password, &origin)
             .await?;
         session_cookie.put(&cookie);
-        Ok(BrowserSessionResponse::SignedIn(Json(
-            BrowserSessionSchema::new(user, cookie.claims.exp),
-        )))
+        Ok(Json(BrowserSessionSchema::new(user, cookie.claims.exp)))
     }
 
     /// Get the browser session
@@ -82,6 +82,8 @@ impl BrowserSessionApi {
     ///
     /// Ignores access tokens. A missing, invalid, expired, or revoked cookie returns the same 401
     /// `unauthenticated`.
+    ///
+    /// Response 200: The user is signed in.
     #[oai(
         path = "/session",
         method = "get",
@@ -92,15 +94,13 @@ impl BrowserSessionApi {
         &self,
         app: Data<&Arc<App>>,
         BrowserCaller(caller): BrowserCaller,
-    ) -> Result<BrowserSessionResponse, Problem<GetProblems>> {
+    ) -> Result<Json<BrowserSessionSchema>, Problem<GetProblems>> {
         let user = app
             .accounts
             .get_account(&caller)
             .await
             .map_err(BrowserCaller::hide_token_error)?;
-        Ok(BrowserSessionResponse::SignedIn(Json(
-            BrowserSessionSchema::new(user, caller.exp),
-        )))
+        Ok(Json(BrowserSessionSchema::new(user, caller.exp)))
     }
 
     /// Delete the browser session
@@ -109,6 +109,9 @@ impl BrowserSessionApi {
     ///
     /// Requires `X-Latchkey-Request: 1`. Accepts an expired or revoked cookie. After 204, every
     /// replica rejects the session.
+    ///
+    /// Response 204: The session was revoked, and the cookie was cleared. Also returned without a
+    /// session.
     #[oai(
         path = "/session",
         method = "delete",

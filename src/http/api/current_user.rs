@@ -17,10 +17,7 @@ use crate::{
     },
     http::{
         Tag,
-        api::{
-            responses::{Accepted, DashboardResponse, NoContent, UserResponse},
-            schemas::sessions::DashboardSchema,
-        },
+        api::schemas::{UserSchema, sessions::DashboardSchema},
         auth::{
             caller::{InteractiveUser, ReadUser, WriteUser},
             cookie::SessionCookie,
@@ -29,6 +26,7 @@ use crate::{
         openapi::{
             body::{Body, body},
             problem::{Problem, problems},
+            responses::{Accepted, NoContent},
         },
     },
 };
@@ -105,6 +103,8 @@ impl CurrentUserApi {
     ///
     /// An access token contains the username, display name, email address, and role from the time
     /// when it was issued.
+    ///
+    /// Response 200: The user.
     #[oai(
         path = "/user",
         method = "get",
@@ -115,10 +115,8 @@ impl CurrentUserApi {
         &self,
         app: Data<&Arc<App>>,
         ReadUser(caller): ReadUser,
-    ) -> Result<UserResponse, Problem<GetProblems>> {
-        Ok(UserResponse::Ok(Json(
-            app.accounts.get_account(&caller).await?.into(),
-        )))
+    ) -> Result<Json<UserSchema>, Problem<GetProblems>> {
+        Ok(Json(app.accounts.get_account(&caller).await?.into()))
     }
 
     /// Update the current user
@@ -127,6 +125,8 @@ impl CurrentUserApi {
     ///
     /// Absent fields stay unchanged, and `null` clears a field. Use `POST /user/email` to change
     /// the email address.
+    ///
+    /// Response 200: The user was updated.
     #[oai(
         path = "/user",
         method = "patch",
@@ -139,17 +139,17 @@ impl CurrentUserApi {
         WriteUser(caller): WriteUser,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<UpdateCurrentUserRequest>,
-    ) -> Result<UserResponse, Problem<UpdateProblems>> {
+    ) -> Result<Json<UserSchema>, Problem<UpdateProblems>> {
         let change = ProfileChange {
             username: body.username,
             name: body.name,
         };
-        Ok(UserResponse::Ok(Json(
+        Ok(Json(
             app.accounts
                 .update_profile(&caller, change, &origin)
                 .await?
                 .into(),
-        )))
+        ))
     }
 
     /// Delete the current user
@@ -160,6 +160,8 @@ impl CurrentUserApi {
     /// `reauthentication_required`. Personal access tokens are rejected (403 `forbidden`). After
     /// 204, every replica rejects all tokens of the user. The last enabled administrator can't be
     /// deleted (403 `last_admin`).
+    ///
+    /// Response 204: The user was deleted, and every replica rejects their tokens.
     #[oai(
         path = "/user",
         method = "delete",
@@ -175,7 +177,7 @@ impl CurrentUserApi {
     ) -> Result<NoContent, Problem<DeleteProblems>> {
         app.accounts.delete_own_user(&caller, &origin).await?;
         session_cookie.clear_if_presented();
-        Ok(NoContent::NoContent)
+        Ok(NoContent)
     }
 
     /// Change the password
@@ -185,6 +187,8 @@ impl CurrentUserApi {
     /// Requires a user session; personal access tokens are rejected (403 `forbidden`) but stay
     /// valid. A wrong current password returns 403 `incorrect_password` and counts as a failed
     /// sign-in attempt. The user is notified by email.
+    ///
+    /// Response 204: The password was changed, and every replica rejects the other sessions.
     #[oai(
         path = "/user/password",
         method = "post",
@@ -201,7 +205,7 @@ impl CurrentUserApi {
         app.accounts
             .change_password(&caller, body.current_password, body.new_password.0, &origin)
             .await?;
-        Ok(NoContent::NoContent)
+        Ok(NoContent)
     }
 
     /// Request an email change or verification code
@@ -212,6 +216,9 @@ impl CurrentUserApi {
     /// Confirm the code with `POST /user/email/confirm`. Requires a user session and the current
     /// password; a wrong one returns 403 `incorrect_password`. The code expires after 10 minutes by
     /// default, and a new code replaces the previous one.
+    ///
+    /// Response 202: The request was accepted. A one-time code is sent unless the address received
+    /// too many emails.
     #[oai(
         path = "/user/email",
         method = "post",
@@ -228,7 +235,7 @@ impl CurrentUserApi {
         app.accounts
             .request_email_change(&caller, &body.email, body.password, &origin)
             .await?;
-        Ok(Accepted::Accepted)
+        Ok(Accepted)
     }
 
     /// Verify an email address
@@ -238,6 +245,8 @@ impl CurrentUserApi {
     /// The previous address is notified of the change. If another user has
     /// registered or verified the address in the meantime, the response is 409 `email_taken`.
     /// Requires a user session.
+    ///
+    /// Response 200: The email address was verified.
     #[oai(
         path = "/user/email/confirm",
         method = "post",
@@ -250,13 +259,13 @@ impl CurrentUserApi {
         InteractiveUser(caller): InteractiveUser,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<VerifyEmailRequest>,
-    ) -> Result<UserResponse, Problem<VerifyEmailProblems>> {
-        Ok(UserResponse::Ok(Json(
+    ) -> Result<Json<UserSchema>, Problem<VerifyEmailProblems>> {
+        Ok(Json(
             app.accounts
                 .confirm_email(&caller, &body.code, &origin)
                 .await?
                 .into(),
-        )))
+        ))
     }
 
     /// Request a password reset code
@@ -266,6 +275,8 @@ impl CurrentUserApi {
     /// Use the code with `POST /password/reset`. It expires after 10 minutes by default, and a new
     /// code replaces the previous one. By default, at most 6 codes per hour are sent to
     /// the same recipient; further requests still return 202.
+    ///
+    /// Response 202: The request was accepted. A one-time code is sent if a user has this address.
     #[oai(
         path = "/password/forgot",
         method = "post",
@@ -281,7 +292,7 @@ impl CurrentUserApi {
         app.accounts
             .request_password_reset(&body.email, &origin)
             .await?;
-        Ok(Accepted::Accepted)
+        Ok(Accepted)
     }
 
     /// Reset the password
@@ -290,6 +301,9 @@ impl CurrentUserApi {
     /// tokens.
     ///
     /// The code works once. The response contains no tokens; sign in with the new password.
+    ///
+    /// Response 204: The password was changed, and every replica rejects all sessions and personal
+    /// access tokens.
     #[oai(
         path = "/password/reset",
         method = "post",
@@ -308,12 +322,14 @@ impl CurrentUserApi {
             new_password: body.new_password.0,
         };
         app.accounts.reset_password(request, &origin).await?;
-        Ok(NoContent::NoContent)
+        Ok(NoContent)
     }
 
     /// Get an overview of the current user
     ///
     /// Returns the user, active sessions, and the number of items.
+    ///
+    /// Response 200: The overview.
     #[oai(
         path = "/dashboard",
         method = "get",
@@ -324,10 +340,8 @@ impl CurrentUserApi {
         &self,
         app: Data<&Arc<App>>,
         ReadUser(caller): ReadUser,
-    ) -> Result<DashboardResponse, Problem<GetProblems>> {
+    ) -> Result<Json<DashboardSchema>, Problem<GetProblems>> {
         let dashboard = app.accounts.dashboard(&caller).await?;
-        Ok(DashboardResponse::Ok(Json(DashboardSchema::new(
-            dashboard, caller.sid,
-        ))))
+        Ok(Json(DashboardSchema::new(dashboard, caller.sid)))
     }
 }

@@ -41,13 +41,6 @@ impl Example for ReadinessSchema {
 }
 
 #[derive(ApiResponse)]
-enum LivenessResponse {
-    /// The process is running.
-    #[oai(status = 200)]
-    Ok,
-}
-
-#[derive(ApiResponse)]
 enum ReadinessResponse {
     /// The replica accepts traffic. The body contains the status of the stores.
     #[oai(status = 200)]
@@ -66,15 +59,15 @@ impl HealthApi {
     /// Returns 200 while the process runs; doesn't check stores.
     ///
     /// Restart the process if it doesn't respond. A restart doesn't repair a store.
+    ///
+    /// Response 200: The process is running.
     #[oai(
         path = "/health/live",
         method = "get",
         operation_id = "getLiveness",
         tag = "Tag::Health"
     )]
-    async fn get_liveness(&self) -> LivenessResponse {
-        LivenessResponse::Ok
-    }
+    async fn get_liveness(&self) {}
 
     /// Check readiness
     ///

@@ -13,15 +13,13 @@ use crate::{
     },
     http::{
         Tag,
-        api::{
-            responses::{CreatedItem, ItemPageResponse, ItemResponse, NoContent},
-            schemas::items::ItemPageSchema,
-        },
+        api::schemas::items::{ItemPageSchema, ItemSchema},
         auth::caller::{ReadItems, WriteItems},
         openapi::{
             body::{Body, body},
             params::{Cursor, Id, Limit, Param, Path, page},
             problem::{Problem, problems},
+            responses::{Created, ETag, Location, NoContent, WithHeaders},
         },
     },
 };
@@ -69,6 +67,8 @@ impl ItemsApi {
     /// Creates an item and returns its `Location` and `ETag`.
     ///
     /// An item is visible only to the user who created it, not to administrators.
+    ///
+    /// Response 201: The item was created.
     #[oai(
         path = "/items",
         method = "post",
@@ -80,18 +80,21 @@ impl ItemsApi {
         app: Data<&Arc<App>>,
         WriteItems(caller): WriteItems,
         Body(body): Body<CreateItemRequest>,
-    ) -> Result<CreatedItem, Problem<CreateProblems>> {
+    ) -> Result<WithHeaders<Created<ItemSchema>, (Location, ETag)>, Problem<CreateProblems>> {
         let item = app
             .items
             .create_item(&caller, &body.name, body.description.as_ref())
             .await?;
-        let (location, etag) = (format!("/items/{}", item.id), item::etag(item.version));
-        Ok(CreatedItem::Created(Json(item.into()), location, etag))
+        let location = Location(format!("/items/{}", item.id));
+        let etag = ETag(item::etag(item.version));
+        Ok(WithHeaders(Created(item.into()), (location, etag)))
     }
 
     /// List items
     ///
     /// Returns the caller's items, oldest first.
+    ///
+    /// Response 200: A page of items.
     #[oai(
         path = "/items",
         method = "get",
@@ -106,13 +109,13 @@ impl ItemsApi {
         limit: Param<Limit>,
         /// The `next` value of the previous page.
         after: Param<Cursor>,
-    ) -> Result<ItemPageResponse, Problem<ListProblems>> {
+    ) -> Result<Json<ItemPageSchema>, Problem<ListProblems>> {
         let page = app.items.list_items(&caller, page(limit, after)).await?;
         let data = page.items.into_iter().map(Into::into).collect();
-        Ok(ItemPageResponse::Page(Json(ItemPageSchema {
+        Ok(Json(ItemPageSchema {
             data,
             next: page.next,
-        })))
+        }))
     }
 
     /// Get an item
@@ -120,6 +123,8 @@ impl ItemsApi {
     /// Returns the item and its `ETag`.
     ///
     /// Send the `ETag` in `If-Match` to update the item. An item of another user returns 404.
+    ///
+    /// Response 200: The item.
     #[oai(
         path = "/items/:id",
         method = "get",
@@ -132,7 +137,7 @@ impl ItemsApi {
         ReadItems(caller): ReadItems,
         /// Item ID.
         id: Path<Id>,
-    ) -> Result<ItemResponse, Problem<GetProblems>> {
+    ) -> Result<WithHeaders<Json<ItemSchema>, ETag>, Problem<GetProblems>> {
         let Param(Id(id)) = id;
         Ok(item_response(app.items.get_item(&caller, id).await?))
     }
@@ -143,6 +148,8 @@ impl ItemsApi {
     ///
     /// An absent description is cleared. With `If-Match`, the item is replaced only if it has not
     /// changed since you read it (RFC 9110 section 13.1.1).
+    ///
+    /// Response 200: The item was replaced.
     #[oai(
         path = "/items/:id",
         method = "put",
@@ -160,7 +167,7 @@ impl ItemsApi {
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,
         Body(body): Body<ReplaceItemRequest>,
-    ) -> Result<ItemResponse, Problem<UpdateProblems>> {
+    ) -> Result<WithHeaders<Json<ItemSchema>, ETag>, Problem<UpdateProblems>> {
         let (Param(Id(id)), Param(if_match)) = (id, if_match);
         let patch = ItemPatch {
             name: Some(body.name),
@@ -179,6 +186,8 @@ impl ItemsApi {
     ///
     /// With `If-Match`, the item is updated only if it has not changed since you read it (RFC 9110
     /// section 13.1.1). Otherwise the response is 412.
+    ///
+    /// Response 200: The item was updated.
     #[oai(
         path = "/items/:id",
         method = "patch",
@@ -196,7 +205,7 @@ impl ItemsApi {
         #[oai(name = "If-Match")]
         if_match: Param<IfMatch>,
         Body(body): Body<UpdateItemRequest>,
-    ) -> Result<ItemResponse, Problem<UpdateProblems>> {
+    ) -> Result<WithHeaders<Json<ItemSchema>, ETag>, Problem<UpdateProblems>> {
         let (Param(Id(id)), Param(if_match)) = (id, if_match);
         let patch = ItemPatch {
             name: body.name,
@@ -215,6 +224,8 @@ impl ItemsApi {
     ///
     /// With `If-Match`, the item is deleted only if it has not changed since you read it (RFC 9110
     /// section 13.1.1). Otherwise the response is 412.
+    ///
+    /// Response 204: The item was deleted.
     #[oai(
         path = "/items/:id",
         method = "delete",
@@ -234,11 +245,11 @@ impl ItemsApi {
     ) -> Result<NoContent, Problem<DeleteProblems>> {
         let (Param(Id(id)), Param(if_match)) = (id, if_match);
         app.items.delete_item(&caller, id, &if_match).await?;
-        Ok(NoContent::NoContent)
+        Ok(NoContent)
     }
 }
 
-fn item_response(item: StoredItem) -> ItemResponse {
-    let etag = item::etag(item.version);
-    ItemResponse::Ok(Json(item.into()), etag)
+fn item_response(item: StoredItem) -> WithHeaders<Json<ItemSchema>, ETag> {
+    let etag = ETag(item::etag(item.version));
+    WithHeaders(Json(item.into()), etag)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use latchkey_domain::{oauth_client::Audiences, opaque_token::Label, scope::Scopes};
 use poem::web::Data;
-use poem_openapi::{ApiResponse, OpenApi, payload::Json};
+use poem_openapi::{OpenApi, payload::Json};
 
 use crate::{
     app::{
@@ -13,11 +13,8 @@ use crate::{
     },
     http::{
         Tag,
-        api::{
-            responses::NoContent,
-            schemas::clients::{
-                OAuthClientPageSchema, OAuthClientSchema, OAuthClientWithSecretSchema,
-            },
+        api::schemas::clients::{
+            OAuthClientPageSchema, OAuthClientSchema, OAuthClientWithSecretSchema,
         },
         auth::caller::Admin,
         context::client_address::ClientOrigin,
@@ -25,6 +22,7 @@ use crate::{
             body::{Body, body},
             params::{Cursor, Id, Limit, Param, Path, page},
             problem::{Problem, problems},
+            responses::{Created, Location, NoContent, WithHeaders},
         },
     },
 };
@@ -48,37 +46,6 @@ problems! {
     ByIdProblems: [CALLER] NotFound;
 }
 
-#[derive(ApiResponse)]
-pub enum CreatedClient {
-    /// The client was registered. Its secret is returned only once.
-    #[oai(status = 201)]
-    Created(
-        Json<OAuthClientWithSecretSchema>,
-        #[oai(header = "Location")] String,
-    ),
-}
-
-#[derive(ApiResponse)]
-pub enum RotatedClient {
-    /// The secret was rotated. The new secret is returned only once.
-    #[oai(status = 200)]
-    Rotated(Json<OAuthClientWithSecretSchema>),
-}
-
-#[derive(ApiResponse)]
-pub enum ClientResponse {
-    /// The client.
-    #[oai(status = 200)]
-    Ok(Json<OAuthClientSchema>),
-}
-
-#[derive(ApiResponse)]
-pub enum ClientPageResponse {
-    /// A page of clients.
-    #[oai(status = 200)]
-    Page(Json<OAuthClientPageSchema>),
-}
-
 pub struct OAuthClientsApi;
 
 #[OpenApi]
@@ -90,6 +57,8 @@ impl OAuthClientsApi {
     /// The client obtains access tokens for itself with the `client_credentials` grant at `POST
     /// /oauth/token` (RFC 6749 section 4.4). It can introspect tokens that are issued for its
     /// audiences.
+    ///
+    /// Response 201: The client was registered. Its secret is returned only once.
     #[oai(
         path = "/clients",
         method = "post",
@@ -102,7 +71,8 @@ impl OAuthClientsApi {
         Admin(admin): Admin,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<CreateOAuthClientRequest>,
-    ) -> Result<CreatedClient, Problem<CreateProblems>> {
+    ) -> Result<WithHeaders<Created<OAuthClientWithSecretSchema>, Location>, Problem<CreateProblems>>
+    {
         let registration = ClientRegistration {
             name: body.name,
             scopes: body.scope,
@@ -112,16 +82,16 @@ impl OAuthClientsApi {
             .oauth_clients
             .create_client(AdminActor::User(admin.sub, origin), registration)
             .await?;
-        let location = format!("/clients/{}", client.id);
-        Ok(CreatedClient::Created(
-            Json(OAuthClientWithSecretSchema::new(client, secret.to_string())),
-            location,
-        ))
+        let location = Location(format!("/clients/{}", client.id));
+        let body = OAuthClientWithSecretSchema::new(client, secret.to_string());
+        Ok(WithHeaders(Created(body), location))
     }
 
     /// List OAuth clients
     ///
     /// Returns the registered clients, oldest first.
+    ///
+    /// Response 200: A page of clients.
     #[oai(
         path = "/clients",
         method = "get",
@@ -136,13 +106,13 @@ impl OAuthClientsApi {
         limit: Param<Limit>,
         /// The `next` value of the previous page.
         after: Param<Cursor>,
-    ) -> Result<ClientPageResponse, Problem<ListProblems>> {
-        Ok(ClientPageResponse::Page(Json(
+    ) -> Result<Json<OAuthClientPageSchema>, Problem<ListProblems>> {
+        Ok(Json(
             app.oauth_clients
                 .list_clients(page(limit, after))
                 .await?
                 .into(),
-        )))
+        ))
     }
 
     /// Get an OAuth client
@@ -150,6 +120,8 @@ impl OAuthClientsApi {
     /// Returns the client, without its secret.
     ///
     /// The server stores only a hash of the secret. `POST /clients/{id}/rotate` returns a new one.
+    ///
+    /// Response 200: The client.
     #[oai(
         path = "/clients/:id",
         method = "get",
@@ -162,11 +134,9 @@ impl OAuthClientsApi {
         _admin: Admin,
         /// Client ID.
         id: Path<Id>,
-    ) -> Result<ClientResponse, Problem<ByIdProblems>> {
+    ) -> Result<Json<OAuthClientSchema>, Problem<ByIdProblems>> {
         let Param(Id(id)) = id;
-        Ok(ClientResponse::Ok(Json(
-            app.oauth_clients.get_client(id).await?.into(),
-        )))
+        Ok(Json(app.oauth_clients.get_client(id).await?.into()))
     }
 
     /// Rotate a client secret
@@ -175,6 +145,8 @@ impl OAuthClientsApi {
     ///
     /// The change is in effect on every replica when the response arrives. For zero-downtime
     /// rotation, register a second client first.
+    ///
+    /// Response 200: The secret was rotated. The new secret is returned only once.
     #[oai(
         path = "/clients/:id/rotate",
         method = "post",
@@ -188,14 +160,15 @@ impl OAuthClientsApi {
         ClientOrigin(origin): ClientOrigin,
         /// Client ID.
         id: Path<Id>,
-    ) -> Result<RotatedClient, Problem<ByIdProblems>> {
+    ) -> Result<Json<OAuthClientWithSecretSchema>, Problem<ByIdProblems>> {
         let Param(Id(id)) = id;
         let (client, secret) = app
             .oauth_clients
             .rotate_client_secret(AdminActor::User(admin.sub, origin), id)
             .await?;
-        Ok(RotatedClient::Rotated(Json(
-            OAuthClientWithSecretSchema::new(client, secret.to_string()),
+        Ok(Json(OAuthClientWithSecretSchema::new(
+            client,
+            secret.to_string(),
         )))
     }
 
@@ -205,6 +178,8 @@ impl OAuthClientsApi {
     ///
     /// After 204, every replica rejects them. Idempotent for one hour; after that, the response is
     /// 404.
+    ///
+    /// Response 204: The client was deleted, and every replica rejects its tokens.
     #[oai(
         path = "/clients/:id",
         method = "delete",
@@ -223,6 +198,6 @@ impl OAuthClientsApi {
         app.oauth_clients
             .delete_client(AdminActor::User(admin.sub, origin), id)
             .await?;
-        Ok(NoContent::NoContent)
+        Ok(NoContent)
     }
 }

@@ -7,17 +7,14 @@ use latchkey_domain::{
     scope::Scopes,
 };
 use poem::web::Data;
-use poem_openapi::{ApiResponse, OpenApi, payload::Json};
+use poem_openapi::{OpenApi, payload::Json};
 
 use crate::{
     app::{App, tokens::personal_access_tokens::PersonalAccessTokenRequest},
     http::{
         Tag,
-        api::{
-            responses::NoContent,
-            schemas::personal_tokens::{
-                CreatedPersonalAccessTokenSchema, PersonalAccessTokenPageSchema,
-            },
+        api::schemas::personal_tokens::{
+            CreatedPersonalAccessTokenSchema, PersonalAccessTokenPageSchema,
         },
         auth::caller::{InteractiveUser, ReadUser, WriteUser},
         context::client_address::ClientOrigin,
@@ -25,6 +22,7 @@ use crate::{
             body::{Body, body},
             params::{Cursor, Id, Limit, Param, Path, page},
             problem::{Problem, problems},
+            responses::{Created, NoContent},
         },
     },
 };
@@ -48,20 +46,6 @@ problems! {
     RevokeProblems: [CALLER] NotFound;
 }
 
-#[derive(ApiResponse)]
-pub enum CreatedPersonalAccessToken {
-    /// The token was created. Its value is returned only once.
-    #[oai(status = 201)]
-    Created(Json<CreatedPersonalAccessTokenSchema>),
-}
-
-#[derive(ApiResponse)]
-pub enum PersonalAccessTokenPageResponse {
-    /// A page of tokens.
-    #[oai(status = 200)]
-    Page(Json<PersonalAccessTokenPageSchema>),
-}
-
 pub struct PersonalAccessTokensApi;
 
 #[OpenApi]
@@ -73,6 +57,8 @@ impl PersonalAccessTokensApi {
     /// Send the token as an access token. It is valid until it expires, is revoked, or all
     /// credentials of the user are revoked, for example by a password reset. A password change
     /// doesn't revoke it. Requires a user session and a sign-in within the last five minutes.
+    ///
+    /// Response 201: The token was created. Its value is returned only once.
     #[oai(
         path = "/user/tokens",
         method = "post",
@@ -85,7 +71,7 @@ impl PersonalAccessTokensApi {
         InteractiveUser(caller): InteractiveUser,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<CreatePersonalAccessTokenRequest>,
-    ) -> Result<CreatedPersonalAccessToken, Problem<CreateProblems>> {
+    ) -> Result<Created<CreatedPersonalAccessTokenSchema>, Problem<CreateProblems>> {
         let request = PersonalAccessTokenRequest {
             name: body.name,
             scopes: body.scope,
@@ -95,14 +81,17 @@ impl PersonalAccessTokensApi {
             .tokens
             .create_personal_access_token(&caller, request, &origin)
             .await?;
-        Ok(CreatedPersonalAccessToken::Created(Json(
-            CreatedPersonalAccessTokenSchema::new(token, value.to_string()),
+        Ok(Created(CreatedPersonalAccessTokenSchema::new(
+            token,
+            value.to_string(),
         )))
     }
 
     /// List personal access tokens
     ///
     /// Returns active tokens, oldest first, without their values.
+    ///
+    /// Response 200: A page of tokens.
     #[oai(
         path = "/user/tokens",
         method = "get",
@@ -117,12 +106,12 @@ impl PersonalAccessTokensApi {
         limit: Param<Limit>,
         /// The `next` value of the previous page.
         after: Param<Cursor>,
-    ) -> Result<PersonalAccessTokenPageResponse, Problem<ListProblems>> {
+    ) -> Result<Json<PersonalAccessTokenPageSchema>, Problem<ListProblems>> {
         let page = app
             .tokens
             .list_personal_access_tokens(&caller, page(limit, after))
             .await?;
-        Ok(PersonalAccessTokenPageResponse::Page(Json(page.into())))
+        Ok(Json(page.into()))
     }
 
     /// Revoke a personal access token
@@ -130,6 +119,8 @@ impl PersonalAccessTokensApi {
     /// Revokes the token on every replica. Idempotent for one hour.
     ///
     /// After that, an unknown or deleted token returns 404.
+    ///
+    /// Response 204: The token was revoked, and every replica rejects it.
     #[oai(
         path = "/user/tokens/:id",
         method = "delete",
@@ -148,6 +139,6 @@ impl PersonalAccessTokensApi {
         app.tokens
             .revoke_personal_access_token(&caller, id, &origin)
             .await?;
-        Ok(NoContent::NoContent)
+        Ok(NoContent)
     }
 }

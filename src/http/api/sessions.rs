@@ -9,10 +9,7 @@ use crate::{
     app::{App, revocation::WaitFor},
     http::{
         Tag,
-        api::{
-            responses::{RevocationResponse, SessionPageResponse},
-            schemas::sessions::SessionPageSchema,
-        },
+        api::{responses::RevocationResponse, schemas::sessions::SessionPageSchema},
         auth::{
             caller::{ReadUser, WriteUser},
             cookie::SessionCookie,
@@ -40,6 +37,8 @@ impl SessionsApi {
     ///
     /// Oldest first, with the browser of the sign-in and the IP address of the last use. `current`
     /// is `true` for the session of this request.
+    ///
+    /// Response 200: A page of sessions.
     #[oai(
         path = "/sessions",
         method = "get",
@@ -54,14 +53,12 @@ impl SessionsApi {
         limit: Param<Limit>,
         /// The `next` value of the previous page.
         after: Param<Cursor>,
-    ) -> Result<SessionPageResponse, Problem<ListProblems>> {
+    ) -> Result<Json<SessionPageSchema>, Problem<ListProblems>> {
         let sessions = app
             .sessions
             .list_sessions(caller.sub, page(limit, after))
             .await?;
-        Ok(SessionPageResponse::Page(Json(SessionPageSchema::new(
-            sessions, caller.sid,
-        ))))
+        Ok(Json(SessionPageSchema::new(sessions, caller.sid)))
     }
 
     /// Revoke a session
@@ -70,6 +67,8 @@ impl SessionsApi {
     ///
     /// After 204, every replica rejects the session. Revoking the session of this request clears
     /// its cookie.
+    ///
+    /// Response 204: The session was revoked, and every replica rejects it.
     #[oai(
         path = "/sessions/:id",
         method = "delete",

@@ -23,11 +23,8 @@ use crate::{
     http::{
         Tag,
         api::{
-            responses::{
-                CreatedUser, ManagedUserResponse, NoContent, RevocationResponse,
-                SessionPageResponse, UserPageResponse,
-            },
-            schemas::{AdminUserSchema, sessions::SessionPageSchema},
+            responses::RevocationResponse,
+            schemas::{AdminUserPageSchema, AdminUserSchema, sessions::SessionPageSchema},
         },
         auth::caller::Admin,
         context::client_address::ClientOrigin,
@@ -35,6 +32,7 @@ use crate::{
             body::{Body, Flag, body},
             params::{Cursor, Id, Limit, Param, Path, page},
             problem::{Problem, problems},
+            responses::{Created, Location, NoContent, WithHeaders},
         },
     },
 };
@@ -115,6 +113,21 @@ fn require_other_user(admin: &Claims, id: Uuid, origin: Origin) -> Result<AdminA
     }
 }
 
+async fn change_user(
+    app: &App,
+    actor: AdminActor,
+    id: Uuid,
+    change: AccountChange,
+    password: Option<NewPassword>,
+) -> Result<Json<AdminUserSchema>, Problem<UpdateProblems>> {
+    let password = password.map(|new| new.0);
+    let user = app
+        .users
+        .update_managed_user(actor, id, change, password)
+        .await?;
+    Ok(Json(user.into()))
+}
+
 pub struct UsersApi;
 
 #[OpenApi]
@@ -122,6 +135,8 @@ impl UsersApi {
     /// List users
     ///
     /// Returns users, oldest first, optionally filtered by username or email prefix.
+    ///
+    /// Response 200: A page of users.
     #[oai(
         path = "/users",
         method = "get",
@@ -138,13 +153,13 @@ impl UsersApi {
         limit: Param<Limit>,
         /// The `next` value of the previous page.
         after: Param<Cursor>,
-    ) -> Result<UserPageResponse, Problem<ListProblems>> {
-        Ok(UserPageResponse::Page(Json(
+    ) -> Result<Json<AdminUserPageSchema>, Problem<ListProblems>> {
+        Ok(Json(
             app.users
                 .list_users(&search.0, page(limit, after))
                 .await?
                 .into(),
-        )))
+        ))
     }
 
     /// Create a user
@@ -153,6 +168,8 @@ impl UsersApi {
     ///
     /// The email contains a link to set a password. If email is disabled, creating a user without a
     /// password returns 501.
+    ///
+    /// Response 201: The user was created.
     #[oai(
         path = "/users",
         method = "post",
@@ -165,7 +182,7 @@ impl UsersApi {
         Admin(admin): Admin,
         ClientOrigin(origin): ClientOrigin,
         Body(body): Body<CreateUserRequest>,
-    ) -> Result<CreatedUser, Problem<CreateProblems>> {
+    ) -> Result<WithHeaders<Created<AdminUserSchema>, Location>, Problem<CreateProblems>> {
         let CreateUserRequest {
             username,
             email,
@@ -185,8 +202,8 @@ impl UsersApi {
             .create_user(AdminActor::User(admin.sub, origin), request)
             .await?
             .into();
-        let location = format!("/users/{}", user.id);
-        Ok(CreatedUser::Created(Json(user), location))
+        let location = Location(format!("/users/{}", user.id));
+        Ok(WithHeaders(Created(user), location))
     }
 
     /// Get a user
@@ -194,6 +211,8 @@ impl UsersApi {
     /// Returns the user, including disabled ones.
     ///
     /// The items of a user are visible only to the user.
+    ///
+    /// Response 200: The user.
     #[oai(
         path = "/users/:id",
         method = "get",
@@ -206,11 +225,9 @@ impl UsersApi {
         _admin: Admin,
         /// User ID.
         id: Path<Id>,
-    ) -> Result<ManagedUserResponse, Problem<ByIdProblems>> {
+    ) -> Result<Json<AdminUserSchema>, Problem<ByIdProblems>> {
         let Param(Id(id)) = id;
-        Ok(ManagedUserResponse::Ok(Json(
-            app.users.get_user(id).await?.into(),
-        )))
+        Ok(Json(app.users.get_user(id).await?.into()))
     }
 
     /// Replace a user
@@ -220,6 +237,8 @@ impl UsersApi {
     ///
     /// An absent `password` stays unchanged. At least one enabled administrator must remain (403
     /// `last_admin`). A personal access token can't change its own user here (403 `forbidden`).
+    ///
+    /// Response 200: The user.
     #[oai(
         path = "/users/:id",
         method = "put",
@@ -234,7 +253,7 @@ impl UsersApi {
         /// User ID.
         id: Path<Id>,
         Body(body): Body<ReplaceUserRequest>,
-    ) -> Result<ManagedUserResponse, Problem<UpdateProblems>> {
+    ) -> Result<Json<AdminUserSchema>, Problem<UpdateProblems>> {
         let Param(Id(id)) = id;
         let ReplaceUserRequest {
             username,
@@ -251,16 +270,8 @@ impl UsersApi {
             role: Some(role),
             disabled: Some(disabled.0),
         };
-        let user = app
-            .users
-            .update_managed_user(
-                require_other_user(&admin, id, origin)?,
-                id,
-                change,
-                password.map(|new| new.0),
-            )
-            .await?;
-        Ok(ManagedUserResponse::Ok(Json(user.into())))
+        let actor = require_other_user(&admin, id, origin)?;
+        change_user(&app, actor, id, change, password).await
     }
 
     /// Update a user
@@ -270,6 +281,8 @@ impl UsersApi {
     /// Absent fields stay unchanged. `null` clears `username`, `email`, or `name`. At least one
     /// enabled administrator must remain (403 `last_admin`). A personal access token can't change
     /// its own user here (403 `forbidden`).
+    ///
+    /// Response 200: The user.
     #[oai(
         path = "/users/:id",
         method = "patch",
@@ -284,7 +297,7 @@ impl UsersApi {
         /// User ID.
         id: Path<Id>,
         Body(body): Body<UpdateUserRequest>,
-    ) -> Result<ManagedUserResponse, Problem<UpdateProblems>> {
+    ) -> Result<Json<AdminUserSchema>, Problem<UpdateProblems>> {
         let Param(Id(id)) = id;
         let UpdateUserRequest {
             username,
@@ -301,16 +314,8 @@ impl UsersApi {
             role,
             disabled: disabled.map(|Flag(disabled)| disabled),
         };
-        let user = app
-            .users
-            .update_managed_user(
-                require_other_user(&admin, id, origin)?,
-                id,
-                change,
-                password.map(|new| new.0),
-            )
-            .await?;
-        Ok(ManagedUserResponse::Ok(Json(user.into())))
+        let actor = require_other_user(&admin, id, origin)?;
+        change_user(&app, actor, id, change, password).await
     }
 
     /// Delete a user
@@ -320,6 +325,8 @@ impl UsersApi {
     /// After 204, every replica rejects all tokens of the user. At least one enabled administrator
     /// must remain (403 `last_admin`). A personal access token can't delete its own user (403
     /// `forbidden`).
+    ///
+    /// Response 204: The user was deleted, and every replica rejects their tokens.
     #[oai(
         path = "/users/:id",
         method = "delete",
@@ -338,7 +345,7 @@ impl UsersApi {
         app.users
             .delete_user(require_other_user(&admin, id, origin)?, id)
             .await?;
-        Ok(NoContent::NoContent)
+        Ok(NoContent)
     }
 
     /// Revoke all credentials of a user
@@ -347,6 +354,9 @@ impl UsersApi {
     ///
     /// After 204, every replica rejects them. The user can sign in again; to prevent that, disable
     /// the user.
+    ///
+    /// Response 204: All sessions and personal access tokens were revoked, and every replica
+    /// rejects them.
     #[oai(
         path = "/users/:id/revoke",
         method = "post",
@@ -377,6 +387,8 @@ impl UsersApi {
     /// Returns the active sessions of the user.
     ///
     /// Oldest first, with the browser of the sign-in and the IP address of the last use.
+    ///
+    /// Response 200: A page of sessions.
     #[oai(
         path = "/users/:id/sessions",
         method = "get",
@@ -393,14 +405,12 @@ impl UsersApi {
         limit: Param<Limit>,
         /// The `next` value of the previous page.
         after: Param<Cursor>,
-    ) -> Result<SessionPageResponse, Problem<ByIdProblems>> {
+    ) -> Result<Json<SessionPageSchema>, Problem<ByIdProblems>> {
         let Param(Id(id)) = id;
         let page = app
             .users
             .list_sessions_of_user(id, page(limit, after))
             .await?;
-        Ok(SessionPageResponse::Page(Json(SessionPageSchema::new(
-            page, admin.sid,
-        ))))
+        Ok(Json(SessionPageSchema::new(page, admin.sid)))
     }
 }

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use poem::web::Data;
-use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
+use poem_openapi::{Object, OpenApi, payload::Json, types::Example};
 
 use crate::{
     app::{App, keys::PublicKey},
     http::{
         Tag,
-        openapi::problem::{Problem, problems},
+        openapi::{
+            problem::{Problem, problems},
+            responses::{CacheControl, WithHeaders},
+        },
     },
 };
 
@@ -76,13 +79,6 @@ impl Example for JwksSchema {
     }
 }
 
-#[derive(ApiResponse)]
-enum JwksResponse {
-    /// The key set.
-    #[oai(status = 200)]
-    Ok(Json<JwksSchema>, #[oai(header = "Cache-Control")] String),
-}
-
 problems! {
     JwksProblems: [];
 }
@@ -97,13 +93,18 @@ impl WellKnownApi {
     ///
     /// A key is published for twice the `max-age` of this response before it signs tokens. A
     /// revoked key is removed at once.
+    ///
+    /// Response 200: The key set.
     #[oai(
         path = "/.well-known/jwks.json",
         method = "get",
         operation_id = "getJwks",
         tag = "Tag::ForwardAuthentication"
     )]
-    async fn get_jwks(&self, app: Data<&Arc<App>>) -> Result<JwksResponse, Problem<JwksProblems>> {
+    async fn get_jwks(
+        &self,
+        app: Data<&Arc<App>>,
+    ) -> Result<WithHeaders<Json<JwksSchema>, CacheControl>, Problem<JwksProblems>> {
         let keys = app
             .keys
             .public_keys()?
@@ -111,9 +112,9 @@ impl WellKnownApi {
             .map(JwkSchema::from)
             .collect();
         let max_age = app.config.jwks_max_age.as_secs();
-        Ok(JwksResponse::Ok(
+        Ok(WithHeaders(
             Json(JwksSchema { keys }),
-            format!("public, max-age={max_age}"),
+            CacheControl(format!("public, max-age={max_age}")),
         ))
     }
 }

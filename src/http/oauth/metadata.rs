@@ -1,7 +1,7 @@
 //! Authorization server metadata, for clients that discover the endpoints (RFC 8414).
 
 use latchkey_domain::scope::Scope;
-use poem_openapi::{ApiResponse, Object, payload::Json, types::Example};
+use poem_openapi::{Object, types::Example};
 
 /// `Cache-Control` of the metadata, which changes only with a release or a setting.
 pub const CACHE_CONTROL: &str = "public, max-age=300";
@@ -75,14 +75,4 @@ impl Example for MetadataSchema {
     fn example() -> Self {
         MetadataSchema::new("https://auth.example.com")
     }
-}
-
-#[derive(ApiResponse)]
-pub enum MetadataResponse {
-    /// The metadata of this server.
-    #[oai(status = 200)]
-    Ok(
-        Json<MetadataSchema>,
-        #[oai(header = "Cache-Control")] String,
-    ),
 }

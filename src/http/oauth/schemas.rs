@@ -1,7 +1,7 @@
 //! Responses of the OAuth 2.0 endpoints.
 
 use latchkey_domain::access_token::Claims;
-use poem_openapi::{ApiResponse, Object, payload::Json, types::Example};
+use poem_openapi::{Object, types::Example};
 use uuid::Uuid;
 
 use crate::{
@@ -74,31 +74,6 @@ impl Example for IssuedTokenSchema {
             refresh_token: None,
         }
     }
-}
-
-#[derive(ApiResponse)]
-pub enum IssuedTokenResponse {
-    /// The access token was issued.
-    #[oai(status = 200)]
-    Ok(
-        Json<IssuedTokenSchema>,
-        #[oai(header = "Cache-Control")] String,
-        #[oai(header = "Pragma")] String,
-    ),
-}
-
-impl IssuedTokenResponse {
-    /// Forbids caches to store the token (RFC 6749 section 5.1).
-    pub fn new(token: IssuedTokenSchema) -> IssuedTokenResponse {
-        IssuedTokenResponse::Ok(Json(token), "no-store".to_owned(), "no-cache".to_owned())
-    }
-}
-
-#[derive(ApiResponse)]
-pub enum RevokedTokenResponse {
-    /// Every replica rejects the token.
-    #[oai(status = 200)]
-    Ok,
 }
 
 /// Introspection response (RFC 7662 section 2.2). If the token is not active, `active` is the only
@@ -199,11 +174,4 @@ impl Example for IntrospectionSchema {
             roles: Some(Vec::new()),
         }
     }
-}
-
-#[derive(ApiResponse)]
-pub enum IntrospectionResponse {
-    /// The state and claims of the token.
-    #[oai(status = 200)]
-    Ok(Json<IntrospectionSchema>),
 }

@@ -3,4 +3,3 @@
 pub mod forms;
 pub mod paragraphs;
 pub mod schemas;
-pub mod successes;
