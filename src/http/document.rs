@@ -7,7 +7,7 @@ mod events;
 mod pages;
 mod responses;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::LazyLock};
 
 use poem::{Route, RouteMethod, endpoint::BoxEndpoint, http::Method};
 use poem_openapi::{
@@ -16,20 +16,24 @@ use poem_openapi::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::http::{
-    api::{
-        self, audit_events::AuditApi, authentication::AuthenticationApi,
-        browser_session::BrowserSessionApi, current_user::CurrentUserApi, health::HealthApi,
-        items::ItemsApi, oauth_clients::OAuthClientsApi,
-        personal_access_tokens::PersonalAccessTokensApi, revocation_stream::RevocationStreamApi,
-        sessions::SessionsApi, users::UsersApi, well_known::WellKnownApi,
-    },
-    auth::caller,
-    forward_auth::{self, ForwardAuthApi},
-    oauth::OAuthApi,
-    openapi::{
-        patches::{forms, paragraphs, schemas},
-        responses as success_responses, security,
+use crate::{
+    error::Code,
+    http::{
+        api::{
+            self, audit_events::AuditApi, authentication::AuthenticationApi,
+            browser_session::BrowserSessionApi, current_user::CurrentUserApi, health::HealthApi,
+            items::ItemsApi, oauth_clients::OAuthClientsApi,
+            personal_access_tokens::PersonalAccessTokensApi,
+            revocation_stream::RevocationStreamApi, sessions::SessionsApi, users::UsersApi,
+            well_known::WellKnownApi,
+        },
+        auth::caller,
+        forward_auth::{self, ForwardAuthApi},
+        oauth::OAuthApi,
+        openapi::{
+            patches::{forms, paragraphs, schemas},
+            problem, responses as success_responses, security,
+        },
     },
 };
 
@@ -60,7 +64,7 @@ apis!(
 );
 
 /// All APIs, with corrections of the metadata that the framework derives.
-pub struct Api;
+struct Api;
 
 impl OpenApi for Api {
     fn meta() -> Vec<MetaApi> {
@@ -82,6 +86,9 @@ impl OpenApi for Api {
         APIS.add_routes(routes);
     }
 }
+
+/// The document with all patches, generated once per process.
+static DOCUMENT: LazyLock<Value> = LazyLock::new(generate);
 
 /// Adds all operations to the routes.
 ///
@@ -107,45 +114,49 @@ pub fn add_operations(routes: Route) -> Route {
         })
 }
 
-/// Returns the framework's service, whose document has no patches.
-pub fn service() -> OpenApiService<Api, ()> {
+/// Returns a service of the framework without operations. Its Swagger UI page is a template.
+pub fn service() -> OpenApiService<(), ()> {
+    OpenApiService::new((), "", "")
+}
+
+fn generate() -> Value {
     // The field accepts one URL. The repository contains both license texts.
     let license = LicenseObject::new("MIT OR Apache-2.0").url("https://spdx.org/licenses/MIT.html");
-    OpenApiService::new(Api, "Latchkey API", crate::VERSION)
+    let service = OpenApiService::new(Api, "Latchkey API", crate::VERSION)
         .description(include_str!("pages/document.md"))
         .contact(ContactObject::new().name("Operator of this server"))
         .external_document(ExternalDocumentObject::new("/problems").description("Error codes"))
-        .license(license)
+        .license(license);
+    let mut document: Value = serde_json::from_str(&service.spec()).expect("valid JSON");
+    patch(&mut document);
+    document
 }
 
 /// Returns the document as JSON, as it is served and checked in.
 pub fn json() -> String {
-    let document = serde_json::to_string_pretty(&value()).expect("a JSON value");
+    let document = serde_json::to_string_pretty(&*DOCUMENT).expect("a JSON value");
     document + "\n"
 }
 
-/// Returns the document with all patches.
-pub fn value() -> Value {
-    let mut document: Value = serde_json::from_str(&service().spec()).expect("valid JSON");
+fn patch(document: &mut Value) {
     document["openapi"] = json!("3.0.3");
     document["servers"] = json!([{ "url": "/", "description": "This server" }]);
-    pages::patch(&mut document);
-    for_each_operation(&mut document, mark_public);
-    for_each_operation(&mut document, clients::patch);
-    clients::add_scheme(&mut document);
-    for_each_operation(&mut document, responses::patch);
-    for_each_operation(&mut document, patch_parameters);
-    set_path_id_examples(&mut document);
-    events::patch(&mut document);
+    pages::patch(document);
+    for_each_operation(document, mark_public);
+    for_each_operation(document, clients::patch);
+    clients::add_scheme(document);
+    for_each_operation(document, responses::patch);
+    for_each_operation(document, patch_parameters);
+    set_path_id_examples(document);
+    events::patch(document);
     schemas::patch(
         document["components"]["schemas"]
             .as_object_mut()
             .expect("schemas"),
     );
-    forms::patch(&mut document);
-    sort_for_reading(&mut document);
-    paragraphs::join(&mut document);
-    document
+    forms::patch(document);
+    sort_for_reading(document);
+    paragraphs::join(document);
 }
 
 /// Sorts tags and security schemes, which the framework sorts by name.
@@ -211,8 +222,7 @@ fn set_path_id_examples(document: &mut Value) {
 
 /// Returns every path with its methods.
 pub fn list_methods() -> Vec<(String, Vec<String>)> {
-    let document = value();
-    let paths = document["paths"].as_object().expect("paths");
+    let paths = DOCUMENT["paths"].as_object().expect("paths");
     let uppercase_methods = |operations: &Value| {
         operations
             .as_object()
@@ -223,6 +233,21 @@ pub fn list_methods() -> Vec<(String, Vec<String>)> {
         .iter()
         .map(|(path, operations)| (path.clone(), uppercase_methods(operations)))
         .collect()
+}
+
+fn list_operations() -> impl Iterator<Item = &'static Value> {
+    let paths = DOCUMENT["paths"].as_object().expect("paths");
+    let operations = paths.values().filter_map(Value::as_object);
+    operations.flat_map(Map::values)
+}
+
+/// Whether the document lists the error for the operation.
+pub fn lists_error(operation: &str, code: Code) -> bool {
+    list_operations().any(|documented| {
+        let response = &documented["responses"][code.status().to_string()];
+        let examples = &response["content"][problem::MEDIA_TYPE]["examples"];
+        documented["operationId"] == operation && examples[code.slug()].is_object()
+    })
 }
 
 fn for_each_operation(document: &mut Value, mut patch: impl FnMut(&mut Value)) {
@@ -259,5 +284,45 @@ fn patch_parameters(operation: &mut Value) {
                 .expect("an object")
                 .shift_remove("example");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::openapi::problem::{ALWAYS, BODY, CALLER};
+
+    /// Other errors depend on the handler. Debug builds check them when they occur.
+    #[test]
+    fn operation_lists_errors_of_its_extractors() {
+        for operation in list_operations().filter(|operation| has_problems(operation)) {
+            let id = operation["operationId"].as_str().expect("an ID");
+            let is_present = |list: &str, test: fn(&Value) -> bool| {
+                operation[list].as_array().into_iter().flatten().any(test)
+            };
+            let has_scope =
+                is_present("security", |scheme| scheme[caller::PASSWORD][0].is_string());
+            let has_credential = is_present("security", |_| true)
+                && !is_present("security", |scheme| *scheme == json!({}));
+            let has_id = is_present("parameters", |parameter| parameter["in"] == "path");
+            let groups = [
+                (true, ALWAYS),
+                (operation["requestBody"].is_object(), BODY),
+                (has_scope, CALLER),
+                (has_credential, &[Code::Unauthenticated]),
+                (has_id, &[Code::NotFound]),
+            ];
+            for code in groups
+                .iter()
+                .filter(|(applies, _)| *applies)
+                .flat_map(|(_, codes)| *codes)
+            {
+                assert!(lists_error(id, *code), "{id} doesn't list {}", code.slug());
+            }
+        }
+    }
+
+    fn has_problems(operation: &Value) -> bool {
+        operation["responses"]["400"]["content"][problem::MEDIA_TYPE].is_object()
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     error::Error,
     http::{
         context::{client_address::ClientAddress, response_headers::DeferredHeaders},
-        forward_auth, metrics,
+        document, forward_auth, metrics,
         middleware::{cors, legacy_paths, negotiation::Negotiation},
         openapi::{
             body, params,
@@ -95,7 +95,11 @@ impl<E: Endpoint<Output = Response>> RequestMiddleware<E> {
             if self.app.lifecycle.is_starting() && self.negotiation.requires_started_server(&path) {
                 self.app.lifecycle.wait_for_start().await;
             }
-            self.inner.get_response(request).await
+            let response = self.inner.call(request).await;
+            response.unwrap_or_else(|error| {
+                debug_assert_documented(&error);
+                error.into_response()
+            })
         };
         // Pinned on the stack: the future is several KB and would be moved into every wrapper.
         let task = pin!(AssertUnwindSafe(task).catch_unwind());
@@ -216,6 +220,20 @@ impl<E: Endpoint<Output = Response>> Endpoint for RequestMiddleware<E> {
         }
         span.in_scope(|| record_response(&response, started.elapsed()));
         Ok(response)
+    }
+}
+
+/// Panics in debug builds, and thus in the tests, if the OpenAPI document doesn't list the error for
+/// its operation.
+fn debug_assert_documented(error: &poem::Error) {
+    let (operation, error) = (error.data::<OperationId>(), error.downcast_ref::<Error>());
+    if let (Some(OperationId(operation)), Some(error)) = (operation, error) {
+        let code = error.code();
+        debug_assert!(
+            document::lists_error(operation, code),
+            "the OpenAPI document doesn't list `{}` for `{operation}`; add it to its `problems!`",
+            code.slug()
+        );
     }
 }
 
