@@ -5,15 +5,16 @@
 //! `Sec-Fetch-Site` (Fetch Metadata) or `Origin` (RFC 6454), these headers must report an allowed
 //! origin. HTTP clients other than browsers send neither of them.
 
-use crate::{
-    app::App,
-    error::{CSRF_HEADER_MISSING, Error},
-};
 use std::sync::Arc;
 
 use poem::{
     FromRequest, Request, RequestBody,
     http::{HeaderName, Method, header},
+};
+
+use crate::{
+    app::App,
+    error::{CSRF_HEADER_MISSING, Error},
 };
 
 /// Custom header of pages. Its value is `1`.

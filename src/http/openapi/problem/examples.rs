@@ -1,5 +1,9 @@
 //! One example of each error, for the OpenAPI document and for the page of its code.
 
+use poem::http::HeaderValue;
+use poem_openapi::types::ToJSON;
+use serde_json::Value;
+
 use crate::{
     error::{CSRF_HEADER_MISSING, Code, Error},
     http::openapi::{
@@ -7,9 +11,6 @@ use crate::{
         problem::body::{ProblemBody, RequestContext, pages_url},
     },
 };
-use poem::http::HeaderValue;
-use poem_openapi::types::ToJSON;
-use serde_json::Value;
 
 const ISSUER: &str = "https://auth.example.com";
 const REQUEST_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
