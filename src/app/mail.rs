@@ -37,7 +37,9 @@ pub struct Mail {
     pub(super) ready: Notify,
 }
 
-/// The result of a delivery.
+/// The result of a delivery. Its text is the value of the label `outcome` in metrics.
+#[derive(strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 enum Delivery {
     Sent,
     /// The code of the email would expire too soon. An email with a new code replaces it.
@@ -86,15 +88,7 @@ impl Mail {
             return Ok(false);
         };
         let outcome = self.deliver(&due).await;
-        let label = match &outcome {
-            Ok(Delivery::Sent) => "sent",
-            Ok(Delivery::Replaced) => "replaced",
-            Ok(Delivery::Expired) => "expired",
-            Ok(Delivery::Rejected) => "rejected",
-            Ok(Delivery::Superseded) => "superseded",
-            Ok(Delivery::NoRecipient) => "no_recipient",
-            Err(_) => "failed",
-        };
+        let label = outcome.as_ref().map_or("failed", Delivery::into_str);
         metrics::counter!("latchkey_emails_total", "outcome" => label).increment(1);
         if let Err(error) = outcome {
             tracing::warn!(

@@ -69,7 +69,8 @@ pub struct Toggle(pub bool);
 pub struct OnOff(pub bool);
 
 /// The setting of user registration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString)]
+#[strum(serialize_all = "lowercase")]
 pub enum Signup {
     /// Self-registration is allowed.
     Open,
@@ -242,11 +243,7 @@ fn parse_boolean(text: &str) -> Option<bool> {
 
 impl Value for Signup {
     fn read(text: &str) -> Result<Self, String> {
-        match text {
-            "open" => Ok(Signup::Open),
-            "admin" => Ok(Signup::Admin),
-            _other => Err("must be `open` or `admin`".into()),
-        }
+        text.parse().map_err(|_| "must be `open` or `admin`".into())
     }
 }
 

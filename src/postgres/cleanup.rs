@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantArray};
 use time::OffsetDateTime;
 
 use crate::{
@@ -29,8 +30,9 @@ const CLEANUP_LOCK_ID: i64 = 0x4c41_5443_4843_4c4e;
 /// Maximum number of rows per statement. A small batch releases its row locks soon.
 pub const CLEANUP_BATCH_SIZE: i64 = 1_000;
 
-/// A kind of rows that expire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A kind of rows that expire. Its text is the value of the label `kind` in metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum ExpiredRows {
     /// Sessions that expired or were revoked more than 30 days ago.
     Sessions,
@@ -44,29 +46,6 @@ pub enum ExpiredRows {
     AuditEvents,
     /// Signing keys all of whose tokens have expired.
     SigningKeys,
-}
-
-impl ExpiredRows {
-    pub const ALL: [ExpiredRows; 6] = [
-        Self::Sessions,
-        Self::Emails,
-        Self::Revocations,
-        Self::PersonalAccessTokens,
-        Self::AuditEvents,
-        Self::SigningKeys,
-    ];
-
-    /// Returns the value of the label `kind` in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            ExpiredRows::Sessions => "sessions",
-            ExpiredRows::Emails => "emails",
-            ExpiredRows::Revocations => "revocations",
-            ExpiredRows::PersonalAccessTokens => "personal_access_tokens",
-            ExpiredRows::AuditEvents => "audit_events",
-            ExpiredRows::SigningKeys => "signing_keys",
-        }
-    }
 }
 
 impl Postgres {

@@ -1,6 +1,7 @@
 //! The transactional outbox of emails.
 
 use latchkey_domain::{audit::AuditEvent, one_time_code::CodePurpose};
+use strum::{EnumString, IntoStaticStr, VariantArray};
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -22,40 +23,33 @@ const FIND_CODE: &str = include_str!("../../sql/queries/find_code.sql");
 const ENQUEUE_EMAIL_TO: &str = include_str!("../../sql/queries/enqueue_email_to.sql");
 const RETRY_EMAIL: &str = include_str!("../../sql/queries/retry_email.sql");
 
-/// Declares [`EmailTemplate`]: the variant, its stored name, and the purpose of its code, if any.
-macro_rules! templates {
-    ($($(#[doc = $doc:literal])* $variant:ident $name:literal $purpose:expr;)*) => {
-        /// The kind of an email.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum EmailTemplate { $($(#[doc = $doc])* $variant,)* }
-
-        impl EmailTemplate {
-            const ALL: &[EmailTemplate] = &[$(EmailTemplate::$variant,)*];
-
-            /// Returns the stored name.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(EmailTemplate::$variant => $name,)* }
-            }
-
-            /// Returns the purpose of the code; `None` if the email contains no code.
-            pub const fn purpose(self) -> Option<CodePurpose> {
-                match self { $(EmailTemplate::$variant => $purpose,)* }
-            }
-        }
-    };
+/// The kind of an email. Its text is the stored name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum EmailTemplate {
+    /// Contains the code that resets the password.
+    PasswordReset,
+    /// Notifies the user of a changed password.
+    PasswordChanged,
+    /// Contains the code that verifies an email address.
+    EmailConfirmation,
+    /// Notifies the previous email address of the change.
+    EmailChanged,
+    /// Invites a user, created by an administrator, to set a password.
+    Invitation,
 }
 
-templates! {
-    /// Contains the code that resets the password.
-    PasswordReset "password_reset" Some(CodePurpose::PasswordReset);
-    /// Notifies the user of a changed password.
-    PasswordChanged "password_changed" None;
-    /// Contains the code that verifies an email address.
-    EmailConfirmation "email_confirmation" Some(CodePurpose::EmailConfirmation);
-    /// Notifies the previous email address of the change.
-    EmailChanged "email_changed" None;
-    /// Invites a user, created by an administrator, to set a password.
-    Invitation "invitation" None;
+impl EmailTemplate {
+    /// Returns the purpose of the code; `None` if the email contains no code.
+    pub const fn purpose(self) -> Option<CodePurpose> {
+        match self {
+            EmailTemplate::PasswordReset => Some(CodePurpose::PasswordReset),
+            EmailTemplate::EmailConfirmation => Some(CodePurpose::EmailConfirmation),
+            EmailTemplate::PasswordChanged
+            | EmailTemplate::EmailChanged
+            | EmailTemplate::Invitation => None,
+        }
+    }
 }
 
 /// The state of a one-time code.
@@ -92,10 +86,10 @@ pub struct DueEmail {
 
 /// Invalidates all codes of a user, of every purpose.
 pub(crate) async fn invalidate_codes(db: &mut Connection, user: Uuid) -> Result<(), Error> {
-    let with_code = EmailTemplate::ALL
+    let with_code = EmailTemplate::VARIANTS
         .iter()
         .filter(|template| template.purpose().is_some());
-    let templates: Vec<&str> = with_code.map(|template| template.as_str()).collect();
+    let templates: Vec<&str> = with_code.map(EmailTemplate::into_str).collect();
     db.execute(INVALIDATE_CODES, &[&user, &templates])
         .await
         .map(drop)
@@ -116,7 +110,7 @@ pub(crate) async fn enqueue_to(
 ) -> Result<(), Error> {
     db.execute(
         ENQUEUE_EMAIL_TO,
-        &[&id, &template.as_str(), &user, &recipient],
+        &[&id, &template.into_str(), &user, &recipient],
     )
     .await
     .map(drop)
@@ -129,7 +123,7 @@ pub(crate) async fn enqueue(
     template: EmailTemplate,
     user: Uuid,
 ) -> Result<(), Error> {
-    db.execute(ENQUEUE_EMAIL, &[&id, &template.as_str(), &user])
+    db.execute(ENQUEUE_EMAIL, &[&id, &template.into_str(), &user])
         .await
         .map(drop)
 }
@@ -147,7 +141,7 @@ impl Postgres {
         let mut db = self.connection().await?;
         db.begin().await?;
         if db
-            .execute(CREATE_OPERATOR_CODE, &[&id, &template.as_str(), &user])
+            .execute(CREATE_OPERATOR_CODE, &[&id, &template.into_str(), &user])
             .await?
             == 0
         {
@@ -193,7 +187,7 @@ impl Postgres {
                 REQUEST_CODE,
                 &[
                     &id,
-                    &template.as_str(),
+                    &template.into_str(),
                     &email,
                     &decoy_user,
                     &event.address,
@@ -231,9 +225,9 @@ impl Postgres {
 
     /// Claims the next due email, if there is one.
     pub async fn claim_email(&self) -> Result<Option<DueEmail>, Error> {
-        let templates: Vec<&str> = EmailTemplate::ALL
+        let templates: Vec<&str> = EmailTemplate::VARIANTS
             .iter()
-            .map(|template| template.as_str())
+            .map(EmailTemplate::into_str)
             .collect();
         self.connection()
             .await?
@@ -273,14 +267,12 @@ impl Postgres {
 }
 
 fn read_email(row: &Row) -> Result<DueEmail, Error> {
-    let name: &str = row.try_get("template")?;
-    let template = EmailTemplate::ALL
-        .iter()
-        .copied()
-        .find(|template| template.as_str() == name);
+    let template: &str = row.try_get("template")?;
     Ok(DueEmail {
         id: row.try_get("id")?,
-        template: template.ok_or_else(|| Error::internal("an unknown email template is stored"))?,
+        template: template
+            .parse()
+            .map_err(|_| Error::internal("an unknown email template is stored"))?,
         user: row.try_get("user_id")?,
         recipient: row.try_get("recipient")?,
         created_at: row.try_get("created_at")?,

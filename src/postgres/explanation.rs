@@ -103,6 +103,6 @@ fn read_revocation(
     let reason: Option<&str> = row.try_get(reason_column)?;
     Ok(at.map(|at| RevocationRecord {
         at,
-        reason: reason.and_then(RevocationReason::from_name),
+        reason: reason.and_then(|reason| reason.parse().ok()),
     }))
 }

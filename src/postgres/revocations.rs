@@ -200,7 +200,7 @@ fn read_revocation(row: &Row) -> Result<StoredRevocation, Error> {
     Ok(StoredRevocation {
         sub: row.try_get("user_id")?,
         // A newer replica can store reasons that this version lacks. The revocation still applies.
-        reason: RevocationReason::from_name(reason).unwrap_or(RevocationReason::Revoked),
+        reason: reason.parse().unwrap_or(RevocationReason::Revoked),
         entry,
         position: (row.try_get("revoked_at")?, kind, subject),
     })

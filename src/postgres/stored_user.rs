@@ -1,6 +1,6 @@
 //! A user as PostgreSQL stores it.
 
-use latchkey_domain::account::{Account, Identity, Role};
+use latchkey_domain::account::{Account, Identity};
 use tokio_postgres::Row;
 
 use crate::error::Error;
@@ -20,7 +20,9 @@ pub(crate) fn read_user(row: &Row) -> Result<StoredUser, Error> {
     let role: &str = row.try_get("role")?;
     let identity = Identity {
         version: row.try_get("identity_version")?,
-        role: Role::from_name(role).ok_or_else(|| Error::internal("an unknown role is stored"))?,
+        role: role
+            .parse()
+            .map_err(|_| Error::internal("an unknown role is stored"))?,
         username: row.try_get("username")?,
         email: row.try_get("email")?,
         email_verified: row.try_get("email_verified")?,

@@ -1,6 +1,7 @@
 //! Users: usernames, email addresses, display names, roles, and the identity that tokens contain.
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -172,8 +173,9 @@ impl ParsedText for NamePrefix {
 }
 
 /// The role of a user, which determines the available scopes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumString, IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Role {
     /// Access to the user's own data.
     User,
@@ -183,18 +185,8 @@ pub enum Role {
 
 impl Role {
     /// Returns the value that PostgreSQL and the API contain.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Role::User => "user",
-            Role::Admin => "admin",
-        }
-    }
-
-    /// Parses the value that [`Role::as_str`] returns.
-    pub fn from_name(name: &str) -> Option<Role> {
-        [Role::User, Role::Admin]
-            .into_iter()
-            .find(|role| role.as_str() == name)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Returns the scopes that a sign-in of a user with this role can grant.
@@ -216,7 +208,7 @@ impl ParsedText for Role {
     };
 
     fn parse(text: &str) -> Result<Self, Rejection> {
-        Role::from_name(text).ok_or_else(|| "must be `user` or `admin`".into())
+        text.parse().map_err(|_| "must be `user` or `admin`".into())
     }
 }
 

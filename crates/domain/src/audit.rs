@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use strum::IntoStaticStr;
 use uuid::Uuid;
 
 use crate::{access_token::Kid, text};
@@ -73,7 +74,8 @@ kinds! {
 }
 
 /// The outcome of an audit event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Outcome {
     /// The action was performed.
     Success,
@@ -83,16 +85,14 @@ pub enum Outcome {
 
 impl Outcome {
     /// Returns the value that PostgreSQL, the API, and the logs contain.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Outcome::Success => "success",
-            Outcome::Failure => "failure",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 
 /// The actor of an audit event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Actor {
     /// The affected user, authenticated by a session, a token, or a one-time code.
     User(Uuid),
@@ -110,15 +110,8 @@ pub enum Actor {
 
 impl Actor {
     /// Returns the kind of actor, as PostgreSQL, the API, and the logs contain it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Actor::User(_) => "user",
-            Actor::Admin(_) => "admin",
-            Actor::Client(_) => "client",
-            Actor::Operator => "operator",
-            Actor::Server => "server",
-            Actor::Unauthenticated => "unauthenticated",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Returns whether the affected user can see the ID and IP address of this kind of actor.

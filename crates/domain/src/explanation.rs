@@ -228,7 +228,7 @@ pub fn explain_refresh_token(
             })),
         ) => reject(format!(
             "the session was revoked in Redis ({}), but not yet in PostgreSQL",
-            RevocationReason::from_name(name).map_or(
+            name.parse().map_or(
                 "reason unknown to this version",
                 RevocationReason::description
             )

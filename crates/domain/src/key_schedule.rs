@@ -10,6 +10,8 @@
 
 pub mod worker;
 
+use strum::{IntoStaticStr, VariantArray};
+
 use crate::{access_token::Kid, revocation::ENTRY_SECONDS};
 
 /// How long a key is kept after its last signature or its revocation.
@@ -30,7 +32,10 @@ pub struct ScheduledKey {
 }
 
 /// The state of a signing key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// The variants are in the order of the schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
 pub enum KeyState {
     /// The key is published and signs later.
     Next,
@@ -54,24 +59,9 @@ pub struct KeyRotationPolicy {
 }
 
 impl KeyState {
-    /// All states, in the order of the schedule.
-    pub const ALL: [KeyState; 5] = [
-        KeyState::Next,
-        KeyState::Current,
-        KeyState::Retiring,
-        KeyState::Revoked,
-        KeyState::Expired,
-    ];
-
     /// Returns the value that the command line and the metrics contain.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            KeyState::Next => "next",
-            KeyState::Current => "current",
-            KeyState::Retiring => "retiring",
-            KeyState::Revoked => "revoked",
-            KeyState::Expired => "expired",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// Returns whether tokens of the key are accepted, and the JSON Web Key Set contains the key.

@@ -3,6 +3,7 @@
 //! A code is derived from the ID of its email in the outbox. A repeated delivery therefore contains
 //! the same code, and PostgreSQL does not store it. Redis stores a keyed hash of the current code.
 
+use strum::IntoStaticStr;
 use uuid::Uuid;
 
 use crate::{
@@ -28,7 +29,8 @@ const PATTERN: &str = "^[- ]*([0-9A-TV-Za-tv-z][- ]*){10}$";
 pub struct OneTimeCode([u8; CODE_CHARACTERS]);
 
 /// The purpose of a code. A code for one purpose is invalid for the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum CodePurpose {
     /// To set a new password.
     PasswordReset,
@@ -38,11 +40,8 @@ pub enum CodePurpose {
 
 impl CodePurpose {
     /// Returns the stored value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            CodePurpose::PasswordReset => "password_reset",
-            CodePurpose::EmailConfirmation => "email_confirmation",
-        }
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 }
 

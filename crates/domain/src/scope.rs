@@ -11,8 +11,8 @@ use crate::text::{ParsedText, Rejection, TextRules};
 macro_rules! scopes {
     ($($variant:ident $name:literal $description:literal;)*) => {
         /// A permission of a token.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Scope { $(#[doc = $description] $variant,)* }
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString)]
+        pub enum Scope { $(#[doc = $description] #[strum(serialize = $name)] $variant,)* }
 
         impl Scope {
             /// All scopes, in the order in which they are written.
@@ -76,11 +76,10 @@ impl Scopes {
     ///
     /// A token of a newer version can contain a name that this version does not support.
     pub fn granted(text: &str) -> Scopes {
-        let find_scope = |name| Scope::ALL.iter().find(|scope| scope.as_str() == name);
         Scopes(
             text.split(' ')
-                .filter_map(find_scope)
-                .fold(0, |bits, scope| bits | scope.bit()),
+                .filter_map(|name| name.parse().ok())
+                .fold(0, |bits, scope: Scope| bits | scope.bit()),
         )
     }
 
@@ -126,16 +125,11 @@ impl FromStr for Scopes {
     type Err = UnknownScope;
 
     fn from_str(text: &str) -> Result<Scopes, UnknownScope> {
-        let scopes = Scopes::granted(text);
-        let names = text.split(' ').filter(|name| !name.is_empty());
-        if names
-            .into_iter()
-            .all(|name| Scope::ALL.iter().any(|scope| scope.as_str() == name))
-        {
-            Ok(scopes)
-        } else {
-            Err(UnknownScope)
-        }
+        let mut names = text.split(' ').filter(|name| !name.is_empty());
+        names
+            .all(|name| name.parse::<Scope>().is_ok())
+            .then(|| Scopes::granted(text))
+            .ok_or(UnknownScope)
     }
 }
 

@@ -61,7 +61,7 @@ impl Accounts {
     async fn enqueue_reset_code(&self, email: &EmailAddress, origin: &Origin) -> Result<(), Error> {
         let event = origin
             .event(EventKind::CodeRequested, Actor::Unauthenticated, None)
-            .with_reason(EmailTemplate::PasswordReset.as_str());
+            .with_reason(EmailTemplate::PasswordReset.into_str());
         let decoy_user_id = self.code_keys.decoy_user_id(email.as_str());
         self.postgres
             .request_code(

@@ -12,6 +12,7 @@ use latchkey_domain::{
         worker::{KeyChange, KeyWorker, KeyWorkerAction, KeyWorkerReport},
     },
 };
+use strum::VariantArray;
 use tokio::time::timeout;
 
 use crate::{
@@ -104,10 +105,10 @@ impl Keys {
     /// Updates the gauges of signing keys.
     pub(crate) fn measure(&self) {
         let (snapshot, now) = (self.ring.snapshot.load(), self.clock.now_ms());
-        for state in KeyState::ALL {
+        for state in KeyState::VARIANTS {
             let count = snapshot
                 .states(now)
-                .filter(|(_, other)| *other == state)
+                .filter(|(_, other)| other == state)
                 .count();
             metrics::gauge!("latchkey_signing_keys", "state" => state.as_str()).set(count as f64);
         }

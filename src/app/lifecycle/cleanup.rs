@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use strum::VariantArray;
+
 use crate::{
     app::{clock::Clock, keys::Keys, revocation::Revocations},
     config::Config,
@@ -66,8 +68,8 @@ impl CleanupWorker {
     async fn run_once(&self) -> Result<(), Error> {
         self.keys.reseal_keys().await;
         let mut outcome = self.postgres.create_audit_partitions().await;
-        for kind in ExpiredRows::ALL {
-            outcome = outcome.and(self.delete_all(kind).await);
+        for kind in ExpiredRows::VARIANTS {
+            outcome = outcome.and(self.delete_all(*kind).await);
         }
         let dropped = self
             .postgres
@@ -79,7 +81,7 @@ impl CleanupWorker {
     /// Deletes batch by batch until no expired row is left, or another replica does it.
     async fn delete_all(&self, kind: ExpiredRows) -> Result<(), Error> {
         while let Some(deleted) = self.delete_batch(kind).await? {
-            count(kind.as_str(), deleted);
+            count(kind.into_str(), deleted);
             if deleted < CLEANUP_BATCH_SIZE.unsigned_abs() {
                 break;
             }

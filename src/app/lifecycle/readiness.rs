@@ -4,6 +4,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use latchkey_domain::revocation::lease::CheckSource;
+use strum::IntoStaticStr;
 
 use crate::app::{lifecycle::Lifecycle, store_health::StoreState};
 
@@ -16,7 +17,10 @@ const SERVING: u8 = 1;
 const DRAINING: u8 = 2;
 
 /// Whether this replica accepts traffic, and the reason if it doesn't.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+///
+/// Its text is the word in the response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Status {
     /// The start isn't complete, or a store has never responded.
     Starting,
@@ -26,18 +30,6 @@ pub enum Status {
     Draining,
     /// Neither store responds.
     Down,
-}
-
-impl Status {
-    /// The word in the response.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Status::Starting => "starting",
-            Status::Ready => "ready",
-            Status::Draining => "draining",
-            Status::Down => "down",
-        }
-    }
 }
 
 /// The status for load balancers, and the details for operators.

@@ -26,6 +26,7 @@ use latchkey_domain::revocation::{
     lease::{LogPosition, source_without_lease},
     recent_entries::{RecentEntries, StreamUpdate},
 };
+use strum::IntoStaticStr;
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, MissedTickBehavior, interval, timeout},
@@ -60,7 +61,8 @@ const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(300);
 pub(crate) type TokenCheck = Box<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
 
 /// The reason why a stream was closed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, IntoStaticStr)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 enum CloseReason {
     /// The subscriber disconnected.
     Disconnected,
@@ -70,17 +72,6 @@ enum CloseReason {
     Behind,
     /// This replica drains.
     Draining,
-}
-
-impl CloseReason {
-    const fn as_str(self) -> &'static str {
-        match self {
-            CloseReason::Disconnected => "disconnected",
-            CloseReason::TokenInvalid => "token_invalid",
-            CloseReason::Behind => "behind",
-            CloseReason::Draining => "draining",
-        }
-    }
 }
 
 /// The entries for subscribers, and the number of subscribers.
@@ -230,7 +221,7 @@ impl Revocations {
             is_heartbeat_due: false,
         };
         tokio::spawn(async move {
-            let reason = task.run().await.as_str();
+            let reason = task.run().await.into_str();
             metrics::counter!("latchkey_revocation_streams_closed_total", "reason" => reason)
                 .increment(1);
             // Before the channel closes, so that a subscriber that reconnects finds a free stream.
@@ -397,7 +388,7 @@ fn is_visible(entry: &Entry, now: u64) -> bool {
 
 fn send(permit: Permit, events: Vec<StreamEvent>) {
     for event in &events {
-        metrics::counter!("latchkey_revocation_stream_events_total", "event" => event.name())
+        metrics::counter!("latchkey_revocation_stream_events_total", "event" => event.into_str())
             .increment(1);
     }
     if !events.is_empty() {

@@ -88,7 +88,7 @@ impl HealthApi {
             StoreState::Down => "down".to_owned(),
         };
         let body = Json(ReadinessSchema {
-            status: readiness.status.as_str().to_owned(),
+            status: readiness.status.into_str().to_owned(),
             postgres: store_status(readiness.postgres),
             redis: store_status(readiness.redis),
             check_source: readiness.check_source.as_str().to_owned(),

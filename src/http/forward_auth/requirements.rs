@@ -44,8 +44,7 @@ impl Parameter for RequiredRole {
 
     fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
         let role = |text| {
-            Role::from_name(text)
-                .ok_or_else(|| Error::invalid_field(name, "must be `user` or `admin`"))
+            str::parse(text).map_err(|_| Error::invalid_field(name, "must be `user` or `admin`"))
         };
         Ok(RequiredRole(text.map(role).transpose()?))
     }

@@ -4,8 +4,10 @@
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])* $variant:ident $name:literal $description:literal;)*) => {
         /// Reason for a revocation.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum RevocationReason { $($(#[doc = $doc])* $variant,)* }
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString)]
+        pub enum RevocationReason {
+            $($(#[doc = $doc])* #[strum(serialize = $name)] $variant,)*
+        }
 
         impl RevocationReason {
             /// All reasons.
@@ -42,11 +44,6 @@ macro_rules! reasons {
                     | RevocationReason::SecretRotated
                     | RevocationReason::ClientDeleted => false,
                 }
-            }
-
-            /// Returns the reason with this stored name; `None` for any other name.
-            pub fn from_name(name: &str) -> Option<RevocationReason> {
-                RevocationReason::ALL.iter().copied().find(|reason| reason.as_str() == name)
             }
         }
     };

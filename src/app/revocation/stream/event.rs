@@ -7,10 +7,14 @@ use latchkey_domain::revocation::{
     lease::{CheckSource, LogPosition},
     recent_entries::StreamEntry,
 };
+use strum::IntoStaticStr;
 use time::OffsetDateTime;
 
 /// An event of the revocation stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Its text is the name of the event in the stream.
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum StreamEvent {
     /// A snapshot begins.
     Snapshot {
@@ -20,6 +24,7 @@ pub enum StreamEvent {
         entries: usize,
     },
     /// An entry of the snapshot.
+    #[strum(serialize = "revoked")]
     SnapshotEntry(Entry),
     /// The snapshot is complete.
     Synced(LogPosition<String>),
@@ -44,17 +49,4 @@ pub enum StreamEvent {
         /// The current source of checks.
         check_source: CheckSource,
     },
-}
-
-impl StreamEvent {
-    /// The name of the event in the stream.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            StreamEvent::Snapshot { .. } => "snapshot",
-            StreamEvent::SnapshotEntry(_) | StreamEvent::Revoked { .. } => "revoked",
-            StreamEvent::Synced(_) => "synced",
-            StreamEvent::Heartbeat { .. } => "heartbeat",
-            StreamEvent::Degraded { .. } => "degraded",
-        }
-    }
 }

@@ -285,7 +285,7 @@ pub fn write_event(text: &mut String, event: &StreamEvent) {
     };
     let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
     let data = RevocationStreamEventSchema::from(event).to_json_string();
-    let result: Result<(), _> = write!(text, "event: {}\n{id}data: {data}\n\n", event.name());
+    let result: Result<(), _> = write!(text, "event: {}\n{id}data: {data}\n\n", event.into_str());
     result.expect("writing to a string succeeds");
 }
 
