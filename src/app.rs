@@ -31,6 +31,7 @@ pub mod tokens;
 
 use std::{sync::Arc, time::Duration};
 
+use secrecy::ExposeSecret;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -102,7 +103,7 @@ impl App {
     /// All settings that are invalid.
     pub fn new(config: Config) -> Result<Arc<App>, Vec<ConfigError>> {
         let postgres = Postgres::new(
-            config.database_url.expose(),
+            config.database_url.expose_secret(),
             config.database_connections,
             config.database_timeout,
         )
@@ -111,7 +112,7 @@ impl App {
             reason,
         });
         let redis = Redis::new(
-            config.redis_url.expose(),
+            config.redis_url.expose_secret(),
             &config.redis_prefix,
             config.redis_timeout,
         )

@@ -31,6 +31,7 @@ use latchkey_domain::{
     page::{self, MAX_LIMIT, Page},
     user_change::AccountChange,
 };
+use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use crate::{INVALID_CONFIGURATION, STORE_UNAVAILABLE};
@@ -239,12 +240,11 @@ impl Operator {
     }
 
     async fn create(&self, matches: &ArgMatches) -> Result<String, CommandError> {
-        let from_stdin = matches.get_flag("password-stdin");
-        let (password, text) = if from_stdin {
-            read_password()?
+        let (password, generated) = if matches.get_flag("password-stdin") {
+            (read_password()?, None)
         } else {
             let text = self.0.users.generate_password()?;
-            (parse_password(&text)?, text)
+            (parse_password(&text)?, Some(text))
         };
         let request = NewUserRequest {
             username: matches.get_one("username").cloned(),
@@ -258,11 +258,9 @@ impl Operator {
             .users
             .create_user(AdminActor::Operator, request)
             .await?;
-        let password_line = if from_stdin {
-            String::new()
-        } else {
-            format!("Password (shown once): {}\n", text.as_str())
-        };
+        let password_line = generated.map_or_else(String::new, |text| {
+            format!("Password (shown once): {}\n", text.expose_secret())
+        });
         Ok(format!(
             "Created user {} with the role {}.\n{password_line}",
             show::name(&user),
@@ -301,7 +299,7 @@ impl Operator {
         let user = self.find(matches).await?;
         let (id, name) = (user.account.id, show::name(&user));
         if matches.get_flag("password-stdin") {
-            let (password, _) = read_password()?;
+            let password = read_password()?;
             let change = AccountChange::default();
             self.0
                 .users

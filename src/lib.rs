@@ -31,8 +31,9 @@
 //!    environment.
 //! 3. Every change in Redis is one script. Every change of a table is one statement, or one
 //!    transaction if the use case needs more.
-//! 4. No secret has `Display`, or a derived `Debug` or `Serialize`. No secret is logged, put in a
-//!    URL, or read from a flag.
+//! 4. No secret can be printed or serialized: the types that contain one have no `Debug`, `Display`,
+//!    or `Serialize`, otherwise the tests don't compile. No secret is logged, put in a URL, or read
+//!    from a flag.
 //! 5. An unreachable store causes a 503: never "valid", never a 401, and it never clears a cookie.
 //! 6. There are no traits around stores and no mocks: the tests use real PostgreSQL and Redis.
 //!

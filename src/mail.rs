@@ -10,6 +10,7 @@ use lettre::{
     Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
     message::{Mailbox, MultiPart},
 };
+use secrecy::ExposeSecret;
 use url::Url;
 use uuid::Uuid;
 
@@ -46,7 +47,7 @@ impl Mailer {
         let transport = match setting {
             MailTransport::Off => Transport::Off,
             MailTransport::Smtp(url) => Transport::Smtp(
-                build_smtp_transport(url.expose()).map_err(|_| MailSettingError::Server)?,
+                build_smtp_transport(url.expose_secret()).map_err(|_| MailSettingError::Server)?,
             ),
             MailTransport::File(folder) => Transport::File(folder.clone()),
         };

@@ -60,7 +60,7 @@ pub(super) struct KeySettings {
 impl KeySettings {
     pub(super) fn new(config: &Config) -> KeySettings {
         KeySettings {
-            secret: (*config.secret).clone(),
+            secret: config.secret.clone(),
             rotation: config.key_rotation,
             jwks_max_age: config.jwks_max_age,
         }
@@ -315,13 +315,15 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
     use crate::postgres::SealedKey;
 
     const NOW: u64 = 1_800_000_000_000;
 
     fn generate_pkcs8() -> Vec<u8> {
-        SigningKey::generate().unwrap().to_vec()
+        SigningKey::generate().unwrap().expose_secret().to_vec()
     }
 
     fn stored_key(pkcs8: &[u8], signs_from: u64) -> StoredKey {

@@ -19,8 +19,8 @@ use latchkey_domain::{
     opaque_token::{OpaqueToken, OpaqueTokenKind, SECRET_BYTES},
     refresh_token::RefreshKey,
 };
+use secrecy::{ExposeSecretMut, SecretBox};
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use crate::{
     app::{clock::Clock, keys::Keys, revocation::Revocations, tasks::Tasks},
@@ -88,7 +88,7 @@ impl TokenSettings {
 /// # Errors
 /// `internal` if the system has no randomness.
 pub(crate) fn generate_opaque_token(kind: OpaqueTokenKind, id: Uuid) -> Result<OpaqueToken, Error> {
-    let mut secret = Zeroizing::new([0; SECRET_BYTES]);
-    aws_lc_rs::rand::fill(secret.as_mut_slice()).map_err(Error::internal)?;
+    let mut secret = SecretBox::<[u8; SECRET_BYTES]>::default();
+    aws_lc_rs::rand::fill(secret.expose_secret_mut()).map_err(Error::internal)?;
     Ok(OpaqueToken::new(kind, id, secret))
 }

@@ -19,6 +19,7 @@ use latchkey_domain::{
     page::{self, MAX_LIMIT, Page},
     scope::Scopes,
 };
+use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use super::{
@@ -147,7 +148,7 @@ async fn run_command(app: &Arc<App>, matches: &ArgMatches) -> Result<String, Com
                 .rotate_client_secret(AdminActor::Operator, id(matches))
                 .await
                 .map_err(client_error)?;
-            let (name, secret) = (client.name, secret.as_str());
+            let (name, secret) = (client.name, secret.expose_secret());
             Ok(format!(
                 "Rotated the secret of {name} and revoked its tokens.\n\
                  client_secret (shown once): {secret}\n"
@@ -182,7 +183,7 @@ async fn register(app: &Arc<App>, matches: &ArgMatches) -> Result<String, Comman
         .oauth_clients
         .create_client(AdminActor::Operator, registration)
         .await?;
-    let (StoredClient { id, name, .. }, secret) = (client, secret.as_str());
+    let (StoredClient { id, name, .. }, secret) = (client, secret.expose_secret());
     Ok(format!(
         "Registered {name}.\nclient_id: {id}\nclient_secret (shown once): {secret}\n"
     ))

@@ -8,6 +8,7 @@ use std::{
 
 use clap::Command;
 use latchkey::app::{App, tokens::explain::ExplainError};
+use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::{help::add_help_with_exit_codes, print_error};
@@ -61,7 +62,7 @@ pub async fn run(app: Arc<App>) -> ExitCode {
             return ExitCode::from(INVALID_CONFIGURATION);
         }
     };
-    match app.tokens.explain(&token).await {
+    match app.tokens.explain(token.expose_secret()).await {
         Ok(explanation) => {
             print(&format!("{}\n", explanation.sentence));
             if explanation.is_rejected {
@@ -85,7 +86,7 @@ pub async fn run(app: Arc<App>) -> ExitCode {
 }
 
 /// Reads one token from standard input, and removes the prefix of a header.
-fn read_token() -> Result<Zeroizing<String>, &'static str> {
+fn read_token() -> Result<SecretString, &'static str> {
     if std::io::stdin().is_terminal() {
         eprintln!("Paste one token, then press Enter and Ctrl-D.");
     }
@@ -101,5 +102,5 @@ fn read_token() -> Result<Zeroizing<String>, &'static str> {
     if token.is_empty() || token.contains(char::is_whitespace) {
         return Err("standard input must contain exactly one token");
     }
-    Ok(Zeroizing::new(token.to_owned()))
+    Ok(token.into())
 }

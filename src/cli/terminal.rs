@@ -5,6 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Read, Stdin, Write};
 use clap::ArgMatches;
 use latchkey_domain::{password::Password, text::ParsedText};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::{CommandError, FAILED};
@@ -28,11 +29,12 @@ pub fn confirm(matches: &ArgMatches, question: &str, action: &str) -> Result<boo
 }
 
 /// Reads a password from standard input. On a terminal, the prompt appears twice, without echo.
-pub fn read_password() -> Result<(Password, Zeroizing<String>), CommandError> {
+pub fn read_password() -> Result<Password, CommandError> {
     let input = io::stdin();
     let text = if input.is_terminal() {
         let text = prompt(&input, "Password: ")?;
-        if *prompt(&input, "Repeat the password: ")? != *text {
+        let repeated = prompt(&input, "Repeat the password: ")?;
+        if repeated.expose_secret() != text.expose_secret() {
             return Err(CommandError::new(FAILED, "the passwords differ"));
         }
         text
@@ -41,16 +43,16 @@ pub fn read_password() -> Result<(Password, Zeroizing<String>), CommandError> {
         input.lock().read_to_string(&mut text)?;
         without_line_break(&text)
     };
-    Ok((parse_password(&text)?, text))
+    parse_password(&text)
 }
 
-pub fn parse_password(text: &str) -> Result<Password, CommandError> {
-    Password::parse(text)
+pub fn parse_password(text: &SecretString) -> Result<Password, CommandError> {
+    Password::parse(text.expose_secret())
         .map_err(|reason| CommandError::new(FAILED, format!("the password {reason}")))
 }
 
 /// Reads one line without echo.
-fn prompt(input: &Stdin, text: &str) -> Result<Zeroizing<String>, CommandError> {
+fn prompt(input: &Stdin, text: &str) -> Result<SecretString, CommandError> {
     let modes = tcgetattr(input).map_err(io::Error::from)?;
     let mut without_echo = modes.clone();
     without_echo.local_modes.remove(LocalModes::ECHO);
@@ -67,9 +69,9 @@ fn prompt(input: &Stdin, text: &str) -> Result<Zeroizing<String>, CommandError> 
 }
 
 /// Removes the line break at the end, which `echo` and the terminal add.
-fn without_line_break(text: &str) -> Zeroizing<String> {
+fn without_line_break(text: &str) -> SecretString {
     let line = text
         .strip_suffix('\n')
         .map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
-    Zeroizing::new(line.to_owned())
+    line.into()
 }

@@ -3,12 +3,13 @@
 use std::{net::SocketAddr, time::Duration};
 
 use latchkey_domain::{master_secret::MasterSecrets, rate_limit::RateLimit};
+use secrecy::SecretString;
 
 use super::{
     ConfigError, Setting, Source,
     value::{
-        Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, REQUIRED, Redacted,
-        Secret, Signup, Toggle, Value,
+        Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, REQUIRED, Signup,
+        Toggle, Value,
     },
 };
 
@@ -78,13 +79,13 @@ fn read_setting<T: Value>(
 
 settings! {
     "Required" {
-        database_url: Secret, "DATABASE_URL" secret,
+        database_url: SecretString, "DATABASE_URL" secret,
             "URL of PostgreSQL, for example `postgres://USER:PASSWORD@HOST/DATABASE`. Several \
              hosts are allowed.";
-        redis_url: Secret, "REDIS_URL" secret,
+        redis_url: SecretString, "REDIS_URL" secret,
             "URL of Redis 7.0 or later, or of Valkey 7.2 or later, for example `redis://HOST`, or \
              `rediss://HOST` with TLS";
-        secret: Redacted<MasterSecrets>, "LATCHKEY_SECRET" secret,
+        secret: MasterSecrets, "LATCHKEY_SECRET" secret,
             "Master secret: at least 32 random bytes in base64 or hexadecimal, the same for all \
              replicas. During rotation, set two comma-separated secrets: the first is used for new \
              tokens, both are accepted.";

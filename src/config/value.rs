@@ -4,7 +4,6 @@ mod issuer;
 
 use std::{
     net::{IpAddr, SocketAddr},
-    ops::Deref,
     path::PathBuf,
     time::Duration,
 };
@@ -12,8 +11,8 @@ use std::{
 use ipnet::IpNet;
 pub use issuer::{CookieDomain, Issuer};
 use latchkey_domain::{master_secret::MasterSecrets, rate_limit::RateLimit};
+use secrecy::SecretString;
 use url::Url;
-use zeroize::Zeroizing;
 
 /// The error of a required setting without a more specific one.
 pub const REQUIRED: &str = "required";
@@ -36,27 +35,6 @@ pub trait Value: Sized {
     /// The error text of a required setting.
     fn missing() -> Result<Self, String> {
         Err(REQUIRED.into())
-    }
-}
-
-/// A text that must not be printed: it has neither `Debug` nor `Display`.
-pub struct Secret(Zeroizing<String>);
-
-impl Secret {
-    /// Returns the text, which must not be logged.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-/// A parsed secret without `Debug` and `Display`.
-pub struct Redacted<T>(T);
-
-impl<T> Deref for Redacted<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
     }
 }
 
@@ -102,22 +80,20 @@ pub enum MailTransport {
     /// Email is disabled. Only the operator can create codes.
     Off,
     /// An SMTP server. The URL can contain a password.
-    Smtp(Secret),
+    Smtp(SecretString),
     /// A folder with one `.eml` file per email, for development.
     File(PathBuf),
 }
 
-impl Value for Secret {
+impl Value for SecretString {
     fn read(text: &str) -> Result<Self, String> {
-        Ok(Secret(Zeroizing::new(text.to_owned())))
+        Ok(text.into())
     }
 }
 
-impl Value for Redacted<MasterSecrets> {
+impl Value for MasterSecrets {
     fn read(text: &str) -> Result<Self, String> {
-        MasterSecrets::parse(text)
-            .map(Redacted)
-            .map_err(str::to_owned)
+        MasterSecrets::parse(text).map_err(str::to_owned)
     }
 
     fn missing() -> Result<Self, String> {
@@ -132,7 +108,7 @@ impl Value for MailTransport {
     fn read(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             None if text == "off" => Ok(MailTransport::Off),
-            Some(("smtp" | "smtps", _)) => Secret::read(text).map(MailTransport::Smtp),
+            Some(("smtp" | "smtps", _)) => Ok(MailTransport::Smtp(text.into())),
             Some(("file", path)) => parse_folder(text, path).map(MailTransport::File),
             _other => Err("must start with `smtp://`, `smtps://`, or `file:/`, or be `off`".into()),
         }

@@ -9,8 +9,8 @@ mod standard; // Authlib and oauth4webapi
 
 use latchkey_domain::opaque_token::{OpaqueToken, OpaqueTokenKind};
 use reqwest::{Method, RequestBuilder};
+use secrecy::{ExposeSecret, SecretBox};
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use crate::{
     personal_access_tokens,
@@ -131,9 +131,10 @@ pub fn forged(purpose: OpaqueTokenKind, id: &str) -> String {
     let mut secret = [0; 32];
     aws_lc_rs::rand::fill(&mut secret).expect("random bytes");
     let id = id.parse().expect("an ID");
-    OpaqueToken::new(purpose, id, Zeroizing::new(secret))
+    OpaqueToken::new(purpose, id, SecretBox::new(Box::new(secret)))
         .text()
-        .to_string()
+        .expose_secret()
+        .to_owned()
 }
 
 /// Checks a token with the required scope `items:read`. Without a required scope, client tokens are

@@ -6,6 +6,7 @@
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use latchkey_domain::master_secret::MasterSecret;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::{test_server::TestServer, test_stores::connect};
@@ -32,7 +33,7 @@ impl TokenSigner {
             .unseal(&sealed, &kid)
             .expect("a key that is sealed under this secret");
         TokenSigner {
-            pair: Ed25519KeyPair::from_pkcs8(&document).expect("a PKCS #8 key pair"),
+            pair: Ed25519KeyPair::from_pkcs8(document.expose_secret()).expect("a PKCS #8 key pair"),
             kid,
         }
     }

@@ -21,8 +21,8 @@ use latchkey_domain::{
     session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
     text::ParsedText,
 };
+use secrecy::{ExposeSecret, SecretBox};
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use crate::{Outcome, database::Database, seed};
 
@@ -50,7 +50,7 @@ pub fn generate_secret() -> Outcome<String> {
 pub fn generate_password() -> Outcome<String> {
     let mut bytes = [0; GENERATED_CHARACTERS];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "no random bytes are available")?;
-    Ok(password::generated(&bytes).to_string())
+    Ok(password::generated(&bytes).expose_secret().to_owned())
 }
 
 /// Hashes the password of all seeded users. A shared hash costs as much to verify as separate ones.
@@ -91,8 +91,8 @@ impl Keys {
             .sealing_key()
             .unseal(&sealed, &row[0])
             .ok_or("the signing key is encrypted with another secret")?;
-        let signing =
-            SigningKey::from_pkcs8(&private_key).ok_or("the signing key can't be parsed")?;
+        let signing = SigningKey::from_pkcs8(private_key.expose_secret())
+            .ok_or("the signing key can't be parsed")?;
         let policy = TokenPolicy {
             issuer: ISSUER.to_owned(),
             audience: ISSUER.to_owned(),
@@ -124,14 +124,15 @@ impl Keys {
             &digest::SHA256,
             seed::personal_token_seed(&self.secret, user).as_bytes(),
         );
-        let secret = Zeroizing::new(digest.as_ref().try_into().expect("32 bytes"));
+        let secret = SecretBox::new(Box::new(digest.as_ref().try_into().expect("32 bytes")));
         OpaqueToken::new(
             OpaqueTokenKind::PersonalAccessToken,
             seed::personal_token_id(user),
             secret,
         )
         .text()
-        .to_string()
+        .expose_secret()
+        .to_owned()
     }
 
     /// Builds the refresh token of a seeded user's session at a rotation counter.

@@ -10,8 +10,8 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, crypto};
+use secrecy::SecretSlice;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 pub use crate::access_token::claims::{
     Claims, ClientGrant, Holder, PersonalAccessTokenGrant, claims, client_claims, personal_claims,
@@ -95,9 +95,9 @@ impl SigningKey {
     ///
     /// # Errors
     /// If the cryptographic library cannot generate a key.
-    pub fn generate() -> Result<Zeroizing<Vec<u8>>, Unspecified> {
+    pub fn generate() -> Result<SecretSlice<u8>, Unspecified> {
         let document = Ed25519KeyPair::generate()?.to_pkcs8v1()?;
-        Ok(Zeroizing::new(document.as_ref().to_vec()))
+        Ok(document.as_ref().to_vec().into())
     }
 
     /// Parses a PKCS #8 document. Returns `None` if it does not contain an Ed25519 key.

@@ -1,5 +1,6 @@
 use jsonwebtoken::{EncodingKey, Validation};
 use proptest::prelude::*;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use uuid::Uuid;
@@ -13,7 +14,7 @@ use crate::{
 const NOW: u64 = 1_800_000_000;
 
 fn key() -> SigningKey {
-    SigningKey::from_pkcs8(&SigningKey::generate().unwrap()).unwrap()
+    SigningKey::from_pkcs8(SigningKey::generate().unwrap().expose_secret()).unwrap()
 }
 
 fn policy() -> TokenPolicy {

@@ -91,6 +91,8 @@ mod tests {
     use jsonwebtoken::{Algorithm, DecodingKey, Validation};
     use serde_json::Value;
 
+    use secrecy::ExposeSecret;
+
     use super::*;
     use crate::{
         access_token::{self, TokenError, TokenPolicy, VerifyingKeys},
@@ -101,7 +103,7 @@ mod tests {
     const NOW: u64 = 4_000_000_000;
 
     fn key() -> SigningKey {
-        SigningKey::from_pkcs8(&SigningKey::generate().unwrap()).unwrap()
+        SigningKey::from_pkcs8(SigningKey::generate().unwrap().expose_secret()).unwrap()
     }
 
     fn upstream() -> WebOrigin {

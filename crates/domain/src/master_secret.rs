@@ -9,6 +9,7 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
+use secrecy::{ExposeSecret, SecretSlice};
 use zeroize::Zeroizing;
 
 /// Length of a derived key.
@@ -40,7 +41,7 @@ const ASCENDING_RUN_BYTES: usize = 6;
 ///
 /// The type does not implement `Debug` or `Display`, so that the secret cannot be logged.
 #[derive(Clone)]
-pub struct MasterSecret(Zeroizing<Vec<u8>>);
+pub struct MasterSecret(SecretSlice<u8>);
 
 /// The master secret, or two of them during a rotation.
 ///
@@ -91,13 +92,13 @@ impl MasterSecret {
         }
         let bytes = decode_secret(text)
             .ok_or("must be hexadecimal or base64; generate one with `openssl rand -base64 32`")?;
-        if bytes.len() < MIN_SECRET_BYTES {
+        if bytes.expose_secret().len() < MIN_SECRET_BYTES {
             return Err(
                 "must have at least 32 random bytes; generate one with `openssl rand -base64 32`",
             );
         }
-        if count_distinct(&bytes) < 16
-            || has_ascending_run(&bytes)
+        if count_distinct(bytes.expose_secret()) < 16
+            || has_ascending_run(bytes.expose_secret())
             || has_ascending_run(text.as_bytes())
         {
             return Err(PLACEHOLDER_ERROR);
@@ -125,7 +126,7 @@ impl MasterSecret {
         let mut key = Zeroizing::new([0; KEY_BYTES]);
         let info = [label.as_bytes()];
         Salt::new(HKDF_SHA256, b"latchkey")
-            .extract(&self.0)
+            .extract(self.0.expose_secret())
             .expand(&info, OutputBytes(KEY_BYTES))
             .and_then(|okm| okm.fill(key.as_mut_slice()))
             .expect("an output of at most 8,160 bytes");
@@ -150,7 +151,7 @@ impl MasterSecrets {
         let is_repeated = secrets
             .second
             .as_ref()
-            .is_some_and(|second| *second.0 == *secrets.first.0);
+            .is_some_and(|second| second.0.expose_secret() == secrets.first.0.expose_secret());
         if is_repeated {
             Err("contains the same secret twice; separate the new and the previous one by a comma")
         } else {
@@ -177,7 +178,7 @@ impl MasterSecrets {
     }
 
     /// Decrypts a message of either secret. Also returns whether the first secret sealed it.
-    pub fn unseal(&self, sealed: &[u8], context: &str) -> Option<(Zeroizing<Vec<u8>>, bool)> {
+    pub fn unseal(&self, sealed: &[u8], context: &str) -> Option<(SecretSlice<u8>, bool)> {
         let by_first = self
             .first
             .sealing_key()
@@ -238,21 +239,19 @@ impl SealingKey {
     }
 
     /// Decrypts a secret. Returns `None` if the key or the context is another one.
-    pub fn unseal(&self, sealed: &[u8], context: &str) -> Option<Zeroizing<Vec<u8>>> {
+    pub fn unseal(&self, sealed: &[u8], context: &str) -> Option<SecretSlice<u8>> {
         let (nonce, ciphertext) = sealed.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut buffer = Zeroizing::new(ciphertext.to_vec());
-        let length = self
+        let secret = self
             .0
             .open_in_place(nonce, Aad::from(context.as_bytes()), &mut buffer)
-            .ok()?
-            .len();
-        buffer.truncate(length);
-        Some(buffer)
+            .ok()?;
+        Some(secret.to_vec().into())
     }
 }
 
-fn decode_secret(text: &str) -> Option<Zeroizing<Vec<u8>>> {
+fn decode_secret(text: &str) -> Option<SecretSlice<u8>> {
     let is_hexadecimal =
         text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit());
     let bytes = if is_hexadecimal {
@@ -266,7 +265,9 @@ fn decode_secret(text: &str) -> Option<Zeroizing<Vec<u8>>> {
             .or_else(|_| URL_SAFE_NO_PAD.decode(text))
             .ok()
     };
-    bytes.map(Zeroizing::new)
+    // The copy has no spare capacity. Otherwise, its conversion would leave bytes that are not
+    // erased.
+    bytes.map(|bytes| Zeroizing::new(bytes).to_vec().into())
 }
 
 fn has_ascending_run(bytes: &[u8]) -> bool {
@@ -321,7 +322,10 @@ mod tests {
             .unwrap()
             .sealing_key();
         let sealed = key.seal(b"private", "kid-1");
-        assert_eq!(key.unseal(&sealed, "kid-1").unwrap().as_slice(), b"private");
+        assert_eq!(
+            key.unseal(&sealed, "kid-1").unwrap().expose_secret(),
+            b"private"
+        );
         assert!(key.unseal(&sealed, "kid-2").is_none());
         assert!(key.unseal(&sealed[..8], "kid-1").is_none());
         assert!(
@@ -376,7 +380,7 @@ mod tests {
                 let (private, by_first) = secrets.unseal(&sealed, "kid").unwrap();
                 let signed_by_first = secrets.mac_keys(label).sign(&[b"x"]) == tag;
                 assert_eq!(
-                    (private.as_slice(), by_first),
+                    (private.expose_secret(), by_first),
                     (b"x".as_slice(), signed_by_first)
                 );
             }

@@ -7,6 +7,7 @@
 
 use aws_lc_rs::{constant_time::verify_slices_are_equal, digest};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use secrecy::{ExposeSecret, SecretBox, SecretString};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -57,7 +58,7 @@ pub struct OpaqueToken {
     pub kind: OpaqueTokenKind,
     /// The ID of the token or OAuth client in PostgreSQL.
     pub id: Uuid,
-    secret: Zeroizing<[u8; SECRET_BYTES]>,
+    secret: SecretBox<[u8; SECRET_BYTES]>,
 }
 
 impl OpaqueToken {
@@ -65,21 +66,21 @@ impl OpaqueToken {
     pub fn new(
         kind: OpaqueTokenKind,
         id: Uuid,
-        secret: Zeroizing<[u8; SECRET_BYTES]>,
+        secret: SecretBox<[u8; SECRET_BYTES]>,
     ) -> OpaqueToken {
         OpaqueToken { kind, id, secret }
     }
 
     /// Returns the encoded token. The API returns it only once, at creation.
-    pub fn text(&self) -> Zeroizing<String> {
+    pub fn text(&self) -> SecretString {
         let mut bytes = Zeroizing::new([0; TOKEN_BYTES]);
         bytes[..ID_BYTES].copy_from_slice(self.id.as_bytes());
-        bytes[ID_BYTES..][..SECRET_BYTES].copy_from_slice(self.secret.as_slice());
+        bytes[ID_BYTES..][..SECRET_BYTES].copy_from_slice(self.secret.expose_secret());
         let checksum = checksum(self.kind, &bytes[..ID_BYTES + SECRET_BYTES]);
         bytes[ID_BYTES + SECRET_BYTES..].copy_from_slice(&checksum);
         let mut text = Zeroizing::new(self.kind.prefix().to_owned());
         URL_SAFE_NO_PAD.encode_string(bytes.as_slice(), &mut text);
-        text
+        text.as_str().into()
     }
 
     /// Parses a token of this kind. Returns `None` if the text is malformed.
@@ -91,7 +92,9 @@ impl OpaqueToken {
             .ok()?;
         let (body, actual_checksum) = bytes[..length].split_at_checked(ID_BYTES + SECRET_BYTES)?;
         let (id, secret) = body.split_at(ID_BYTES);
-        let secret = Zeroizing::new(secret.try_into().ok()?);
+        let secret = SecretBox::init_with_mut(|bytes: &mut [u8; SECRET_BYTES]| {
+            bytes.copy_from_slice(secret)
+        });
         (actual_checksum == checksum(kind, body)).then_some(OpaqueToken {
             kind,
             id: Uuid::from_slice(id).ok()?,
@@ -101,7 +104,7 @@ impl OpaqueToken {
 
     /// Returns the SHA-256 hash of the secret, which PostgreSQL contains.
     pub fn hash(&self) -> Vec<u8> {
-        digest::digest(&digest::SHA256, self.secret.as_slice())
+        digest::digest(&digest::SHA256, self.secret.expose_secret())
             .as_ref()
             .to_vec()
     }
@@ -175,7 +178,7 @@ mod tests {
     use super::*;
 
     fn token(kind: OpaqueTokenKind, id: u128, secret: [u8; SECRET_BYTES]) -> OpaqueToken {
-        OpaqueToken::new(kind, Uuid::from_u128(id), Zeroizing::new(secret))
+        OpaqueToken::new(kind, Uuid::from_u128(id), SecretBox::new(Box::new(secret)))
     }
 
     proptest! {
@@ -187,9 +190,10 @@ mod tests {
             ] {
                 let created = token(kind, id, secret);
                 let text = created.text();
-                let parsed = OpaqueToken::read(kind, &text).unwrap();
+                let text = text.expose_secret();
+                let parsed = OpaqueToken::read(kind, text).unwrap();
                 prop_assert!(parsed.id == created.id && parsed.matches_hash(&created.hash()));
-                prop_assert!(OpaqueToken::read(other, &text).is_none());
+                prop_assert!(OpaqueToken::read(other, text).is_none());
                 let disguised = text.replacen(kind.prefix(), other.prefix(), 1);
                 prop_assert!(OpaqueToken::read(other, &disguised).is_none());
             }
@@ -203,12 +207,13 @@ mod tests {
             replacement in "[A-Za-z0-9_-]",
         ) {
             let valid = token(OpaqueTokenKind::PersonalAccessToken, id, secret).text();
+            let valid = valid.expose_secret();
             prop_assert_eq!(valid.len(), 74);
-            let mut changed = valid.to_string();
+            let mut changed = valid.to_owned();
             changed.replace_range(at..=at, &replacement);
             prop_assert_eq!(
                 OpaqueToken::read(OpaqueTokenKind::PersonalAccessToken, &changed).is_some(),
-                changed == *valid
+                changed == valid
             );
         }
 

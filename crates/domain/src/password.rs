@@ -8,6 +8,7 @@ use argon2::{
     Algorithm, Params, Version,
     password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
 };
+use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::text::{ParsedText, Rejection, TextRules};
@@ -54,7 +55,7 @@ static COMMON_PASSWORDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
 /// A password exactly as entered: not trimmed, normalized, or truncated.
 ///
 /// The type does not implement `Debug` or `Display`, so that the password cannot be logged.
-pub struct Password(Zeroizing<String>);
+pub struct Password(SecretString);
 
 impl ParsedText for Password {
     const RULES: TextRules = TextRules {
@@ -67,7 +68,7 @@ impl ParsedText for Password {
 
     fn parse(text: &str) -> Result<Self, Rejection> {
         crate::text::length(text, Self::RULES)?;
-        Ok(Password(Zeroizing::new(text.to_owned())))
+        Ok(Password(text.into()))
     }
 }
 
@@ -94,10 +95,11 @@ impl Password {
     /// # Errors
     /// If the password is too short or too common. The reason is a sentence for the user.
     pub fn check(&self, minimum: usize) -> Result<(), Rejection> {
-        if self.0.chars().count() < minimum {
+        let text = self.0.expose_secret();
+        if text.chars().count() < minimum {
             return Err(format!("The password must have at least {minimum} characters.").into());
         }
-        if COMMON_PASSWORDS.contains(self.0.to_lowercase().as_str()) {
+        if COMMON_PASSWORDS.contains(text.to_lowercase().as_str()) {
             return Err(
                 "The password is among the 10,000 most common passwords. Choose another one."
                     .into(),
@@ -114,13 +116,9 @@ const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 pub const GENERATED_CHARACTERS: usize = 26;
 
 /// Generates a password from random bytes: one character, which contains five bits, per byte.
-pub fn generated(random: &[u8]) -> Zeroizing<String> {
-    Zeroizing::new(
-        random
-            .iter()
-            .map(|byte| char::from(ALPHABET[usize::from(byte & 31)]))
-            .collect(),
-    )
+pub fn generated(random: &[u8]) -> SecretString {
+    let characters = random.iter().map(|byte| ALPHABET[usize::from(byte & 31)]);
+    characters.map(char::from).collect::<String>().into()
 }
 
 /// The result of the comparison of a password with a stored hash.
@@ -150,7 +148,7 @@ pub fn hash(
 ) -> Result<String, HashError> {
     let mut output = Zeroizing::new([0; Params::DEFAULT_OUTPUT_LEN]);
     argon2id::derive(
-        password.0.as_bytes(),
+        password.0.expose_secret().as_bytes(),
         salt,
         &current_params(),
         output.as_mut_slice(),
@@ -173,7 +171,7 @@ pub fn verify(
     };
     let mut output = Zeroizing::new(vec![0; expected.len()]);
     argon2id::derive(
-        password.0.as_bytes(),
+        password.0.expose_secret().as_bytes(),
         salt.as_ref(),
         &params,
         &mut output,

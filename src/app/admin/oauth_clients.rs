@@ -28,8 +28,8 @@ use latchkey_domain::{
     page::Page,
     scope::Scopes,
 };
+use secrecy::SecretString;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 /// The error detail if a rotation is committed but its revocation can't be published.
 const NEW_SECRET_LOST: &str = "The old secret is revoked, and its tokens are rejected when Redis is \
@@ -72,7 +72,7 @@ impl OAuthClients {
         &self,
         actor: AdminActor,
         registration: ClientRegistration,
-    ) -> Result<(StoredClient, Zeroizing<String>), Error> {
+    ) -> Result<(StoredClient, SecretString), Error> {
         let audiences = registration
             .audiences
             .map_or_else(|| vec![self.policy.audience.clone()], Audiences::into_inner);
@@ -118,7 +118,7 @@ impl OAuthClients {
         self: &Arc<Self>,
         actor: AdminActor,
         id: Uuid,
-    ) -> Result<(StoredClient, Zeroizing<String>), Error> {
+    ) -> Result<(StoredClient, SecretString), Error> {
         let secret = generate_opaque_token(OpaqueTokenKind::ClientSecret, id)?;
         let (oauth_clients, event, hash) = (
             self.clone(),

@@ -22,6 +22,7 @@ use latchkey_domain::{
     password::{self, Password},
     text::ParsedText,
 };
+use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -211,7 +212,7 @@ impl Users {
     /// Every user has a password hash, so that a sign-in attempt takes as long for an invited user
     /// as for any other.
     fn generate_initial_password(&self) -> Result<Password, Error> {
-        Password::parse(&self.generate_password()?)
+        Password::parse(self.generate_password()?.expose_secret())
             .map_err(|reason| Error::internal(reason.into_owned()))
     }
 
@@ -219,7 +220,7 @@ impl Users {
     ///
     /// # Errors
     /// `internal`.
-    pub fn generate_password(&self) -> Result<zeroize::Zeroizing<String>, Error> {
+    pub fn generate_password(&self) -> Result<SecretString, Error> {
         let mut random = vec![
             0;
             self.settings

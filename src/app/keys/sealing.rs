@@ -6,6 +6,7 @@ use latchkey_domain::{
     key_schedule::{self, ScheduledKey},
     master_secret::MasterSecrets,
 };
+use secrecy::ExposeSecret;
 
 use crate::{
     app::keys::Keys,
@@ -16,7 +17,7 @@ use crate::{
 /// Decrypts a private key. Returns `None` if it is encrypted with another secret.
 pub fn unseal(secrets: &MasterSecrets, stored: &StoredKey) -> Option<SigningKey> {
     let (pkcs8, _) = secrets.unseal(&stored.key.sealed, &stored.key.kid.to_string())?;
-    SigningKey::from_pkcs8(&pkcs8)
+    SigningKey::from_pkcs8(pkcs8.expose_secret())
 }
 
 /// Whether the secrets decrypt every key that signs at `now` (ms since the epoch) or later. Keys
@@ -63,14 +64,14 @@ impl Keys {
     /// Generates a key and encrypts it with the first secret.
     pub(crate) fn new_key(&self) -> Result<SealedKey, Error> {
         let private = SigningKey::generate().map_err(Error::internal)?;
-        let key = SigningKey::from_pkcs8(&private)
+        let key = SigningKey::from_pkcs8(private.expose_secret())
             .ok_or_else(|| Error::internal("the new signing key is unreadable"))?;
         let sealed = self
             .settings
             .secret
             .first()
             .sealing_key()
-            .seal(&private, &key.kid().to_string());
+            .seal(private.expose_secret(), &key.kid().to_string());
         Ok(SealedKey {
             kid: key.kid(),
             public: key.public().to_vec(),
@@ -109,7 +110,7 @@ impl Keys {
                 .secret
                 .first()
                 .sealing_key()
-                .seal(&private, &context);
+                .seal(private.expose_secret(), &context);
             count += u32::from(
                 self.postgres
                     .reseal_signing_key(&stored.key, &sealed)

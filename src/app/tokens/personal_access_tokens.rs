@@ -16,9 +16,9 @@ use latchkey_domain::{
     revocation::{RevocationKeys, RevocationReason},
     scope::Scopes,
 };
+use secrecy::SecretString;
 use time::OffsetDateTime;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 pub use crate::app::tokens::personal_access_token_cache::PersonalAccessTokenCache;
 
@@ -163,7 +163,7 @@ impl Tokens {
         caller: &Claims,
         request: PersonalAccessTokenRequest,
         origin: &Origin,
-    ) -> Result<(PersonalAccessToken, Zeroizing<String>), Error> {
+    ) -> Result<(PersonalAccessToken, SecretString), Error> {
         self.require_recent_sign_in(caller)?;
         let sid = caller.sid.ok_or(Error::ReauthenticationRequired)?;
         let (scopes, expires_at) = (

@@ -72,6 +72,8 @@ mod tests {
 
     use uuid::Uuid;
 
+    use secrecy::ExposeSecret;
+
     use super::*;
     use latchkey_domain::{
         access_token::{Claims, SigningKey},
@@ -82,7 +84,8 @@ mod tests {
     const NOW: u64 = 1_800_000_000;
 
     fn keys() -> (SigningKey, VerifyingKeys) {
-        let signing = SigningKey::from_pkcs8(&SigningKey::generate().unwrap()).unwrap();
+        let signing =
+            SigningKey::from_pkcs8(SigningKey::generate().unwrap().expose_secret()).unwrap();
         let mut verifying = VerifyingKeys::default();
         verifying.add(signing.public());
         (signing, verifying)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use latchkey_domain::{oauth_client::Audiences, opaque_token::Label, scope::Scopes};
 use poem::web::Data;
 use poem_openapi::{OpenApi, payload::Json};
+use secrecy::ExposeSecret;
 
 use crate::{
     app::{
@@ -83,7 +84,7 @@ impl OAuthClientsApi {
             .create_client(AdminActor::User(admin.sub, origin), registration)
             .await?;
         let location = Location(format!("/clients/{}", client.id));
-        let body = OAuthClientWithSecretSchema::new(client, secret.to_string());
+        let body = OAuthClientWithSecretSchema::new(client, secret.expose_secret().to_owned());
         Ok(WithHeaders(Created(body), location))
     }
 
@@ -168,7 +169,7 @@ impl OAuthClientsApi {
             .await?;
         Ok(Json(OAuthClientWithSecretSchema::new(
             client,
-            secret.to_string(),
+            secret.expose_secret().to_owned(),
         )))
     }
 

@@ -8,6 +8,7 @@ use latchkey_domain::{
 };
 use poem::web::Data;
 use poem_openapi::{OpenApi, payload::Json};
+use secrecy::ExposeSecret;
 
 use crate::{
     app::{App, tokens::personal_access_tokens::PersonalAccessTokenRequest},
@@ -83,7 +84,7 @@ impl PersonalAccessTokensApi {
             .await?;
         Ok(Created(CreatedPersonalAccessTokenSchema::new(
             token,
-            value.to_string(),
+            value.expose_secret().to_owned(),
         )))
     }
 

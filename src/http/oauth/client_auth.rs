@@ -12,6 +12,7 @@ use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
     registry::{MetaRequest, Registry},
 };
+use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -143,7 +144,7 @@ async fn authenticate(
         }
         Some((id, secret)) => (
             Some(id.as_str()),
-            Some(secret.as_str()).filter(|secret| !secret.is_empty()),
+            Some(secret.expose_secret()).filter(|secret| !secret.is_empty()),
         ),
     };
     match (id, secret) {
@@ -163,7 +164,7 @@ async fn authenticate(
 /// Returns the client ID and the secret in `Authorization: Basic` (RFC 6749 section 2.3.1).
 ///
 /// If both are empty, the header counts as absent, because Swagger UI sends it for empty fields.
-fn basic_credentials(request: &Request) -> Result<Option<(String, Zeroizing<String>)>, OAuthError> {
+fn basic_credentials(request: &Request) -> Result<Option<(String, SecretString)>, OAuthError> {
     let mut fields = request.headers().get_all(header::AUTHORIZATION).iter();
     let (first, second) = (fields.next(), fields.next());
     if second.is_some() {
@@ -175,11 +176,11 @@ fn basic_credentials(request: &Request) -> Result<Option<(String, Zeroizing<Stri
         .ok()
         .and_then(parse_basic)
         .ok_or_else(OAuthError::invalid_client)?;
-    Ok(Some(pair).filter(|(id, secret)| !id.is_empty() || !secret.is_empty()))
+    Ok(Some(pair).filter(|(id, secret)| !id.is_empty() || !secret.expose_secret().is_empty()))
 }
 
 /// Decodes the client ID and the secret. Both are form-encoded before they are joined.
-fn parse_basic(field: &str) -> Option<(String, Zeroizing<String>)> {
+fn parse_basic(field: &str) -> Option<(String, SecretString)> {
     let (scheme, encoded) = field.split_once(' ')?;
     let decoded = STANDARD
         .decode(encoded.trim_matches(' '))
@@ -187,10 +188,7 @@ fn parse_basic(field: &str) -> Option<(String, Zeroizing<String>)> {
         .filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
     let decoded = Zeroizing::new(String::from_utf8(decoded).ok()?);
     let (id, secret) = decoded.split_once(':')?;
-    Some((
-        decode_form_value(id),
-        Zeroizing::new(decode_form_value(secret)),
-    ))
+    Some((decode_form_value(id), decode_form_value(secret).into()))
 }
 
 fn decode_form_value(text: &str) -> String {
@@ -207,7 +205,7 @@ mod tests {
 
     fn credentials(text: &str) -> Option<(String, String)> {
         parse_basic(&format!("Basic {}", STANDARD.encode(text)))
-            .map(|(id, secret)| (id, secret.to_string()))
+            .map(|(id, secret)| (id, secret.expose_secret().to_owned()))
     }
 
     #[test]

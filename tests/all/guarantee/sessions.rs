@@ -12,9 +12,9 @@ use latchkey_domain::{
     scope::{Scope, Scopes},
     session::{FIRST_PARTY_CLIENT, Session},
 };
+use secrecy::{ExposeSecret, SecretBox};
 use time::OffsetDateTime;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use crate::{test_server::TestServer, test_stores::connect};
 
@@ -187,13 +187,17 @@ impl Sessions {
     pub fn credential(&self, number: usize) -> Credential {
         match number % 4 {
             2 => Credential {
-                token: self.personal_token(number).text().to_string(),
+                token: self
+                    .personal_token(number)
+                    .text()
+                    .expose_secret()
+                    .to_owned(),
                 kind: CredentialKind::PersonalToken,
             },
             3 => {
                 let kind = CredentialKind::ClientToken {
                     id: self.client_id,
-                    secret: self.client_secret().text().to_string(),
+                    secret: self.client_secret().text().expose_secret().to_owned(),
                 };
                 Credential {
                     token: self.sign(&self.client_claims(number)),
@@ -215,7 +219,7 @@ impl Sessions {
         OpaqueToken::new(
             OpaqueTokenKind::ClientSecret,
             self.client_id,
-            Zeroizing::new(self.random),
+            SecretBox::new(Box::new(self.random)),
         )
     }
 
@@ -225,7 +229,7 @@ impl Sessions {
         OpaqueToken::new(
             OpaqueTokenKind::PersonalAccessToken,
             Uuid::from_u128(PERSONAL_TOKEN_ID | number as u128),
-            Zeroizing::new(secret),
+            SecretBox::new(Box::new(secret)),
         )
     }
 
@@ -284,5 +288,5 @@ async fn load_signing_key(server: &TestServer, client: &tokio_postgres::Client) 
         .sealing_key()
         .unseal(row.get(1), row.get(0))
         .expect("a key that is sealed under this secret");
-    SigningKey::from_pkcs8(&document).expect("a signing key")
+    SigningKey::from_pkcs8(document.expose_secret()).expect("a signing key")
 }

@@ -10,6 +10,7 @@ use latchkey_domain::{
     access_token::{Kid, SigningKey},
     revocation::{Entry, EntryState, RevocationKeys, Subject, lease::LogPosition},
 };
+use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use crate::test_stores::STACK;
@@ -85,7 +86,7 @@ async fn renew(redis: &Redis, member: Option<Uuid>, epoch: &str, applied: u64) -
 }
 
 fn kid() -> Kid {
-    SigningKey::from_pkcs8(&SigningKey::generate().expect("a key"))
+    SigningKey::from_pkcs8(SigningKey::generate().expect("a key").expose_secret())
         .expect("a key")
         .kid()
 }
