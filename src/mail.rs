@@ -152,6 +152,7 @@ mod tests {
             "smtp://localhost",
             "smtp://127.0.0.1:25",
             "smtp://127.2.0.9:2525/",
+            "smtp://[::1]:25",
         ] {
             assert_eq!(with_tls(local), local);
         }

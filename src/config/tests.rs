@@ -188,17 +188,28 @@ fn cookie_domain_must_contain_issuer_host() {
 }
 
 #[test]
-fn issuer_origin_is_serialized_like_browsers_do() {
-    for (issuer, origin) in [
-        ("https://auth.example.com", "https://auth.example.com"),
+fn cors_origins_are_serialized_like_browsers_do() {
+    for (text, origin) in [
+        ("https://app.example.com", "https://app.example.com"),
+        ("https://App.Example.com:443/", "https://app.example.com"),
         (
-            "https://Auth.Example.com:443/path",
-            "https://auth.example.com",
+            "https://b\u{fc}cher.example",
+            "https://xn--bcher-kva.example",
         ),
-        ("http://localhost:8000", "http://localhost:8000"),
-        ("http://[::1]:80/", "http://[::1]"),
+        ("http://localhost:3000", "http://localhost:3000"),
     ] {
-        assert_eq!(Issuer::read(issuer).unwrap().origin(), origin);
+        assert_eq!(Origins::read(text).unwrap().0, [origin]);
+    }
+    for invalid in [
+        "null",
+        "app.example.com",
+        "ftp://app.example.com",
+        "https://*.example.com",
+        "https://john@app.example.com",
+        "https://app.example.com/path",
+        "https://app.example.com?query",
+    ] {
+        assert!(Origins::read(invalid).is_err(), "{invalid}");
     }
 }
 

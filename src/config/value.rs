@@ -71,7 +71,7 @@ impl LogFilter {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cidrs(pub Vec<IpNet>);
 
-/// Exact origins of browser applications.
+/// Exact origins of browser applications, as browsers serialize them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origins(pub Vec<String>);
 
@@ -158,19 +158,21 @@ impl Value for Cidrs {
 
 impl Value for Origins {
     fn read(text: &str) -> Result<Self, String> {
-        let origins: Vec<String> = split_list(text).map(str::to_owned).collect();
-        let is_exact = |origin: &String| {
-            let host = origin
-                .strip_prefix("https://")
-                .or_else(|| origin.strip_prefix("http://"));
-            host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ']))
-        };
-        if origins.iter().all(is_exact) {
-            Ok(Origins(origins))
-        } else {
-            Err("must be comma-separated origins, for example `https://app.example.com`".into())
-        }
+        let origins: Option<_> = split_list(text).map(parse_origin).collect();
+        origins.map(Origins).ok_or_else(|| {
+            "must be comma-separated origins, for example `https://app.example.com`".into()
+        })
     }
+}
+
+/// Returns the origin as browsers serialize it; `None` if the URL contains more than an origin.
+fn parse_origin(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    let origin = url.origin().ascii_serialization();
+    let is_origin = matches!(url.scheme(), "http" | "https")
+        && url.as_str() == format!("{origin}/")
+        && !origin.contains('*');
+    is_origin.then_some(origin)
 }
 
 fn split_list(text: &str) -> impl Iterator<Item = &str> {

@@ -3,65 +3,49 @@
 use std::net::IpAddr;
 
 use latchkey_domain::host;
+use url::{Position, Url};
 
 use super::{MAX_ISSUER_OR_AUDIENCE_LENGTH, Value};
 
 /// The public base URL, without a trailing slash.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Issuer(String);
+pub struct Issuer {
+    /// The text of the setting. Tokens contain it unchanged, because clients compare it.
+    text: String,
+    url: Url,
+}
 
 impl Issuer {
-    /// Returns the URL.
+    /// Returns the URL as it is configured.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Returns whether browsers reach the server over TLS.
+    pub fn is_https(&self) -> bool {
+        self.url.scheme() == "https"
     }
 
     /// Returns whether the URL is `https://` or its host is a loopback address.
     pub fn is_safe(&self) -> bool {
-        self.0.starts_with("https://") || self.is_loopback()
+        self.is_https() || self.is_loopback()
     }
 
-    /// Returns the origin as browsers serialize it (RFC 6454 section 6.1): in lower case, without
-    /// the default port.
-    pub fn origin(&self) -> String {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
-        let authority = rest
-            .split('/')
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        let default_port = if scheme == "https" { ":443" } else { ":80" };
-        format!(
-            "{scheme}://{}",
-            authority.strip_suffix(default_port).unwrap_or(&authority)
-        )
-    }
-
-    /// Returns the host name or IP address.
-    fn host(&self) -> &str {
-        let authority = self
-            .0
-            .split_once("://")
-            .map_or("", |(_, rest)| rest)
-            .split('/')
-            .next()
-            .unwrap_or_default();
-        authority
-            .strip_prefix('[')
-            .and_then(|v6| v6.split(']').next())
-            .unwrap_or_else(|| authority.split(':').next().unwrap_or_default())
+    /// Returns the origin as browsers serialize it (RFC 6454 section 6.2).
+    pub fn origin(&self) -> &str {
+        &self.url[..Position::BeforePath]
     }
 
     /// Returns whether the host domain-matches the cookie domain (RFC 6265 section 5.1.3).
     pub fn is_within(&self, domain: &CookieDomain) -> bool {
-        let host = self.host().to_ascii_lowercase();
+        let host = self.url.host_str().unwrap_or_default();
         host.strip_suffix(&domain.0)
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 
     /// Returns whether the host is a loopback address.
     pub fn is_loopback(&self) -> bool {
-        host::is_this_machine(self.host())
+        self.url.host_str().is_some_and(host::is_this_machine)
     }
 }
 
@@ -78,23 +62,25 @@ impl CookieDomain {
 
 impl Value for Issuer {
     fn read(text: &str) -> Result<Self, String> {
-        let rest = text
-            .strip_prefix("https://")
-            .or_else(|| text.strip_prefix("http://"));
-        let is_base_url = rest.is_some_and(|rest| {
-            !rest.is_empty() && !rest.contains(['?', '#', '@', ' ', '"', '<', '>'])
-        });
-        let issuer = Issuer(text.trim_end_matches('/').to_owned());
         if text.len() > MAX_ISSUER_OR_AUDIENCE_LENGTH {
-            Err(format!(
+            return Err(format!(
                 "must have at most {MAX_ISSUER_OR_AUDIENCE_LENGTH} characters, because tokens and \
                  cookies contain it"
-            ))
-        } else if is_base_url {
-            Ok(issuer)
-        } else {
-            Err("must be a URL, for example `https://auth.example.com`".into())
+            ));
         }
+        // The parser repairs and escapes, but the text is published as it is.
+        let is_plain = |c: char| !c.is_control() && !c.is_whitespace() && !"?#@\"<>\\".contains(c);
+        let is_base_url = (text.starts_with("https://") || text.starts_with("http://"))
+            && text.chars().all(is_plain);
+        let text = text.trim_end_matches('/');
+        Url::parse(text)
+            .ok()
+            .filter(|_| is_base_url)
+            .map(|url| Issuer {
+                text: text.to_owned(),
+                url,
+            })
+            .ok_or_else(|| "must be a URL, for example `https://auth.example.com`".into())
     }
 
     fn missing() -> Result<Self, String> {
@@ -122,6 +108,65 @@ impl Value for CookieDomain {
             Ok(domain)
         } else {
             Err("must be a domain, for example `example.com`".into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn issuer_text_is_unchanged_and_origin_is_normalized() {
+        for (text, issuer, origin) in [
+            (
+                "https://auth.example.com",
+                "https://auth.example.com",
+                "https://auth.example.com",
+            ),
+            (
+                "https://Auth.Example.com:443/Path/",
+                "https://Auth.Example.com:443/Path",
+                "https://auth.example.com",
+            ),
+            (
+                "https://b\u{fc}cher.example",
+                "https://b\u{fc}cher.example",
+                "https://xn--bcher-kva.example",
+            ),
+            (
+                "http://localhost:8000",
+                "http://localhost:8000",
+                "http://localhost:8000",
+            ),
+            ("http://[::1]:80/", "http://[::1]:80", "http://[::1]"),
+        ] {
+            let read = Issuer::read(text).unwrap();
+            assert_eq!((read.as_str(), read.origin()), (issuer, origin));
+        }
+    }
+
+    #[test]
+    fn invalid_base_url_is_rejected() {
+        for text in [
+            "",
+            "auth.example.com",
+            "HTTPS://auth.example.com",
+            "https:auth.example.com",
+            "ftp://auth.example.com",
+            "https://",
+            "https://:8000",
+            "https://auth.example.com:65536",
+            "https://[::1",
+            "https://a|b.example",
+            "https://john@auth.example.com",
+            "https://auth.example.com/?a",
+            "https://auth.example.com/#a",
+            "https://auth.example.com\\path",
+            "https://auth.\texample.com",
+            "https://auth.example.com/<a>",
+        ] {
+            assert!(Issuer::read(text).is_err(), "{text}");
         }
     }
 }

@@ -77,7 +77,7 @@ fn check(request: &Request) -> Result<(), Error> {
         site: single(request, SITE_HEADER)?,
         origin: single(request, header::ORIGIN)?,
     };
-    let rejection = find_rejection(headers, &config.issuer.origin(), &config.cors_origins.0);
+    let rejection = find_rejection(headers, config.issuer.origin(), &config.cors_origins.0);
     rejection.map_or(Ok(()), |reason| Err(Error::Csrf(reason)))
 }
 

@@ -62,10 +62,10 @@ pub struct RequestMiddleware<E> {
 
 impl<E: Endpoint<Output = Response>> RequestMiddleware<E> {
     pub fn new(inner: E, app: Arc<App>) -> RequestMiddleware<E> {
-        let issuer = app.config.issuer.as_str();
+        let issuer = &app.config.issuer;
         let (hsts, pages) = (
-            issuer.starts_with("https://"),
-            problem::pages_url(issuer).into(),
+            issuer.is_https(),
+            problem::pages_url(issuer.as_str()).into(),
         );
         RequestMiddleware {
             inner,
