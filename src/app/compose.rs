@@ -136,7 +136,11 @@ impl Base {
         Base {
             store_health: Arc::default(),
             tasks: Arc::default(),
-            hasher: Arc::new(PasswordHasher::start(config.hash_threads, config.hash_wait)),
+            hasher: Arc::new(PasswordHasher::start(
+                config.hash_implementation,
+                config.hash_threads,
+                config.hash_wait,
+            )),
             refresh_key: Arc::new(RefreshKey::new(&config.secret)),
             postgres,
             redis,

@@ -1,5 +1,5 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
-use latchkey_domain::rate_limit::RateLimit;
+use latchkey_domain::{password::Argon2Implementation, rate_limit::RateLimit};
 
 use std::collections::HashMap;
 
@@ -58,6 +58,19 @@ fn unset_settings_have_defaults() {
     assert_eq!(config.issuer.as_str(), "https://auth.example.com");
     assert_eq!(config.audience(), "https://auth.example.com");
     assert!(config.trusted_proxies.0.is_empty());
+    assert_eq!(config.hash_implementation, Argon2Implementation::RustCrypto);
+}
+
+#[test]
+fn unknown_hash_implementation_lists_allowed_values() {
+    let load_with = |name| load(&[("LATCHKEY_HASH_IMPLEMENTATION", name)]);
+    let fast = load_with("argon2-rust").ok().unwrap();
+    assert_eq!(fast.hash_implementation, Argon2Implementation::Argon2Rust);
+    let errors = load_with("fastest").err().unwrap();
+    assert_eq!(
+        errors[0].to_string(),
+        "LATCHKEY_HASH_IMPLEMENTATION: must be `rustcrypto` or `argon2-rust`"
+    );
 }
 
 #[test]

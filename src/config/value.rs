@@ -10,7 +10,9 @@ use std::{
 
 use ipnet::IpNet;
 pub use issuer::{CookieDomain, Issuer};
-use latchkey_domain::{master_secret::MasterSecrets, rate_limit::RateLimit};
+use latchkey_domain::{
+    master_secret::MasterSecrets, password::Argon2Implementation, rate_limit::RateLimit,
+};
 use secrecy::SecretString;
 use url::Url;
 
@@ -222,6 +224,13 @@ fn parse_boolean(text: &str) -> Option<bool> {
 impl Value for Signup {
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| "must be `open` or `admin`".into())
+    }
+}
+
+impl Value for Argon2Implementation {
+    fn read(text: &str) -> Result<Self, String> {
+        Argon2Implementation::from_name(text)
+            .ok_or_else(|| "must be `rustcrypto` or `argon2-rust`".into())
     }
 }
 

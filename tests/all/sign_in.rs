@@ -422,6 +422,24 @@ async fn sign_in_upgrades_a_weak_password_hash() {
     assert_eq!(server.verify(&session.access_token).await.0, 204);
 }
 
+#[tokio::test]
+async fn hashes_of_both_implementations_are_accepted() {
+    let default = TestServer::start().await;
+    let settings = [("LATCHKEY_HASH_IMPLEMENTATION", "argon2-rust")];
+    let fast = default.replica_with(&settings).await;
+    for (signs_up, signs_in, username) in [(&default, &fast, "john"), (&fast, &default, "mary")] {
+        signs_up.sign_up(username).await;
+        for (password, status, code) in [
+            (PASSWORD, 200, ""),
+            ("wrong-password", 401, "invalid_credentials"),
+        ] {
+            let response = signs_in.try_sign_in(username, password).await;
+            response.is(status, code);
+        }
+    }
+    assert!(!fast.has_logged(&["self-test"]), "{:?}", fast.log());
+}
+
 async fn read_password_hash(server: &TestServer) -> String {
     query_value(server, "select password_hash from users").await
 }

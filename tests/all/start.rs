@@ -116,6 +116,7 @@ fn all_configuration_errors_are_listed_without_values() {
         ("LATCHKEY_PASSWORD_MIN", "hunter2"),
         ("LATCHKEY_TRUSTED_PROXIES", "hunter2"),
         ("LATCHKEY_CORS_ORIGINS", "hunter2"),
+        ("LATCHKEY_HASH_IMPLEMENTATION", "hunter2"),
         ("LATCHKEY_HASH_THREADS", "hunter2"),
         // Well-formed and out of bounds.
         ("LATCHKEY_CODE_LIFETIME", "11m"),

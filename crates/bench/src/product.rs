@@ -16,7 +16,10 @@ use latchkey_domain::{
     account::{Identity, Role},
     master_secret::MasterSecrets,
     opaque_token::{OpaqueToken, OpaqueTokenKind},
-    password::{self, GENERATED_CHARACTERS, HashBuffer, Password, PasswordMatch, SALT_BYTES},
+    password::{
+        self, Argon2Implementation, GENERATED_CHARACTERS, HashBuffer, Password, PasswordMatch,
+        SALT_BYTES,
+    },
     refresh_token::{RefreshKey, RefreshToken},
     session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
     text::ParsedText,
@@ -232,15 +235,21 @@ fn default_refresh_policy() -> RefreshPolicy {
     }
 }
 
-/// Measures the password hashes per second on all cores, by the server's own implementation.
-pub fn measure_hash_rate(password: &str, duration: Duration) -> Outcome<f64> {
+/// Measures the password hashes per second on all cores, by the implementation of a server with
+/// these settings.
+pub fn measure_hash_rate(
+    password: &str,
+    settings: &[(String, String)],
+    duration: Duration,
+) -> Outcome<f64> {
+    let implementation = hash_implementation(settings);
     let (password, stored) = (parse_password(password)?, hash_password(password)?);
     let (stopped, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let began = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..crate::machine::cores() {
             scope.spawn(|| {
-                let mut buffer = HashBuffer::default();
+                let mut buffer = HashBuffer::new(implementation);
                 while !stopped.load(Ordering::Relaxed) {
                     assert_eq!(
                         password::verify(&password, &stored, &mut buffer).ok(),
@@ -254,4 +263,14 @@ pub fn measure_hash_rate(password: &str, duration: Duration) -> Outcome<f64> {
         stopped.store(true, Ordering::Relaxed);
     });
     Ok(done.into_inner() as f64 / began.elapsed().as_secs_f64())
+}
+
+/// Returns the Argon2 implementation of a server with these settings. A later value replaces an
+/// earlier one.
+fn hash_implementation(settings: &[(String, String)]) -> Argon2Implementation {
+    settings
+        .iter()
+        .rfind(|(name, _)| name == "LATCHKEY_HASH_IMPLEMENTATION")
+        .and_then(|(_, value)| Argon2Implementation::from_name(value))
+        .unwrap_or_default()
 }

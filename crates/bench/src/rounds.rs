@@ -200,6 +200,7 @@ fn sample_baseline(bench: &Bench, row: &Row, baseline: Baseline, seconds: u64) -
         Baseline::Signature => rate(1e6 / bench.request_builder.keys().measure_signature_micros()?),
         Baseline::PasswordHash => rate(product::measure_hash_rate(
             &bench.password,
+            &bench.launcher.settings,
             Duration::from_secs(seconds),
         )?),
     })

@@ -18,7 +18,7 @@ use std::{
 };
 
 use latchkey_domain::{
-    password::{self, HashBuffer, Password, PasswordMatch, SALT_BYTES},
+    password::{self, Argon2Implementation, HashBuffer, Password, PasswordMatch, SALT_BYTES},
     text::ParsedText,
 };
 use tokio::sync::oneshot;
@@ -54,21 +54,25 @@ struct Job {
 
 impl PasswordHasher {
     /// Starts the threads, at most one per core, and measures one hash.
-    pub fn start(threads: usize, max_wait: Duration) -> PasswordHasher {
-        if !password::simd_self_test_passed() {
-            tracing::warn!("fast Argon2 implementation failed its self-test; using the slower one");
+    pub fn start(
+        implementation: Argon2Implementation,
+        threads: usize,
+        max_wait: Duration,
+    ) -> PasswordHasher {
+        if implementation.after_self_test() != implementation {
+            tracing::warn!("argon2-rust failed its self-test; using rustcrypto");
         }
         let (queue, dummy_hash) = (Arc::new(Queue::default()), password::dummy_hash().into());
         queue
             .average_hash_micros
-            .store(micros(measure_hash()), Ordering::Relaxed);
+            .store(micros(measure_hash(implementation)), Ordering::Relaxed);
         let threads =
             threads.min(std::thread::available_parallelism().map_or(threads, usize::from));
         for number in 0..threads {
             let queue = queue.clone();
             let thread = std::thread::Builder::new().name(format!("hash-{number}"));
             thread
-                .spawn(move || run_jobs(&queue))
+                .spawn(move || run_jobs(&queue, implementation))
                 .expect("the system can start a thread");
         }
         PasswordHasher {
@@ -168,19 +172,20 @@ impl PasswordHasher {
 }
 
 /// Measures one hash, so that the wait can be estimated before the first job.
-fn measure_hash() -> Duration {
+fn measure_hash(implementation: Argon2Implementation) -> Duration {
     let password = Password::parse("measured").expect("a valid password");
+    let mut buffer = HashBuffer::new(implementation);
     let began = Instant::now();
     // Only the time matters. If the system has too little memory, the first sign-in returns the
     // error.
-    let _ = password::hash(&password, &[0; SALT_BYTES], &mut HashBuffer::default());
+    let _ = password::hash(&password, &[0; SALT_BYTES], &mut buffer);
     began.elapsed()
 }
 
 /// Runs jobs on a thread of the pool.
-fn run_jobs(queue: &Queue) {
+fn run_jobs(queue: &Queue, implementation: Argon2Implementation) {
     lower_thread_priority();
-    let mut buffer = HashBuffer::default();
+    let mut buffer = HashBuffer::new(implementation);
     loop {
         let job = wait_for_job(queue);
         metrics::histogram!("latchkey_hash_wait_seconds")
@@ -189,7 +194,7 @@ fn run_jobs(queue: &Queue) {
         // A panic must not end the thread, because sign-ins would fail without threads.
         let outcome = catch_unwind(AssertUnwindSafe(|| (job.work)(&mut buffer)));
         if outcome.is_err() {
-            buffer = HashBuffer::default();
+            buffer = HashBuffer::new(implementation);
         }
         if outcome.unwrap_or(false) {
             let (average, elapsed) = (

@@ -24,6 +24,10 @@ impl BlockingJob<'_> {
     }
 }
 
+fn start(threads: usize) -> PasswordHasher {
+    PasswordHasher::start(Argon2Implementation::default(), threads, MAX_WAIT)
+}
+
 async fn block_thread(hasher: &PasswordHasher) -> BlockingJob<'_> {
     let (start, started) = mpsc::channel();
     let (release, released) = mpsc::channel();
@@ -39,13 +43,13 @@ async fn block_thread(hasher: &PasswordHasher) -> BlockingJob<'_> {
 #[test]
 fn thread_count_is_limited_to_core_count() {
     let cores = std::thread::available_parallelism().unwrap().get();
-    assert_eq!(PasswordHasher::start(1, MAX_WAIT).threads, 1);
-    assert_eq!(PasswordHasher::start(cores + 7, MAX_WAIT).threads, cores);
+    assert_eq!(start(1).threads, 1);
+    assert_eq!(start(cores + 7).threads, cores);
 }
 
 #[tokio::test]
 async fn disconnected_callers_are_skipped_in_queue_order() {
-    let hasher = PasswordHasher::start(1, MAX_WAIT);
+    let hasher = start(1);
     let blocking_job = block_thread(&hasher).await;
     let (sender, finished_jobs) = mpsc::channel();
     let mut callers: Vec<_> = (0..5)
@@ -68,7 +72,7 @@ async fn disconnected_callers_are_skipped_in_queue_order() {
 
 #[tokio::test]
 async fn full_queue_rejects_jobs_until_a_caller_disconnects() {
-    let hasher = PasswordHasher::start(1, MAX_WAIT);
+    let hasher = start(1);
     let blocking_job = block_thread(&hasher).await;
     hasher
         .queue
@@ -99,7 +103,7 @@ async fn full_queue_rejects_jobs_until_a_caller_disconnects() {
 
 #[tokio::test]
 async fn job_beyond_maximum_wait_is_not_hashed() {
-    let hasher = PasswordHasher::start(1, MAX_WAIT);
+    let hasher = start(1);
     let (queue, dummy_hash) = (hasher.queue.clone(), hasher.dummy_hash.clone());
     let strict_hasher = PasswordHasher {
         queue,
@@ -118,7 +122,7 @@ async fn job_beyond_maximum_wait_is_not_hashed() {
 
 #[tokio::test]
 async fn panicking_hash_keeps_its_thread() {
-    let hasher = PasswordHasher::start(1, MAX_WAIT);
+    let hasher = start(1);
     assert!(matches!(
         hasher.run(|_| panic!("a test panic")).await,
         Err::<(), _>(Error::Busy)
@@ -128,25 +132,20 @@ async fn panicking_hash_keeps_its_thread() {
 
 #[tokio::test]
 async fn only_password_of_known_user_matches() {
-    let hasher = PasswordHasher::start(1, MAX_WAIT);
-    let password = |text| Arc::new(Password::parse(text).unwrap());
-    let hash = hasher.hash(password("secret123")).await.unwrap();
-    assert_eq!(
-        hasher
-            .verify(&password("secret123"), Some(&hash))
-            .await
-            .unwrap(),
-        PasswordMatch::Match
-    );
-    assert_eq!(
-        hasher
-            .verify(&password("secret124"), Some(&hash))
-            .await
-            .unwrap(),
-        PasswordMatch::NoMatch
-    );
-    assert_eq!(
-        hasher.verify(&password("secret123"), None).await.unwrap(),
-        PasswordMatch::NoMatch
-    );
+    for implementation in [
+        Argon2Implementation::RustCrypto,
+        Argon2Implementation::Argon2Rust,
+    ] {
+        let hasher = PasswordHasher::start(implementation, 1, MAX_WAIT);
+        let password = |text| Arc::new(Password::parse(text).unwrap());
+        let hash = hasher.hash(password("secret123")).await.unwrap();
+        for (text, stored, expected) in [
+            ("secret123", Some(hash.as_str()), PasswordMatch::Match),
+            ("secret124", Some(hash.as_str()), PasswordMatch::NoMatch),
+            ("secret123", None, PasswordMatch::NoMatch),
+        ] {
+            let outcome = hasher.verify(&password(text), stored).await.unwrap();
+            assert_eq!(outcome, expected, "{implementation:?}, {text}");
+        }
+    }
 }

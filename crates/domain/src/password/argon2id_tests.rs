@@ -2,6 +2,15 @@ use argon2::{AssociatedData, ParamsBuilder};
 use proptest::prelude::*;
 
 use super::*;
+use crate::{
+    password::{self, MEMORY_KIB, Password, PasswordMatch, SALT_BYTES, current_params},
+    text::ParsedText,
+};
+
+const IMPLEMENTATIONS: [Argon2Implementation; 2] = [
+    Argon2Implementation::RustCrypto,
+    Argon2Implementation::Argon2Rust,
+];
 
 /// The Argon2id test vector of RFC 9106 section 5.3.
 const RFC_9106_TAG: [u8; 32] = [
@@ -28,58 +37,99 @@ fn rfc_9106_test_vector_is_reproduced() {
 }
 
 #[test]
-fn both_implementations_pass_self_test() {
-    assert!(simd_self_test_passed());
-    let mut output = [0; DUMMY_OUTPUT.len()];
-    derive_portable(
-        b"",
-        &[0; 16],
-        &crate::password::current_params(),
-        &mut output,
-    )
-    .unwrap();
-    assert_eq!(output, DUMMY_OUTPUT);
+fn both_implementations_return_expected_self_test_hash() {
+    for implementation in IMPLEMENTATIONS {
+        assert_eq!(implementation.after_self_test(), implementation);
+        let (mut output, params) = ([0; DUMMY_OUTPUT.len()], current_params());
+        let buffer = &mut HashBuffer::new(implementation);
+        derive(b"", &[0; SALT_BYTES], &params, &mut output, buffer).unwrap();
+        assert_eq!(output, DUMMY_OUTPUT, "{implementation:?}");
+    }
+}
+
+#[test]
+fn hash_of_each_implementation_verifies_with_other() {
+    let parse = |text| Password::parse(text).ok().unwrap();
+    for (hashing, verifying) in [(0, 1), (1, 0)] {
+        let [hashing, verifying] = [hashing, verifying].map(|index| IMPLEMENTATIONS[index]);
+        let salt = &[7; SALT_BYTES];
+        let phc = password::hash(&parse("secret123"), salt, &mut HashBuffer::new(hashing)).unwrap();
+        let buffer = &mut HashBuffer::new(verifying);
+        for (text, expected) in [
+            ("secret123", PasswordMatch::Match),
+            ("secret124", PasswordMatch::NoMatch),
+        ] {
+            let outcome = password::verify(&parse(text), &phc, buffer).unwrap();
+            assert_eq!(outcome, expected, "{hashing:?}, {text}");
+        }
+    }
+}
+
+/// Hashes with these memory sizes and lanes in one buffer. Calls `check` with the buffer after each.
+fn hash_with_sizes(
+    implementation: Argon2Implementation,
+    sizes: &[(u32, u32)],
+    mut check: impl FnMut(&Memory),
+) {
+    let (buffer, mut output) = (&mut HashBuffer::new(implementation), [0; 32]);
+    for &(memory_kib, lanes) in sizes {
+        let params = Params::new(memory_kib, 1, lanes, Some(32)).unwrap();
+        derive(b"password", b"somesalt", &params, &mut output, buffer).unwrap();
+        check(&buffer.0);
+    }
 }
 
 #[test]
 fn larger_memory_is_not_kept() {
-    let (buffer, mut output) = (&mut HashBuffer::default(), [0; 32]);
-    let mut reserved_blocks_after = |memory_kib, lanes| {
-        let params = Params::new(memory_kib, 1, lanes, Some(32)).unwrap();
-        derive_simd(b"password", b"somesalt", &params, &mut output, buffer).unwrap();
-        buffer.0.reserved_blocks()
-    };
-    let current_kib = crate::password::MEMORY_KIB;
-    assert_eq!(reserved_blocks_after(64, 1), 64);
-    for (memory_kib, lanes) in [
-        (current_kib, 1),
-        (64, 4),
-        (2 * current_kib, 1),
-        (2 * current_kib, 4),
-        (current_kib, 1),
-    ] {
+    for implementation in IMPLEMENTATIONS {
+        let sizes = [
+            (64, 1),
+            (MEMORY_KIB, 1),
+            (64, 4),
+            (2 * MEMORY_KIB, 1),
+            (2 * MEMORY_KIB, 4),
+            (MEMORY_KIB, 1),
+        ];
+        let mut kept_blocks = Vec::new();
+        hash_with_sizes(implementation, &sizes, |memory| {
+            kept_blocks.push(match memory {
+                Memory::RustCrypto(blocks) => blocks.capacity(),
+                Memory::Argon2Rust(hasher) => hasher.reserved_blocks(),
+            });
+        });
+        let current = MEMORY_KIB as usize;
         assert_eq!(
-            reserved_blocks_after(memory_kib, lanes),
-            current_kib as usize
+            kept_blocks,
+            [64, current, current, current, current, current],
+            "{implementation:?}"
         );
     }
 }
 
 #[test]
+fn kept_memory_is_zeroed_after_each_hash() {
+    let sizes = [(MEMORY_KIB, 1), (64, 1), (64, 4)];
+    hash_with_sizes(Argon2Implementation::RustCrypto, &sizes, |memory| {
+        let Memory::RustCrypto(blocks) = memory else {
+            panic!("the implementation is fixed");
+        };
+        assert_eq!(blocks.len(), MEMORY_KIB as usize);
+        assert!(blocks.iter().flat_map(Block::as_ref).all(|word| *word == 0));
+    });
+}
+
+#[test]
 fn short_salt_and_output_are_rejected() {
     let params = Params::new(64, 1, 1, Some(32)).unwrap();
-    let derive_with = |salt: &[u8], length: usize| {
-        derive(
-            b"password",
-            salt,
-            &params,
-            &mut vec![0; length],
-            &mut HashBuffer::default(),
-        )
-    };
-    assert!(derive_with(b"somesalt", 32).is_ok());
-    assert!(derive_with(b"short", 32).is_err());
-    assert!(derive_with(b"somesalt", 3).is_err());
+    for implementation in IMPLEMENTATIONS {
+        let buffer = &mut HashBuffer::new(implementation);
+        let mut derive_with = |salt: &[u8], length: usize| {
+            derive(b"password", salt, &params, &mut vec![0; length], buffer)
+        };
+        assert!(derive_with(b"somesalt", 32).is_ok());
+        assert!(derive_with(b"short", 32).is_err());
+        assert!(derive_with(b"somesalt", 3).is_err());
+    }
 }
 
 prop_compose! {
@@ -105,7 +155,8 @@ prop_compose! {
 }
 
 proptest! {
-    /// All hashes use one buffer, as in a hashing thread, so that no hash can influence the next.
+    /// All hashes use one buffer per implementation, as in a hashing thread, so that no hash can
+    /// influence the next.
     #[test]
     fn both_implementations_agree(
         hashes in proptest::collection::vec(
@@ -117,13 +168,13 @@ proptest! {
             1..=4,
         )
     ) {
-        let buffer = &mut HashBuffer::default();
+        let (mut hasher, mut blocks) = (new_argon2_rust_hasher(), Vec::new());
         for (params, password, salt) in hashes {
             let length = params.output_len().unwrap();
-            let (mut from_simd, mut from_portable) = (vec![0; length], vec![0; length]);
-            derive_simd(&password, &salt, &params, &mut from_simd, buffer).unwrap();
-            derive_portable(&password, &salt, &params, &mut from_portable).unwrap();
-            prop_assert_eq!(from_simd, from_portable);
+            let (mut fast, mut expected) = (vec![0; length], vec![0; length]);
+            derive_with_argon2_rust(&password, &salt, &params, &mut fast, &mut hasher).unwrap();
+            derive_with_rustcrypto(&password, &salt, &params, &mut expected, &mut blocks).unwrap();
+            prop_assert_eq!(fast, expected);
         }
     }
 }
@@ -133,10 +184,11 @@ proptest! {
 
     #[test]
     fn both_implementations_agree_on_current_parameters(password in "\\PC{0,256}", salt: [u8; 16]) {
-        let (params, buffer) = (crate::password::current_params(), &mut HashBuffer::default());
-        let (mut from_simd, mut from_portable) = ([0; 32], [0; 32]);
-        derive_simd(password.as_bytes(), &salt, &params, &mut from_simd, buffer).unwrap();
-        derive_portable(password.as_bytes(), &salt, &params, &mut from_portable).unwrap();
-        prop_assert_eq!(from_simd, from_portable);
+        let (params, password) = (current_params(), password.as_bytes());
+        let (mut hasher, mut blocks) = (new_argon2_rust_hasher(), Vec::new());
+        let (mut fast, mut expected) = ([0; 32], [0; 32]);
+        derive_with_argon2_rust(password, &salt, &params, &mut fast, &mut hasher).unwrap();
+        derive_with_rustcrypto(password, &salt, &params, &mut expected, &mut blocks).unwrap();
+        prop_assert_eq!(fast, expected);
     }
 }
