@@ -10,6 +10,7 @@ pub mod sign_up;
 use std::sync::Arc;
 
 use latchkey_domain::{one_time_code::CodeKeys, rate_limit::RateLimit};
+use uuid::Uuid;
 
 use crate::{
     app::{
@@ -23,6 +24,7 @@ use crate::{
         tokens::Tokens,
     },
     config::{Config, Signup},
+    error::Error,
     postgres::Postgres,
     redis::Redis,
 };
@@ -42,6 +44,22 @@ pub struct Accounts {
     pub(super) mail: Arc<Mail>,
     pub(super) code_keys: Arc<CodeKeys>,
     pub(super) settings: AccountSettings,
+}
+
+impl Accounts {
+    /// Requires that PostgreSQL contains no revocation of the caller's session.
+    ///
+    /// A replica can accept a token until the response of the operation that revokes it. Without
+    /// this check, an error could describe the state after that operation.
+    ///
+    /// # Errors
+    /// `token_revoked`, `unavailable`.
+    async fn require_active_session(&self, sub: Uuid, sid: Uuid) -> Result<(), Error> {
+        if self.postgres.is_session_revoked(sub, sid).await? {
+            return Err(Error::TokenRevoked);
+        }
+        Ok(())
+    }
 }
 
 /// The settings of accounts.

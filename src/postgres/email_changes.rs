@@ -30,6 +30,9 @@ impl Postgres {
     /// If the address differs from the previous one, the same transaction revokes all sessions
     /// except `current_session`, invalidates other codes, and enqueues a notification with the ID
     /// `email_id` to the previous address. Otherwise the audit event becomes `email_verified`.
+    ///
+    /// # Errors
+    /// `token_revoked` if `current_session` was revoked meanwhile; `email_taken`, `unavailable`.
     pub async fn confirm_email(
         &self,
         code: Uuid,
@@ -56,6 +59,7 @@ impl Postgres {
         db.begin().await?;
         let changed = db.query_first(CHANGE_EMAIL, &[&user, &code]).await?;
         let consumed = email_outbox::consume_code(&mut db, code).await?;
+        sessions::require_unrevoked(&mut db, user, current_session).await?;
         let Some(row) = changed.filter(|_| consumed) else {
             db.roll_back().await?;
             return Ok(None);

@@ -17,6 +17,7 @@ use super::{Connection, Credentials, Postgres, StoredUser, audit};
 
 const CREATE_SESSION: &str = include_str!("../../sql/queries/create_session.sql");
 const HAS_SESSION: &str = include_str!("../../sql/queries/has_session.sql");
+const FIND_UNREVOKED_SESSION: &str = include_str!("../../sql/queries/find_unrevoked_session.sql");
 const FIND_SESSION_SCOPE: &str = include_str!("../../sql/queries/find_session_scope.sql");
 const LIST_SESSIONS: &str = include_str!("../../sql/queries/list_sessions.sql");
 const LOCK_USER: &str = include_str!("../../sql/queries/lock_user.sql");
@@ -137,6 +138,32 @@ pub(super) async fn insert(
     }))
 }
 
+/// Requires that a session is neither revoked nor deleted. Otherwise, rolls the transaction back.
+///
+/// If the transaction has locked the user's row, it sees the revocations by all earlier changes of
+/// the row, because they are committed.
+///
+/// # Errors
+/// `token_revoked`, `unavailable`.
+pub(super) async fn require_unrevoked(
+    db: &mut Connection,
+    user: Uuid,
+    sid: Uuid,
+) -> Result<(), Error> {
+    if is_revoked(db, user, sid).await? {
+        db.roll_back().await?;
+        return Err(Error::TokenRevoked);
+    }
+    Ok(())
+}
+
+async fn is_revoked(db: &mut Connection, user: Uuid, sid: Uuid) -> Result<bool, Error> {
+    let row = db
+        .query_first(FIND_UNREVOKED_SESSION, &[&user, &sid])
+        .await?;
+    Ok(row.is_none())
+}
+
 impl Postgres {
     /// Creates a session with its audit event. Returns `None` if the user was changed since
     /// `credentials` were verified: another password or generation, or disabled.
@@ -157,6 +184,11 @@ impl Postgres {
             .query_first(HAS_SESSION, &[&user, &sid])
             .await?
             .is_some())
+    }
+
+    /// Whether a session is revoked or deleted.
+    pub async fn is_session_revoked(&self, user: Uuid, sid: Uuid) -> Result<bool, Error> {
+        is_revoked(&mut self.connection().await?, user, sid).await
     }
 
     /// Returns the scope of a session.

@@ -157,11 +157,14 @@ impl Postgres {
     }
 
     /// Changes the password, and revokes all sessions except `current_session`. Returns `None` if
-    /// the password was changed meanwhile.
+    /// the stored hash was changed meanwhile.
     ///
-    /// The statement on `users` precedes the one on `sessions`. A concurrent sign-in either waits
-    /// for the first statement and then fails, or has committed a session, which the second
-    /// statement revokes.
+    /// The statement on `users` precedes those on `sessions`. A concurrent sign-in either waits for
+    /// the first statement and then fails, or has committed a session, which a later statement
+    /// revokes.
+    ///
+    /// # Errors
+    /// `token_revoked` if `current_session` was revoked meanwhile; `unavailable`.
     pub async fn change_password(
         &self,
         credentials: &Credentials,
@@ -186,14 +189,10 @@ impl Postgres {
     ) -> Result<Option<RevocationBatch>, Error> {
         let (mut db, user) = (self.connection().await?, credentials.user.account.id);
         db.begin().await?;
-        if db
-            .execute(
-                CHANGE_PASSWORD,
-                &[&user, &credentials.password_hash, &new_hash],
-            )
-            .await?
-            == 0
-        {
+        let params: crate::postgres::Params = &[&user, &credentials.password_hash, &new_hash];
+        let is_changed = db.execute(CHANGE_PASSWORD, params).await? == 1;
+        sessions::require_unrevoked(&mut db, user, current_session).await?;
+        if !is_changed {
             db.roll_back().await?;
             return Ok(None);
         }

@@ -2,11 +2,12 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::{
     proxy::{Line, Proxy},
     test_server::{PASSWORD, Session, TestServer, wait_until},
-    test_stores::query_value,
+    test_stores::{RowLock, execute, query_value},
     token_signer::{TokenSigner, with},
 };
 
@@ -245,6 +246,114 @@ async fn password_change_revokes_other_sessions() {
         .await
         .is(401, "invalid_credentials");
     replica.try_sign_in("john", NEW_PASSWORD).await.is(200, "");
+}
+
+/// Sends two requests that change the row of a user. The first one waits for the row first.
+async fn race<First, Second>(
+    server: &TestServer,
+    first: impl Future<Output = First>,
+    second: impl Future<Output = Second>,
+) -> (First, Second) {
+    let lock = RowLock::rows(server, "select from users where username = 'john'").await;
+    let first_waits = Notify::new();
+    let second = async {
+        first_waits.notified().await;
+        second.await
+    };
+    let release = async {
+        lock.wait_until_blocked().await;
+        first_waits.notify_one();
+        let both_wait = || async { lock.waiting().await == 2 };
+        wait_until("both requests wait for the row", both_wait).await;
+        lock.release().await;
+    };
+    let (first, second, ()) = tokio::join!(first, second, release);
+    (first, second)
+}
+
+#[tokio::test]
+async fn password_change_of_revoked_session_is_rejected() {
+    let server = TestServer::start().await;
+    let (first, second) = (server.sign_up("john").await, server.sign_in("john").await);
+    let (winner, loser) = race(
+        &server,
+        change_password(&server, &first, PASSWORD, NEW_PASSWORD),
+        change_password(&server, &second, PASSWORD, "a third secret 789"),
+    )
+    .await;
+    winner.is(204, "");
+    loser.is(401, "token_revoked");
+    server.try_sign_in("john", NEW_PASSWORD).await.is(200, "");
+    let denied = "select count(*) from audit_events where outcome = 'failure'";
+    assert_eq!(query_value(&server, denied).await, "0");
+}
+
+#[tokio::test]
+async fn second_password_change_of_session_is_rejected() {
+    let server = TestServer::start().await;
+    let session = server.sign_up("john").await;
+    let (winner, loser) = race(
+        &server,
+        change_password(&server, &session, PASSWORD, NEW_PASSWORD),
+        change_password(&server, &session, PASSWORD, "a third secret 789"),
+    )
+    .await;
+    winner.is(204, "");
+    loser.is(403, "incorrect_password");
+    server.try_sign_in("john", NEW_PASSWORD).await.is(200, "");
+}
+
+#[tokio::test]
+async fn password_change_of_deleted_user_is_rejected() {
+    let server = TestServer::start().await;
+    let (first, second) = (server.sign_up("john").await, server.sign_in("john").await);
+    let (deletion, change) = race(
+        &server,
+        server.with_token(Method::DELETE, "/user", &first.access_token, Value::Null),
+        change_password(&server, &second, PASSWORD, NEW_PASSWORD),
+    )
+    .await;
+    deletion.is(204, "");
+    change.is(401, "token_revoked");
+}
+
+/// A sign-in can replace the stored hash by another one of the same password.
+#[tokio::test]
+async fn password_change_succeeds_after_hash_upgrade() {
+    let server = TestServer::start().await;
+    let session = server.sign_up("john").await;
+    server.sign_up("jane").await;
+    let lock = RowLock::rows(&server, "select from users where username = 'john'").await;
+    let upgrade = async {
+        lock.wait_until_blocked().await;
+        let other_hash = "update users set password_hash = other.password_hash from users other \
+            where users.username = 'john' and other.username = 'jane'";
+        lock.change(other_hash).await;
+    };
+    let change = change_password(&server, &session, PASSWORD, NEW_PASSWORD);
+    let (changed, ()) = tokio::join!(change, upgrade);
+    changed.is(204, "");
+    server.try_sign_in("john", NEW_PASSWORD).await.is(200, "");
+}
+
+/// Covers the time between the commit of a revocation and its publication.
+#[tokio::test]
+async fn revoked_session_does_not_reveal_password() {
+    let server = TestServer::shared().await;
+    let session = server.sign_up("john").await;
+    let revoke = "update sessions set revoked_at = now(), revoked_reason = 'revoked'";
+    execute(&server, revoke).await;
+    for password in [PASSWORD, "wrong-password"] {
+        change_password(&server, &session, password, NEW_PASSWORD)
+            .await
+            .is(401, "token_revoked");
+        let body = json!({"email": "john@example.com", "password": password});
+        server
+            .with_token(Method::POST, "/user/email", &session.access_token, body)
+            .await
+            .is(401, "token_revoked");
+    }
+    server.try_sign_in("john", PASSWORD).await.is(200, "");
 }
 
 /// In either order, a session that was created with the old password is revoked.

@@ -233,6 +233,26 @@ async fn code_works_once_and_for_its_user_only() {
         .is(400, "invalid_code");
 }
 
+/// Covers the time between the commit of a revocation and its publication.
+#[tokio::test]
+async fn revoked_session_cannot_use_code() {
+    let fixture = Fixture::new().await;
+    let code = fixture.code_at(NEW).await;
+    let sid = fixture.other_session.claim("sid");
+    let revoke = format!(
+        "update sessions set revoked_at = now(), revoked_reason = 'revoked' where id = '{sid}'"
+    );
+    execute(&fixture.server, &revoke).await;
+    for code in [code.as_str(), "AAAAA-AAAAA"] {
+        fixture
+            .confirm(&fixture.other_session, code)
+            .await
+            .is(401, "token_revoked");
+    }
+    assert_eq!(fixture.user().await["email"], OLD);
+    fixture.confirm(&fixture.session, &code).await.is(200, "");
+}
+
 #[tokio::test]
 async fn change_requires_password_and_valid_address() {
     let fixture = Fixture::new().await;

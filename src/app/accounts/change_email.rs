@@ -65,7 +65,7 @@ impl Accounts {
         origin: &Origin,
     ) -> Result<(), Error> {
         let user = self
-            .verify_current_password(caller, password, origin)
+            .verify_current_password(caller, &Arc::new(password), origin)
             .await?
             .user;
         if !self.mail.is_enabled() {
@@ -153,12 +153,18 @@ impl Accounts {
                     })
                     .await
             }
-            Reservation::Busy(email_id) => self
-                .finish_confirmed_change(email_id, sub)
-                .await?
-                .ok_or(Error::Busy),
+            Reservation::Busy(email_id) => {
+                self.require_active_session(sub, sid).await?;
+                self.finish_confirmed_change(email_id, sub)
+                    .await?
+                    .ok_or(Error::Busy)
+            }
             Reservation::Exhausted(retry_after) => Err(Error::TooManyRequests { retry_after }),
-            Reservation::Incorrect => Err(Error::InvalidCode),
+            Reservation::Incorrect => {
+                // Another session might have used the code and revoked this one.
+                self.require_active_session(sub, sid).await?;
+                Err(Error::InvalidCode)
+            }
         }
     }
 

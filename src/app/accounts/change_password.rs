@@ -52,44 +52,48 @@ impl Accounts {
     ) -> Result<(), Error> {
         new.check(self.settings.password_min)
             .map_err(Error::WeakPassword)?;
-        let credentials = self
-            .verify_current_password(caller, current, origin)
+        let current = Arc::new(current);
+        let sid = caller.sid.ok_or_else(Error::session_required)?;
+        let mut credentials = self
+            .verify_current_password(caller, &current, origin)
             .await?;
-        let hash = self.hasher.hash(new.into()).await?;
-        let (accounts, sid) = (
-            self.clone(),
-            caller.sid.ok_or_else(Error::session_required)?,
-        );
+        let hash: Arc<str> = self.hasher.hash(new.into()).await?.into();
         let event = origin.self_event(EventKind::PasswordChanged, caller);
-        self.tasks
-            .run_to_completion(async move {
-                accounts
-                    .store_password(&credentials, &hash, sid, &event)
-                    .await
-            })
-            .await
+        while !self.store_password(credentials, &hash, sid, &event).await? {
+            // The stored hash has changed: either the password was changed, or a sign-in upgraded
+            // the hash.
+            credentials = self
+                .verify_current_password(caller, &current, origin)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Verifies the caller's password, and returns the stored credentials.
     ///
     /// # Errors
-    /// `incorrect_password`; `token_revoked` if the user is deleted; `busy`, `unavailable`.
+    /// `incorrect_password`; `token_revoked` if the user is deleted or the session is revoked;
+    /// `busy`, `unavailable`.
     pub(crate) async fn verify_current_password(
         &self,
         caller: &Claims,
-        password: Password,
+        password: &Arc<Password>,
         origin: &Origin,
     ) -> Result<Credentials, Error> {
+        let sid = caller.sid.ok_or_else(Error::session_required)?;
         let credentials = self
             .postgres
             .find_credentials(caller.sub)
             .await?
             .ok_or(Error::TokenRevoked)?;
-        match self
+        let password_match = self
             .hasher
-            .verify(&Arc::new(password), Some(&credentials.password_hash))
-            .await?
-        {
+            .verify(password, Some(&credentials.password_hash))
+            .await?;
+        // A concurrent change of the password revokes the other sessions. Their password is not
+        // wrong, and a revoked session must not find out whether it is correct.
+        self.require_active_session(caller.sub, sid).await?;
+        match password_match {
             PasswordMatch::Match | PasswordMatch::MatchNeedsRehash => Ok(credentials),
             PasswordMatch::NoMatch => {
                 self.audit.record_denied(
@@ -101,19 +105,28 @@ impl Accounts {
         }
     }
 
+    /// Stores a new password. Returns `false` if the stored hash differs from that of `credentials`.
     async fn store_password(
-        &self,
-        credentials: &Credentials,
-        hash: &str,
+        self: &Arc<Self>,
+        credentials: Credentials,
+        hash: &Arc<str>,
         current_sid: Uuid,
         event: &AuditEvent,
-    ) -> Result<(), Error> {
-        let changed = self
-            .postgres
-            .change_password(credentials, hash, current_sid, Uuid::now_v7(), event)
-            .await?;
-        let batch = changed.ok_or(Error::IncorrectPassword)?;
-        self.mail.notify();
-        self.revocations.publish(&batch).await
+    ) -> Result<bool, Error> {
+        let (accounts, hash, event) = (self.clone(), hash.clone(), event.clone());
+        self.tasks
+            .run_to_completion(async move {
+                let changed = accounts
+                    .postgres
+                    .change_password(&credentials, &hash, current_sid, Uuid::now_v7(), &event)
+                    .await?;
+                let Some(batch) = changed else {
+                    return Ok(false);
+                };
+                accounts.mail.notify();
+                accounts.revocations.publish(&batch).await?;
+                Ok(true)
+            })
+            .await
     }
 }
