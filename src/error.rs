@@ -139,7 +139,7 @@ impl Error {
     }
 
     /// Creates an error for a request that is invalid as a whole, for example a malformed body.
-    pub fn malformed(detail: &'static str) -> Error {
+    pub fn malformed(detail: impl Into<Cow<'static, str>>) -> Error {
         Error::InvalidRequest {
             detail: detail.into(),
             field_errors: Vec::new(),

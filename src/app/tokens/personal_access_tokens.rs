@@ -41,7 +41,8 @@ const MAX_TOKENS_PER_USER: i64 = 50;
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 86_400);
 
 /// The maximum lifetime of a token, so that forgotten tokens expire.
-const MAX_LIFETIME: Duration = Duration::from_secs(366 * 86_400);
+const MAX_LIFETIME_DAYS: u64 = 366;
+const MAX_LIFETIME: Duration = Duration::from_secs(MAX_LIFETIME_DAYS * 86_400);
 
 /// A page of the caller's tokens.
 pub struct PersonalAccessTokenPage {
@@ -188,7 +189,7 @@ impl Tokens {
             .create_personal_access_token(&new, &event)
             .await?
         else {
-            return Err(self.find_creation_error(caller).await?);
+            return Err(self.find_creation_error(caller.sub, sid).await?);
         };
         let (id, name, scope) = (token.id, new.name.to_owned(), scopes.to_string());
         Ok((
@@ -206,22 +207,14 @@ impl Tokens {
 
     /// Finds the reason for which PostgreSQL created no token: too many active tokens, or a revoked
     /// session.
-    async fn find_creation_error(&self, caller: &Claims) -> Result<Error, Error> {
-        let all = Page {
-            limit: u8::MAX,
-            after: Uuid::nil(),
-        };
-        let count = self
-            .postgres
-            .list_personal_access_tokens(caller.sub, all)
-            .await?
-            .len();
-        Ok(match i64::try_from(count) {
-            Ok(count) if count < MAX_TOKENS_PER_USER => Error::TokenRevoked,
-            _limit_reached => Error::malformed(
-                "You have 50 personal access tokens, which is the maximum. Revoke one first.",
-            ),
-        })
+    async fn find_creation_error(&self, sub: Uuid, sid: Uuid) -> Result<Error, Error> {
+        if self.postgres.is_session_revoked(sub, sid).await? {
+            return Ok(Error::TokenRevoked);
+        }
+        Ok(Error::malformed(format!(
+            "You have {MAX_TOKENS_PER_USER} personal access tokens, which is the maximum. Revoke \
+             one first."
+        )))
     }
 
     fn validate_expiry(&self, requested: Option<Expiry>) -> Result<OffsetDateTime, Error> {
@@ -231,7 +224,7 @@ impl Tokens {
             Some(Expiry(expiry)) if expiry > now && expiry <= now + MAX_LIFETIME => Ok(expiry),
             Some(_) => Err(Error::invalid_field(
                 "expires_at",
-                "must be in the future, at most 366 days from now",
+                format!("must be in the future, at most {MAX_LIFETIME_DAYS} days from now"),
             )),
         }
     }

@@ -178,6 +178,30 @@ async fn user_has_at_most_fifty_tokens() {
         .is(400, "invalid_request");
 }
 
+/// Covers the time between the commit of a revocation and its publication.
+#[tokio::test]
+async fn revoked_session_creates_no_token() {
+    let server = TestServer::shared().await;
+    let user = server.sign_up("john").await;
+    let revoke = "update sessions set revoked_at = now(), revoked_reason = 'revoked'";
+    execute(&server, revoke).await;
+    let body = json!({"name": "job", "scope": "user:read"});
+    request_token(&server, &user.access_token, body.clone())
+        .await
+        .is(401, "token_revoked");
+    let fill = format!(
+        "insert into personal_access_tokens \
+             (id, user_id, generation, name, secret_hash, scope, expires_at) \
+         select gen_random_uuid(), id, generation, 'job', sha256('x'), 'user:read', \
+             now() + interval '1 day' \
+         from users, generate_series(1, {MAX_TOKENS_PER_USER})"
+    );
+    execute(&server, &fill).await;
+    request_token(&server, &user.access_token, body)
+        .await
+        .is(401, "token_revoked");
+}
+
 #[tokio::test]
 async fn expired_token_is_rejected() {
     let server = TestServer::start().await;
