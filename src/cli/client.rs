@@ -14,7 +14,7 @@ use latchkey::{
     error::Error,
 };
 use latchkey_domain::{
-    oauth_client::Audiences,
+    oauth_client::{Audiences, MAX_AUDIENCES},
     opaque_token::Label,
     page::{self, MAX_LIMIT, Page},
     scope::Scopes,
@@ -84,9 +84,11 @@ fn client_id(text: &str) -> Result<Uuid, &'static str> {
 }
 
 fn create() -> Command {
-    let option = |name, value, help| Arg::new(name).long(name).value_name(value).help(help);
-    let audience = "Allowed audiences (up to 10), separated by spaces; the first is the default \
-        [default: LATCHKEY_AUDIENCE]";
+    let option = |name, value| Arg::new(name).long(name).value_name(value);
+    let audience = format!(
+        "Allowed audiences (up to {MAX_AUDIENCES}), separated by spaces; the first is the default \
+         [default: LATCHKEY_AUDIENCE]"
+    );
     let command = Command::new("create")
         .about("Register an OAuth client and print its secret")
         .long_about("Registers a confidential OAuth client and prints its secret once.")
@@ -99,15 +101,16 @@ fn create() -> Command {
                 .value_parser(parse_value::<Label>),
         )
         .arg(
-            option(
-                "scope",
-                "SCOPES",
-                "Scopes of the client's tokens, separated by spaces",
-            )
-            .required(true)
-            .value_parser(parse_value::<Scopes>),
+            option("scope", "SCOPES")
+                .help("Scopes of the client's tokens, separated by spaces")
+                .required(true)
+                .value_parser(parse_value::<Scopes>),
         )
-        .arg(option("audience", "AUDIENCES", audience).value_parser(parse_value::<Audiences>));
+        .arg(
+            option("audience", "AUDIENCES")
+                .help(audience)
+                .value_parser(parse_value::<Audiences>),
+        );
     add_help(
         command,
         "latchkey client create billing --scope items:read

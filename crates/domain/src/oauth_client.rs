@@ -3,7 +3,7 @@
 use crate::text::{self, ParsedText, Rejection, TextRules};
 
 /// Maximum number of audiences of a client.
-const MAX_AUDIENCES: usize = 10;
+pub const MAX_AUDIENCES: usize = 10;
 
 /// Maximum length of an audience, which tokens contain.
 const MAX_AUDIENCE_BYTES: usize = 255;
@@ -42,11 +42,11 @@ impl ParsedText for Audiences {
             || audiences.len() > MAX_AUDIENCES
             || !audiences.iter().all(is_valid)
         {
-            return Err(
-                "must contain 1 to 10 audiences, separated by spaces, each of at most 255 \
-                 printable ASCII characters"
-                    .into(),
-            );
+            return Err(format!(
+                "must contain 1 to {MAX_AUDIENCES} audiences, separated by spaces, each of at most \
+                 {MAX_AUDIENCE_BYTES} printable ASCII characters"
+            )
+            .into());
         }
         Ok(Audiences(
             audiences.into_iter().map(str::to_owned).collect(),
