@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use latchkey_domain::{
     access_token::{Claims, Holder},
-    audit::{Actor, AuditEvent, EventKind},
+    audit::{Actor, EventKind},
     opaque_token::{OpaqueToken, OpaqueTokenKind},
     refresh_token,
     revocation::{RevocationBatch, RevocationReason, TOKEN_MARGIN_SECONDS},
@@ -79,21 +79,27 @@ impl Tokens {
         let Some(token) = self.refresh_key.open(token) else {
             return Ok(());
         };
-        // OAuth clients have no refresh tokens.
+        self.revoke_session(token.sub, token.sid, client, origin)
+            .await
+    }
+
+    /// Revokes the session of a refresh token or a session cookie, which only users have.
+    async fn revoke_session(
+        &self,
+        sub: Uuid,
+        sid: Uuid,
+        client: Option<Uuid>,
+        origin: &Origin,
+    ) -> Result<(), RevokeError> {
         reject_oauth_client(client)?;
-        let (revocations, sub, sid) = (self.revocations.clone(), token.sub, token.sid);
+        let revocations = self.revocations.clone();
         let event = origin
             .event(EventKind::SignOut, Actor::User(sub), Some(sub))
             .of_session(sid);
         let task = async move {
+            let (reason, wait_for) = (RevocationReason::SignOut, WaitFor::Enforced);
             revocations
-                .revoke_session(
-                    sub,
-                    sid,
-                    RevocationReason::SignOut,
-                    WaitFor::Enforced,
-                    &event,
-                )
+                .revoke_session(sub, sid, reason, wait_for, &event)
                 .await
         };
         Ok(self.tasks.run_to_completion(task).await?)
@@ -155,6 +161,10 @@ impl Tokens {
     ) -> Result<(), RevokeError> {
         let (sub, jti) = (claims.sub, claims.jti);
         let (owner, event) = match claims.holder() {
+            // The cookie might have been renewed already, so its token ID isn't sufficient.
+            Holder::User { sid } if session_cookie::is_cookie(claims) => {
+                return self.revoke_session(sub, sid, client, origin).await;
+            }
             Holder::Client if client == Some(sub) => (
                 None,
                 origin.event(EventKind::TokenRevoked, Actor::Client(sub), Some(sub)),
@@ -170,26 +180,6 @@ impl Tokens {
             }
         };
         let tokens = self.clone();
-        if let (Holder::User { sid }, true) = (claims.holder(), session_cookie::is_cookie(claims)) {
-            // The cookie might have been renewed already, so its token ID isn't sufficient.
-            let event = AuditEvent {
-                kind: EventKind::SignOut,
-                ..event
-            };
-            let task = async move {
-                tokens
-                    .revocations
-                    .revoke_session(
-                        sub,
-                        sid,
-                        RevocationReason::SignOut,
-                        WaitFor::Enforced,
-                        &event,
-                    )
-                    .await
-            };
-            return Ok(self.tasks.run_to_completion(task).await?);
-        }
         let batch =
             RevocationBatch::of_token(owner, jti, claims.exp, RevocationReason::TokenRevoked);
         let task = async move {
