@@ -1,15 +1,42 @@
 //! Prompts on the terminal.
 
-use std::io::{self, BufRead, IsTerminal, Read, Stdin, Write};
+use std::{
+    io::{self, BufRead, IsTerminal, Read, Write},
+    process,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use clap::ArgMatches;
 use latchkey_domain::{password::Password, text::ParsedText};
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use super::{CommandError, FAILED};
 use crate::INVALID_CONFIGURATION;
+
+/// Signals that end a program. The terminal sends all of them except SIGTERM.
+const EXIT_SIGNALS: [SignalKind; 4] = [
+    SignalKind::interrupt(),
+    SignalKind::quit(),
+    SignalKind::hangup(),
+    SignalKind::terminate(),
+];
+
+/// The special character of the terminal that has no key (`_POSIX_VDISABLE`).
+#[cfg(target_os = "linux")]
+const DISABLED: u8 = 0;
+#[cfg(not(target_os = "linux"))]
+const DISABLED: u8 = 0xff;
+
+/// The character of Ctrl-Z.
+const CTRL_Z: char = '\u{1a}';
+
+/// The modes of the terminal before a prompt without echo; `None` without such a prompt.
+static SAVED_MODES: Mutex<Option<Termios>> = Mutex::new(None);
 
 /// Returns whether `--yes` is given or the user confirms. `action` completes the hint for input
 /// that isn't a terminal.
@@ -32,8 +59,9 @@ pub fn confirm(matches: &ArgMatches, question: &str, action: &str) -> Result<boo
 pub fn read_password() -> Result<Password, CommandError> {
     let input = io::stdin();
     let text = if input.is_terminal() {
-        let text = prompt(&input, "Password: ")?;
-        let repeated = prompt(&input, "Repeat the password: ")?;
+        exit_on_signals()?;
+        let text = prompt("Password: ")?;
+        let repeated = prompt("Repeat the password: ")?;
         if repeated.expose_secret() != text.expose_secret() {
             return Err(CommandError::new(FAILED, "the passwords differ"));
         }
@@ -52,20 +80,72 @@ pub fn parse_password(text: &SecretString) -> Result<Password, CommandError> {
 }
 
 /// Reads one line without echo.
-fn prompt(input: &Stdin, text: &str) -> Result<SecretString, CommandError> {
-    let modes = tcgetattr(input).map_err(io::Error::from)?;
-    let mut without_echo = modes.clone();
-    without_echo.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(input, OptionalActions::Flush, &without_echo).map_err(io::Error::from)?;
+fn prompt(text: &str) -> Result<SecretString, CommandError> {
+    let without_echo = WithoutEcho::start()?;
     eprint!("{text}");
     let mut line = Zeroizing::new(String::new());
     let read = io::stderr()
         .flush()
-        .and_then(|()| input.lock().read_line(&mut line));
-    tcsetattr(input, OptionalActions::Flush, &modes).map_err(io::Error::from)?;
+        .and_then(|()| io::stdin().lock().read_line(&mut line));
+    drop(without_echo);
     eprintln!();
     read?;
+    if line.contains(CTRL_Z) {
+        let error = "the input contains Ctrl-Z, because a password prompt can't be suspended";
+        return Err(CommandError::new(FAILED, error));
+    }
     Ok(without_line_break(&line))
+}
+
+/// Switches the echo of the terminal off until it is dropped.
+struct WithoutEcho;
+
+impl WithoutEcho {
+    fn start() -> io::Result<WithoutEcho> {
+        let mut saved = lock_saved_modes();
+        let modes = tcgetattr(io::stdin())?;
+        let mut without_echo = modes.clone();
+        without_echo.local_modes.remove(LocalModes::ECHO);
+        // A suspended prompt would leave the terminal without echo.
+        without_echo.special_codes[SpecialCodeIndex::VSUSP] = DISABLED;
+        tcsetattr(io::stdin(), OptionalActions::Flush, &without_echo)?;
+        *saved = Some(modes);
+        Ok(WithoutEcho)
+    }
+}
+
+impl Drop for WithoutEcho {
+    fn drop(&mut self) {
+        restore_modes(&mut lock_saved_modes());
+    }
+}
+
+fn lock_saved_modes() -> MutexGuard<'static, Option<Termios>> {
+    SAVED_MODES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn restore_modes(saved: &mut Option<Termios>) {
+    if let Some(modes) = saved.take() {
+        // Fails only if the terminal is closed, and then no program needs its echo.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &modes);
+    }
+}
+
+/// Exits with restored echo when a signal arrives, until the end of the process. The status is that
+/// of a program that the signal ended, as shells report it.
+fn exit_on_signals() -> io::Result<()> {
+    for kind in EXIT_SIGNALS {
+        let mut signals = signal(kind)?;
+        tokio::spawn(async move {
+            signals.recv().await;
+            // Held until the exit, so that no other prompt starts.
+            let mut saved = lock_saved_modes();
+            restore_modes(&mut saved);
+            eprintln!();
+            process::exit(128 + kind.as_raw_value());
+        });
+    }
+    Ok(())
 }
 
 /// Removes the line break at the end, which `echo` and the terminal add.
