@@ -67,11 +67,8 @@ const MAX_TASK_DRAIN: Duration = Duration::from_secs(5);
 
 /// The API and the pages, wrapped by the request middleware.
 pub fn endpoint(app: Arc<App>) -> impl Endpoint<Output = Response> {
-    middleware::request::RequestMiddleware::new(routes(), app)
-}
-
-fn routes() -> poem::Route {
-    document::add_operations(pages::routes())
+    let routes = document::add_operations(pages::routes(&app));
+    middleware::request::RequestMiddleware::new(routes, app)
 }
 
 /// Serves the public listener until `stop` resolves, then drains.

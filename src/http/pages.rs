@@ -1,9 +1,11 @@
 //! HTML pages: start page, Swagger UI, password reset, and error codes. The binary contains all of
 //! their content.
 
+mod password_reset;
+
 use std::{
     io::Write,
-    sync::{Arc, LazyLock, OnceLock},
+    sync::{Arc, LazyLock},
 };
 
 use askama::Template;
@@ -11,7 +13,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use hyper::body::Bytes;
 use poem::{
-    Request, Response, Route,
+    IntoResponse, Request, Response, Route,
     endpoint::make_sync,
     get,
     http::{HeaderValue, StatusCode, header},
@@ -22,6 +24,7 @@ use crate::{
     error::{Code, Error},
     http::{document, openapi::problem},
 };
+use password_reset::PasswordResetPage;
 
 /// Base content security policy: nothing is loaded, framed, or sent. Pages add what they require.
 const BASE_POLICY: &str =
@@ -33,7 +36,10 @@ const ALLOW_SAME_ORIGIN_REQUESTS: &str = "; connect-src 'self'";
 /// Policy of Swagger UI: its style contains icons as data URLs.
 const ALLOW_DATA_IMAGES: &str = "; img-src data:";
 
-pub fn routes() -> Route {
+/// The routes of all pages, with the settings of this server.
+pub fn routes(app: &App) -> Route {
+    let config = &app.config;
+    let password_reset = PasswordResetPage::new(config.password_min, &config.cors_origins.0);
     Route::new()
         .at("/", get(make_sync(|request| serve_home_page(&request))))
         .at(
@@ -46,7 +52,7 @@ pub fn routes() -> Route {
         )
         .at(
             "/forgot",
-            get(make_sync(|request| serve_password_reset_page(&request))),
+            get(make_sync(move |request| password_reset.respond(&request))),
         )
         .at(
             "/problems",
@@ -73,30 +79,6 @@ fn serve_home_page(request: &Request) -> Response {
 struct Home {
     signup: bool,
     version: &'static str,
-}
-
-/// Serves the password reset page, rendered once with the settings of this server.
-fn serve_password_reset_page(request: &Request) -> Response {
-    let app: &Arc<App> = request.data().expect("the request middleware sets it");
-    let config = &app.config;
-    let asset = FORGOT.get_or_init(|| {
-        let page = Forgot {
-            password_min: config.password_min,
-            apps: &config.cors_origins.0.join(" "),
-        };
-        let page = page.render().expect("writing to memory succeeds");
-        let policy = build_policy(&page) + ALLOW_SAME_ORIGIN_REQUESTS;
-        Asset::new("text/html; charset=utf-8", page, policy)
-    });
-    asset.respond(request)
-}
-
-#[derive(Template)]
-#[template(path = "forgot.html")]
-struct Forgot<'a> {
-    password_min: usize,
-    /// Origins that the page can link to.
-    apps: &'a str,
 }
 
 #[derive(Template)]
@@ -137,7 +119,8 @@ fn serve_problem_page(request: &Request) -> Response {
                 standard: standard(*code),
             })
         }
-        None => problem::respond(&Error::NotFound),
+        // The request middleware converts it to a page or to an error response.
+        None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
@@ -192,7 +175,6 @@ static DOCUMENT: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("application/json", document::json(), BASE_POLICY.to_owned()));
 static SWAGGER: LazyLock<Asset> = LazyLock::new(|| render_swagger(false));
 static LOCAL_SWAGGER: LazyLock<Asset> = LazyLock::new(|| render_swagger(true));
-static FORGOT: OnceLock<Asset> = OnceLock::new();
 
 /// Policy of pages without scripts, which share one style.
 static SCRIPTLESS_POLICY: LazyLock<String> =

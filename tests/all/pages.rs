@@ -183,7 +183,17 @@ async fn every_link_of_pages_returns_200() {
 async fn unknown_path_returns_html_only_to_browsers() {
     let server = TestServer::shared().await;
     let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
-    for path in ["/nope", "/items/a/b", "/docs/x"] {
+    for path in [
+        "/nope",
+        "/nope/",
+        "/items/a/b",
+        "/docs/x",
+        "/problems/nope",
+        "/problems/busy/x",
+        "/oauth/nope",
+        "/health/nope",
+        "/.well-known/nope",
+    ] {
         let page = get_with_header(&server, path, "accept", browser).await;
         assert_eq!(
             (page.status, page.header("content-type")),
@@ -205,11 +215,15 @@ async fn unknown_path_returns_html_only_to_browsers() {
                 .is(404, "not_found");
         }
     }
-    // For a known path with an unknown resource, the response is an API error for every `Accept`.
+    // An operation responds with an API error for every `Accept`.
+    let session = server.sign_up("john").await;
     let missing = server
-        .request(Method::GET, "/problems/nope")
+        .request(Method::GET, "/items/018f0000-0000-7000-8000-000000000000")
         .header("accept", browser);
-    server.send(missing).await.is(404, "not_found");
+    server
+        .send(missing.bearer_auth(&session.access_token))
+        .await
+        .is(404, "not_found");
     let post = server
         .request(Method::POST, "/nope")
         .header("accept", browser);
@@ -221,6 +235,44 @@ async fn forgot_page_contains_password_rule() {
     let server = TestServer::shared().await;
     let page = server.get("/forgot").await.string();
     assert!(page.contains("At least 8 characters") && page.contains("minlength=\"8\""));
+}
+
+/// An outsider must not learn the hosts of other applications.
+#[tokio::test]
+async fn forgot_page_contains_only_origin_of_referrer() {
+    let (app, other) = ("https://app.example.com", "https://other.example.com");
+    let origins = format!("{app},{other}");
+    let server = TestServer::with(&[("LATCHKEY_CORS_ORIGINS", &origins)]).await;
+    let get_from = |referrer| get_with_header(&server, "/forgot", "referer", referrer);
+    for referrer in [
+        "https://evil.example/",
+        "https://app.example.com.evil.example/",
+        "x",
+    ] {
+        let text = get_from(referrer).await.string();
+        assert!(!text.contains("example.com"), "{referrer}: {text}");
+        assert!(references(&text).contains(&"/".to_owned()), "{referrer}");
+    }
+    for (referrer, origin) in [
+        ("https://app.example.com/login?next=a", app),
+        ("https://other.example.com", other),
+    ] {
+        let page = get_from(referrer).await;
+        let text = page.string();
+        assert!(references(&text).contains(&format!("{origin}/")), "{text}");
+        assert_eq!(text.matches("example.com").count(), 1, "{text}");
+        let vary: Vec<_> = page.headers.get_all("vary").iter().collect();
+        assert_eq!(vary, ["Accept-Encoding", "Referer"]);
+    }
+    let etag = get_from(app).await.header("etag").to_owned();
+    let request = server
+        .request(Method::GET, "/forgot")
+        .header("if-none-match", etag);
+    let without_referrer = server.send(request).await;
+    assert_eq!(
+        without_referrer.status, 200,
+        "each variant has its own ETag"
+    );
 }
 
 #[tokio::test]
