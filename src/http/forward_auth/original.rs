@@ -27,8 +27,17 @@ const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-const ORIGIN_REQUIRED: &str = "With a session cookie, a request that changes state must have \
-    the `Origin` of the application, and a trusted proxy must forward it.";
+const UNTRUSTED_PEER: &str = "With a session cookie, the check must come from a trusted proxy. \
+    Add the IP address of the proxy to `LATCHKEY_TRUSTED_PROXIES`.";
+
+const METHOD_REQUIRED: &str = "With a session cookie, the proxy must send the method of the \
+    original request in `X-Forwarded-Method`, exactly once.";
+
+const HOST_REQUIRED: &str = "With a session cookie, the proxy must send the scheme and the host of \
+    the original request in `X-Forwarded-Proto` and `X-Forwarded-Host`, each exactly once.";
+
+const ORIGIN_REQUIRED: &str = "With a session cookie, a request that changes state or opens a \
+    WebSocket must have an `Origin` with the scheme and the host of the application.";
 
 /// Safe methods (RFC 9110 section 9.2.1). Names of methods are case-sensitive.
 const SAFE_METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
@@ -38,7 +47,18 @@ pub fn check(request: &Request) -> Result<(), Error> {
     if is_safe(request) || is_same_origin(request) {
         Ok(())
     } else {
-        Err(Error::Csrf(ORIGIN_REQUIRED))
+        Err(Error::Csrf(find_cause(request)))
+    }
+}
+
+/// Returns why the check is rejected. Without the headers of the proxy, the `Origin` isn't the
+/// cause.
+fn find_cause(request: &Request) -> &'static str {
+    match () {
+        () if !is_from_trusted_proxy(request) => UNTRUSTED_PEER,
+        () if original_method(request).is_none() => METHOD_REQUIRED,
+        () if upstream(request).is_none() => HOST_REQUIRED,
+        () => ORIGIN_REQUIRED,
     }
 }
 
@@ -111,12 +131,16 @@ fn is_same_origin(request: &Request) -> bool {
 /// The outer `None` means that the header can't be trusted: the peer isn't a trusted proxy, or the
 /// header is duplicated or isn't ASCII.
 fn trusted_header(request: &Request, name: HeaderName) -> Option<Option<&str>> {
+    if !is_from_trusted_proxy(request) {
+        return None;
+    }
+    csrf::single(request, name).ok()
+}
+
+fn is_from_trusted_proxy(request: &Request) -> bool {
     let config = &request
         .data::<Arc<App>>()
         .expect("the request middleware sets it")
         .config;
-    if !client_address::is_from_trusted_proxy(request, &config.trusted_proxies.0) {
-        return None;
-    }
-    csrf::single(request, name).ok()
+    client_address::is_from_trusted_proxy(request, &config.trusted_proxies.0)
 }

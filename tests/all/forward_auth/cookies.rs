@@ -299,6 +299,54 @@ async fn untrusted_forwarded_headers_are_ignored() {
     }
 }
 
+#[tokio::test]
+async fn csrf_detail_contains_cause() {
+    let server = TestServer::start().await;
+    let untrusting = server
+        .replica_with(&[("LATCHKEY_TRUSTED_PROXIES", "none")])
+        .await;
+    let cookie = sign_up_with_cookie(&server).await;
+    let (get, post) = (
+        ("x-forwarded-method", "GET"),
+        ("x-forwarded-method", "POST"),
+    );
+    let (origin, other_origin) = (
+        ("origin", "https://app.example.com"),
+        ("origin", "https://evil.example"),
+    );
+    let [host, proto] = [FORWARDED_HOST[0], FORWARDED_HOST[1]];
+    for (server, fields, part) in [
+        (
+            &untrusting,
+            &[get, host, proto, origin][..],
+            "`LATCHKEY_TRUSTED_PROXIES`",
+        ),
+        (&untrusting, &[], "`LATCHKEY_TRUSTED_PROXIES`"),
+        (&server, &[], "`X-Forwarded-Method`"),
+        (&server, &[host, proto], "`X-Forwarded-Method`"),
+        (&server, &[get, get, host, proto], "`X-Forwarded-Method`"),
+        (&server, &[post, origin], "`X-Forwarded-Host`"),
+        (&server, &[post, host, origin], "`X-Forwarded-Proto`"),
+        (
+            &server,
+            &[post, host, host, proto, origin],
+            "`X-Forwarded-Host`",
+        ),
+        (&server, &[post, host, proto], "`Origin`"),
+        (&server, &[post, host, proto, other_origin], "`Origin`"),
+        (
+            &server,
+            &[get, host, proto, ("upgrade", "websocket")],
+            "`Origin`",
+        ),
+    ] {
+        let response = check_with_cookie(server, Method::GET, &cookie, fields).await;
+        assert_rejected(&response, 403, "csrf");
+        let detail = response.text("detail");
+        assert!(detail.contains(part), "{fields:?}: {detail}");
+    }
+}
+
 /// Browsers don't attach bearer tokens by themselves, so no CSRF check is needed.
 #[tokio::test]
 async fn bearer_token_requires_no_forwarded_headers() {
