@@ -218,12 +218,12 @@ fn idle_table(idle: &[(usize, IdleCost)]) -> String {
 fn run_json(run: &SignOutRun) -> Value {
     json!({
         "replicas": run.replicas,
-        "way": run.completion,
+        "complete_by": run.completion,
         "count": run.latencies.micros.len(),
         "p50_us": run.latencies.percentile(50.0),
         "p99_us": run.latencies.percentile(99.0),
-        "longest_us": run.latencies.percentile(100.0),
-        "acknowledged": run.acknowledged_share,
+        "max_us": run.latencies.percentile(100.0),
+        "acknowledged_share": run.acknowledged_share,
     })
 }
 

@@ -5,7 +5,7 @@
 //! until it is killed. BYTES is the length of an access token, so that a response with tokens is as
 //! long as the server's.
 
-use std::{convert::Infallible, io, sync::Arc};
+use std::{convert::Infallible, io, process::ExitCode, sync::Arc};
 
 use http_body_util::combinators::BoxBody;
 use hyper::{
@@ -183,14 +183,24 @@ fn build_item(id: Uuid, name: &str, description: Option<&str>) -> Item {
     }
 }
 
-fn main() -> io::Result<()> {
-    let Some(bytes) = std::env::args()
-        .nth(1)
-        .and_then(|argument| argument.parse().ok())
-    else {
-        eprintln!("error: this program is part of `./dev bench`");
-        return Ok(());
+fn main() -> ExitCode {
+    let argument = std::env::args().nth(1);
+    let Some(bytes) = argument.and_then(|argument| argument.parse().ok()) else {
+        return fail("BYTES must be a number; `./dev bench` runs this program");
     };
+    match run(bytes) {
+        Ok(never) => match never {},
+        Err(error) => fail(&format!("can't serve on the loopback interface ({error})")),
+    }
+}
+
+fn fail(error: &str) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
+}
+
+/// Serves responses with access tokens of this length.
+fn run(bytes: usize) -> io::Result<Infallible> {
     let access_token = "x".repeat(bytes);
     let service = OpenApiService::new(Baseline { access_token }, "baseline", "0");
     let endpoint = Arc::new(Route::new().nest("/", service).map_to_response());
@@ -201,7 +211,9 @@ fn main() -> io::Result<()> {
 }
 
 /// Serves connections with hyper directly, because the framework's own server costs more.
-async fn serve<E: Endpoint<Output = Response> + 'static>(endpoint: Arc<E>) -> io::Result<()> {
+async fn serve<E: Endpoint<Output = Response> + 'static>(
+    endpoint: Arc<E>,
+) -> io::Result<Infallible> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let local = listener.local_addr()?;
     println!("{local}");
