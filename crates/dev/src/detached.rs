@@ -53,7 +53,9 @@ pub(super) fn start(directory: &Path) -> Result<(), Error> {
         exited || ready || interrupt::is_requested()
     });
     if !ready {
-        return Err(stop_failed_start(child, &log));
+        stop_failed_start(child);
+        interrupt::check()?;
+        return Err(start_error(&log));
     }
     print(&fs::read_to_string(&log).unwrap_or_default());
     Ok(())
@@ -72,9 +74,12 @@ fn spawn_background_process(log: &Path) -> Result<Child, Error> {
     command.spawn().map_err(Error::cannot("start", &binary))
 }
 
-fn stop_failed_start(mut child: Child, log: &Path) -> Error {
+fn stop_failed_start(mut child: Child) {
     family::send_signal(Pid::from_child(&child), Signal::TERM);
     let _ = child.wait();
+}
+
+fn start_error(log: &Path) -> Error {
     Error::new(format!(
         "Latchkey didn't start. The end of {}:\n{}",
         log.display(),

@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::Error;
+
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// Installs the handler for SIGINT, SIGTERM, and SIGHUP (terminal closed).
@@ -24,6 +26,14 @@ pub(super) fn install_handlers() {
 
 pub(super) fn is_requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
+}
+
+/// Returns an error after a stop request, so that no further step starts.
+pub(super) fn check() -> Result<(), Error> {
+    if is_requested() {
+        return Err(Error::new("interrupted"));
+    }
+    Ok(())
 }
 
 extern "C" fn handle_signal(_signal: libc::c_int) {

@@ -6,14 +6,15 @@ use std::{ffi::OsStr, fs, path::Path, time::Duration};
 
 use rustix::process::{Pid, Signal};
 
-use super::{family, wait::wait_until};
+use super::{family, interrupt, wait::wait_until};
 
 /// Timeout after each signal.
 ///
 /// A fast shutdown of PostgreSQL writes a checkpoint, which takes seconds on a slow disk.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Stops the process in `pid_file` if it is a server that uses `data`.
+/// Stops the process in `pid_file` if it is a server that uses `data`. After a stop request, doesn't
+/// wait for it.
 ///
 /// If another program reuses the process ID, the file is removed. Otherwise PostgreSQL would assume
 /// that a server is running, and wouldn't start. The file of an exited process stays, because
@@ -31,7 +32,9 @@ pub(super) fn stop(pid_file: &Path, data: &OsStr, stop_signals: &[Signal]) {
         for pid in family::children_of(pid).into_iter().chain([pid]) {
             family::send_signal(pid, Signal::CONT);
         }
-        if wait_until(STOP_TIMEOUT, || !family::is_running(pid)) {
+        if wait_until(STOP_TIMEOUT, || {
+            !family::is_running(pid) || interrupt::is_requested()
+        }) {
             return;
         }
     }

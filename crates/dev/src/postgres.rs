@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use super::{
     Error,
     account::{self, Account},
-    binaries, folders, leftover,
+    binaries, folders, interrupt, leftover,
     process::{Process, Program},
 };
 
@@ -123,6 +123,7 @@ impl Postgres {
     }
 
     fn psql(&self, script: &str) -> Result<(), Error> {
+        interrupt::check()?;
         let path = self.programs.join("psql");
         let run = || {
             let mut command = clean_command(&path);

@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command, sync::Arc, time::Duration};
 use rustix::process::Signal;
 
 use super::{
-    Error,
+    Error, interrupt,
     process::{Process, Program},
     settings::{Addresses, Settings},
 };
@@ -15,7 +15,8 @@ const MIGRATION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Text in the server's error if the schema belongs to an older development version.
 const OUTDATED_SCHEMA: &str = "older development version";
 
-/// Runs the server's migrations, and returns an error if the data is too old for the server.
+/// Runs the server's migrations, and returns an error if the data is too old for the server, or if
+/// a stop is requested.
 ///
 /// Other failures are ignored, because the replicas report them when they start.
 pub(super) fn check(
@@ -40,6 +41,7 @@ pub(super) fn check(
     let succeeded = migration.wait_for_success(MIGRATION_TIMEOUT).is_ok();
     let output = fs::read_to_string(&log).unwrap_or_default();
     let _ = fs::remove_file(&log);
+    interrupt::check()?;
     if succeeded || !output.contains(OUTDATED_SCHEMA) {
         return Ok(());
     }

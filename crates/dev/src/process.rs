@@ -100,9 +100,12 @@ impl Process {
         });
         match status {
             Some(status) => Err(self.exit_error(status)),
-            None if interrupt::is_requested() => Err(Error::new("interrupted")),
-            None if is_done => Ok(()),
-            None => Err(self.timeout_error(limit)),
+            None => {
+                interrupt::check()?;
+                is_done
+                    .then_some(())
+                    .ok_or_else(|| self.timeout_error(limit))
+            }
         }
     }
 
@@ -114,7 +117,10 @@ impl Process {
         match self.exit_status() {
             Some(status) if status.success() => Ok(()),
             Some(status) => Err(self.exit_error(status)),
-            None => Err(self.timeout_error(limit)),
+            None => {
+                interrupt::check()?;
+                Err(self.timeout_error(limit))
+            }
         }
     }
 
@@ -225,6 +231,7 @@ impl Drop for Process {
 }
 
 fn launch(program: &Program) -> Result<Child, Error> {
+    interrupt::check()?;
     let mut command = (program.command)();
     // A separate process group doesn't receive Ctrl-C, so that the supervisor determines the order
     // in which processes stop.

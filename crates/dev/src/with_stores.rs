@@ -28,6 +28,7 @@ pub fn run(command: &[OsString]) -> Result<ExitCode, Error> {
     // Ctrl-C also stops the command, and the stores stop after the command has exited.
     super::interrupt::install_handlers();
     let stores = Stack::temporary()?;
+    super::interrupt::check()?;
     let status = Command::new(program)
         .args(arguments)
         .env(DATABASE_VARIABLE, stores.postgres.url("postgres"))

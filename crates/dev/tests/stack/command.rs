@@ -4,6 +4,7 @@ use std::{
     fs,
     net::TcpListener,
     os::unix::fs::PermissionsExt,
+    path::Path,
     process::{Command, Output},
 };
 
@@ -75,6 +76,55 @@ fn interrupted_start_stops_all_children() {
     );
     // A server that `initdb` started exits after `initdb`, because its input is closed.
     eventually("all children have exited", || have_exited(&children));
+}
+
+/// Creates a named pipe for the master secret. The server waits until another process writes to it.
+fn create_secret_pipe(folder: &Path) -> String {
+    let pipe = folder.join("secret-pipe");
+    let status = Command::new("mkfifo").arg(&pipe).status();
+    assert!(status.expect("`mkfifo` runs").success());
+    pipe.display().to_string()
+}
+
+#[test]
+fn interrupted_check_of_previous_data_starts_no_server() {
+    let folder = TestFolder::new();
+    drop(DevProcess::start_ready(folder.path(), &[]));
+    // The background process writes the log of the server to a file.
+    let settings = [
+        ("LATCHKEY_SECRET_FILE", &*create_secret_pipe(folder.path())),
+        ("LATCHKEY_DEV_DETACHED", "yes"),
+    ];
+    let mut dev = DevProcess::start_with(folder.path(), &["--detach"], &settings);
+    let data = folder.path().join(".latchkey");
+    eventually("the migration is running", || {
+        data.join("migrate.log").exists()
+    });
+    dev.signal("INT");
+    assert!(
+        dev.child.wait().unwrap().success(),
+        "{}",
+        dev.final_output()
+    );
+    assert!(!data.join("server-1.log").exists());
+    assert_eq!(dev.final_output(), "");
+}
+
+#[test]
+fn interrupted_detached_start_fails_and_stops_all_children() {
+    let folder = TestFolder::new();
+    let pipe = create_secret_pipe(folder.path());
+    let settings = [("LATCHKEY_SECRET_FILE", pipe.as_str())];
+    let mut dev = DevProcess::start_with(folder.path(), &["--detach"], &settings);
+    eventually("the server is running", || {
+        folder.path().join(".latchkey/server-1.log").exists()
+    });
+    let children = descendants(dev.child.id());
+    assert!(children.len() >= 3, "{children:?}");
+    dev.signal("INT");
+    assert_eq!(dev.child.wait().unwrap().code(), Some(1));
+    assert_eq!(dev.final_output(), "error: interrupted\n");
+    assert!(have_exited(&children), "{children:?}");
 }
 
 #[test]
