@@ -44,7 +44,7 @@ fn schemathesis(server: &TestServer, caller: &Caller, arguments: &[&str]) -> Com
         .envs(server.settings())
         .current_dir(std::env::temp_dir());
     command
-        .env("FUZZ_AS", caller_name)
+        .env("FUZZ_CALLER", caller_name)
         .env("FUZZ_TOKEN", token)
         .env("FUZZ_URL", server.url(""));
     command

@@ -1,96 +1,96 @@
-// oauth4webapi, an independent and strict library, uses the server. The fixture comes on standard input, as JSON; each
-// completed step is printed.
+// Uses the server with oauth4webapi, an independent and strict library. Reads the fixture as JSON from standard input, and
+// prints each completed step.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import * as oauth from 'oauth4webapi'
 
-const scene = JSON.parse(readFileSync(0, 'utf8'))
-// The socket of the test is on this machine.
+const fixture = JSON.parse(readFileSync(0, 'utf8'))
+// The server of the test has an `http` URL on the loopback interface.
 const options = { [oauth.allowInsecureRequests]: true }
 
-const issuer = new URL(scene.issuer)
+const issuer = new URL(fixture.issuer)
 const discovered = await oauth.discoveryRequest(issuer, { algorithm: 'oauth2', ...options })
 const server = await oauth.processDiscoveryResponse(issuer, discovered)
 console.log('metadata')
 
-const people = { client_id: 'latchkey' }
-const service = { client_id: scene.client_id }
-const proofs = [oauth.ClientSecretBasic(scene.client_secret), oauth.ClientSecretPost(scene.client_secret)]
+const userClient = { client_id: 'latchkey' }
+const service = { client_id: fixture.client_id }
+const authentications = [oauth.ClientSecretBasic(fixture.client_secret), oauth.ClientSecretPost(fixture.client_secret)]
 
 const refresh = async (token, parameters) => {
-  const answer = await oauth.refreshTokenGrantRequest(server, people, oauth.None(), token, {
+  const response = await oauth.refreshTokenGrantRequest(server, userClient, oauth.None(), token, {
     additionalParameters: parameters,
     ...options,
   })
-  return oauth.processRefreshTokenResponse(server, people, answer)
+  return oauth.processRefreshTokenResponse(server, userClient, response)
 }
 
-const first = await refresh(scene.refresh_token, {})
-assert.notEqual(first.refresh_token, scene.refresh_token)
+const first = await refresh(fixture.refresh_token, {})
+assert.notEqual(first.refresh_token, fixture.refresh_token)
 const pair = await refresh(first.refresh_token, { scope: 'items:read' })
 assert.equal(pair.scope, 'items:read')
 console.log('refresh')
 
 await assert.rejects(refresh(pair.refresh_token, { scope: 'admin' }), { error: 'invalid_scope', status: 400 })
-console.log('no growth')
+console.log('wider scope')
 
-const grant = async (proof) => {
-  const answer = await oauth.clientCredentialsGrantRequest(server, service, proof, {}, options)
-  return oauth.processClientCredentialsResponse(server, service, answer)
+const grant = async (authentication) => {
+  const response = await oauth.clientCredentialsGrantRequest(server, service, authentication, {}, options)
+  return oauth.processClientCredentialsResponse(server, service, response)
 }
 
 const tokens = []
-for (const proof of proofs) {
-  const granted = await grant(proof)
+for (const authentication of authentications) {
+  const granted = await grant(authentication)
   assert.equal(granted.scope, 'items:read')
   assert.equal(granted.refresh_token, undefined)
   tokens.push(granted.access_token)
 }
 console.log('client credentials')
 
-// By Basic it looks at the challenge, by form at the error.
+// With Basic, the library evaluates the challenge; with a form, the error.
 await assert.rejects(grant(oauth.ClientSecretBasic('wrong')), (error) => error.cause[0].scheme === 'basic')
 await assert.rejects(grant(oauth.ClientSecretPost('wrong')), { status: 401 })
 console.log('wrong secret')
 
-const introspect = async (proof, token) => {
-  const answer = await oauth.introspectionRequest(server, service, proof, token, options)
-  return oauth.processIntrospectionResponse(server, service, answer)
+const introspect = async (authentication, token) => {
+  const response = await oauth.introspectionRequest(server, service, authentication, token, options)
+  return oauth.processIntrospectionResponse(server, service, response)
 }
 
-for (const proof of proofs) {
-  const seen = await introspect(proof, pair.access_token)
-  assert.ok(seen.active && seen.scope === 'items:read' && seen.iss === scene.issuer && seen.sub === scene.sub)
-  assert.equal((await introspect(proof, tokens[0])).client_id, scene.client_id)
-  assert.ok((await introspect(proof, scene.personal_token)).active)
-  assert.deepEqual(await introspect(proof, pair.refresh_token), { active: false })
+for (const authentication of authentications) {
+  const claims = await introspect(authentication, pair.access_token)
+  assert.ok(claims.active && claims.scope === 'items:read' && claims.iss === fixture.issuer && claims.sub === fixture.sub)
+  assert.equal((await introspect(authentication, tokens[0])).client_id, fixture.client_id)
+  assert.ok((await introspect(authentication, fixture.personal_token)).active)
+  assert.deepEqual(await introspect(authentication, pair.refresh_token), { active: false })
 }
 console.log('introspection')
 
-const validate = (token, audience = scene.audience) => {
+const validate = (token, audience = fixture.audience) => {
   const request = new Request('https://api.example.com', { headers: { authorization: `Bearer ${token}` } })
   return oauth.validateJwtAccessToken(server, request, audience, options)
 }
 
-for (const token of [pair.access_token, scene.cookie]) {
-  assert.equal((await validate(token)).sub, scene.sub)
+for (const token of [pair.access_token, fixture.cookie]) {
+  assert.equal((await validate(token)).sub, fixture.sub)
 }
-assert.equal((await validate(tokens[0])).client_id, scene.client_id)
+assert.equal((await validate(tokens[0])).client_id, fixture.client_id)
 await assert.rejects(validate(tokens[0], 'https://other.example.com'))
 console.log('keys')
 
-const revoke = async (client, proof, token, hint) => {
+const revoke = async (client, authentication, token, hint) => {
   const additionalParameters = hint ? { token_type_hint: hint } : {}
-  const answer = await oauth.revocationRequest(server, client, proof, token, { additionalParameters, ...options })
-  await oauth.processRevocationResponse(answer)
+  const response = await oauth.revocationRequest(server, client, authentication, token, { additionalParameters, ...options })
+  await oauth.processRevocationResponse(response)
 }
 
-await revoke(service, proofs[0], tokens[0], 'access_token')
-await revoke(service, proofs[1], tokens[1], 'refresh_token')
-await revoke(people, oauth.None(), pair.refresh_token, 'refresh_token')
-await revoke(people, oauth.None(), scene.personal_token)
-for (const token of [...tokens, pair.access_token, scene.personal_token]) {
-  assert.deepEqual(await introspect(proofs[0], token), { active: false })
+await revoke(service, authentications[0], tokens[0], 'access_token')
+await revoke(service, authentications[1], tokens[1], 'refresh_token')
+await revoke(userClient, oauth.None(), pair.refresh_token, 'refresh_token')
+await revoke(userClient, oauth.None(), fixture.personal_token)
+for (const token of [...tokens, pair.access_token, fixture.personal_token]) {
+  assert.deepEqual(await introspect(authentications[0], token), { active: false })
 }
 console.log('revocation')

@@ -19,7 +19,7 @@ use crate::{
 const STEPS: [&str; 8] = [
     "metadata",
     "refresh",
-    "no growth",
+    "wider scope",
     "client credentials",
     "wrong secret",
     "introspection",
