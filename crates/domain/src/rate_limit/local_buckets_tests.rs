@@ -101,6 +101,14 @@ fn histories() -> impl Strategy<Value = Vec<(Operation, u64)>> {
     prop::collection::vec((operation, pause), 1..80)
 }
 
+/// Returns the selected buckets.
+fn choose(all: &[Bucket; 3], selected: [bool; 3]) -> Vec<Bucket> {
+    all.iter()
+        .zip(selected)
+        .filter_map(|(bucket, is_selected)| is_selected.then_some(*bucket))
+        .collect()
+}
+
 /// The counted attempts (+1) and refunds (-1) of one bucket, each with its time in µs.
 type Changes = Vec<(u64, i64)>;
 
@@ -159,10 +167,7 @@ proptest! {
             now += pause;
             let Operation::Reserve(selected) = operation else { continue };
             let before = levels_of(&buckets, &all, now);
-            let chosen: Vec<Bucket> = (0..3)
-                .filter(|index| selected[*index])
-                .map(|index| all[index])
-                .collect();
+            let chosen = choose(&all, selected);
             let reserved = buckets.reserve(&chosen, now);
             let added = levels_of(&buckets, &all, now)
                 .iter()
@@ -187,8 +192,8 @@ proptest! {
         for (operation, pause) in history {
             now += pause;
             match operation {
-                Operation::Reserve(_) => {
-                    buckets.reserve(&all, now);
+                Operation::Reserve(selected) => {
+                    buckets.reserve(&choose(&all, selected), now);
                 }
                 Operation::Refund(_) => {
                     let before = levels_of(&buckets, &all, now);
