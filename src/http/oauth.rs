@@ -24,7 +24,10 @@ use crate::{
         context::client_address::ClientOrigin,
         oauth::{
             client_auth::{AuthenticatedForm, OAuthClientAuth},
-            error::OAuthError,
+            error::{
+                IntrospectTokenErrors, IssueTokenErrors, OAuthError, OperationError,
+                RevokeTokenErrors,
+            },
             metadata::MetadataSchema,
             schemas::{IntrospectionSchema, IssuedTokenSchema},
         },
@@ -169,7 +172,7 @@ impl OAuthApi {
         app: Data<&Arc<App>>,
         ClientOrigin(origin): ClientOrigin,
         request: AuthenticatedForm<IssueTokenRequest>,
-    ) -> Result<IssuedTokenResponse, OAuthError> {
+    ) -> Result<IssuedTokenResponse, OperationError<IssueTokenErrors>> {
         let AuthenticatedForm { form, client_auth } = request;
         let scopes = form.scope.as_deref().map(parse_scopes).transpose()?;
         match form.grant_type.0.as_str() {
@@ -185,7 +188,7 @@ impl OAuthApi {
                     .resource
                     .is_some_and(|resource| *resource != *app.config.audience())
                 {
-                    return Err(OAuthError::invalid_target());
+                    return Err(OAuthError::invalid_target().into());
                 }
                 let pair = app.sessions.refresh(&token.0, scopes, &origin).await?;
                 Ok(issued_token_response(IssuedTokenSchema::for_session(pair)))
@@ -199,7 +202,7 @@ impl OAuthApi {
                     .await?;
                 Ok(issued_token_response(IssuedTokenSchema::for_client(issued)))
             }
-            _other => Err(OAuthError::unsupported_grant_type()),
+            _other => Err(OAuthError::unsupported_grant_type().into()),
         }
     }
 
@@ -224,7 +227,7 @@ impl OAuthApi {
         app: Data<&Arc<App>>,
         ClientOrigin(origin): ClientOrigin,
         request: AuthenticatedForm<RevokeTokenRequest>,
-    ) -> Result<(), OAuthError> {
+    ) -> Result<(), OperationError<RevokeTokenErrors>> {
         let AuthenticatedForm { form, client_auth } = request;
         app.tokens
             .revoke_token(&form.token.0, client_auth.client_id(), &origin)
@@ -251,7 +254,7 @@ impl OAuthApi {
         &self,
         app: Data<&Arc<App>>,
         request: AuthenticatedForm<IntrospectTokenRequest>,
-    ) -> Result<Json<IntrospectionSchema>, OAuthError> {
+    ) -> Result<Json<IntrospectionSchema>, OperationError<IntrospectTokenErrors>> {
         let AuthenticatedForm { form, client_auth } = request;
         let authenticated = client_auth.require_client()?;
         let claims = app

@@ -101,6 +101,9 @@ async fn unacceptable_media_type_returns_406() {
         ("GET", "/items"),
         ("DELETE", "/user"),
         ("POST", "/signup"),
+        ("POST", "/oauth/token"),
+        ("POST", "/oauth/revoke"),
+        ("POST", "/oauth/introspect"),
     ] {
         for accept in ["text/html", "application/json;q=0", "image/*, text/plain"] {
             let response = send(

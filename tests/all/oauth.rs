@@ -1,6 +1,7 @@
 //! The OAuth endpoints: tokens are issued, introspected, and revoked, directly and by third-party
 //! client libraries.
 
+mod documented; // errors in the OpenAPI document
 mod introspection; // active and inactive tokens
 mod issue; // errors of RFC 6749, and issued tokens
 mod outage; // unavailable stores

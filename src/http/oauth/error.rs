@@ -1,8 +1,12 @@
 //! Error responses of the OAuth 2.0 endpoints (RFC 6749 section 5.2).
 
+use std::marker::PhantomData;
+
+use poem::{IntoResponse, Response};
 use poem_openapi::{
     ApiResponse, Object,
     payload::Json,
+    registry::{MetaResponses, Registry},
     types::{Example, ToJSON},
 };
 use serde_json::Value;
@@ -10,7 +14,7 @@ use serde_json::Value;
 use crate::{
     app::tokens::{client_credentials::GrantError, revoke::RevokeError},
     error::{Code, Error},
-    http::openapi::problem::{self, RequestContext},
+    http::openapi::problem::{self, Problem, RequestContext, problems},
 };
 
 const INVALID_GRANT_DESCRIPTION: &str = "The refresh token is invalid, expired, or revoked.";
@@ -37,8 +41,7 @@ impl Example for OAuthErrorSchema {
 /// Error response, by its status.
 #[derive(Debug, ApiResponse)]
 pub enum OAuthError {
-    /// `invalid_request`, `invalid_grant`, `invalid_scope`, `invalid_target`,
-    /// `unsupported_grant_type`, `unauthorized_client`
+    /// Replaced by the error codes of the operation.
     #[oai(status = 400)]
     BadRequest(Json<OAuthErrorSchema>),
     /// `invalid_client`
@@ -154,6 +157,89 @@ impl From<RevokeError> for OAuthError {
             RevokeError::ClientUnauthenticated => OAuthError::invalid_client(),
             RevokeError::Failed(error) => error.into(),
         }
+    }
+}
+
+/// The errors that one operation returns.
+pub trait OAuthErrors: Send + Sync + 'static {
+    /// Error codes with status 400, as the OpenAPI document lists them.
+    const BAD_REQUEST: &'static str;
+    /// Whether the operation has a rate limit.
+    const IS_RATE_LIMITED: bool;
+}
+
+/// Errors of `POST /oauth/token`.
+pub struct IssueTokenErrors;
+
+impl OAuthErrors for IssueTokenErrors {
+    const BAD_REQUEST: &'static str = "`invalid_request`, `invalid_grant`, `invalid_scope`, \
+        `invalid_target`, `unsupported_grant_type`";
+    const IS_RATE_LIMITED: bool = true;
+}
+
+/// Errors of `POST /oauth/revoke`.
+pub struct RevokeTokenErrors;
+
+impl OAuthErrors for RevokeTokenErrors {
+    const BAD_REQUEST: &'static str = "`invalid_request`, `unauthorized_client`";
+    const IS_RATE_LIMITED: bool = false;
+}
+
+/// Errors of `POST /oauth/introspect`.
+pub struct IntrospectTokenErrors;
+
+impl OAuthErrors for IntrospectTokenErrors {
+    const BAD_REQUEST: &'static str = "`invalid_request`";
+    const IS_RATE_LIMITED: bool = false;
+}
+
+problems! {
+    // The request middleware returns 406 for every operation.
+    NegotiationProblems: [];
+}
+
+/// An error of an operation with these errors.
+pub struct OperationError<E>(OAuthError, PhantomData<E>);
+
+impl<E: OAuthErrors, T: Into<OAuthError>> From<T> for OperationError<E> {
+    fn from(error: T) -> Self {
+        OperationError(error.into(), PhantomData)
+    }
+}
+
+impl<E> From<OperationError<E>> for poem::Error {
+    fn from(error: OperationError<E>) -> Self {
+        error.0.into()
+    }
+}
+
+impl<E: OAuthErrors> IntoResponse for OperationError<E> {
+    fn into_response(self) -> Response {
+        self.0.into_response()
+    }
+}
+
+impl<E: OAuthErrors> ApiResponse for OperationError<E> {
+    fn meta() -> MetaResponses {
+        let mut responses = OAuthError::meta().responses;
+        responses.retain(|response| E::IS_RATE_LIMITED || response.status != Some(429));
+        for response in &mut responses {
+            if response.status == Some(400) {
+                response.description = E::BAD_REQUEST;
+            }
+        }
+        let of_negotiation = Problem::<NegotiationProblems>::meta().responses;
+        responses.extend(
+            of_negotiation
+                .into_iter()
+                .filter(|response| response.status == Some(406)),
+        );
+        MetaResponses { responses }
+    }
+
+    fn register(registry: &mut Registry) {
+        OAuthError::register(registry);
+        Problem::<NegotiationProblems>::register(registry);
     }
 }
 
