@@ -45,10 +45,10 @@
 //!    `http::api::authentication` parses the body; an invalid field returns a 400 that names it.
 //! 2. [`app::sessions::Sessions::refresh`] verifies the token: session and rotation counter under a
 //!    MAC ([`latchkey_domain::refresh_token`]), so that a forged token needs no lookup.
-//! 3. `redis::Redis::rotate` runs `rotate.lua` in one round trip. It increments the current counter.
-//!    For the previous counter, within the reuse interval, it returns the same pair. An older
-//!    counter revokes the session in the same step. If Redis has lost the session, `app::sessions::restore`
-//!    reads it from PostgreSQL first.
+//! 3. `redis::Redis::rotate` runs `rotate.lua` (with `refresh.lua`) in one round trip. It increments
+//!    the current counter. For the previous counter, within the reuse interval, it returns the same
+//!    counter again. An older counter revokes the session in the same step. If Redis has lost the
+//!    session, `app::sessions::restore` reads it from PostgreSQL first.
 //! 4. [`latchkey_domain::access_token`] signs the claims, and the next refresh token is derived from
 //!    the new counter.
 //!

@@ -64,7 +64,8 @@ struct Shared<K, I, R> {
 /// Invariant: while callers are queued, a slot is batching or all slots are busy.
 struct State<K, I, R> {
     idle_slots: usize,
-    /// Start of the current statement of the batching slot; of several, the latest.
+    /// Start of the current statement of the batching slot; of several, the latest. `None` if no
+    /// slot is batching: a stale time would make new callers wait for a slot that is idle.
     batching_since: Option<Instant>,
     /// Recent number of callers per statement, scaled by [`LOAD_SCALE`]. Each statement contributes
     /// half of the new value.

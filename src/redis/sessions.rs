@@ -54,7 +54,7 @@ pub struct RefreshPolicy {
     /// The idle timeout of a session.
     pub idle_timeout_ms: u64,
     /// The reuse interval: for this long after a rotation, the previous token returns the same new
-    /// pair.
+    /// refresh token.
     pub reuse_interval_ms: u64,
     /// The duration of the row locks: for this long after a session was found missing, it can be
     /// restored.

@@ -231,6 +231,8 @@ async fn network_limit_covers_all_users() {
         &sign_in_from(&server, "2001:db8:1:2:ffff::1", "john", PASSWORD).await,
         86_400,
     );
+    let rejected = "latchkey_sign_ins_total{outcome=\"rate_limited\"}";
+    assert_eq!(metrics::value(&server, rejected).await, 1.0);
     sign_in_from(&server, "2001:db8:1:3::1", "john", PASSWORD)
         .await
         .is(200, "");

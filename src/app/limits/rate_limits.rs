@@ -119,14 +119,14 @@ impl RateLimits {
     /// Creates the attempt to sign up.
     pub(crate) fn sign_up_attempt(&self, origin: &Origin) -> RequestAttempt {
         let bucket = new_bucket("sign_up", self.network_id(origin), self.settings.sign_up);
-        RequestAttempt::new(Attempt::counting_successes(bucket), Some(origin))
+        RequestAttempt::new(Attempt::counting_all(bucket), Some(origin))
     }
 
     /// Creates the attempt to request a password reset code.
     pub(crate) fn reset_request_attempt(&self, origin: &Origin) -> RequestAttempt {
         let limit = self.settings.reset_request;
         let bucket = new_bucket("reset_request", self.network_id(origin), limit);
-        RequestAttempt::new(Attempt::counting_successes(bucket), Some(origin))
+        RequestAttempt::new(Attempt::counting_all(bucket), Some(origin))
     }
 
     /// Runs a task that counts as an attempt. If a blocking bucket is full, the task doesn't run.
@@ -174,7 +174,7 @@ impl RateLimits {
     ) -> Result<(), Error> {
         let owner = self.key.id(&format!("{} {recipient}", purpose.as_str()));
         let bucket = new_bucket("email", owner, self.settings.email);
-        let attempt = RequestAttempt::new(Attempt::counting_successes(bucket), None);
+        let attempt = RequestAttempt::new(Attempt::counting_all(bucket), None);
         match self
             .run_rate_limited(attempt, &RequestLimits::default(), task)
             .await
@@ -206,8 +206,7 @@ impl RateLimits {
         match outcome {
             Err(error @ (Error::InvalidRefreshToken | Error::RefreshTokenReused)) => {
                 // Boxed: cold path, keeps the caller's future small.
-                let mut attempt =
-                    RequestAttempt::new(Attempt::counting_successes(bucket), Some(origin));
+                let mut attempt = RequestAttempt::new(Attempt::counting_all(bucket), Some(origin));
                 let admitted =
                     Box::pin(self.admit_attempt(&mut attempt, &origin.request_limits)).await;
                 Err(admitted.err().unwrap_or(error))

@@ -47,9 +47,9 @@ impl Revocations {
     ) -> (&'static str, Duration) {
         let PublishedBatch {
             published,
-            record_request,
+            appended_at,
         } = batch;
-        let drained = drained_at(*record_request, published.lease);
+        let drained = drained_at(*appended_at, published.lease);
         let mut acknowledged = self.acknowledged.subscribe();
         let _waiter = WaiterGuard::count_in(&self.waiting);
         let have_all_acknowledged =
@@ -71,7 +71,7 @@ impl Revocations {
         } else {
             "waited"
         };
-        let elapsed = Duration::from_nanos(clock::boot_time().saturating_sub(*record_request));
+        let elapsed = Duration::from_nanos(clock::boot_time().saturating_sub(*appended_at));
         (completion, elapsed)
     }
 }

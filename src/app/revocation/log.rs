@@ -39,7 +39,7 @@ pub(crate) struct PublishedBatch {
     /// The result of the script.
     pub(super) published: PublishedEntries,
     /// The time at which the result arrived.
-    pub(super) record_request: BootTime,
+    pub(super) appended_at: BootTime,
 }
 
 impl LogAppender {
@@ -90,7 +90,7 @@ impl Revocations {
             .flat_map(|waiter| waiter.entries.iter().copied())
             .collect();
         let outcome = self.redis.revoke(&entries).await?;
-        let record_request = clock::boot_time();
+        let appended_at = clock::boot_time();
         let published = match outcome {
             AppendOutcome::Appended(published) => published,
             AppendOutcome::EvictionEnabled => self.wait_for_longest_lease().await?,
@@ -104,7 +104,7 @@ impl Revocations {
         self.apply_entries(&entries);
         let batch = PublishedBatch {
             published,
-            record_request,
+            appended_at,
         };
         // A waiter that disconnected doesn't receive the result.
         waiters

@@ -83,7 +83,7 @@ impl Sessions {
         let label = match &outcome {
             Ok(_) => "success",
             Err(Error::InvalidCredentials) => "failure",
-            Err(Error::TooManyRequests { .. }) => "run_rate_limited",
+            Err(Error::TooManyRequests { .. }) => "rate_limited",
             Err(_) => "error",
         };
         metrics::counter!("latchkey_sign_ins_total", "outcome" => label).increment(1);

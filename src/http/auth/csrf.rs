@@ -1,4 +1,6 @@
-//! CSRF protection for requests that use or set the session cookie.
+//! CSRF protection for requests that use or set the session cookie. It is the second barrier: a
+//! browser sends the custom header to another origin only after a preflight, which succeeds only for
+//! allowed origins (`middleware/cors.rs`).
 //!
 //! Two conditions must hold. The request must have a custom header, which HTML forms cannot set,
 //! and scripts of other origins can set only with CORS permission. If the request has
@@ -106,7 +108,7 @@ fn find_rejection(
     }
     match (headers.site, headers.origin) {
         // The browser reports the same origin, even if the server has host names other than the
-        // issuer's.
+        // issuer's, or a request without a page (`none`), such as a typed URL.
         (Some("same-origin" | "none"), _) | (None, None) => None,
         // Another origin of the same site, or another site. An unknown value counts as cross-site.
         (Some(_), None) => Some(CROSS_SITE_REQUEST),

@@ -1,7 +1,8 @@
 -- Shared by the scripts that rotate a refresh token of a current session that is not revoked; cached is the result of
 -- `load`. Returns
 --   'rotated', session   the counter was the current one, and was incremented
---   'repeated', session  the counter was the previous one, within the reuse interval: the same pair again
+--   'repeated', session  the counter was the previous one, within the reuse interval after its rotation: the same
+--                        refresh token again
 --   'expired'            after the maximum lifetime, or of a revoked generation
 --   'reused'             any other counter. The tombstone is written here, so that no later failure helps an attacker
 -- where session is rotation_counter, rotated_at (ms), generation, scope, client_id, auth_time, expires_at, identity.

@@ -96,7 +96,7 @@ impl Attempt {
     }
 
     /// Creates an attempt that counts if it fails or succeeds.
-    pub fn counting_successes(blocking: Bucket) -> Attempt {
+    pub fn counting_all(blocking: Bucket) -> Attempt {
         Attempt {
             blocking: vec![blocking],
             delaying: None,

@@ -88,7 +88,7 @@ fn allowed_attempt_reserves_blocking_then_delaying_buckets() {
 fn attempt_without_delaying_bucket_proceeds() {
     let buckets = [bucket("sign_up", 5)];
     let reserved = reservation(BucketKind::Blocking, BucketStore::Redis, &buckets);
-    let mut attempt = Attempt::counting_successes(buckets[0]);
+    let mut attempt = Attempt::counting_all(buckets[0]);
     assert_eq!(attempt.on_started(), Reserve(reserved.clone()));
     assert_eq!(attempt.on_reserved(reserved, &levels(true, &[10])), Proceed);
 }
@@ -186,8 +186,8 @@ fn only_attempts_that_do_not_count_are_refunded() {
         BucketStore::Local,
         &[bucket("sign_up", 5)],
     );
-    let counting_successes = || {
-        let mut attempt = Attempt::counting_successes(bucket("sign_up", 5));
+    let counting_all = || {
+        let mut attempt = Attempt::counting_all(bucket("sign_up", 5));
         attempt.on_reserved(sign_up.clone(), &levels(true, &[10]));
         attempt
     };
@@ -196,9 +196,9 @@ fn only_attempts_that_do_not_count_are_refunded() {
         (counting_failures(), Succeeded, both.clone()),
         (counting_failures(), Failed, vec![]),
         (counting_failures(), NotCounted, both),
-        (counting_successes(), Succeeded, vec![]),
-        (counting_successes(), Failed, vec![]),
-        (counting_successes(), NotCounted, vec![sign_up.clone()]),
+        (counting_all(), Succeeded, vec![]),
+        (counting_all(), Failed, vec![]),
+        (counting_all(), NotCounted, vec![sign_up.clone()]),
     ] {
         assert_eq!(
             attempt.clone().on_finished(outcome),

@@ -110,7 +110,8 @@ pub enum RenewalAction<E, I> {
 /// The effects of a page that reaches the end of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeaseExtension<E, I> {
-    /// The end of the lease; `None` if this replica holds no leases.
+    /// The end of the lease, counted from before the request was sent; `None` if this replica
+    /// holds no leases.
     pub lease_end: Option<BootTime>,
     /// How far the members have applied the log, for the revocations that wait.
     pub acknowledged: AcknowledgedPositions<E, I>,
@@ -207,8 +208,9 @@ impl<E: Clone + PartialEq, I: Copy + Ord> LeaseRenewer<E, I> {
         }
     }
 
-    /// Processes the response to [`RenewalAction::Renew`]. `sent` is the time before the request
-    /// was sent, and `now` the time of the response.
+    /// Processes the response to [`RenewalAction::Renew`]. A lease counts from `sent`, the time
+    /// before the request was sent. `now`, the time of the response, only decides which members are
+    /// unreachable.
     ///
     /// A page with entries is followed by another request, which acknowledges them immediately,
     /// because revocations wait for it.

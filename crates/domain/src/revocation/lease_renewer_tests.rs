@@ -302,7 +302,7 @@ proptest! {
     #[test]
     fn lease_is_extended_only_with_all_entries_applied(responses in responses()) {
         let mut renewer = LeaseRenewer::<char, u8>::new(Some(OWN_ID));
-        let (mut applied, mut now) = (0, 0);
+        let (mut applied, mut sent) = (0, 0);
         let mut action = renewer.begin();
         for response in responses {
             // Until the next request.
@@ -319,12 +319,12 @@ proptest! {
                     | RenewalAction::ForgetStream => renewer.next_action(),
                 };
             }
-            now += 10;
+            sent += 10;
             let Response::Page { count, skipped, remaining } = response else {
                 action = match response {
-                    Response::Lost => renewer.on_renewal(now, now + 5, RenewOutcome::Lost),
+                    Response::Lost => renewer.on_renewal(sent, sent + 5, RenewOutcome::Lost),
                     Response::EpochChanged => {
-                        renewer.on_renewal(now, now + 5, RenewOutcome::EpochChanged)
+                        renewer.on_renewal(sent, sent + 5, RenewOutcome::EpochChanged)
                     }
                     Response::Missing | Response::Page { .. } => renewer.begin(),
                 };
@@ -333,7 +333,7 @@ proptest! {
             let first = applied + 1 + skipped;
             let last = applied + skipped + count + remaining;
             let page = page(first..first + count, last);
-            action = renewer.on_renewal(now, now + 5, RenewOutcome::Page(page));
+            action = renewer.on_renewal(sent, sent + 5, RenewOutcome::Page(page));
             if let RenewalAction::Apply { entries, extension } = &action {
                 for (number, _) in entries {
                     prop_assert_eq!(*number, applied + 1);
@@ -341,7 +341,7 @@ proptest! {
                 }
                 if let Some(extension) = extension {
                     prop_assert_eq!(applied, last);
-                    prop_assert_eq!(extension.lease_end, Some(lease_end(now, LEASE)));
+                    prop_assert_eq!(extension.lease_end, Some(lease_end(sent, LEASE)));
                 }
             }
         }
