@@ -235,7 +235,7 @@ where
     }
 
     /// Takes the next batch from the queue, without callers that have disconnected. If the queue is
-    /// empty, the slot becomes idle.
+    /// empty, the slot becomes idle and batching ends.
     fn next_batch(&self) -> Option<Batch<K, I, R>> {
         let mut state = self.lock();
         let mut batch = Batch::default();

@@ -111,7 +111,7 @@ pub(super) async fn insert(
 ) -> Result<Option<CreatedSession>, Error> {
     let (session, audit_event) = (new.session, audit::NewAuditEvent::new(event));
     let created_at = to_time(session.auth_time)?;
-    let expires_at = to_time(session.ends_at)?;
+    let expires_at = to_time(session.expires_at)?;
     let params: [&(dyn ToSql + Sync); 10] = [
         &credentials.user.account.id,
         &credentials.password_hash,
@@ -312,7 +312,7 @@ fn read_locked_session(
         client_id: row.try_get("client_id")?,
         scope: row.try_get("scope")?,
         auth_time: to_unix_seconds(row.try_get("created_at")?),
-        ends_at: to_unix_seconds(row.try_get("expires_at")?),
+        expires_at: to_unix_seconds(row.try_get("expires_at")?),
     };
     let (refreshed_at, ended) = (row.try_get("last_used_at")?, row.try_get("is_revoked")?);
     Ok(LockedSession {

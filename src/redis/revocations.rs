@@ -117,7 +117,7 @@ impl Redis {
 pub(super) fn entry_args(entry: &Entry) -> [String; 3] {
     [
         entry.state.value.to_string(),
-        entry.state.ends_at.to_string(),
+        entry.state.expires_at.to_string(),
         entry.to_string(),
     ]
 }

@@ -119,7 +119,7 @@ impl Redis {
             session.scope.clone(),
             session.client_id.clone(),
             session.auth_time.to_string(),
-            session.ends_at.to_string(),
+            session.expires_at.to_string(),
             to_milliseconds(idle),
             identity.version.to_string(),
             json(identity)?,
@@ -183,7 +183,7 @@ impl Redis {
             session.scope.clone(),
             session.client_id.clone(),
             session.auth_time.to_string(),
-            session.ends_at.to_string(),
+            session.expires_at.to_string(),
             identity.version.to_string(),
             json(identity)?,
         ]);
@@ -326,7 +326,7 @@ fn parse_rotation(token: &RefreshToken, result: Vec<Value>) -> Option<Rotation> 
 
 fn parse_session(token: &RefreshToken, value: Value) -> Option<RotatedSession> {
     type Fields = (u64, u64, i64, String, String, u64, u64, String);
-    let (counter, at, generation, scope, client_id, auth_time, ends_at, identity) =
+    let (counter, at, generation, scope, client_id, auth_time, expires_at, identity) =
         Fields::from_redis_value(value).ok()?;
     let session = Session {
         sid: token.sid,
@@ -335,7 +335,7 @@ fn parse_session(token: &RefreshToken, value: Value) -> Option<RotatedSession> {
         client_id,
         scope,
         auth_time,
-        ends_at,
+        expires_at,
     };
     Some(RotatedSession {
         counter,

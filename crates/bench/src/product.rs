@@ -156,7 +156,7 @@ impl Keys {
             client_id: client.to_owned(),
             scope: Role::User.scopes().to_string(),
             auth_time: now,
-            ends_at: now + seed::SESSION_DAYS * 86_400,
+            expires_at: now + seed::SESSION_DAYS * 86_400,
         };
         let identity = Identity {
             version: 1,

@@ -33,7 +33,7 @@ fn valid_claims() -> Claims {
         client_id: "latchkey".into(),
         scope: "user:read".into(),
         auth_time: NOW,
-        ends_at: NOW + 1000,
+        expires_at: NOW + 1000,
     };
     let identity = Identity {
         version: 1,
@@ -173,7 +173,7 @@ fn signed_token_claims_are_validated_each_time() {
 fn exp_is_at_most_session_expiry() {
     assert_eq!(valid_claims().exp, NOW + 900);
     let session = Session {
-        ends_at: NOW + 10,
+        expires_at: NOW + 10,
         sid: Uuid::nil(),
         sub: Uuid::nil(),
         generation: 1,

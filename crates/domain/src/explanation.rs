@@ -322,9 +322,9 @@ fn check_generation(
 fn check_expiry(session: &SessionEvidence, idle: u64, now: u64) -> Option<String> {
     let idle_expiry = session.refreshed_at + idle;
     match () {
-        () if session.ends_at <= now => Some(format!(
+        () if session.expires_at <= now => Some(format!(
             "the session expired at {}",
-            format_seconds(session.ends_at)
+            format_seconds(session.expires_at)
         )),
         () if idle_expiry <= now => Some(format!(
             "the session was last refreshed at {}, and expired at {} \

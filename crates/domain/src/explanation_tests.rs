@@ -40,7 +40,7 @@ fn session() -> SessionEvidence {
         generation: 2,
         counter: 7,
         refreshed_at: NOW - 5,
-        ends_at: NOW + 86_400,
+        expires_at: NOW + 86_400,
         ended: None,
     }
 }
@@ -329,7 +329,7 @@ fn refresh_token_is_explained_by_first_rejecting_rule() {
         ..session()
     });
     let expired = with_session(SessionEvidence {
-        ends_at: NOW,
+        expires_at: NOW,
         ..session()
     });
     let no_session = Evidence {

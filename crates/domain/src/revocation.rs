@@ -108,7 +108,7 @@ impl Revocation {
 
     /// Returns the entry to publish at `now`, in seconds since the Unix epoch.
     pub fn entry(&self, now: u64) -> Entry {
-        let ends_at = now + self.lifetime(now);
+        let expires_at = now + self.lifetime(now);
         let (subject, value) = match self {
             Revocation::Session { sid } => (Subject::Session(*sid), EntryState::FLAG),
             Revocation::User { sub, below } => (Subject::User(*sub), *below),
@@ -120,7 +120,7 @@ impl Revocation {
         };
         Entry {
             subject,
-            state: EntryState { value, ends_at },
+            state: EntryState { value, expires_at },
         }
     }
 }

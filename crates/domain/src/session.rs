@@ -31,5 +31,5 @@ pub struct Session {
     /// The time of the last authentication with the password.
     pub auth_time: u64,
     /// The end of the maximum lifetime, which no refresh extends.
-    pub ends_at: u64,
+    pub expires_at: u64,
 }

@@ -86,7 +86,7 @@ mod tests {
             client_id: BROWSER_CLIENT.into(),
             scope: "user:read".into(),
             auth_time: NOW,
-            ends_at: NOW + max_lifetime,
+            expires_at: NOW + max_lifetime,
         };
         let policy = TokenPolicy {
             issuer: "i".into(),

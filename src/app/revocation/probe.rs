@@ -32,7 +32,7 @@ impl Revocations {
             subject: Subject::Probe(self.member_id),
             state: EntryState {
                 value: i64::try_from(self.clock.now_ms()).unwrap_or(i64::MAX),
-                ends_at: self.clock.now() + PROBE_LIFETIME_SECONDS,
+                expires_at: self.clock.now() + PROBE_LIFETIME_SECONDS,
             },
         };
         // A failure isn't logged here, because each revocation that fails logs it.

@@ -28,7 +28,7 @@ impl RevocationSet {
     /// Returns whether the set revokes at least as much as this entry, at `now`.
     pub fn covers(&self, entry: &Entry, now: u64) -> bool {
         let state = self.0.pin().get(&entry.subject).copied();
-        state.is_some_and(|state| state.value >= entry.state.value && state.ends_at > now)
+        state.is_some_and(|state| state.value >= entry.state.value && state.expires_at > now)
     }
 
     /// Returns a guard for [`RevocationSet::iter`] that can be held across an `await`. While it is
@@ -50,7 +50,7 @@ impl RevocationSet {
 
     /// Removes the entries that expired before `now` (seconds since the epoch).
     pub fn evict_expired(&self, now: u64) {
-        self.0.pin().retain(|_, state| state.ends_at > now);
+        self.0.pin().retain(|_, state| state.expires_at > now);
     }
 
     /// Returns the number of entries.
@@ -67,7 +67,8 @@ mod tests {
     use super::*;
 
     fn entry() -> impl Strategy<Value = Entry> {
-        let state = (1i64..4, 1u64..4).prop_map(|(value, ends_at)| EntryState { value, ends_at });
+        let state =
+            (1i64..4, 1u64..4).prop_map(|(value, expires_at)| EntryState { value, expires_at });
         let subject = (0u128..3).prop_map(|id| Subject::User(Uuid::from_u128(id)));
         (subject, state).prop_map(|(subject, state)| Entry { subject, state })
     }
@@ -88,7 +89,7 @@ mod tests {
                 prop_assert!(!forwards.covers(&beyond, 0));
             }
             forwards.evict_expired(now);
-            let is_live = |entry: &&Entry| entry.state.ends_at > now;
+            let is_live = |entry: &&Entry| entry.state.expires_at > now;
             prop_assert!(entries.iter().filter(is_live).all(|entry| forwards.covers(entry, now)));
         }
     }

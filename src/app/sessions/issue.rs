@@ -58,7 +58,7 @@ impl Sessions {
             client_id: client.to_owned(),
             scope: scopes.to_string(),
             auth_time: now,
-            ends_at: now + self.settings.session_max_lifetime.as_secs(),
+            expires_at: now + self.settings.session_max_lifetime.as_secs(),
         }
     }
 
@@ -184,7 +184,7 @@ impl Sessions {
                 .settings
                 .session_idle_timeout
                 .as_secs()
-                .min(session.ends_at.saturating_sub(now)),
+                .min(session.expires_at.saturating_sub(now)),
             scope: claims.scope,
         })
     }

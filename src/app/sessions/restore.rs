@@ -81,7 +81,7 @@ impl Sessions {
             && !locked.user.disabled
             && session.generation == locked.user.generation
             && locked.refreshed_at + self.settings.session_idle_timeout > timestamp_from_ms(now)
-            && session.ends_at * 1000 > now
+            && session.expires_at * 1000 > now
     }
 
     /// Caches the tombstone of a session that is expired or revoked in PostgreSQL. Otherwise, each

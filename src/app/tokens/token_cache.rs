@@ -107,7 +107,7 @@ mod tests {
             client_id: "latchkey".into(),
             scope: "user:read".into(),
             auth_time: NOW,
-            ends_at: NOW + 1000,
+            expires_at: NOW + 1000,
         };
         let identity = Identity {
             version: 1,

@@ -63,7 +63,7 @@ impl<'a> FromRequest<'a> for IsPageRequest {
     }
 }
 
-/// Rejects cross-site requests. Safe methods pass (RFC 9110 section 9.2.1).
+/// Rejects requests of other origins, also of the same site. Safe methods pass (RFC 9110 section 9.2.1).
 pub fn check_unless_safe(request: &Request) -> Result<(), Error> {
     let is_safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
     if is_safe { Ok(()) } else { check(request) }

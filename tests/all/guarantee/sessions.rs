@@ -253,7 +253,7 @@ impl Sessions {
             client_id: FIRST_PARTY_CLIENT.to_owned(),
             scope: Role::User.scopes().to_string(),
             auth_time: now(),
-            ends_at: now() + 30 * 86_400,
+            expires_at: now() + 30 * 86_400,
         };
         let identity = Identity {
             version: 1,

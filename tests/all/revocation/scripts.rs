@@ -25,10 +25,10 @@ fn connect() -> Redis {
     Redis::new(&STACK.redis_url(), &prefix, Duration::from_secs(5)).expect("a Redis URL")
 }
 
-fn entry(subject: Subject, value: i64, ends_at: u64) -> Entry {
+fn entry(subject: Subject, value: i64, expires_at: u64) -> Entry {
     Entry {
         subject,
-        state: EntryState { value, ends_at },
+        state: EntryState { value, expires_at },
     }
 }
 
@@ -300,7 +300,7 @@ async fn larger_generation_and_later_expiration_are_kept() {
     let redis = connect();
     build(&redis, &[]).await;
     let (sub, expires_at) = (Uuid::new_v4(), FAR_FUTURE - 3600);
-    let user = |min_generation, ends_at| entry(Subject::User(sub), min_generation, ends_at);
+    let user = |min_generation, expires_at| entry(Subject::User(sub), min_generation, expires_at);
     let append = async |entry| revoke(&redis, &[entry]).await.appended.number;
     assert_eq!(append(user(3, expires_at)).await, 1);
     assert_eq!(

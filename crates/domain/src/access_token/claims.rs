@@ -169,13 +169,13 @@ pub fn claims(
         scope: session.scope.clone(),
         generation: session.generation,
         auth_time: Some(session.auth_time),
-        session_exp: Some(session.ends_at),
+        session_exp: Some(session.expires_at),
         ..base_claims(
             policy,
             session.sub,
             jti,
             now,
-            (now + lifetime).min(session.ends_at),
+            (now + lifetime).min(session.expires_at),
         )
     }
     .with_identity(identity)

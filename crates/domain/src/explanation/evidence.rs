@@ -32,7 +32,7 @@ pub struct SessionEvidence {
     /// The time of the last refresh.
     pub refreshed_at: u64,
     /// The expiry of the session, which no refresh extends.
-    pub ends_at: u64,
+    pub expires_at: u64,
     /// The revocation, if the session was revoked.
     pub ended: Option<RevocationRecord>,
 }

@@ -82,7 +82,7 @@ pub struct EntryState {
     /// it is the number of the probe. For all other subjects, it is [`EntryState::FLAG`].
     pub value: i64,
     /// Expiry of the entry, in seconds since the Unix epoch.
-    pub ends_at: u64,
+    pub expires_at: u64,
 }
 
 impl EntryState {
@@ -97,7 +97,7 @@ impl EntryState {
     pub fn and(self, other: EntryState) -> EntryState {
         EntryState {
             value: self.value.max(other.value),
-            ends_at: self.ends_at.max(other.ends_at),
+            expires_at: self.expires_at.max(other.expires_at),
         }
     }
 }
@@ -133,9 +133,14 @@ impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Entry {
             subject,
-            state: EntryState { value, ends_at },
+            state: EntryState { value, expires_at },
         } = self;
-        write!(f, "{} {} {value} {ends_at}", subject.kind(), subject.id())
+        write!(
+            f,
+            "{} {} {value} {expires_at}",
+            subject.kind(),
+            subject.id()
+        )
     }
 }
 
@@ -144,13 +149,13 @@ impl FromStr for Entry {
 
     fn from_str(text: &str) -> Result<Entry, UnknownEntry> {
         let fields: Vec<&str> = text.split(' ').collect();
-        let [kind, id, value, ends_at] = fields[..] else {
+        let [kind, id, value, expires_at] = fields[..] else {
             return Err(UnknownEntry);
         };
         let subject = Subject::parse(kind, id).ok_or(UnknownEntry)?;
         let state = EntryState {
             value: value.parse().map_err(|_| UnknownEntry)?,
-            ends_at: ends_at.parse().map_err(|_| UnknownEntry)?,
+            expires_at: expires_at.parse().map_err(|_| UnknownEntry)?,
         };
         Ok(Entry { subject, state })
     }
@@ -163,7 +168,7 @@ mod tests {
     use super::*;
 
     fn any_state() -> impl Strategy<Value = EntryState> {
-        (0i64..5, 0u64..5).prop_map(|(value, ends_at)| EntryState { value, ends_at })
+        (0i64..5, 0u64..5).prop_map(|(value, expires_at)| EntryState { value, expires_at })
     }
 
     fn any_subject() -> impl Strategy<Value = Subject> {
@@ -193,7 +198,7 @@ mod tests {
             prop_assert_eq!(merge(&states), merged);
             prop_assert!(
                 states.iter()
-                    .all(|state| state.value <= merged.value && state.ends_at <= merged.ends_at)
+                    .all(|state| state.value <= merged.value && state.expires_at <= merged.expires_at)
             );
         }
 
@@ -201,9 +206,9 @@ mod tests {
         fn written_entry_parses_to_same_entry(
             subject in any_subject(),
             value: i64,
-            ends_at: u64,
+            expires_at: u64,
         ) {
-            let entry = Entry { subject, state: EntryState { value, ends_at } };
+            let entry = Entry { subject, state: EntryState { value, expires_at } };
             prop_assert_eq!(entry.to_string().parse(), Ok(entry));
         }
 

@@ -225,7 +225,7 @@ mod tests {
                 subject,
                 state: EntryState {
                     value: EntryState::FLAG,
-                    ends_at: 1,
+                    expires_at: 1,
                 },
             },
         )

@@ -312,7 +312,7 @@ impl Entries {
         };
         let current = slot.map(|(value, seconds)| EntryState {
             value,
-            ends_at: NOW + seconds,
+            expires_at: NOW + seconds,
         });
         let merged = current.map_or(entry.state, |current| current.and(entry.state));
         let value = if model.is_mutant(Mutant::LaterEntryWins) {
@@ -320,7 +320,7 @@ impl Entries {
         } else {
             merged.value
         };
-        *slot = Some((value, merged.ends_at - NOW));
+        *slot = Some((value, merged.expires_at - NOW));
     }
 
     fn tick(&mut self) {

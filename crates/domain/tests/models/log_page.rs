@@ -13,7 +13,7 @@ const ENTRY: Entry = Entry {
     subject: Subject::Session(Uuid::nil()),
     state: EntryState {
         value: EntryState::FLAG,
-        ends_at: 0,
+        expires_at: 0,
     },
 };
 

@@ -113,7 +113,7 @@ impl RevokedSchema {
 
 /// Expiration time of an entry, at most the end of year 9999, which is the limit of RFC 3339.
 fn expires_at(entry: &Entry) -> OffsetDateTime {
-    let seconds = i64::try_from(entry.state.ends_at).unwrap_or(i64::MAX);
+    let seconds = i64::try_from(entry.state.expires_at).unwrap_or(i64::MAX);
     OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(datetime!(9999-12-31 23:59:59 UTC))
 }
 
@@ -306,7 +306,7 @@ mod tests {
     fn events_are_written_as_server_sent_events() {
         let state = EntryState {
             value: 3,
-            ends_at: 1_795_163_100,
+            expires_at: 1_795_163_100,
         };
         let entry = Entry {
             subject: Subject::User(Uuid::nil()),

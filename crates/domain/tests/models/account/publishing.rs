@@ -142,14 +142,17 @@ impl State {
             },
         };
         let Entry { subject, state } = revocation.entry(NOW);
-        let ends_at = if model.is_mutant(Mutant::EntryLifetimeBySetting) {
+        let expires_at = if model.is_mutant(Mutant::EntryLifetimeBySetting) {
             NOW + TICK_SECONDS
         } else {
-            state.ends_at
+            state.expires_at
         };
         Entry {
             subject,
-            state: EntryState { ends_at, ..state },
+            state: EntryState {
+                expires_at,
+                ..state
+            },
         }
     }
 
