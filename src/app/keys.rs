@@ -187,11 +187,11 @@ impl KeyRing {
             .map(|stored| {
                 let decrypted = before
                     .pairs
-                    .get(&stored.life.kid)
+                    .get(&stored.schedule.kid)
                     .and_then(|pair| pair.private.clone());
                 let private = decrypted.or_else(|| unseal(stored).map(Arc::new));
                 (
-                    stored.life.kid,
+                    stored.schedule.kid,
                     KeyPair {
                         public: stored.key.public.as_slice().into(),
                         private,
@@ -199,7 +199,7 @@ impl KeyRing {
                 )
             })
             .collect();
-        let schedule: Vec<ScheduledKey> = stored.iter().map(|stored| stored.life).collect();
+        let schedule: Vec<ScheduledKey> = stored.iter().map(|stored| stored.schedule).collect();
         // A concurrent revocation must not be overwritten.
         self.snapshot.rcu(|before| {
             KeySnapshot::new(schedule.clone(), pairs.clone(), before.revoked.clone(), now)
@@ -328,13 +328,13 @@ mod tests {
 
     fn stored_key(pkcs8: &[u8], signs_from: u64) -> StoredKey {
         let key = SigningKey::from_pkcs8(pkcs8).unwrap();
-        let life = ScheduledKey {
+        let schedule = ScheduledKey {
             kid: key.kid(),
             signs_from,
             revoked_at: None,
         };
         StoredKey {
-            life,
+            schedule,
             key: SealedKey {
                 kid: key.kid(),
                 public: key.public().to_vec(),
@@ -360,21 +360,21 @@ mod tests {
             stored_key(&generate_pkcs8(), NOW + 9_000),
         ];
         ring.replace_keys(&keys, decode_key, NOW);
-        assert_eq!(signing_kid(&ring, NOW), Some(keys[0].life.kid));
-        ring.revoke(keys[0].life.kid, NOW + 5);
-        ring.revoke(keys[0].life.kid, NOW + 6);
+        assert_eq!(signing_kid(&ring, NOW), Some(keys[0].schedule.kid));
+        ring.revoke(keys[0].schedule.kid, NOW + 5);
+        ring.revoke(keys[0].schedule.kid, NOW + 6);
         for _ in 0..2 {
-            assert!(ring.snapshot.load().is_revoked(keys[0].life.kid));
+            assert!(ring.snapshot.load().is_revoked(keys[0].schedule.kid));
             assert_eq!(
                 signing_kid(&ring, NOW + 7),
-                Some(keys[1].life.kid),
+                Some(keys[1].schedule.kid),
                 "the next key signs early"
             );
             ring.replace_keys(&keys, decode_key, NOW + 7);
         }
         // The revocation arrives before the key is loaded.
         let ring = KeyRing::default();
-        ring.revoke(keys[0].life.kid, NOW);
+        ring.revoke(keys[0].schedule.kid, NOW);
         ring.replace_keys(&keys[..1], decode_key, NOW);
         assert_eq!(signing_kid(&ring, NOW), None);
     }
@@ -385,6 +385,6 @@ mod tests {
         let keys = [stored_key(&generate_pkcs8(), NOW)];
         ring.replace_keys(&keys, decode_key, NOW);
         ring.replace_keys(&keys, |_| None, NOW);
-        assert_eq!(signing_kid(&ring, NOW), Some(keys[0].life.kid));
+        assert_eq!(signing_kid(&ring, NOW), Some(keys[0].schedule.kid));
     }
 }

@@ -25,13 +25,13 @@ pub struct RebuildLock {
 
 impl RebuildLock {
     /// Resets the idle timeout, after which PostgreSQL would release the lock.
-    pub async fn keep(&mut self) -> Result<(), Error> {
+    pub async fn extend(&mut self) -> Result<(), Error> {
         self.db.deadline = Instant::now() + self.timeout;
         self.db.batch_execute("select 1").await
     }
 
     /// Releases the lock.
-    pub async fn end(mut self) -> Result<(), Error> {
+    pub async fn release(mut self) -> Result<(), Error> {
         self.db.deadline = Instant::now() + self.timeout;
         self.db.roll_back().await
     }

@@ -32,7 +32,7 @@ pub struct SealedKey {
 /// A row of `signing_keys`.
 pub struct StoredKey {
     /// The times from which the state of the key follows.
-    pub life: ScheduledKey,
+    pub schedule: ScheduledKey,
     pub key: SealedKey,
 }
 
@@ -52,7 +52,7 @@ struct KeyList {
 
 impl KeyList {
     fn schedules(&self) -> Vec<ScheduledKey> {
-        self.keys.iter().map(|stored| stored.life).collect()
+        self.keys.iter().map(|stored| stored.schedule).collect()
     }
 }
 
@@ -264,10 +264,7 @@ fn read_key(row: &Row) -> Result<StoredKey, Error> {
         public: row.try_get("public_key")?,
         sealed: row.try_get("sealed_private_key")?,
     };
-    Ok(StoredKey {
-        life: schedule,
-        key,
-    })
+    Ok(StoredKey { schedule, key })
 }
 
 fn to_unix_ms(stored: i64) -> Result<u64, Error> {

@@ -23,9 +23,10 @@ pub fn unseal(secrets: &MasterSecrets, stored: &StoredKey) -> Option<SigningKey>
 /// Whether the secrets decrypt every key that signs at `now` (ms since the epoch) or later. Keys
 /// that only verify need no private key.
 fn can_unseal_signers(secrets: &MasterSecrets, stored: &[StoredKey], now: u64) -> bool {
-    let schedule: Vec<ScheduledKey> = stored.iter().map(|stored| stored.life).collect();
-    let needs_private_key =
-        |stored: &&StoredKey| key_schedule::state(&schedule, &stored.life, now).needs_private_key();
+    let schedule: Vec<ScheduledKey> = stored.iter().map(|stored| stored.schedule).collect();
+    let needs_private_key = |stored: &&StoredKey| {
+        key_schedule::state(&schedule, &stored.schedule, now).needs_private_key()
+    };
     stored
         .iter()
         .filter(needs_private_key)

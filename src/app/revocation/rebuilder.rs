@@ -83,7 +83,7 @@ impl Revocations {
         };
         let outcome = self.build_log(replaced, on_begin, &mut lock).await;
         // If this fails, the connection is closed, which releases the lock as well.
-        let _ = lock.end().await;
+        let _ = lock.release().await;
         outcome
     }
 
@@ -139,7 +139,7 @@ impl Revocations {
             // A replica that has read an entry can rely on the scripts of the user.
             self.stop_all_refreshes(&page.iter().collect::<Vec<_>>())
                 .await?;
-            lock.keep().await?;
+            lock.extend().await?;
             let now = self.clock.now();
             let entries: Vec<Entry> = page.iter().map(|row| row.entry.entry(now)).collect();
             for chunk in entries.chunks(ENTRIES_PER_SCRIPT) {
