@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    proxy::{Line, Proxy},
+    proxy::{ConnectionState, Proxy},
     test_server::{Session, TestResponse, TestServer, wait_until},
     test_stores::{RowLock, connect, execute, fresh_database, query_value},
 };
@@ -262,7 +262,7 @@ async fn broken_database_connection_fails_all_waiting_callers() {
     let url = proxy.postgres_url(server.setting("DATABASE_URL"));
     let server = server.replica_with(&[("DATABASE_URL", &url)]).await;
     let user = server.sign_up("jane").await;
-    proxy.set(Line::Held);
+    proxy.set(ConnectionState::Held);
     let requests = join_all((0..30).map(async |number: usize| {
         match number % 3 {
             0 => create(&server, &user, number.to_string()).await,
@@ -279,11 +279,11 @@ async fn broken_database_connection_fails_all_waiting_callers() {
     }));
     let cut = async {
         tokio::task::yield_now().await;
-        proxy.set(Line::Cut);
+        proxy.set(ConnectionState::Cut);
     };
     let (responses, ()) = tokio::join!(requests, cut);
     assert_all(&responses, 503, "unavailable");
-    proxy.set(Line::Open);
+    proxy.set(ConnectionState::Open);
     wait_until("the server works again", || async {
         create(&server, &user, "Book".into()).await.status == 201
     })

@@ -3,7 +3,7 @@
 
 use crate::{
     metrics,
-    proxy::{Line, Proxy},
+    proxy::{ConnectionState, Proxy},
     test_server::{TestServer, wait_until},
     test_stores::{RowLock, execute, query_value},
 };
@@ -204,10 +204,10 @@ async fn cleanup_resumes_after_database_outage() {
         .replica_with(&[("DATABASE_URL", &url), SHORT_CLEANUP_INTERVAL])
         .await;
     assert_eq!(direct.stop(), Some(0));
-    proxy.set(Line::Cut);
+    proxy.set(ConnectionState::Cut);
     server.wait_for_log(&["cleanup failed"]).await;
     execute(&direct, &revoked_sessions("31 days", "1 day", 1)).await;
-    proxy.set(Line::Open);
+    proxy.set(ConnectionState::Open);
     let remaining = "select count(*) from sessions where client_id = 'old'";
     wait_until("the row is deleted", || async {
         query_value(&direct, remaining).await == "0"

@@ -179,7 +179,7 @@ async fn acknowledged_writes_survive_sigkill() {
     );
     println!("acknowledged before the kills: {users} users, {items} items, {emails} emails");
     assert_writes_exist(&last, &writes).await;
-    mail_server.start_again();
+    mail_server.restart();
     // The killed server might have sent an email that it had claimed, so the email is due only
     // after a delay.
     let due = "select coalesce(max(next_attempt_at) <= now() + interval '1 hour', true) \

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::{
-    proxy::{Line, Proxy},
+    proxy::{ConnectionState, Proxy},
     test_server::{PASSWORD, Session, TestServer, wait_until},
     test_stores::{RowLock, execute, query_value},
     token_signer::{TokenSigner, with},
@@ -407,7 +407,7 @@ async fn sign_in_overtaken_by_password_change_is_rejected() {
     let delayed_replica = server
         .replica_with(&[("REDIS_URL", &redis), ("LATCHKEY_REDIS_TIMEOUT", "30s")])
         .await;
-    proxy.set(Line::Held);
+    proxy.set(ConnectionState::Held);
     let overtake = async {
         let is_inserted =
             || async { query_value(&server, "select count(*) from sessions").await == "2" };
@@ -415,7 +415,7 @@ async fn sign_in_overtaken_by_password_change_is_rejected() {
         change_password(&server, &session, PASSWORD, NEW_PASSWORD)
             .await
             .is(204, "");
-        proxy.set(Line::Open);
+        proxy.set(ConnectionState::Open);
     };
     let (sign_in, ()) = tokio::join!(delayed_replica.try_sign_in("john", PASSWORD), overtake);
     sign_in.is(401, "invalid_credentials");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     mail::{MailServer, code, code as code_in},
-    proxy::{Line, Proxy},
+    proxy::{ConnectionState, Proxy},
     test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
     test_stores::{RowLock, STACK, execute, query_value},
 };
@@ -404,7 +404,7 @@ async fn unpublished_change_is_completed_by_repeat() {
     let lock = RowLock::rows(&fixture.server, "select from users").await;
     let cut = async {
         lock.wait_until_blocked().await;
-        proxy.set(Line::Cut);
+        proxy.set(ConnectionState::Cut);
         lock.release().await;
     };
     let (response, ()) = tokio::join!(fixture.confirm(&fixture.session, &code), cut);
@@ -416,7 +416,7 @@ async fn unpublished_change_is_completed_by_repeat() {
         "{}",
         response.body
     );
-    proxy.set(Line::Open);
+    proxy.set(ConnectionState::Open);
     let is_completed = || async { fixture.confirm(&fixture.session, &code).await.status == 200 };
     wait_until("a repeated request completes the change", is_completed).await;
     assert_eq!(

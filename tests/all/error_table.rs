@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     personal_access_tokens,
-    proxy::{Line, Proxy},
+    proxy::{ConnectionState, Proxy},
     test_server::{ISSUER, PASSWORD, Session, TestResponse, TestServer},
     test_stores::execute,
     token_signer::{TokenSigner, with},
@@ -514,7 +514,7 @@ async fn check_server_errors(fixture: &mut Fixture) {
         .server
         .replica_with(&[("REDIS_URL", &proxy.redis_url())])
         .await;
-    proxy.set(Line::Cut);
+    proxy.set(ConnectionState::Cut);
     let response = disconnected.refresh(&fixture.session.refresh_token).await;
     let plural = if response.header("retry-after") == "1" {
         ""

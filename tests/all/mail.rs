@@ -47,7 +47,7 @@ impl MailServer {
         self.child.wait().expect("a child process");
     }
 
-    pub fn start_again(&mut self) {
+    pub fn restart(&mut self) {
         self.child = start_process(self.address, &self.folder);
     }
 

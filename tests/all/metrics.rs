@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    proxy::{Line, Proxy},
+    proxy::{ConnectionState, Proxy},
     test_server::{Session, TestServer, wait_until},
 };
 
@@ -211,13 +211,13 @@ async fn stores_and_connections_are_measured() {
             .await
             .contains("latchkey_postgres_connections{state=\"used\"}")
     );
-    proxy.set(Line::Cut);
+    proxy.set(ConnectionState::Cut);
     wait_until("Redis is down", || async {
         value(&server, redis).await == 0.0
     })
     .await;
     assert_eq!(value(&server, postgres).await, 1.0);
-    proxy.set(Line::Open);
+    proxy.set(ConnectionState::Open);
     wait_until("Redis is up again", || async {
         value(&server, redis).await == 1.0
     })

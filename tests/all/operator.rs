@@ -507,7 +507,7 @@ async fn unpublished_revocation_is_reported() {
     let server = TestServer::start().await;
     let session = server.sign_up("john").await;
     let proxy = Proxy::to_redis().await;
-    proxy.set(crate::proxy::Line::Cut);
+    proxy.set(crate::proxy::ConnectionState::Cut);
     let settings = server.settings_with(&[("REDIS_URL", &proxy.redis_url())]);
     let output = tokio::task::spawn_blocking(move || {
         run_user_with_settings(settings, &["revoke", "john", "--yes"], "")

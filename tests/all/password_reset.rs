@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     mail::{MailServer, code},
-    proxy::{Line, Proxy},
+    proxy::{ConnectionState, Proxy},
     test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
     test_stores::{RowLock, connect, connect_redis},
 };
@@ -455,7 +455,11 @@ async fn repeated_reset_publishes_unpublished_revocation() {
     let (server, mail_server, old_session) =
         start_with_user_and(&[("REDIS_URL", &proxy.redis_url())]).await;
     let code = mail_server.reset_code(&server, EMAIL).await;
-    let lock = lock_users(&server, |waiting| waiting > 0, || proxy.set(Line::Cut));
+    let lock = lock_users(
+        &server,
+        |waiting| waiting > 0,
+        || proxy.set(ConnectionState::Cut),
+    );
     let (response, ()) = tokio::join!(server.reset_password(EMAIL, &code, NEW_PASSWORD), lock);
     response.is(503, "unavailable");
     assert!(
@@ -463,7 +467,7 @@ async fn repeated_reset_publishes_unpublished_revocation() {
         "{}",
         response.body
     );
-    proxy.set(Line::Open);
+    proxy.set(ConnectionState::Open);
     server
         .reset_password(EMAIL, &code, NEW_PASSWORD)
         .await

@@ -12,7 +12,7 @@ use crate::test_stores::{STACK, postgres_socket, redis_socket};
 
 /// The state of all connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Line {
+pub enum ConnectionState {
     /// Bytes are forwarded.
     Open,
     /// Bytes are forwarded after a delay, in both directions.
@@ -30,7 +30,7 @@ pub enum Line {
 /// A proxy to a Unix socket.
 pub struct Proxy {
     pub address: SocketAddr,
-    line: watch::Sender<Line>,
+    state: watch::Sender<ConnectionState>,
     store: watch::Sender<PathBuf>,
 }
 
@@ -59,11 +59,12 @@ impl Proxy {
     pub async fn to(socket: PathBuf) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let ((line, state), (store, socket)) = (watch::channel(Line::Open), watch::channel(socket));
-        tokio::spawn(accept(listener, socket, state));
+        let (state, state_receiver) = watch::channel(ConnectionState::Open);
+        let (store, socket) = watch::channel(socket);
+        tokio::spawn(accept(listener, socket, state_receiver));
         Proxy {
             address,
-            line,
+            state,
             store,
         }
     }
@@ -73,62 +74,68 @@ impl Proxy {
         self.store.send_replace(socket);
     }
 
-    pub fn set(&self, line: Line) {
-        self.line.send_replace(line);
+    pub fn set(&self, state: ConnectionState) {
+        self.state.send_replace(state);
     }
 }
 
 async fn accept(
     listener: TcpListener,
     socket: watch::Receiver<PathBuf>,
-    state: watch::Receiver<Line>,
+    state: watch::Receiver<ConnectionState>,
 ) {
     while let Ok((client, _)) = listener.accept().await {
         tokio::spawn(serve(client, socket.borrow().clone(), state.clone()));
     }
 }
 
-async fn serve(mut client: TcpStream, socket: PathBuf, state: watch::Receiver<Line>) {
-    if *state.borrow() == Line::Cut {
+async fn serve(mut client: TcpStream, socket: PathBuf, state: watch::Receiver<ConnectionState>) {
+    if *state.borrow() == ConnectionState::Cut {
         return;
     }
     let Ok(mut store) = UnixStream::connect(socket).await else {
         return;
     };
+    let is_broken =
+        |state: &ConnectionState| matches!(state, ConnectionState::Cut | ConnectionState::Lost);
     let (mut broken, mut cut) = (state.clone(), state.clone());
     let lost = tokio::select! {
         biased;
-        line = broken.wait_for(|line| matches!(line, Line::Cut | Line::Lost)) => {
-            line.is_ok_and(|line| *line == Line::Lost)
+        state = broken.wait_for(is_broken) => {
+            state.is_ok_and(|state| *state == ConnectionState::Lost)
         }
         () = forward(&mut client, &mut store, &state) => false,
     };
     if lost {
         // The connection stays open on both sides until it is cut or the test ends.
-        let _ = cut.wait_for(|line| *line == Line::Cut).await;
+        let _ = cut.wait_for(|state| *state == ConnectionState::Cut).await;
     }
 }
 
 /// Forwards bytes until either side closes the connection.
-async fn forward(client: &mut TcpStream, store: &mut UnixStream, state: &watch::Receiver<Line>) {
+async fn forward(
+    client: &mut TcpStream,
+    store: &mut UnixStream,
+    state: &watch::Receiver<ConnectionState>,
+) {
     let ((client_reader, client_writer), (store_reader, store_writer)) =
         (client.split(), store.split());
     tokio::select! {
-        () = copy(client_reader, store_writer, Line::Held, state.clone()) => {}
-        () = copy(store_reader, client_writer, Line::Silent, state.clone()) => {}
+        () = copy(client_reader, store_writer, ConnectionState::Held, state.clone()) => {}
+        () = copy(store_reader, client_writer, ConnectionState::Silent, state.clone()) => {}
     }
 }
 
-/// Forwards bytes in one direction, and stalls while the line is in this state.
+/// Forwards bytes in one direction, and stalls while the connections are in this state.
 async fn copy(
     mut reader: impl AsyncRead + Unpin,
     mut writer: impl AsyncWrite + Unpin,
-    stalled: Line,
-    mut state: watch::Receiver<Line>,
+    stalled: ConnectionState,
+    mut state: watch::Receiver<ConnectionState>,
 ) {
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(count @ 1..) = reader.read(&mut bytes).await {
-        let delay = if let Line::Late(delay) = *state.borrow() {
+        let delay = if let ConnectionState::Late(delay) = *state.borrow() {
             delay
         } else {
             Duration::ZERO
@@ -136,7 +143,7 @@ async fn copy(
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        let _ = state.wait_for(|line| *line != stalled).await;
+        let _ = state.wait_for(|state| *state != stalled).await;
         if writer.write_all(&bytes[..count]).await.is_err() {
             break;
         }

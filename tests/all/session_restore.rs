@@ -205,7 +205,7 @@ async fn older_redis_data_makes_no_rotated_token_valid() {
     fixture.server.kill();
     fixture.replica.kill();
     fixture.own_redis.redis.kill();
-    fixture.own_redis.redis.start_again().expect("Redis starts");
+    fixture.own_redis.redis.restart().expect("Redis starts");
     assert!(
         fixture.own_redis.command::<i64>(&["DBSIZE"]).await > 0,
         "Redis has the older data"
@@ -234,7 +234,7 @@ async fn restart_of_all_processes_keeps_sessions() {
         (Some(0), Some(0))
     );
     fixture.own_redis.redis.kill();
-    fixture.own_redis.redis.start_again().expect("Redis starts");
+    fixture.own_redis.redis.restart().expect("Redis starts");
     let settings = fixture.server.settings();
     (fixture.server, fixture.replica) = (
         TestServer::run(settings.clone()).await,

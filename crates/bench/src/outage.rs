@@ -161,7 +161,7 @@ fn inject_fault(
     match fault {
         Fault::Suspended => bench.stores.redis.resume(),
         Fault::Killed => {
-            bench.stores.redis.start_again()?;
+            bench.stores.redis.restart()?;
             // Redis responds now. The time to load its file is not part of the recovery.
             outage_end = Instant::now();
         }

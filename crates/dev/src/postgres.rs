@@ -106,8 +106,8 @@ impl Postgres {
     ///
     /// # Errors
     /// If the server can't be started.
-    pub fn start_again(&mut self) -> Result<(), Error> {
-        self.process.start_again()?;
+    pub fn restart(&mut self) -> Result<(), Error> {
+        self.process.restart()?;
         self.wait_until_ready()
     }
 

@@ -54,7 +54,7 @@ impl Process {
     }
 
     /// Stops the process if it is running, and starts it again.
-    pub(super) fn start_again(&mut self) -> Result<(), Error> {
+    pub(super) fn restart(&mut self) -> Result<(), Error> {
         self.stop();
         self.child = launch(&self.program)?;
         (self.reaped, self.stop_signal_sent) = (false, false);

@@ -11,7 +11,7 @@ use super::{
     start_signed_in, start_signed_in_with, verify_cookie,
 };
 use crate::{
-    proxy::{Line, Proxy},
+    proxy::{ConnectionState, Proxy},
     test_server::{TestServer, wait_until},
     test_stores::{execute, query_value},
     token_signer::{TokenSigner, with},
@@ -311,7 +311,7 @@ async fn postgres_outage_renews_cookie_with_old_identity() {
     )
     .await;
     execute(&server, "update users set name = 'Another name'").await;
-    proxy.set(Line::Cut);
+    proxy.set(ConnectionState::Cut);
     let old = aged(&server, &cookie, 200).await;
     let response = get_with_cookie(&isolated, "/auth/verify", &old).await;
     let renewed = SetCookie::from_response(response.is(204, ""))
@@ -321,7 +321,7 @@ async fn postgres_outage_renews_cookie_with_old_identity() {
     assert_eq!(verify_cookie(&server, &renewed).await.0, 204);
     let state = get_with_cookie(&isolated, "/session", &renewed).await;
     assert_eq!(SetCookie::from_response(state.is(503, "unavailable")), None);
-    proxy.set(Line::Open);
+    proxy.set(ConnectionState::Open);
     let updated = "select exists (select from sessions where client_id = 'latchkey-browser' \
                     and last_used_at > now() - interval '1 minute')";
     wait_until("the session row is updated after the outage", || async {

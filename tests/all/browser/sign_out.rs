@@ -10,7 +10,7 @@ use super::{
     send_page_request, start_signed_in, verify_cookie,
 };
 use crate::{
-    proxy::{Line, Proxy},
+    proxy::{ConnectionState, Proxy},
     test_server::{PASSWORD, TestResponse, TestServer, wait_until},
     test_stores::query_value,
 };
@@ -320,7 +320,7 @@ async fn redis_outage_keeps_cookie() {
     let server = TestServer::with(&[("REDIS_URL", &redis)]).await;
     server.sign_up("john").await;
     let cookie = open(&server, "john").await;
-    proxy.set(Line::Cut);
+    proxy.set(ConnectionState::Cut);
     for (method, path, status, code) in [
         (Method::GET, "/session", 200, ""),
         (Method::GET, "/auth/verify", 204, ""),
@@ -342,7 +342,7 @@ async fn redis_outage_keeps_cookie() {
         .await,
         "sign_out"
     );
-    proxy.set(Line::Open);
+    proxy.set(ConnectionState::Open);
     wait_until("the revocation is published", || async {
         verify_cookie(&server, &cookie).await == (401, "token_revoked".into())
     })

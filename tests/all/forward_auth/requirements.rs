@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{assert_rejected, check_request, identity, verify};
 use crate::{
-    proxy::{Line, Proxy},
+    proxy::{ConnectionState, Proxy},
     raw_http::{self, exchange},
     test_server::{Session, TestServer},
     test_stores::execute,
@@ -305,8 +305,8 @@ async fn check_is_rejected_while_stores_are_down() {
         ])
         .await;
     verify(&server, &session, "").await.is(204, "");
-    redis.set(Line::Cut);
-    postgres.set(Line::Cut);
+    redis.set(ConnectionState::Cut);
+    postgres.set(ConnectionState::Cut);
     assert_rejected(&verify(&server, &session, "").await, 503, "unavailable");
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{kid, kid_in_state, published_kids, run_keys_command};
 use crate::{
     metrics::value,
-    proxy::{Line, Proxy},
+    proxy::{ConnectionState, Proxy},
     test_server::{TestServer, wait_until},
     test_stores::execute,
     token_signer::TokenSigner,
@@ -33,7 +33,7 @@ async fn unknown_key_is_reloaded_before_rejection() {
         isolated.verify(&earlier_session.access_token).await,
         (204, String::new())
     );
-    proxy.set(Line::Cut);
+    proxy.set(ConnectionState::Cut);
     run_keys_command(&first, &["rotate"]).await.well();
     execute(
         &first,
@@ -56,7 +56,7 @@ async fn unknown_key_is_reloaded_before_rejection() {
         isolated.verify(&earlier_session.access_token).await,
         (204, String::new())
     );
-    proxy.set(Line::Open);
+    proxy.set(ConnectionState::Open);
     let is_accepted = || async {
         match isolated.verify(&session.access_token).await {
             (204, _) => true,

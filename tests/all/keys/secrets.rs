@@ -221,7 +221,7 @@ async fn resent_email_after_rotation_has_a_valid_code() {
     let new_replica = server
         .replica_with(&[(SECRET, &format!("{new},{old}"))])
         .await;
-    mail_server.start_again();
+    mail_server.restart();
     let email = mail_server.wait_for("jane@example.com", 1).await.remove(0);
     let code = code(&email).expect("a code");
     new_replica

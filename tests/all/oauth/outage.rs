@@ -149,7 +149,7 @@ async fn without_redis_introspection_uses_postgres() {
             ],
         )
         .await;
-    outage.stack.redis.start_again().expect("Redis starts");
+    outage.stack.redis.restart().expect("Redis starts");
     // PostgreSQL has the revocation of the refresh token, which is now published in Redis.
     let is_revoked = || async {
         let response = outage
@@ -184,11 +184,7 @@ async fn without_postgres_introspection_and_revocation_fail() {
             .await
             .is(200, ""),
     );
-    outage
-        .stack
-        .postgres
-        .start_again()
-        .expect("PostgreSQL starts");
+    outage.stack.postgres.restart().expect("PostgreSQL starts");
     outage.assert_repeats_succeed().await;
 }
 

@@ -60,9 +60,9 @@ async fn replica_is_not_ready_only_without_both_stores() {
         1
     );
     assert_unavailable(&server, &admin, &protected_calls()).await;
-    stack.redis.start_again().expect("Redis starts");
+    stack.redis.restart().expect("Redis starts");
     wait_for_readiness(&server, 200, "ready down up").await;
-    stack.postgres.start_again().expect("PostgreSQL starts");
+    stack.postgres.restart().expect("PostgreSQL starts");
     wait_for_readiness(&server, 200, "ready up up").await;
     wait_until_recovered(&server, &admin).await;
 }
@@ -86,7 +86,7 @@ async fn startup_waits_for_postgres() {
         .get("/.well-known/jwks.json")
         .await
         .is(503, "unavailable");
-    stack.postgres.start_again().expect("PostgreSQL starts");
+    stack.postgres.restart().expect("PostgreSQL starts");
     wait_for_readiness(&server, 200, "ready up up").await;
     let admin = sign_up_admin(&server).await;
     wait_until_recovered(&server, &admin).await;
@@ -113,7 +113,7 @@ async fn startup_waits_for_redis_and_logs_the_cause() {
         .refresh(&session_without_redis.refresh_token)
         .await
         .is(503, "unavailable");
-    own_redis.redis.start_again().expect("Redis starts");
+    own_redis.redis.restart().expect("Redis starts");
     wait_for_readiness(&server, 200, "ready up up").await;
     let admin = sign_up_admin(&server).await;
     wait_until_recovered(&server, &admin).await;

@@ -11,7 +11,7 @@ use super::{
     protected_calls, retry_timeouts, sign_up_admin, wait_until_recovered,
 };
 use crate::{
-    proxy::{Line, Proxy},
+    proxy::{ConnectionState, Proxy},
     test_server::{PASSWORD, Session, TestServer, wait_until},
     test_stores::{RowLock, own_stack, query_value},
 };
@@ -93,7 +93,7 @@ async fn server_recovers_after_postgres_is_killed() {
     .await;
     assert_works_without_rows(&server, &mut session).await;
     assert_sign_in_is_unavailable(&server, &session).await;
-    stack.postgres.start_again().expect("PostgreSQL starts");
+    stack.postgres.restart().expect("PostgreSQL starts");
     wait_until_recovered(&server, &session).await;
     assert_unchanged(&server, &session).await;
 }
@@ -192,7 +192,7 @@ async fn server_recovers_after_postgres_is_unreachable() {
         .replica_with(&[DEFAULT_TIMEOUTS.as_slice(), &[("DATABASE_URL", &url)]].concat())
         .await;
     let mut session = sign_up_admin(&server).await;
-    proxy.set(Line::Cut);
+    proxy.set(ConnectionState::Cut);
     assert_unavailable_within(
         POSTGRES_RESPONSE_LIMIT,
         &server,
@@ -201,7 +201,7 @@ async fn server_recovers_after_postgres_is_unreachable() {
     )
     .await;
     assert_works_without_rows(&server, &mut session).await;
-    proxy.set(Line::Open);
+    proxy.set(ConnectionState::Open);
     wait_until_recovered(&server, &session).await;
     assert_unchanged(&server, &session).await;
     let item = server.create_item(&session, "a").await;
@@ -223,7 +223,7 @@ async fn rows_of_a_half_open_connection_are_unlocked() {
     let lock = RowLock::rows(&server, "select from sessions where revoked_at is null").await;
     let lose_connection = async {
         lock.wait_until_blocked().await;
-        proxy.set(Line::Lost);
+        proxy.set(ConnectionState::Lost);
         // The transaction gets the locks, but its replica gets no response.
         lock.release().await;
     };

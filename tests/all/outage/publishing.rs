@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     metrics,
-    proxy::{Line, Proxy},
+    proxy::{ConnectionState, Proxy},
     test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
     test_stores::{RowLock, STACK, query_value},
 };
@@ -50,7 +50,7 @@ impl Fixture {
             response = &mut request => panic!("no row was locked: {}", response.string()),
             () = lock.wait_until_blocked() => {}
         }
-        self.proxy.set(Line::Cut);
+        self.proxy.set(ConnectionState::Cut);
         lock.release().await;
         let response: TestResponse = request.await;
         response.is(503, "unavailable");
@@ -63,7 +63,7 @@ impl Fixture {
 
     /// Restores the connection and asserts that the revocation is republished.
     async fn reconnect_and_assert_revoked(&self, session: &Session) {
-        self.proxy.set(Line::Open);
+        self.proxy.set(ConnectionState::Open);
         self.assert_revoked(session).await;
         // The request has already returned 503, so only a worker can publish the revocation.
         let republished =
@@ -178,7 +178,7 @@ async fn repeated_sign_out_of_others_returns_after_enforcement() {
             Value::Null,
         )
         .await;
-    fixture.proxy.set(Line::Open);
+    fixture.proxy.set(ConnectionState::Open);
     let token = &fixture.session.access_token;
     let repeat = || async {
         fixture
@@ -204,7 +204,7 @@ async fn repeated_sign_out_of_others_returns_after_enforcement() {
 #[tokio::test]
 async fn both_sessions_of_one_sign_out_are_republished() {
     let fixture = Fixture::new().await;
-    fixture.proxy.set(Line::Cut);
+    fixture.proxy.set(ConnectionState::Cut);
     let body = json!({"refresh_token": fixture.other_session.refresh_token});
     fixture
         .server
@@ -226,7 +226,7 @@ async fn both_sessions_of_one_sign_out_are_republished() {
 #[tokio::test]
 async fn session_created_without_redis_is_valid() {
     let fixture = Fixture::new().await;
-    fixture.proxy.set(Line::Cut);
+    fixture.proxy.set(ConnectionState::Cut);
     let body = json!({"username": "mary", "password": PASSWORD});
     let first = Session::of(fixture.server.post("/signup", body).await.is(201, ""));
     let second = Session::of(

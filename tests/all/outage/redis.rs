@@ -7,7 +7,7 @@ use super::{
     is_check_source, retry_timeouts, sign_up_admin, wait_until_recovered,
 };
 use crate::{
-    proxy::{Line, Proxy},
+    proxy::{ConnectionState, Proxy},
     test_server::{PASSWORD, TestServer, wait_until},
     test_stores::connect,
 };
@@ -22,7 +22,7 @@ async fn server_recovers_after_redis_is_killed() {
     );
     own_redis.redis.kill();
     assert_checks_without_redis(&server, &session, &revoked_session).await;
-    own_redis.redis.start_again().expect("Redis starts");
+    own_redis.redis.restart().expect("Redis starts");
     wait_until_recovered(&server, &session).await;
 }
 
@@ -55,13 +55,13 @@ async fn server_recovers_after_redis_is_unreachable() {
         create_revoked_session(&server).await,
     );
     wait_until_recovered(&server, &session).await;
-    proxy.set(Line::Cut);
+    proxy.set(ConnectionState::Cut);
     assert_checks_without_redis(&server, &session, &revoked_session).await;
     server
         .refresh(&session.refresh_token)
         .await
         .is(503, "unavailable");
-    proxy.set(Line::Open);
+    proxy.set(ConnectionState::Open);
     wait_until_recovered(&server, &session).await;
     retry_timeouts(|| server.refresh(&session.refresh_token))
         .await
@@ -88,7 +88,7 @@ async fn sign_in_works_without_redis_and_refresh_returns_503() {
         .reset_password("john@example.com", "00000-00000", PASSWORD)
         .await
         .is(503, "unavailable");
-    own_redis.redis.start_again().expect("Redis starts");
+    own_redis.redis.restart().expect("Redis starts");
     wait_until("the refresh succeeds", || async {
         server.refresh(&session.refresh_token).await.status == 200
     })
@@ -119,7 +119,7 @@ async fn unpublished_sign_out_returns_503_and_completes_later() {
             .get::<_, i64>(0),
         1
     );
-    own_redis.redis.start_again().expect("Redis starts");
+    own_redis.redis.restart().expect("Redis starts");
     wait_until("the repeat succeeds", || async {
         server.sign_out(&session.access_token).await.status == 204
     })
@@ -193,7 +193,7 @@ async fn sign_in_limit_is_stricter_without_redis() {
         .try_sign_in(&name, PASSWORD)
         .await
         .is(429, "too_many_requests");
-    own_redis.redis.start_again().expect("Redis starts");
+    own_redis.redis.restart().expect("Redis starts");
     wait_until("the limit is shared again", || async {
         server.try_sign_in(&name, PASSWORD).await.status == 200
     })

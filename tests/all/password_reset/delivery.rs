@@ -41,7 +41,7 @@ async fn email_is_delivered_after_smtp_outage() {
     mail_server.stop();
     server.forgot_password(EMAIL).await.is(202, "");
     wait_for_failed_delivery(&server).await;
-    mail_server.start_again();
+    mail_server.restart();
     let code = mail_server.code_for(EMAIL).await;
     server
         .reset_password(EMAIL, &code, NEW_PASSWORD)
@@ -108,7 +108,7 @@ async fn email_is_delivered_after_server_was_killed() {
     let due = "update email_outbox \
          set next_attempt_at = least(next_attempt_at, now() + interval '15 seconds')";
     execute(&server, due).await;
-    mail_server.start_again();
+    mail_server.restart();
     assert!(
         mail_server.emails_to(EMAIL).is_empty(),
         "the email isn't sent yet"
@@ -162,7 +162,7 @@ async fn code_with_short_remaining_lifetime_is_replaced() {
         count(&server, "select count(*) from email_outbox").await > 1
     })
     .await;
-    mail_server.start_again();
+    mail_server.restart();
     let code = mail_server.code_for(EMAIL).await;
     server
         .reset_password(EMAIL, &code, NEW_PASSWORD)
@@ -193,7 +193,7 @@ async fn pending_email_of_deleted_user_is_not_sent() {
         serde_json::Value::Null,
     );
     deletion.await.is(204, "");
-    mail_server.start_again();
+    mail_server.restart();
     // A later email arrives, so the mail worker has already processed the pending one.
     server.sign_up_with_email("mary", "mary@example.com").await;
     server.forgot_password("mary@example.com").await.is(202, "");

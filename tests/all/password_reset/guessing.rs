@@ -88,7 +88,7 @@ async fn undelivered_code_invalidates_older_code() {
         .reset_password(EMAIL, &code, NEW_PASSWORD)
         .await
         .is(400, "invalid_code");
-    mail_server.start_again();
+    mail_server.restart();
     let second = wait_for_new_code(&mail_server, &[code]).await;
     server
         .reset_password(EMAIL, &second, NEW_PASSWORD)

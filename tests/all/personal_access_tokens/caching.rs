@@ -143,7 +143,7 @@ async fn postgres_outage_allows_only_cached_tokens() {
             (401, "invalid_token".into())
         );
     }
-    stack.postgres.start_again().expect("PostgreSQL starts");
+    stack.postgres.restart().expect("PostgreSQL starts");
     wait_until("the server reads the token", || async {
         server.verify(&uncached).await.0 == 204
     })
@@ -177,7 +177,7 @@ async fn redis_outage_checks_tokens_in_postgres() {
     // PostgreSQL contains the revocation and serves the checks.
     assert_eq!(server.verify(&token).await, (401, "token_revoked".into()));
     assert_eq!(server.verify(&valid).await.0, 204);
-    stack.redis.start_again().expect("Redis starts");
+    stack.redis.restart().expect("Redis starts");
     wait_until("the revocation succeeds", || async {
         revoke_token(&server, &user.access_token, &id).await.status == 204
     })

@@ -430,12 +430,12 @@ async fn both_stores_down_reject_all_checks_after_lease() {
         || async { server.verify(&session.access_token).await == (503, "unavailable".into()) };
     wait_until("checks are unavailable", is_unavailable).await;
     assert!(count_checks(&server).await[3] > 0.0);
-    own_redis.redis.start_again().expect("Redis starts");
+    own_redis.redis.restart().expect("Redis starts");
     assert!(
         is_unavailable().await,
         "an empty Redis can't serve the check"
     );
-    stack.postgres.start_again().expect("PostgreSQL starts");
+    stack.postgres.restart().expect("PostgreSQL starts");
     wait_for_check_source(&server, "memory").await;
     assert_eq!(
         server.verify(&session.access_token).await,

@@ -74,7 +74,7 @@ async fn stream_is_degraded_during_redis_outage() {
             );
         }
     }
-    own_redis.redis.start_again().expect("Redis starts");
+    own_redis.redis.restart().expect("Redis starts");
     for reader in [&mut reader, &mut new_reader] {
         let events = reader.read_until("heartbeat").await;
         let names: Vec<&str> = event_names(&events)

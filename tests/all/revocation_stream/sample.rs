@@ -152,7 +152,7 @@ async fn readme_sample_detects_revoked_tokens() {
     // During the outage, the service doesn't accept tokens. Known revocations stay known.
     own_redis.redis.kill();
     wait_for_result(&new_session, None).await;
-    own_redis.redis.start_again().expect("Redis starts");
+    own_redis.redis.restart().expect("Redis starts");
     wait_for_result(&new_session, Some(false)).await;
     for revoked in [&session, &user_session, &fixture.revoked] {
         assert_eq!(first_decision(revoked).await, Some(true));

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Fixture;
 use crate::{
     mail::MailServer,
-    proxy::{Line, Proxy},
+    proxy::{ConnectionState, Proxy},
     test_server::{PASSWORD, Session, wait_until},
     test_stores::{RowLock, query_value},
 };
@@ -323,7 +323,7 @@ async fn unpublished_change_is_completed_by_repeat() {
             response = &mut first => panic!("the change waits for the row: {}", response.string()),
             () = lock.wait_until_blocked() => {}
         }
-        proxy.set(Line::Cut);
+        proxy.set(ConnectionState::Cut);
         lock.release().await;
         let response = first.await;
         response.is(503, "unavailable");
@@ -332,7 +332,7 @@ async fn unpublished_change_is_completed_by_repeat() {
             "{}",
             response.body
         );
-        proxy.set(Line::Open);
+        proxy.set(ConnectionState::Open);
         wait_until("the repeated request succeeds", || async {
             send().await.status != 503
         })

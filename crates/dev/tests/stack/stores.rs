@@ -150,8 +150,8 @@ fn killed_stores_restart_with_committed_data() {
         stack.postgres.kill();
         stack.redis.kill();
         assert!(have_exited(&family) && none_responds(&stack));
-        stack.postgres.start_again().unwrap();
-        stack.redis.start_again().unwrap();
+        stack.postgres.restart().unwrap();
+        stack.redis.restart().unwrap();
         assert!(both_respond(&stack));
         assert_eq!(
             run_in_kept(&stack, "select value from kept"),
@@ -167,8 +167,8 @@ fn stopped_stores_restart() {
     stack.postgres.stop();
     stack.redis.stop();
     assert!(none_responds(&stack));
-    stack.postgres.start_again().unwrap();
-    stack.redis.start_again().unwrap();
+    stack.postgres.restart().unwrap();
+    stack.redis.restart().unwrap();
     assert!(both_respond(&stack));
 }
 

@@ -7,7 +7,7 @@ use tokio::task::block_in_place;
 use crate::{
     guarantee::{fleet::Fleet, load::Load},
     outage::OwnRedis,
-    proxy::{Line, Proxy},
+    proxy::{ConnectionState, Proxy},
     test_server::wait_until,
 };
 
@@ -19,7 +19,7 @@ pub async fn fail_over(fleet: &mut Fleet, load: &Arc<Load>) {
     let follower = block_in_place(OwnRedis::start);
     let replication = Proxy::to(fleet.redis_socket()).await;
     start_replication(&fleet.redis, &follower, &replication).await;
-    replication.set(Line::Silent);
+    replication.set(ConnectionState::Silent);
     load.wait_for_sign_outs(LOST_SIGN_OUTS).await;
     let mut old_primary = mem::replace(&mut fleet.redis, follower);
     block_in_place(|| old_primary.redis.kill());

@@ -6,35 +6,35 @@ use tokio::time::sleep;
 
 use crate::{
     guarantee::fleet::{Fleet, REPLICA_COUNT},
-    proxy::{Line, Proxy},
+    proxy::{ConnectionState, Proxy},
 };
 
 /// Longer than a lease, and longer than the default timeout of Redis.
 const FAULT_DURATION: Duration = Duration::from_millis(700);
 
 /// Slow connections. A lease can barely be renewed with the first delay.
-const SLOW_LINES: [Line; 5] = [
-    Line::Late(Duration::from_millis(20)),
-    Line::Silent,
-    Line::Held,
-    Line::Late(Duration::from_millis(45)),
-    Line::Late(Duration::from_millis(200)),
+const SLOW_STATES: [ConnectionState; 5] = [
+    ConnectionState::Late(Duration::from_millis(20)),
+    ConnectionState::Silent,
+    ConnectionState::Held,
+    ConnectionState::Late(Duration::from_millis(45)),
+    ConnectionState::Late(Duration::from_millis(200)),
 ];
 
 pub async fn slow_down(fleet: &Fleet, round: usize) {
     set_temporarily(
         &select_proxies(fleet, round),
-        SLOW_LINES[round % SLOW_LINES.len()],
+        SLOW_STATES[round % SLOW_STATES.len()],
     )
     .await;
 }
 
 pub async fn cut(fleet: &Fleet, round: usize) {
-    set_temporarily(&select_proxies(fleet, round), Line::Cut).await;
+    set_temporarily(&select_proxies(fleet, round), ConnectionState::Cut).await;
 }
 
 pub async fn half_open(fleet: &Fleet, round: usize) {
-    set_temporarily(&select_proxies(fleet, round), Line::Lost).await;
+    set_temporarily(&select_proxies(fleet, round), ConnectionState::Lost).await;
 }
 
 /// Alternates between one and all replicas, and between Redis and PostgreSQL. Every fourth round,
@@ -57,8 +57,10 @@ fn select_proxies(fleet: &Fleet, round: usize) -> Vec<&Proxy> {
         .collect()
 }
 
-async fn set_temporarily(proxies: &[&Proxy], line: Line) {
-    proxies.iter().for_each(|proxy| proxy.set(line));
+async fn set_temporarily(proxies: &[&Proxy], state: ConnectionState) {
+    proxies.iter().for_each(|proxy| proxy.set(state));
     sleep(FAULT_DURATION).await;
-    proxies.iter().for_each(|proxy| proxy.set(Line::Open));
+    proxies
+        .iter()
+        .for_each(|proxy| proxy.set(ConnectionState::Open));
 }

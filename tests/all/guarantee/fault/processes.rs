@@ -34,8 +34,8 @@ pub async fn restart_everything(fleet: &mut Fleet) {
             .expect("a separate PostgreSQL")
             .postgres;
         postgres.kill();
-        postgres.start_again().expect("PostgreSQL starts");
-        fleet.redis.redis.start_again().expect("Redis starts");
+        postgres.restart().expect("PostgreSQL starts");
+        fleet.redis.redis.restart().expect("Redis starts");
     });
     (0..REPLICA_COUNT).for_each(|replica| fleet.relaunch(replica));
     fleet.wait_until_ready().await;

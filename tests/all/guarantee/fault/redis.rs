@@ -10,7 +10,7 @@ use crate::guarantee::fleet::{Fleet, REDIS_PREFIX};
 pub async fn kill(fleet: &mut Fleet, round: usize) {
     block_in_place(|| fleet.redis.redis.kill());
     sleep(Duration::from_millis(300 * (round % 3) as u64)).await;
-    block_in_place(|| fleet.redis.redis.start_again().expect("Redis starts"));
+    block_in_place(|| fleet.redis.redis.restart().expect("Redis starts"));
 }
 
 /// Pauses Redis for less or for more than a lease.
