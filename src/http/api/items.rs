@@ -146,7 +146,7 @@ impl ItemsApi {
     ///
     /// Replaces all fields. `If-Match` prevents lost updates (412).
     ///
-    /// An absent description is cleared. With `If-Match`, the item is replaced only if it has not
+    /// Absent optional fields are cleared. With `If-Match`, the item is replaced only if it has not
     /// changed since you read it (RFC 9110 section 13.1.1).
     ///
     /// Response 200: The item was replaced.
@@ -182,7 +182,7 @@ impl ItemsApi {
 
     /// Update an item
     ///
-    /// Updates the given fields; `null` clears the description.
+    /// Updates the given fields; `null` clears an optional field.
     ///
     /// With `If-Match`, the item is updated only if it has not changed since you read it (RFC 9110
     /// section 13.1.1). Otherwise the response is 412.
