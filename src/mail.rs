@@ -1,7 +1,7 @@
 //! Email: renders an email and sends it. It uses no store; the mail worker retries.
 
 mod folder;
-mod letters;
+mod messages;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use url::Url;
 use uuid::Uuid;
 
-pub use letters::{EmailMessage, Occasion};
+pub use messages::{EmailMessage, Occasion};
 
 use crate::config::MailTransport;
 

@@ -74,9 +74,9 @@ pub struct DueEmail {
     /// The stored email address; `None` if the code was requested for an unknown address.
     pub recipient: Option<String>,
     pub created_at: OffsetDateTime,
-    /// The IP address that requested the code.
+    /// The IP address of the client that requested the code.
     pub ip_address: Option<String>,
-    /// The `User-Agent` that requested the code.
+    /// The header `User-Agent` of the client that requested the code.
     pub user_agent: Option<String>,
     /// The time of the first attempt, at which the lifetime of the code starts.
     pub first_sent_at: OffsetDateTime,

@@ -1,4 +1,8 @@
 //! Renders emails as plain text and HTML.
+//!
+//! An email contains no text from the client that caused it, except the recipient's own address.
+//! Otherwise, an attacker could send text of their choice in the name of the server. A browser
+//! appears only by the name of a known one, and an IP address only in its parsed form.
 
 use std::time::Duration;
 
@@ -242,7 +246,7 @@ impl Occasion<'_> {
             ))
     }
 
-    /// Returns the name of a known browser. No other text from the client appears in an email.
+    /// Returns the name of a known browser, without any part of the header.
     fn browser(&self) -> String {
         self.user_agent
             .and_then(user_agent::known)
