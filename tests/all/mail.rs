@@ -72,10 +72,17 @@ impl MailServer {
         self.emails_to(recipient)
     }
 
-    /// Waits for an email with a code.
+    /// Waits for an email with a code, and skips other emails.
     pub async fn code_for(&self, recipient: &str) -> String {
-        let emails = self.wait_for(recipient, 1).await;
-        emails.iter().find_map(|email| code(email)).expect("a code")
+        let find_code = || {
+            let emails = self.emails_to(recipient);
+            emails.iter().find_map(|email| code(email))
+        };
+        wait_until(&format!("an email with a code to {recipient}"), || async {
+            find_code().is_some()
+        })
+        .await;
+        find_code().expect("a code")
     }
 
     /// Requests a password reset code, and waits for the email.
