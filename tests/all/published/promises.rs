@@ -115,7 +115,8 @@ impl Promises {
         }
     }
 
-    /// A new error code breaks no client, because clients handle unknown codes by status. A removed
+    /// An operation that also returns an existing error code breaks no client. A new code does:
+    /// `ErrorCode may be` lists it, because generated clients can reject unknown values. A removed
     /// code breaks clients that handle it.
     fn add_response(&mut self, id: &str, status: &str, response: &Value) {
         if status < "4" {

@@ -124,10 +124,11 @@ fn breaking_changes_are_found() {
             |document| *at(document, &format!("{BODY}/required")) = json!(["name", "description"]),
         ),
         (
-            "added: CreateItemRequest.color must be present",
+            "added: CreateItemRequest.unplanned_field must be present",
             |document| {
-                at(document, &format!("{BODY}/properties"))["color"] = json!({ "type": "string" });
-                *at(document, &format!("{BODY}/required")) = json!(["name", "color"]);
+                at(document, &format!("{BODY}/properties"))["unplanned_field"] =
+                    json!({ "type": "string" });
+                *at(document, &format!("{BODY}/required")) = json!(["name", "unplanned_field"]);
             },
         ),
         (
@@ -226,16 +227,16 @@ fn compatible_changes_pass() {
             at(document, "/paths")["/books"] = json!({ "post": operation });
         }),
         ("an optional request field with limits", |document| {
-            at(document, &format!("{BODY}/properties"))["color"] =
+            at(document, &format!("{BODY}/properties"))["unplanned_field"] =
                 json!({ "type": "string", "maxLength": 10, "nullable": true });
         }),
         ("a response field", |document| {
-            at(document, &format!("{ITEM}/properties"))["color"] =
+            at(document, &format!("{ITEM}/properties"))["unplanned_field"] =
                 json!({ "type": "string", "nullable": true })
         }),
         ("an optional parameter", |document| {
             let parameter =
-                json!({ "name": "color", "in": "query", "schema": { "type": "string" } });
+                json!({ "name": "unplanned_field", "in": "query", "schema": { "type": "string" } });
             at(document, "/paths/~1items/get/parameters")
                 .as_array_mut()
                 .expect("a list")
