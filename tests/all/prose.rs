@@ -24,6 +24,8 @@ const FILES: &[&str] = &[
     "release/cargo",
     "release/check",
     "release/licenses",
+    "Cargo.toml",
+    "deny.toml",
     "Dockerfile",
     "docker-compose.yml",
 ];
@@ -31,9 +33,10 @@ const FILES: &[&str] = &[
 /// Folders whose sources, scripts, and templates are checked, with comments and identifiers.
 const CODE: &[&str] = &["src", "crates", "tests"];
 
-/// The types of files in these folders.
+/// The types of files in these folders. Data, for example lock files, has another type.
 const CODE_TYPES: &[&str] = &[
-    "rs", "lua", "sql", "html", "md", "txt", "toml", "yaml", "in", "py", "mjs", "ts", "go", "java",
+    "rs", "lua", "sql", "html", "css", "md", "txt", "toml", "yaml", "in", "py", "js", "mjs", "ts",
+    "go", "java",
 ];
 
 /// These files contain the banned words as examples or data, or hashes instead of words.
