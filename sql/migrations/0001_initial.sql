@@ -106,7 +106,7 @@ create table oauth_clients (
     constraint oauth_clients_audiences check (cardinality(audiences) > 0)
 );
 
--- The state of a key follows from these times (`domain/key_life.rs`).
+-- The state of a key follows from these times (`crates/domain/src/key_schedule.rs`).
 create table signing_keys (
     kid text not null,
     public_key bytea not null,
@@ -148,7 +148,7 @@ create table email_outbox (
     template text not null,
     user_id uuid,
     recipient text,
-    -- Origin of the request for a code. The email contains both, so that the user can recognize the request.
+    -- IP address and browser of the request for a code. The email contains them, so that the user can recognize it.
     ip_address inet,
     user_agent text,
     created_at timestamptz not null default now(),

@@ -6,6 +6,7 @@ use std::{
     fs,
     path::Path,
     str::FromStr,
+    sync::LazyLock,
 };
 
 use latchkey::{app, config, mail, postgres};
@@ -24,13 +25,13 @@ struct Source {
 }
 
 impl Source {
-    /// The module path of the file: `["http", "api", "items"]` for `http/api/items.rs`.
+    /// The module path of the file: `["http", "api", "items"]` for `src/http/api/items.rs`.
     fn path(&self) -> Vec<String> {
         let name = self.name.trim_end_matches(".rs");
         name.split('/').map(str::to_owned).collect()
     }
 
-    /// The first-level module of the file: `http` for `http.rs` and `http/api/items.rs`.
+    /// The first-level module of the file: `http` for `src/http.rs` and `src/http/api/items.rs`.
     fn module(&self) -> &str {
         self.name
             .split('/')
@@ -588,13 +589,28 @@ fn is_function(line: &str) -> bool {
     name.is_some_and(|at| words[..at].iter().all(before)) && !line.trim_end().ends_with([';', '}'])
 }
 
-/// A path in backticks that names a file of the repository.
+/// A file in backticks, named with at least one folder.
+static NAMED_FILE: LazyLock<Regex> = LazyLock::new(|| {
+    let extensions = "rs|sql|lua|md|txt|html|toml|tsv|json|ya?ml|conf|cfg|mjs|py";
+    Regex::new(&format!(r"`([\w./-]+/[\w.-]+\.(?:{extensions}))`")).expect("a valid expression")
+});
+
 fn named_files(text: &str) -> Vec<String> {
-    let file = Regex::new(r"`([\w./-]+/[\w.-]+\.(?:rs|sql|lua|md|toml|tsv|json|yml|mjs|py))`")
-        .expect("a valid expression");
-    file.captures_iter(text)
+    NAMED_FILE
+        .captures_iter(text)
         .map(|found| found[1].to_owned())
         .collect()
+}
+
+/// Asserts that the files that a text names exist, relative to the root of the repository.
+fn assert_named_files_exist(document: &Path, text: &str) {
+    for name in named_files(text) {
+        assert!(
+            path_in_root(&name).exists(),
+            "{} names {name}, which does not exist",
+            document.display()
+        );
+    }
 }
 
 #[test]
@@ -603,16 +619,40 @@ fn files_named_in_contributor_documents_exist() {
     let documents = ["CONTRIBUTING.md", "docs/contributing/style.md"].map(path_in_root);
     for document in documents.iter().chain(&decisions) {
         let text = fs::read_to_string(document).expect("text");
-        for name in named_files(&text) {
-            assert!(
-                path_in_root(&name).exists(),
-                "{} names {name}, which does not exist",
-                document.display()
-            );
-        }
+        assert_named_files_exist(document, &text);
     }
     assert_eq!(
         named_files("`src/a.rs`, `b.rs`, and `sql/c.sql`"),
         ["src/a.rs", "sql/c.sql"]
     );
+}
+
+/// Returns the comment of a line, which starts with this marker; empty if the line has none.
+fn comment<'a>(line: &'a str, marker: &str) -> &'a str {
+    line.split_once(marker).map_or("", |(_, comment)| comment)
+}
+
+/// Lines with the placeholder `NNNN` name no single file.
+#[test]
+fn files_named_in_comments_exist() {
+    for (extension, marker) in [
+        ("rs", "//"),
+        ("sql", "--"),
+        ("lua", "--"),
+        ("toml", "#"),
+        ("py", "#"),
+    ] {
+        for folder in ["src", "sql", "crates", "tests"] {
+            for path in files_with_extension(folder, extension) {
+                let text = fs::read_to_string(&path).expect("text");
+                let comments = text.lines().map(|line| comment(line, marker));
+                let comments: Vec<&str> = comments
+                    .filter(|comment| !comment.contains("NNNN"))
+                    .collect();
+                assert_named_files_exist(&path, &comments.join("\n"));
+            }
+        }
+    }
+    assert_eq!(comment("let a = 1; // one", "//"), " one");
+    assert_eq!(comment("let a = 1;", "//"), "");
 }

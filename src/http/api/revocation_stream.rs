@@ -126,7 +126,7 @@ impl IntoResponse for RevocationStreamResponse {
 }
 
 impl ApiResponse for RevocationStreamResponse {
-    /// Describes the data of one event. `document/events.rs` lists the events by name.
+    /// Describes the data of one event. `src/http/document/events.rs` lists the events by name.
     fn meta() -> MetaResponses {
         let response = MetaResponse {
             description: "Server-sent events until the client disconnects or its token is invalid.",

@@ -4,7 +4,8 @@
 //! Readers load the lease first and read the set second. The release store and the acquire load
 //! make the entries visible to every reader that loads the new lease.
 //!
-//! `tests/models/leased_set.rs` runs this file in every order that the memory model allows.
+//! `crates/domain/tests/models/leased_set.rs` runs this file in every order that the memory model
+//! allows.
 
 use super::sync::{AtomicU64, BootTime, Ordering, is_lease_valid};
 
