@@ -43,20 +43,26 @@
 //!
 //! 1. `http::server` accepts the connection. `http::middleware::request` assigns the request ID.
 //!    `http::api::authentication` parses the body; an invalid field returns a 400 that names it.
-//! 2. [`app::sessions::Sessions::refresh`] verifies the token: session and rotation counter under a
-//!    MAC ([`latchkey_domain::refresh_token`]), so that a forged token needs no lookup.
-//! 3. `redis::Redis::rotate` runs `rotate.lua` (with `refresh.lua`) in one round trip. It increments
-//!    the current counter. For the previous counter, within the reuse interval, it returns the same
-//!    counter again. An older counter revokes the session in the same step. If Redis has lost the
-//!    session, `app::sessions::restore` reads it from PostgreSQL first.
-//! 4. [`latchkey_domain::access_token`] signs the claims, and the next refresh token is derived from
-//!    the new counter.
+//! 2. [`app::sessions::Sessions::refresh`] verifies the token: user, session, and rotation counter
+//!    under a MAC ([`latchkey_domain::refresh_token`]), so that a forged token causes no lookup of a
+//!    session, only a count against the rate limit.
+//! 3. In a task that outlives the connection, `redis::Redis::rotate` runs `rotate.lua` (with
+//!    `server.lua`, `account.lua`, and `refresh.lua`) in one round trip. It increments the current
+//!    counter. For the previous counter, within the reuse interval, it returns the current counter
+//!    again. Any other counter revokes the session in the same step. If Redis lacks the session or
+//!    its history changed, `app::sessions::restore` reads the session from PostgreSQL, and
+//!    `restore_session.lua` rotates it.
+//! 4. [`app::sessions::activity`] writes the counter to PostgreSQL within a second.
+//! 5. [`app::keys`] selects the key, [`latchkey_domain::access_token`] signs the claims, and the next
+//!    refresh token is derived from the counter. The middleware adds the common headers.
 //!
-//! Every protected operation authenticates its caller with [`app::tokens::Tokens::verify`]: the
-//! signature (cached), the claims, and the revocation set in memory. Every revocation follows one
-//! path ([`app::revocation`]): a transaction revokes the rows and returns a
-//! [`latchkey_domain::revocation::RevocationBatch`], which is appended to the log in Redis; the
-//! request returns when every replica has acknowledged it.
+//! Every operation that requires a valid token authenticates its caller with
+//! [`app::tokens::Tokens::verify`]: the signature (cached), the claims, and the revocation set in
+//! memory, or the stores if the replica has no lease. Revocations follow one path
+//! ([`app::revocation`]): a transaction revokes the rows; then a
+//! [`latchkey_domain::revocation::RevocationBatch`] stops refreshes in Redis and is appended to the
+//! log. The request returns when every other replica has acknowledged it, or no older lease can
+//! exist. Only the reuse of a refresh token is appended before the transaction.
 //!
 //! `CONTRIBUTING.md` lists the files to change for common tasks, and `docs/adr/` the decisions.
 

@@ -3,7 +3,7 @@
 //!
 //! Each replica holds all revocations in memory, together with a *lease*: the right to decide
 //! checks from memory for a while (`LATCHKEY_LEASE`). The lease worker renews the lease five times
-//! as often as it expires, and receives with each renewal the entries that were appended to the log
+//! per lease length, and receives with each renewal the entries that were appended to the log
 //! in Redis (`lease_worker`). A revocation is stored in PostgreSQL, appended to the log (`publish`,
 //! `log`), and returns when every replica has acknowledged the entry, or when no older lease can
 //! exist (`enforcement`). A check that starts after that finds the entry, or no lease. Without a

@@ -236,7 +236,7 @@ pub(crate) async fn delete_all(
         .map(|row| row.try_get(0))
         .collect::<Result<Vec<Uuid>, _>>()?;
     batch
-        .entries
+        .revocations
         .extend(ids.into_iter().map(|id| Revocation::PersonalToken { id }));
     Ok(batch)
 }

@@ -29,7 +29,7 @@ pub struct StoredRevocation {
     /// The affected user; `None` for an OAuth client or a signing key.
     pub sub: Option<Uuid>,
     pub reason: RevocationReason,
-    pub entry: Revocation,
+    pub revocation: Revocation,
     /// The pagination key: `revoked_at`, `kind`, and `subject_id`.
     position: (OffsetDateTime, String, String),
 }
@@ -40,23 +40,23 @@ impl StoredRevocation {
         RevocationBatch {
             sub: self.sub,
             reason: self.reason,
-            entries: vec![self.entry],
+            revocations: vec![self.revocation],
         }
     }
 }
 
 /// Inserts the revocations of a transaction. They take effect when the transaction commits.
 pub(super) async fn insert(db: &mut Connection, batch: &RevocationBatch) -> Result<(), Error> {
-    if batch.entries.is_empty() {
+    if batch.revocations.is_empty() {
         return Ok(());
     }
     // The order is the same in all transactions, to avoid deadlocks.
-    let mut entries: Vec<_> = batch.entries.iter().map(columns).collect();
-    entries.sort_unstable_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
-    let kinds: Vec<&str> = entries.iter().map(|entry| entry.0).collect();
-    let subjects: Vec<&str> = entries.iter().map(|entry| entry.1.as_str()).collect();
-    let min_generations: Vec<Option<i64>> = entries.iter().map(|entry| entry.2).collect();
-    let expiries: Vec<Option<f64>> = entries.iter().map(|entry| entry.3).collect();
+    let mut rows: Vec<_> = batch.revocations.iter().map(columns).collect();
+    rows.sort_unstable_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+    let kinds: Vec<&str> = rows.iter().map(|row| row.0).collect();
+    let subjects: Vec<&str> = rows.iter().map(|row| row.1.as_str()).collect();
+    let min_generations: Vec<Option<i64>> = rows.iter().map(|row| row.2).collect();
+    let expiries: Vec<Option<f64>> = rows.iter().map(|row| row.3).collect();
     let params: super::Params = &[
         &batch.sub,
         &batch.reason.as_str(),
@@ -70,21 +70,21 @@ pub(super) async fn insert(db: &mut Connection, batch: &RevocationBatch) -> Resu
 }
 
 /// Returns the kind, the subject, the minimum generation, and the expiry (s since the Unix epoch)
-/// if the entry contains one.
-fn columns(entry: &Revocation) -> (&'static str, String, Option<i64>, Option<f64>) {
-    match entry {
-        Revocation::Session { sid } => (entry.kind(), sid.to_string(), None, None),
+/// if the revocation contains one.
+fn columns(revocation: &Revocation) -> (&'static str, String, Option<i64>, Option<f64>) {
+    match revocation {
+        Revocation::Session { sid } => (revocation.kind(), sid.to_string(), None, None),
         Revocation::User { sub: id, below } | Revocation::Client { id, below } => {
-            (entry.kind(), id.to_string(), Some(*below), None)
+            (revocation.kind(), id.to_string(), Some(*below), None)
         }
         Revocation::Token { jti, exp } => (
-            entry.kind(),
+            revocation.kind(),
             jti.to_string(),
             None,
             Some((exp + TOKEN_MARGIN_SECONDS) as f64),
         ),
-        Revocation::PersonalToken { id } => (entry.kind(), id.to_string(), None, None),
-        Revocation::Key { kid } => (entry.kind(), kid.to_string(), None, None),
+        Revocation::PersonalToken { id } => (revocation.kind(), id.to_string(), None, None),
+        Revocation::Key { kid } => (revocation.kind(), kid.to_string(), None, None),
     }
 }
 
@@ -180,7 +180,7 @@ fn read_revocation(row: &Row) -> Result<StoredRevocation, Error> {
     let exp = u64::try_from(expires_at)
         .unwrap_or(0)
         .saturating_sub(TOKEN_MARGIN_SECONDS);
-    let entry = match kind.as_str() {
+    let revocation = match kind.as_str() {
         "session" => Revocation::Session { sid: id()? },
         "user" => Revocation::User {
             sub: id()?,
@@ -201,7 +201,7 @@ fn read_revocation(row: &Row) -> Result<StoredRevocation, Error> {
         sub: row.try_get("user_id")?,
         // A newer replica can store reasons that this version lacks. The revocation still applies.
         reason: reason.parse().unwrap_or(RevocationReason::Revoked),
-        entry,
+        revocation,
         position: (row.try_get("revoked_at")?, kind, subject),
     })
 }

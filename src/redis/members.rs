@@ -12,7 +12,7 @@ pub(crate) fn parse_members(members: Value) -> Option<Vec<LogMember>> {
     let parse = |(id, acknowledged, renewal_counter): (String, _, _)| {
         Some(LogMember {
             id: id.parse().ok()?,
-            applied: acknowledged,
+            acknowledged,
             renewal_counter,
         })
     };

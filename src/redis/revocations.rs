@@ -9,8 +9,9 @@ use uuid::Uuid;
 use super::{Redis, script::Script, to_byte_args};
 use crate::error::Error;
 
-static REVOKE: LazyLock<Script> =
-    LazyLock::new(|| Script::with_log_functions("revoke", include_str!("scripts/revoke.lua")));
+static APPEND_ENTRIES: LazyLock<Script> = LazyLock::new(|| {
+    Script::with_log_functions("append_entries", include_str!("scripts/append_entries.lua"))
+});
 static FIND_REVOCATIONS: LazyLock<Script> = LazyLock::new(|| {
     Script::with_log_functions(
         "find_revocations",
@@ -52,15 +53,17 @@ pub enum LookupOutcome {
 
 impl Redis {
     /// Appends entries to the log and writes their denylist keys: all of them or none.
-    pub async fn revoke(&self, entries: &[Entry]) -> Result<AppendOutcome, Error> {
+    pub async fn append_entries(&self, entries: &[Entry]) -> Result<AppendOutcome, Error> {
         let mut keys = vec![self.state_key(), self.log_key()];
         keys.extend(entries.iter().map(|entry| self.entry_key(&entry.subject)));
         let mut args = vec![self.channel()];
         entries
             .iter()
             .for_each(|entry| args.extend(entry_args(entry)));
-        let result = self.run(&REVOKE, &keys, &to_byte_args(&args)).await?;
-        parse_append_result(result).ok_or_else(|| REVOKE.unknown_result())
+        let result = self
+            .run(&APPEND_ENTRIES, &keys, &to_byte_args(&args))
+            .await?;
+        parse_append_result(result).ok_or_else(|| APPEND_ENTRIES.unknown_result())
     }
 
     /// Looks up all revocation keys of a token in one round trip.

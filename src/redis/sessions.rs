@@ -32,10 +32,10 @@ static REVOKE_SESSIONS: LazyLock<Script> = LazyLock::new(|| {
         include_str!("scripts/revoke_sessions.lua"),
     )
 });
-static INCREMENT_GENERATION: LazyLock<Script> = LazyLock::new(|| {
+static STORE_GENERATION: LazyLock<Script> = LazyLock::new(|| {
     Script::with_account_functions(
-        "increment_generation",
-        include_str!("scripts/increment_generation.lua"),
+        "store_generation",
+        include_str!("scripts/store_generation.lua"),
     )
 });
 static INSPECT_SESSION: LazyLock<Script> = LazyLock::new(|| {
@@ -219,7 +219,7 @@ impl Redis {
     /// Stores the generation of a user, which revokes all refresh tokens of smaller generations.
     ///
     /// `lifetime` is the maximum lifetime of a refresh token (s).
-    pub async fn increment_generation(
+    pub async fn store_generation(
         &self,
         sub: Uuid,
         generation: i64,
@@ -227,7 +227,7 @@ impl Redis {
     ) -> Result<(), Error> {
         let args = [generation.to_string(), to_milliseconds(lifetime)];
         self.run::<String>(
-            &INCREMENT_GENERATION,
+            &STORE_GENERATION,
             &[self.user_key(sub)],
             &to_byte_args(&args),
         )

@@ -136,20 +136,20 @@ pub struct RevocationBatch {
     /// Reason for the revocations.
     pub reason: RevocationReason,
     /// Revocations in the batch.
-    pub entries: Vec<Revocation>,
+    pub revocations: Vec<Revocation>,
 }
 
 impl RevocationBatch {
     /// Creates a batch that revokes individual sessions of a user.
     pub fn of_sessions(sub: Uuid, sids: &[Uuid], reason: RevocationReason) -> RevocationBatch {
-        let entries = sids
+        let revocations = sids
             .iter()
             .map(|sid| Revocation::Session { sid: *sid })
             .collect();
         RevocationBatch {
             sub: Some(sub),
             reason,
-            entries,
+            revocations,
         }
     }
 
@@ -158,7 +158,7 @@ impl RevocationBatch {
         RevocationBatch {
             sub: Some(sub),
             reason,
-            entries: vec![Revocation::User { sub, below }],
+            revocations: vec![Revocation::User { sub, below }],
         }
     }
 
@@ -167,7 +167,7 @@ impl RevocationBatch {
         RevocationBatch {
             sub: None,
             reason,
-            entries: vec![Revocation::Client { id, below }],
+            revocations: vec![Revocation::Client { id, below }],
         }
     }
 
@@ -176,7 +176,7 @@ impl RevocationBatch {
         RevocationBatch {
             sub: Some(sub),
             reason,
-            entries: vec![Revocation::PersonalToken { id }],
+            revocations: vec![Revocation::PersonalToken { id }],
         }
     }
 
@@ -190,7 +190,7 @@ impl RevocationBatch {
         RevocationBatch {
             sub,
             reason,
-            entries: vec![Revocation::Token { jti, exp }],
+            revocations: vec![Revocation::Token { jti, exp }],
         }
     }
 
@@ -199,7 +199,7 @@ impl RevocationBatch {
         RevocationBatch {
             sub: None,
             reason,
-            entries: vec![Revocation::Key { kid }],
+            revocations: vec![Revocation::Key { kid }],
         }
     }
 
@@ -212,7 +212,7 @@ impl RevocationBatch {
                 None
             }
         };
-        self.entries.iter().filter_map(session_id).collect()
+        self.revocations.iter().filter_map(session_id).collect()
     }
 
     /// Returns the smallest valid generation of the user, if the batch revokes smaller ones.
@@ -224,7 +224,7 @@ impl RevocationBatch {
                 None
             }
         };
-        self.entries.iter().find_map(user_generation)
+        self.revocations.iter().find_map(user_generation)
     }
 }
 
@@ -270,7 +270,7 @@ pub enum RevocationKeys {
 }
 
 impl RevocationKeys {
-    /// Returns the subjects whose entries can revoke the token.
+    /// Returns the subjects whose revocations can revoke the token.
     pub fn subjects(&self) -> impl Iterator<Item = Subject> {
         let subjects = match *self {
             RevocationKeys::Session {

@@ -54,19 +54,24 @@ impl Accounts {
             .map_err(Error::WeakPassword)?;
         let current = Arc::new(current);
         let sid = caller.sid.ok_or_else(Error::session_required)?;
-        let mut credentials = self
+        let credentials = self
             .verify_current_password(caller, &current, origin)
             .await?;
         let hash: Arc<str> = self.hasher.hash(new.into()).await?.into();
         let event = origin.self_event(EventKind::PasswordChanged, caller);
-        while !self.store_password(credentials, &hash, sid, &event).await? {
-            // The stored hash has changed: either the password was changed, or a sign-in upgraded
-            // the hash.
-            credentials = self
-                .verify_current_password(caller, &current, origin)
-                .await?;
+        if self.store_password(credentials, &hash, sid, &event).await? {
+            return Ok(());
         }
-        Ok(())
+        // The stored hash has changed: either the password was changed, or a sign-in upgraded the
+        // hash. Only one more attempt, because parallel changes could make each other repeat.
+        let credentials = self
+            .verify_current_password(caller, &current, origin)
+            .await?;
+        if self.store_password(credentials, &hash, sid, &event).await? {
+            Ok(())
+        } else {
+            Err(Error::Busy)
+        }
     }
 
     /// Verifies the caller's password, and returns the stored credentials.

@@ -1,6 +1,7 @@
 //! The lease worker: renews the lease of this replica, and applies new log entries. It renews five
-//! times per lease, or immediately when an entry was appended. A renewal acknowledges the applied
-//! entries and returns the following ones.
+//! times per lease, or immediately when an entry was appended, or when a member has acknowledged
+//! entries while a revocation waits here. A renewal acknowledges the applied entries, and returns the
+//! following ones and the acknowledged positions of all members.
 //!
 //! [`LeaseRenewer`] decides each step; this file performs it.
 
@@ -39,7 +40,7 @@ struct LeaseWorker {
 }
 
 impl Revocations {
-    /// Renews the lease until the process exits.
+    /// Renews the lease until this replica drains, then leaves the members. Never returns.
     pub(crate) async fn run_lease_worker(self: Arc<Self>) {
         let mut worker = LeaseWorker {
             revocations: self.clone(),

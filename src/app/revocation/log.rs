@@ -89,11 +89,11 @@ impl Revocations {
             .iter()
             .flat_map(|waiter| waiter.entries.iter().copied())
             .collect();
-        let outcome = self.redis.revoke(&entries).await?;
+        let outcome = self.redis.append_entries(&entries).await?;
         let appended_at = clock::boot_time();
         let published = match outcome {
             AppendOutcome::Appended(published) => published,
-            AppendOutcome::EvictionEnabled => self.wait_for_longest_lease().await?,
+            AppendOutcome::EvictionEnabled => self.publish_without_log().await?,
             AppendOutcome::Lost => {
                 self.renewal_ready.notify_one();
                 return Err(Error::unavailable(
@@ -123,9 +123,10 @@ impl Revocations {
         }
     }
 
-    /// With eviction enabled, there is no log and no lease is renewed. When the longest lease has
-    /// expired, PostgreSQL decides every check, and it contains the revocation.
-    async fn wait_for_longest_lease(&self) -> Result<PublishedEntries, Error> {
+    /// With eviction enabled, there is no log and no lease is renewed. Returns a position that no
+    /// member acknowledges, so that the caller waits for the longest lease. Then PostgreSQL decides
+    /// every check, and it contains the revocation.
+    async fn publish_without_log(&self) -> Result<PublishedEntries, Error> {
         let lease = self.postgres.update_max_lease(Duration::ZERO).await?;
         // A member that never acknowledges.
         let members = BTreeSet::from([Uuid::nil()]);

@@ -42,8 +42,9 @@ impl Revocations {
             .try_publish(batch)
             .await
             .map_err(|error| self.publish_pending(error))?;
-        for entry in &batch.entries {
-            metrics::counter!("latchkey_revocations_total", "kind" => entry.kind()).increment(1);
+        for revocation in &batch.revocations {
+            metrics::counter!("latchkey_revocations_total", "kind" => revocation.kind())
+                .increment(1);
         }
         self.wait_for(published, wait_for).await;
         Ok(())
@@ -104,14 +105,20 @@ impl Revocations {
         &self,
         batch: &RevocationBatch,
     ) -> Result<Option<PublishedBatch>, Error> {
-        if batch.entries.is_empty() {
+        if batch.revocations.is_empty() {
             return Ok(None);
         }
         self.stop_refreshes(batch).await?;
         let now = self.clock.now();
-        self.append(batch.entries.iter().map(|entry| entry.entry(now)).collect())
-            .await
-            .map(Some)
+        self.append(
+            batch
+                .revocations
+                .iter()
+                .map(|revocation| revocation.entry(now))
+                .collect(),
+        )
+        .await
+        .map(Some)
     }
 
     /// Runs the scripts of the user, so that no refresh token of a revoked session is rotated.
@@ -120,7 +127,7 @@ impl Revocations {
         let Some(sub) = batch.sub else { return Ok(()) };
         if let Some(min_generation) = batch.below() {
             self.redis
-                .increment_generation(sub, min_generation, self.settings.idle_seconds())
+                .store_generation(sub, min_generation, self.settings.idle_seconds())
                 .await?;
         }
         let sessions = batch.sessions();

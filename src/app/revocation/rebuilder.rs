@@ -141,7 +141,7 @@ impl Revocations {
                 .await?;
             lock.extend().await?;
             let now = self.clock.now();
-            let entries: Vec<Entry> = page.iter().map(|row| row.entry.entry(now)).collect();
+            let entries: Vec<Entry> = page.iter().map(|row| row.revocation.entry(now)).collect();
             for chunk in entries.chunks(ENTRIES_PER_SCRIPT) {
                 last = self
                     .redis

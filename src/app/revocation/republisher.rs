@@ -137,11 +137,11 @@ impl Revocations {
     async fn publish_rows(&self, rows: &[StoredRevocation]) -> Result<(), Error> {
         let now = self.clock.now();
         let is_missing =
-            |row: &&StoredRevocation| !self.set.set().covers(&row.entry.entry(now), now);
+            |row: &&StoredRevocation| !self.set.set().covers(&row.revocation.entry(now), now);
         let missing: Vec<_> = rows.iter().filter(is_missing).collect();
         self.stop_all_refreshes(&missing).await?;
         for chunk in missing.chunks(MAX_ENTRIES_PER_SCRIPT) {
-            self.append(chunk.iter().map(|row| row.entry.entry(now)).collect())
+            self.append(chunk.iter().map(|row| row.revocation.entry(now)).collect())
                 .await?;
             metrics::counter!("latchkey_revocations_republished_total")
                 .increment(chunk.len() as u64);

@@ -26,7 +26,7 @@ static MISSES: LazyLock<Counter> =
 pub(super) struct TokenCache(Cache<Box<str>, SignedToken, UnitWeighter, RandomState>);
 
 impl TokenCache {
-    /// Creates a cache for position most `capacity` tokens; 0 disables it.
+    /// Creates a cache for at most `capacity` tokens; 0 disables it.
     pub fn new(capacity: usize) -> TokenCache {
         let (weighter, lifecycle) = (UnitWeighter, DefaultLifecycle::default());
         TokenCache(Cache::with(

@@ -363,18 +363,15 @@ impl AuthenticationApi {
         if scope != SignOutScope::Session {
             let caller = token.ok_or(Error::Unauthenticated)?.verify(&app).await?;
             require_scope(&caller, Scope::UserWrite)?;
-            match scope {
-                SignOutScope::Others => {
-                    app.sessions
-                        .sign_out_others(&caller, wait_for, &origin)
-                        .await?
-                }
-                SignOutScope::Session | SignOutScope::All => {
-                    app.sessions
-                        .sign_out_all(&caller, wait_for, &origin)
-                        .await?;
-                    session_cookie.clear_if_presented();
-                }
+            if scope == SignOutScope::Others {
+                app.sessions
+                    .sign_out_others(&caller, wait_for, &origin)
+                    .await?;
+            } else {
+                app.sessions
+                    .sign_out_all(&caller, wait_for, &origin)
+                    .await?;
+                session_cookie.clear_if_presented();
             }
             return Ok(wait_for.into());
         }

@@ -188,13 +188,15 @@ fn parse_basic(field: &str) -> Option<(String, SecretString)> {
         .filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
     let decoded = Zeroizing::new(String::from_utf8(decoded).ok()?);
     let (id, secret) = decoded.split_once(':')?;
-    Some((decode_form_value(id), decode_form_value(secret).into()))
+    // Copied, because a conversion of the text itself could leave a part of it in memory.
+    let secret = Zeroizing::new(decode_form_value(secret)).as_str().into();
+    Some((decode_form_value(id), secret))
 }
 
 fn decode_form_value(text: &str) -> String {
     // The text is parsed as the value of a pair, so `=` and `&` in it must be escaped.
-    let escaped = text.replace('=', "%3D").replace('&', "%26");
-    form_urlencoded::parse(format!("={escaped}").as_bytes())
+    let escaped = Zeroizing::new(text.replace('=', "%3D").replace('&', "%26"));
+    form_urlencoded::parse(Zeroizing::new(format!("={}", *escaped)).as_bytes())
         .map(|(_, value)| value.into_owned())
         .collect()
 }

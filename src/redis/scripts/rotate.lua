@@ -1,4 +1,4 @@
--- Rotates a refresh token. refresh.lua contains `exchange`.
+-- Rotates a refresh token. refresh.lua contains `exchange`, account.lua `load`, and server.lua `now_ms`.
 -- KEYS: 1 session, 2 user
 -- ARGV: 1 counter presented, 2 idle timeout in ms, 3 reuse interval in ms, 4 lifetime of a tombstone in ms
 -- Returns what `exchange` returns, or

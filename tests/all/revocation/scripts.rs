@@ -68,7 +68,7 @@ async fn build(redis: &Redis, entries: &[Entry]) -> String {
 }
 
 async fn revoke(redis: &Redis, entries: &[Entry]) -> PublishedEntries {
-    match redis.revoke(entries).await.expect("Redis responds") {
+    match redis.append_entries(entries).await.expect("Redis responds") {
         AppendOutcome::Appended(published) => published,
         other => panic!("{other:?}"),
     }
@@ -190,7 +190,7 @@ async fn complete_log_is_replaced_only_by_epoch_id() {
     ));
     assert_eq!(
         redis
-            .revoke(&[random_session()])
+            .append_entries(&[random_session()])
             .await
             .expect("Redis responds"),
         AppendOutcome::Lost,
@@ -222,12 +222,12 @@ async fn member_is_registered_before_its_first_read() {
     assert!(published.appended.members.contains(&member) && published.appended.number == 2);
     let page = renew(&redis, Some(member), &epoch, 0).await;
     assert_eq!(
-        (page.entries.len(), page.members[0].applied),
+        (page.entries.len(), page.members[0].acknowledged),
         (2, 0),
         "returned entries aren't acknowledged yet"
     );
     assert_eq!(
-        renew(&redis, Some(member), &epoch, 2).await.members[0].applied,
+        renew(&redis, Some(member), &epoch, 2).await.members[0].acknowledged,
         2
     );
 }
@@ -261,7 +261,7 @@ async fn renewal_requires_member_and_current_epoch() {
         "the acknowledged position is beyond the end of the log"
     );
     assert_eq!(
-        renew(&redis, None, &epoch, 1).await.members[0].applied,
+        renew(&redis, None, &epoch, 1).await.members[0].acknowledged,
         0,
         "a rejected renewal changes nothing"
     );

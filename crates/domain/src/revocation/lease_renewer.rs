@@ -4,7 +4,8 @@
 //! and acknowledge the applied entries. The lease worker performs each [`RenewalAction`] and passes
 //! the response to [`LeaseRenewer::on_join`] or [`LeaseRenewer::on_renewal`].
 //!
-//! The server and the models in `tests/models` run the same state machine.
+//! The models in `tests/models` run the pages of this state machine; unit tests cover the other
+//! actions.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -73,7 +74,7 @@ pub struct LogMember<I> {
     /// The ID of the process.
     pub id: I,
     /// The acknowledged position: the sequence number of the last applied entry.
-    pub applied: u64,
+    pub acknowledged: u64,
     /// The renewal counter at the last renewal, which never repeats within an epoch.
     pub renewal_counter: u64,
 }
@@ -268,7 +269,7 @@ impl<E: Clone + PartialEq, I: Copy + Ord> LeaseRenewer<E, I> {
                 applied: page
                     .members
                     .iter()
-                    .map(|member| (member.id, member.applied))
+                    .map(|member| (member.id, member.acknowledged))
                     .collect(),
             },
             unreachable: self.find_unreachable(now, page.lease, &page.members),

@@ -205,7 +205,7 @@ fn unknown_entry_is_not_applied_and_log_is_left() {
 fn unchanged_member_is_unreachable_after_drain_period() {
     let member = |id, renewal_counter| LogMember {
         id,
-        applied: 3,
+        acknowledged: 3,
         renewal_counter,
     };
     let mut renewer = renewer();

@@ -122,9 +122,7 @@ impl State {
         match index {
             _any if model.is_mutant(Mutant::NoSubScript) => {}
             0 => self.redis.revoke_session(),
-            _generation => self
-                .redis
-                .increment_generation(self.revocations[index].below),
+            _generation => self.redis.store_generation(self.revocations[index].below),
         }
     }
 

@@ -95,8 +95,8 @@ impl CachedSession {
         self.has_tombstone = true;
     }
 
-    /// `increment_generation.lua`.
-    pub fn increment_generation(&mut self, generation: i64) {
+    /// `store_generation.lua`.
+    pub fn store_generation(&mut self, generation: i64) {
         self.user_generation = self.user_generation.max(generation);
     }
 }

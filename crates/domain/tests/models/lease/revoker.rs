@@ -186,7 +186,7 @@ impl State {
                 revoker.members = self.redis.members.map(|field| field.is_some());
                 revoker.stage = Stage::MembersRead;
             }
-            // `revoke.lua` appends the entry and reads the members in the same step.
+            // `append_entries.lua` appends the entry and reads the members in the same step.
             Step::Append => {
                 self.redis.last = model.revocation_number();
                 if revoker.stage == Stage::Committed {

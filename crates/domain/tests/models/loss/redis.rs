@@ -97,7 +97,7 @@ impl Server {
         self.data.log_length
     }
 
-    /// `revoke.lua`: returns epoch, sequence number, and members; `None` without an epoch.
+    /// `append_entries.lua`: returns epoch, sequence number, and members; `None` without an epoch.
     pub fn revoke(&mut self, model: &LossModel) -> Option<LogState> {
         let log = self.log_of(model)?;
         let last = self.add(log.epoch.nonce);
