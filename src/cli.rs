@@ -216,7 +216,7 @@ impl Operator {
                 .await?;
             users.extend(page.users);
             more = page.next.is_some();
-            after = page.next.as_deref().and_then(page::position);
+            after = page.next.as_deref().and_then(page::parse_cursor);
         }
         if more {
             eprintln!("hint: more users match; increase --limit or narrow the list with --search");

@@ -233,7 +233,7 @@ async fn list(app: &App) -> Result<String, CommandError> {
             })
             .await?;
         clients.extend(page.clients);
-        after = page.next.as_deref().and_then(page::position);
+        after = page.next.as_deref().and_then(page::parse_cursor);
     }
     Ok(show::clients(&clients))
 }

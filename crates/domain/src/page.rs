@@ -19,10 +19,10 @@ pub const MAX_LIMIT: u8 = 100;
 pub const DEFAULT_LIMIT: u8 = 20;
 
 /// The `pattern` of a cursor for the OpenAPI document: 16 bytes in base64url.
-pub const CURSOR: &str = "^[A-Za-z0-9_-]{21}[AQgw]$";
+pub const CURSOR_PATTERN: &str = "^[A-Za-z0-9_-]{21}[AQgw]$";
 
 /// Returns the opaque cursor of the page after the ID `last`.
-pub fn cursor(last: Uuid) -> String {
+pub fn encode_cursor(last: Uuid) -> String {
     URL_SAFE_NO_PAD.encode(last.as_bytes())
 }
 
@@ -37,13 +37,13 @@ impl Page {
         let next = items
             .last()
             .filter(|_| has_more)
-            .map(|last| cursor(id(last)));
+            .map(|last| encode_cursor(id(last)));
         (items, next)
     }
 }
 
 /// Parses a cursor. Returns the last ID of the previous page, or `None` if it is malformed.
-pub fn position(cursor: &str) -> Option<Uuid> {
+pub fn parse_cursor(cursor: &str) -> Option<Uuid> {
     Uuid::from_slice(&URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
 }
 
@@ -55,20 +55,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_that_matches_pattern_is_accepted(text in crate::text::matching(CURSOR)) {
-            prop_assert!(position(&text).is_some());
+        fn text_that_matches_pattern_is_accepted(text in crate::text::matching(CURSOR_PATTERN)) {
+            prop_assert!(parse_cursor(&text).is_some());
         }
 
         #[test]
         fn encoded_cursor_is_parsed(id in any::<u128>()) {
             let id = Uuid::from_u128(id);
-            prop_assert_eq!(position(&cursor(id)), Some(id));
+            prop_assert_eq!(parse_cursor(&encode_cursor(id)), Some(id));
         }
 
         #[test]
         fn accepted_cursor_is_canonical(text in "\\PC{0,30}") {
-            if let Some(id) = position(&text) {
-                prop_assert_eq!(cursor(id), text);
+            if let Some(id) = parse_cursor(&text) {
+                prop_assert_eq!(encode_cursor(id), text);
             }
         }
     }

@@ -151,7 +151,7 @@ impl Parameter for Cursor {
 
     fn schema() -> MetaSchema {
         MetaSchema {
-            pattern: Some(page::CURSOR.to_owned()),
+            pattern: Some(page::CURSOR_PATTERN.to_owned()),
             ..MetaSchema::new("string")
         }
     }
@@ -160,7 +160,7 @@ impl Parameter for Cursor {
         let Some(text) = text else {
             return Ok(Cursor(Uuid::nil()));
         };
-        page::position(text).map(Cursor).ok_or_else(|| {
+        page::parse_cursor(text).map(Cursor).ok_or_else(|| {
             Error::invalid_field(name, "must be the `next` value of the previous page")
         })
     }
