@@ -6,13 +6,16 @@ use uuid::Uuid;
 /// The requested part of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
-    /// The maximum number of items.
+    /// The maximum number of items, from 1 to [`MAX_LIMIT`].
     pub limit: u8,
     /// The last ID of the previous page. The nil UUID selects the first page.
     pub after: Uuid,
 }
 
 /// Maximum number of items per page.
+///
+/// The dashboard reads all sessions of a user as one page, so it must be at least the maximum
+/// number of sessions per user.
 pub const MAX_LIMIT: u8 = 100;
 
 /// Number of items per page if the request does not contain a limit.

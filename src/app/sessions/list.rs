@@ -5,7 +5,7 @@ use std::sync::Arc;
 use latchkey_domain::{
     access_token::Claims,
     audit::{Actor, EventKind},
-    page::Page,
+    page::{MAX_LIMIT, Page},
     revocation::RevocationReason,
 };
 use uuid::Uuid;
@@ -19,6 +19,9 @@ use crate::{
 
 /// The maximum number of active sessions of a user. A sign-in beyond it revokes the oldest one.
 pub(crate) const MAX_SESSIONS_PER_USER: i64 = 100;
+
+// The dashboard reads all sessions of a user as one page.
+const _: () = assert!(MAX_SESSIONS_PER_USER <= MAX_LIMIT as i64);
 
 /// A page of sessions.
 pub struct SessionPage {
