@@ -104,21 +104,19 @@ impl Draft {
         let ranges = [self.time_ranges(), self.store_ranges(), self.count_ranges()];
         let ranges = ranges.into_iter().flatten();
         let ranges = ranges.filter_map(|range| Some(error(range.variable, range.reason()?)));
-        let unsafe_issuer = self.issuer.as_ref().is_some_and(|issuer| !issuer.is_safe());
+        let issuer = self.issuer.as_ref();
+        let unsafe_issuer = issuer.is_some_and(|issuer| !issuer.is_https_or_loopback());
         let long_audience = self
             .audience
             .iter()
             .flatten()
             .any(|audience| audience.len() > MAX_ISSUER_OR_AUDIENCE_LENGTH);
-        let issuer_and_domain = self
-            .issuer
-            .as_ref()
-            .zip(self.cookie_domain.as_ref().and_then(Option::as_ref));
+        let issuer_and_domain = issuer.zip(self.cookie_domain.as_ref().and_then(Option::as_ref));
         let rules = [
             (
                 long_audience,
                 "LATCHKEY_AUDIENCE",
-                "must have at most 255 characters, because tokens and cookies contain it",
+                "must have at most 255 bytes, because tokens and cookies contain it",
             ),
             (
                 issuer_and_domain.is_some_and(|(issuer, domain)| !issuer.is_within(domain)),

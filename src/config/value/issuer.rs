@@ -26,8 +26,8 @@ impl Issuer {
         self.url.scheme() == "https"
     }
 
-    /// Returns whether the URL is `https://` or its host is a loopback address.
-    pub fn is_safe(&self) -> bool {
+    /// Returns whether the URL is `https://`, or its host is `localhost` or a loopback address.
+    pub fn is_https_or_loopback(&self) -> bool {
         self.is_https() || self.is_loopback()
     }
 
@@ -43,7 +43,7 @@ impl Issuer {
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 
-    /// Returns whether the host is a loopback address.
+    /// Returns whether the host is `localhost` or a loopback address.
     pub fn is_loopback(&self) -> bool {
         self.url.host_str().is_some_and(host::is_this_machine)
     }
@@ -64,11 +64,12 @@ impl Value for Issuer {
     fn read(text: &str) -> Result<Self, String> {
         if text.len() > MAX_ISSUER_OR_AUDIENCE_LENGTH {
             return Err(format!(
-                "must have at most {MAX_ISSUER_OR_AUDIENCE_LENGTH} characters, because tokens and \
+                "must have at most {MAX_ISSUER_OR_AUDIENCE_LENGTH} bytes, because tokens and \
                  cookies contain it"
             ));
         }
-        // The parser repairs and escapes, but the text is published as it is.
+        // The parser repairs and escapes, but the text is published unchanged. An issuer has
+        // neither query nor fragment (RFC 8414 section 2).
         let is_plain = |c: char| !c.is_control() && !c.is_whitespace() && !"?#@\"<>\\".contains(c);
         let is_base_url = (text.starts_with("https://") || text.starts_with("http://"))
             && text.chars().all(is_plain);
@@ -80,7 +81,11 @@ impl Value for Issuer {
                 text: text.to_owned(),
                 url,
             })
-            .ok_or_else(|| "must be a URL, for example `https://auth.example.com`".into())
+            .ok_or_else(|| {
+                "must be a URL without user information, query, and fragment, for example \
+                 `https://auth.example.com`"
+                    .into()
+            })
     }
 
     fn missing() -> Result<Self, String> {
@@ -98,7 +103,9 @@ impl Value for CookieDomain {
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         };
-        // Browsers accept neither an IP address nor a top-level domain.
+        // Browsers reject an IP address and a public suffix (RFC 6265 sections 5.1.3 and 5.3). This
+        // check finds only suffixes of one label. Lengths: RFC 1035 section 2.3.4, 253 characters
+        // as text.
         let is_domain = text.len() <= 253
             && text.contains('.')
             && text.split('.').all(is_label)

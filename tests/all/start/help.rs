@@ -116,7 +116,8 @@ const ERRORS: &[(&str, &str, &str)] = &[
     (
         "LATCHKEY_ISSUER",
         "nowhere",
-        "must be a URL, for example `https://auth.example.com`",
+        "must be a URL without user information, query, and fragment, for example \
+         `https://auth.example.com`",
     ),
     (
         "LATCHKEY_ISSUER",
