@@ -197,6 +197,13 @@ fn cookie_domain_must_contain_issuer_host() {
     for domain in invalid {
         assert_eq!(errors_for(domain), ["LATCHKEY_COOKIE_DOMAIN"], "{domain}");
     }
+    assert_eq!(
+        errors(&[
+            ("LATCHKEY_ISSUER", "http://127.0.0.1:8000"),
+            ("LATCHKEY_COOKIE_DOMAIN", "0.1"),
+        ]),
+        ["LATCHKEY_COOKIE_DOMAIN"]
+    );
     assert!(load(&[]).ok().unwrap().cookie_domain.is_none());
 }
 

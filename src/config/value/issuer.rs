@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use latchkey_domain::host;
-use url::{Position, Url};
+use url::{Host, Position, Url};
 
 use super::{MAX_ISSUER_OR_AUDIENCE_LENGTH, Value};
 
@@ -37,8 +37,12 @@ impl Issuer {
     }
 
     /// Returns whether the host domain-matches the cookie domain (RFC 6265 section 5.1.3).
+    ///
+    /// An IP address has no parent domain, although its text can end with the text of a domain.
     pub fn is_within(&self, domain: &CookieDomain) -> bool {
-        let host = self.url.host_str().unwrap_or_default();
+        let Some(Host::Domain(host)) = self.url.host() else {
+            return false;
+        };
         host.strip_suffix(&domain.0)
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
@@ -71,8 +75,15 @@ impl Value for Issuer {
         // The parser repairs and escapes, but the text is published unchanged. An issuer has
         // neither query nor fragment (RFC 8414 section 2).
         let is_plain = |c: char| !c.is_control() && !c.is_whitespace() && !"?#@\"<>\\".contains(c);
-        let is_base_url = (text.starts_with("https://") || text.starts_with("http://"))
-            && text.chars().all(is_plain);
+        let is_base_url = text
+            .strip_prefix("https://")
+            .or_else(|| text.strip_prefix("http://"))
+            .is_some_and(|rest| !rest.starts_with('/') && rest.chars().all(is_plain));
+        if text.split('/').any(is_dot_segment) {
+            return Err(
+                "must not contain a path segment `.` or `..`, because clients remove it".into(),
+            );
+        }
         let text = text.trim_end_matches('/');
         Url::parse(text)
             .ok()
@@ -91,6 +102,12 @@ impl Value for Issuer {
     fn missing() -> Result<Self, String> {
         Err("required. Set the public base URL, for example `https://auth.example.com`.".into())
     }
+}
+
+/// Returns whether URL parsers remove the path segment (RFC 3986 section 5.2.4).
+fn is_dot_segment(segment: &str) -> bool {
+    let decoded = segment.to_ascii_lowercase().replace("%2e", ".");
+    matches!(decoded.as_str(), "." | "..")
 }
 
 impl Value for CookieDomain {
@@ -147,6 +164,11 @@ mod tests {
                 "http://localhost:8000",
             ),
             ("http://[::1]:80/", "http://[::1]:80", "http://[::1]"),
+            (
+                "https://auth.example.com/.well-known/a..b",
+                "https://auth.example.com/.well-known/a..b",
+                "https://auth.example.com",
+            ),
         ] {
             let read = Issuer::read(text).unwrap();
             assert_eq!((read.as_str(), read.origin()), (issuer, origin));
@@ -172,8 +194,28 @@ mod tests {
             "https://auth.example.com\\path",
             "https://auth.\texample.com",
             "https://auth.example.com/<a>",
+            "https:///auth.example.com",
+            "http:////localhost:8000",
+            "https://auth.example.com/a/../b",
+            "https://auth.example.com/a/.",
+            "https://auth.example.com/./",
+            "https://auth.example.com/%2E%2e/b",
+            "https://auth.example.com/.%2e",
         ] {
             assert!(Issuer::read(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn only_domain_names_are_within_cookie_domain() {
+        let is_within = |issuer, domain| {
+            let domain = CookieDomain::read(domain).unwrap();
+            Issuer::read(issuer).unwrap().is_within(&domain)
+        };
+        assert!(is_within("https://auth.example.com", "example.com"));
+        assert!(is_within("https://example.com", "example.com"));
+        assert!(!is_within("https://auth.example.com", "other.example"));
+        assert!(!is_within("http://127.0.0.1:8000", "0.1"));
+        assert!(!is_within("http://[::1]:8000", "example.com"));
     }
 }

@@ -121,6 +121,11 @@ const ERRORS: &[(&str, &str, &str)] = &[
     ),
     (
         "LATCHKEY_ISSUER",
+        "https://auth.example.com/a/../b",
+        "must not contain a path segment `.` or `..`, because clients remove it",
+    ),
+    (
+        "LATCHKEY_ISSUER",
         "http://auth.example.com",
         "must be an `https://` URL (the proxy terminates TLS). To run without TLS, set \
          LATCHKEY_INSECURE_HTTP=yes.",
