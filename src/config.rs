@@ -78,7 +78,7 @@ impl Config {
     /// All configuration errors, not only the first.
     pub fn load(source: &Source) -> Result<Config, Vec<ConfigError>> {
         let mut errors: Vec<ConfigError> = source
-            .syntax_error
+            .env_file_error
             .iter()
             .cloned()
             .chain(source.unknown_settings())

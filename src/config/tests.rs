@@ -11,9 +11,9 @@ fn source(settings: &[(&'static str, &str)]) -> Source {
             .iter()
             .map(|(variable, text)| (*variable, (*text).to_owned()))
             .collect(),
-        file: HashMap::new(),
-        environment: true,
-        syntax_error: None,
+        reads_environment: true,
+        env_file: HashMap::new(),
+        env_file_error: None,
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod env_file; // `.env` and its example
 mod help; // the help of all commands
+mod sources; // the precedence of the environment and `.env`
 
 use std::{fs, net::TcpListener, path::Path, process::Output, sync::LazyLock};
 

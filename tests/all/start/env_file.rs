@@ -1,4 +1,5 @@
-//! `.env`: invalid lines are configuration errors, and the example file is valid.
+//! `.env`: unreadable files and invalid lines are configuration errors, and the example file is
+//! valid.
 
 use std::fs;
 
@@ -27,6 +28,18 @@ fn invalid_line_is_a_configuration_error() {
             errors.contains("\n  .env: ") && !errors.contains("hunter2"),
             "{line}: {errors}"
         );
+    }
+}
+
+#[test]
+fn directory_is_a_configuration_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join(".env")).expect("a directory");
+    let output = latchkey_in(folder.path(), &["config"], &*VALID);
+    let errors = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    for part in ["\n  .env: can't be read (", "); make it a readable file"] {
+        assert!(errors.contains(part), "{errors}");
     }
 }
 
