@@ -21,17 +21,24 @@ pub struct ProfileChange {
 }
 
 impl ProfileChange {
+    fn username(&self) -> Option<Option<&str>> {
+        self.username
+            .as_ref()
+            .map(|username| username.as_ref().map(Username::as_str))
+    }
+
+    fn name(&self) -> Option<Option<&str>> {
+        self.name
+            .as_ref()
+            .map(|name| name.as_ref().map(DisplayName::as_str))
+    }
+
     fn has_no_effect(&self, identity: &Identity) -> bool {
-        let username = self
-            .username
-            .as_ref()
-            .map(|username| username.as_ref().map(Username::as_str));
-        let name = self
-            .name
-            .as_ref()
-            .map(|name| name.as_ref().map(DisplayName::as_str));
-        username.is_none_or(|username| username == identity.username.as_deref())
-            && name.is_none_or(|name| name == identity.name.as_deref())
+        self.username()
+            .is_none_or(|username| username == identity.username.as_deref())
+            && self
+                .name()
+                .is_none_or(|name| name == identity.name.as_deref())
     }
 }
 
@@ -88,17 +95,9 @@ impl Accounts {
         let event = origin.self_event(EventKind::ProfileUpdated, caller);
         self.tasks
             .run_to_completion(async move {
-                let username = change
-                    .username
-                    .as_ref()
-                    .map(|username| username.as_ref().map(Username::as_str));
-                let name = change
-                    .name
-                    .as_ref()
-                    .map(|name| name.as_ref().map(DisplayName::as_str));
                 let user = accounts
                     .postgres
-                    .update_user(sub, username, name, &event)
+                    .update_user(sub, change.username(), change.name(), &event)
                     .await?
                     .ok_or(Error::TokenRevoked)?;
                 accounts
