@@ -510,6 +510,23 @@ async fn unchanged_profile_update_writes_nothing() {
 }
 
 #[tokio::test]
+async fn repeated_profile_update_publishes_stored_values() {
+    let server = TestServer::start().await;
+    let session = server.sign_up("john").await;
+    // Simulates an update that was committed but not published.
+    execute(
+        &server,
+        "update users set name = 'John', identity_version = identity_version + 1",
+    )
+    .await;
+    update_user(&server, &session, json!({"name": "John"}))
+        .await
+        .is(200, "");
+    let refreshed = server.refresh(&session.refresh_token).await;
+    assert_eq!(Session::of(&refreshed).claims()["name"], "John");
+}
+
+#[tokio::test]
 async fn username_changes_count_against_sign_up_limit() {
     let server = TestServer::with(&[
         ("LATCHKEY_RATE_LIMITS", "on"),

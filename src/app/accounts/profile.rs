@@ -59,7 +59,7 @@ impl Accounts {
     /// Updates the username and the display name. The user's next tokens contain the new values.
     ///
     /// A new username counts against the sign-up limit, because the response reveals whether the
-    /// username is taken.
+    /// username is taken. If nothing changes, publishes the stored values again.
     ///
     /// # Errors
     /// `username_taken`, `invalid_request`, `too_many_requests`, `token_revoked`, `unavailable`.
@@ -71,6 +71,10 @@ impl Accounts {
     ) -> Result<Account, Error> {
         let account = self.get_account(caller).await?;
         if change.has_no_effect(&account.identity) {
+            // An earlier attempt might have failed after the commit.
+            self.revocations
+                .publish_identity(account.id, &account.identity)
+                .await?;
             return Ok(account);
         }
         if change.username.is_none() {
