@@ -33,6 +33,12 @@ impl ProfileChange {
             .map(|name| name.as_ref().map(DisplayName::as_str))
     }
 
+    fn has_new_username(&self, identity: &Identity) -> bool {
+        self.username()
+            .flatten()
+            .is_some_and(|username| Some(username) != identity.username.as_deref())
+    }
+
     fn has_no_effect(&self, identity: &Identity) -> bool {
         self.username()
             .is_none_or(|username| username == identity.username.as_deref())
@@ -77,7 +83,7 @@ impl Accounts {
                 .await?;
             return Ok(account);
         }
-        if change.username.is_none() {
+        if !change.has_new_username(&account.identity) {
             return self.store_profile(caller, change, origin).await;
         }
         self.rate_limits
