@@ -185,10 +185,15 @@ impl Accounts {
                 self.revocations.publish(&confirmed.batch).await?;
                 self.publish_new_email(email_id, confirmed.user).await
             }
-            Ok(None) => self
-                .finish_confirmed_change(email_id, sub)
-                .await?
-                .ok_or(Error::InvalidCode),
+            Ok(None) => {
+                let finished = self.finish_confirmed_change(email_id, sub).await?;
+                if finished.is_none() {
+                    // PostgreSQL never accepts this code. Without the deletion, its reservation in
+                    // Redis would cause `busy` instead of `invalid_code`.
+                    let _ = self.redis.use_code(EMAIL_CODE, sub, email_id).await;
+                }
+                finished.ok_or(Error::InvalidCode)
+            }
             Err(error) => {
                 // Usually nothing was committed, so the user can retry the code immediately. If the
                 // commit succeeded, the retry finds a used code.
