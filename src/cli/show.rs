@@ -75,10 +75,10 @@ pub fn sessions(sessions: &[SessionRow]) -> String {
         vec![
             session.sid.to_string(),
             format_time(session.created_at),
-            format_time(session.refreshed_at),
-            format_time(session.live_until),
-            or_dash(session.address.as_deref()),
-            or_dash(session.agent.as_deref()),
+            format_time(session.last_used_at),
+            format_time(session.active_until),
+            or_dash(session.ip_address.as_deref()),
+            or_dash(session.user_agent.as_deref()),
         ]
     };
     let head = [

@@ -47,14 +47,14 @@ pub struct CreatedSession {
 pub struct SessionRow {
     pub sid: Uuid,
     pub created_at: OffsetDateTime,
-    /// The time of the last refresh.
-    pub refreshed_at: OffsetDateTime,
+    /// The time of the last refresh or cookie renewal.
+    pub last_used_at: OffsetDateTime,
     /// The time at which the session expires if it isn't used until then.
-    pub live_until: OffsetDateTime,
+    pub active_until: OffsetDateTime,
     /// The IP address of the last use.
-    pub address: Option<String>,
+    pub ip_address: Option<String>,
     /// The `User-Agent` of the sign-in.
-    pub agent: Option<String>,
+    pub user_agent: Option<String>,
 }
 
 /// Idle timeouts of sessions, in seconds.
@@ -291,10 +291,10 @@ fn read_session(row: &Row) -> Result<SessionRow, Error> {
     Ok(SessionRow {
         sid: row.try_get("id")?,
         created_at: row.try_get("created_at")?,
-        refreshed_at: row.try_get("last_used_at")?,
-        live_until: row.try_get("active_until")?,
-        address: row.try_get("ip_address")?,
-        agent: row.try_get("user_agent")?,
+        last_used_at: row.try_get("last_used_at")?,
+        active_until: row.try_get("active_until")?,
+        ip_address: row.try_get("ip_address")?,
+        user_agent: row.try_get("user_agent")?,
     })
 }
 

@@ -1,4 +1,4 @@
-//! Schemas of sessions and of the overview.
+//! Schemas of sessions and of the dashboard.
 
 use latchkey_domain::user_agent;
 use poem_openapi::{Object, types::Example};
@@ -21,11 +21,11 @@ pub struct SessionSchema {
     id: Uuid,
     /// Time of the sign-in.
     created_at: OffsetDateTime,
-    /// Time of the last refresh, accurate to about one second.
+    /// Time of the last refresh, or of the last renewal of the session cookie.
     last_seen_at: OffsetDateTime,
-    /// Expiration time if the session is not refreshed; at most the maximum lifetime of a session.
+    /// Expiration time if the session is not used; at most the maximum lifetime of a session.
     expires_at: OffsetDateTime,
-    /// IP address of the last use.
+    /// IP address of the sign-in, or of the last refresh or cookie renewal.
     ip_address: Option<String>,
     /// Browser and operating system, or program, of the sign-in.
     user_agent: Option<String>,
@@ -38,10 +38,10 @@ impl SessionSchema {
         SessionSchema {
             id: session.sid,
             created_at: session.created_at,
-            last_seen_at: session.refreshed_at,
-            expires_at: session.live_until,
-            ip_address: session.address,
-            user_agent: session.agent.as_deref().map(user_agent::describe),
+            last_seen_at: session.last_used_at,
+            expires_at: session.active_until,
+            ip_address: session.ip_address,
+            user_agent: session.user_agent.as_deref().map(user_agent::describe),
             current: Some(session.sid) == current,
         }
     }
@@ -101,7 +101,7 @@ impl Example for SessionPageSchema {
 pub struct DashboardSchema {
     /// User.
     user: UserSchema,
-    /// Active sessions of the user.
+    /// Active sessions of the user, oldest first; at most 100.
     sessions: Vec<SessionSchema>,
     /// Number of items of the user.
     item_count: i64,
