@@ -90,7 +90,7 @@ fn read_session(row: &Row, generation: i64) -> Result<SessionEvidence, Error> {
         counter: u64::try_from(counter).unwrap_or(0),
         refreshed_at: unix_seconds("last_used_at")?,
         expires_at: unix_seconds("expires_at")?,
-        ended: read_revocation(row, "revoked_at", "revoked_reason")?,
+        revocation: read_revocation(row, "revoked_at", "revoked_reason")?,
     })
 }
 

@@ -91,7 +91,7 @@ pub struct LockedSession {
     /// The time of the last refresh.
     pub refreshed_at: OffsetDateTime,
     /// Whether the session was revoked.
-    pub ended: bool,
+    pub is_revoked: bool,
 }
 
 impl LockedSession {
@@ -314,13 +314,13 @@ fn read_locked_session(
         auth_time: to_unix_seconds(row.try_get("created_at")?),
         expires_at: to_unix_seconds(row.try_get("expires_at")?),
     };
-    let (refreshed_at, ended) = (row.try_get("last_used_at")?, row.try_get("is_revoked")?);
+    let (refreshed_at, is_revoked) = (row.try_get("last_used_at")?, row.try_get("is_revoked")?);
     Ok(LockedSession {
         db,
         user,
         session,
         counter: u64::try_from(counter).map_err(Error::internal)?,
         refreshed_at,
-        ended,
+        is_revoked,
     })
 }

@@ -282,7 +282,7 @@ impl Redis {
             counter,
             rotated_at,
             generations,
-            ended: revoked,
+            revoked_reason: revoked,
             scope,
         }))
     }

@@ -224,7 +224,8 @@ pub fn explain_refresh_token(
         (
             None,
             CacheReading::Read(Some(CachedSession {
-                ended: Some(name), ..
+                revoked_reason: Some(name),
+                ..
             })),
         ) => reject(format!(
             "the session was revoked in Redis ({}), but not yet in PostgreSQL",
@@ -281,7 +282,7 @@ fn check_user(evidence: &Evidence) -> Option<String> {
 }
 
 fn check_session(evidence: &Evidence, sid: uuid::Uuid) -> Option<String> {
-    let revocation = evidence.session.and_then(|session| session.ended)?;
+    let revocation = evidence.session.and_then(|session| session.revocation)?;
     Some(format!(
         "session {sid} was revoked {}",
         describe_revocation(revocation)
@@ -367,7 +368,7 @@ fn explain_counter(
 /// If the replication history differs, the cached session must be restored from PostgreSQL first.
 fn is_accepted_by_redis(cached: &CachedSession) -> bool {
     let (session, user) = cached.generations;
-    cached.history_matches && cached.ended.is_none() && session >= user
+    cached.history_matches && cached.revoked_reason.is_none() && session >= user
 }
 
 #[cfg(test)]

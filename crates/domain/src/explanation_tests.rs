@@ -41,7 +41,7 @@ fn session() -> SessionEvidence {
         counter: 7,
         refreshed_at: NOW - 5,
         expires_at: NOW + 86_400,
-        ended: None,
+        revocation: None,
     }
 }
 
@@ -111,7 +111,7 @@ fn access_token_is_explained_by_first_rejecting_rule() {
     let max = "ffffffff-ffff-ffff-ffff-ffffffffffff";
     let password_changed = Evidence {
         session: Some(SessionEvidence {
-            ended: revocation(Some(RevocationReason::PasswordChange)),
+            revocation: revocation(Some(RevocationReason::PasswordChange)),
             ..session()
         }),
         ..evidence()
@@ -292,15 +292,15 @@ fn invalid_access_token_is_explained_by_its_error() {
     assert!(explain_unknown_refresh_token().is_rejected);
 }
 
-fn cached(counter: u64, ended: Option<&str>) -> CacheReading<Option<CachedSession>> {
+fn cached(counter: u64, revoked_reason: Option<&str>) -> CacheReading<Option<CachedSession>> {
     let rotated_at = (NOW - 5) * 1000;
-    let ended = ended.map(str::to_owned);
+    let revoked_reason = revoked_reason.map(str::to_owned);
     CacheReading::Read(Some(CachedSession {
         history_matches: true,
         counter,
         rotated_at,
         generations: (2, 2),
-        ended,
+        revoked_reason,
         scope: None,
     }))
 }
@@ -321,7 +321,7 @@ fn with_other_history(
 fn refresh_token_is_explained_by_first_rejecting_rule() {
     let not_cached = CacheReading::Read(None);
     let reused = with_session(SessionEvidence {
-        ended: revocation(Some(RevocationReason::RefreshTokenReused)),
+        revocation: revocation(Some(RevocationReason::RefreshTokenReused)),
         ..session()
     });
     let idle = with_session(SessionEvidence {
@@ -487,7 +487,7 @@ fn generation_incremented_only_in_redis_is_explained() {
         counter: 7,
         rotated_at: NOW * 1000,
         generations: (2, 3),
-        ended: None,
+        revoked_reason: None,
         scope: None,
     }));
     let token = RefreshToken {

@@ -77,7 +77,7 @@ impl Sessions {
     /// Whether a session is active according to PostgreSQL.
     fn is_live(&self, locked: &LockedSession) -> bool {
         let (now, session) = (self.clock.now_ms(), &locked.session);
-        !locked.ended
+        !locked.is_revoked
             && !locked.user.disabled
             && session.generation == locked.user.generation
             && locked.refreshed_at + self.settings.session_idle_timeout > timestamp_from_ms(now)

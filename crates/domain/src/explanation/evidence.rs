@@ -34,7 +34,7 @@ pub struct SessionEvidence {
     /// The expiry of the session, which no refresh extends.
     pub expires_at: u64,
     /// The revocation, if the session was revoked.
-    pub ended: Option<RevocationRecord>,
+    pub revocation: Option<RevocationRecord>,
 }
 
 /// The state of a token in PostgreSQL.
@@ -69,7 +69,7 @@ pub struct CachedSession {
     /// The generation of the session, and the generation of its user.
     pub generations: (i64, i64),
     /// The stored reason of the tombstone, if the session was revoked.
-    pub ended: Option<String>,
+    pub revoked_reason: Option<String>,
     /// The scopes of the session, separated by spaces.
     pub scope: Option<String>,
 }
