@@ -24,41 +24,43 @@ pub struct ConfirmedEmail {
 }
 
 impl Postgres {
-    /// Consumes a code and stores its email address as the verified address of the user. Returns
-    /// `None` if the code is already used.
+    /// Consumes the code of an email and stores the recipient as the verified address of the user.
+    /// Returns `None` if the code is already used.
     ///
     /// If the address differs from the previous one, the same transaction revokes all sessions
     /// except `current_session`, invalidates other codes, and enqueues a notification with the ID
-    /// `email_id` to the previous address. Otherwise the audit event becomes `email_verified`.
+    /// `notification_id` to the previous address. Otherwise the audit event becomes
+    /// `email_verified`.
     ///
     /// # Errors
     /// `token_revoked` if `current_session` was revoked meanwhile; `email_taken`, `unavailable`.
     pub async fn confirm_email(
         &self,
-        code: Uuid,
+        email_id: Uuid,
         user: Uuid,
         current_session: Uuid,
-        email_id: Uuid,
+        notification_id: Uuid,
         event: &AuditEvent,
     ) -> Result<Option<ConfirmedEmail>, Error> {
         retry_on_deadlock!(
-            self.try_confirm_email(code, user, current_session, email_id, event)
+            self.try_confirm_email(email_id, user, current_session, notification_id, event)
                 .await
         )
     }
 
     async fn try_confirm_email(
         &self,
-        code: Uuid,
+        email_id: Uuid,
         user: Uuid,
         current_session: Uuid,
-        email_id: Uuid,
+        notification_id: Uuid,
         event: &AuditEvent,
     ) -> Result<Option<ConfirmedEmail>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let changed = db.query_first(CHANGE_EMAIL, &[&user, &code]).await?;
-        let consumed = email_outbox::consume_code(&mut db, code).await?;
+        let changed = db.query_first(CHANGE_EMAIL, &[&user, &email_id]).await?;
+        // A concurrent request can consume the code while the first statement waits for the lock.
+        let consumed = email_outbox::consume_code(&mut db, email_id).await?;
         sessions::require_unrevoked(&mut db, user, current_session).await?;
         let Some(row) = changed.filter(|_| consumed) else {
             db.roll_back().await?;
@@ -90,7 +92,7 @@ impl Postgres {
             if let Some(previous) = &previous_email {
                 email_outbox::enqueue_to(
                     &mut db,
-                    email_id,
+                    notification_id,
                     EmailTemplate::EmailChanged,
                     user,
                     previous,

@@ -25,8 +25,8 @@ const EMAIL_CODE: CodePurpose = CodePurpose::EmailConfirmation;
 impl Accounts {
     /// Enqueues an email with a code to a new address, or to the current one.
     ///
-    /// The response reveals neither whether another user has the address, nor whether its email
-    /// quota is exhausted.
+    /// The response reveals neither whether another user has the address, nor whether the email
+    /// quota of the address is exhausted.
     ///
     /// # Errors
     /// `incorrect_password`, `token_revoked`, `email_disabled`, `too_many_requests`, `busy`,
@@ -112,7 +112,8 @@ impl Accounts {
     /// receives a notification.
     ///
     /// # Errors
-    /// `invalid_code`, `email_taken`, `too_many_requests`, `token_revoked`, `busy`, `unavailable`.
+    /// `forbidden` without a session; `invalid_code`, `email_taken`, `too_many_requests`,
+    /// `token_revoked`, `busy`, `unavailable`.
     pub async fn confirm_email(
         self: &Arc<Self>,
         caller: &Claims,
@@ -206,7 +207,8 @@ impl Accounts {
     /// Completes a change whose code is already used, and returns the user. Publishes the change
     /// again, because an earlier attempt might have failed after the commit.
     ///
-    /// Returns `None` if the code isn't used, or if the user's address has changed since.
+    /// Returns `None` if the code is unused or invalidated, or if the user's address has changed
+    /// since.
     async fn finish_confirmed_change(
         &self,
         email_id: Uuid,
