@@ -1,14 +1,17 @@
 //! Rate limits for passwords, codes, sign-ups, emails, and failed refreshes.
 //!
 //! An attempt is counted *before* its work, so that concurrent attempts can't exceed a limit. It is
-//! refunded if it doesn't count, because it succeeded or a store was unavailable.
+//! refunded if its task failed for a reason that doesn't count, such as an unavailable store.
+//! Sign-in and code attempts are also refunded on success. After a disconnect, the attempt stays
+//! counted.
 //!
-//! Accounts are identified by the entered name, before any lookup. Therefore, an error discloses
-//! neither whether a user exists, nor which username and email address belong together. A client
-//! that has both can make twice as many attempts.
+//! Accounts are identified by the entered name, before any lookup; a signed-in caller by the user
+//! ID. Therefore, an error discloses neither whether a user exists, nor which username and email
+//! address belong together. A client that has both can make twice as many attempts.
 //!
 //! An attacker can't lock out a user. Attempts are rejected only because of earlier attempts of the
-//! same network. Attempts of all networks on one account only delay further attempts.
+//! same network. Attempts of all networks on one account only delay further attempts. The email
+//! quota is the exception: it counts per recipient, and beyond it no email is sent.
 
 use std::sync::{Arc, Mutex};
 
@@ -82,7 +85,8 @@ impl RateLimits {
         }
     }
 
-    /// Creates the attempt to sign in with a password. `account` is the name that the client sent.
+    /// Creates the attempt to sign in with a password. `account` is the entered name, or the ID of
+    /// a signed-in user.
     pub(crate) fn sign_in_attempt(&self, account: &str, origin: &Origin) -> RequestAttempt {
         let (network, account) = (self.network_id(origin), self.key.id(account));
         let pair = new_bucket("sign_in", network, self.settings.sign_in);
@@ -102,16 +106,16 @@ impl RateLimits {
 
     /// Creates the attempt to use an emailed code. Redis also counts wrong codes per account and
     /// network, together with the code.
-    pub(crate) fn code_attempt(&self, email: &str, origin: &Origin) -> RequestAttempt {
+    pub(crate) fn code_attempt(&self, account: &str, origin: &Origin) -> RequestAttempt {
         let limit = self.settings.sign_in_network;
         let network = new_bucket("sign_in_network", self.network_id(origin), limit);
-        let account = new_bucket(
+        let delaying = new_bucket(
             "code_account",
-            self.key.id(email),
+            self.key.id(account),
             self.settings.code_account,
         );
         RequestAttempt::new(
-            Attempt::counting_failures(vec![network], account),
+            Attempt::counting_failures(vec![network], delaying),
             Some(origin),
         )
     }
@@ -145,7 +149,7 @@ impl RateLimits {
         }
         self.admit_attempt(&mut attempt, request_limits).await?;
         let result = task.await;
-        let refunds = attempt.attempt.on_finished(find_outcome(&result));
+        let refunds = attempt.attempt.on_finished(classify_result(&result));
         // Concurrently, so that all refunds take one round trip.
         join_all(
             refunds
@@ -175,6 +179,7 @@ impl RateLimits {
         let owner = self.key.id(&format!("{} {recipient}", purpose.as_str()));
         let bucket = new_bucket("email", owner, self.settings.email);
         let attempt = RequestAttempt::new(Attempt::counting_all(bucket), None);
+        // Separate limits, so that the response headers don't disclose the recipient's quota.
         match self
             .run_rate_limited(attempt, &RequestLimits::default(), task)
             .await
@@ -235,7 +240,7 @@ impl RateLimits {
                         }
                         Err(error) => {
                             let error = Chain(&error);
-                            tracing::debug!(%error, "rate limiting fell back to local counters");
+                            tracing::debug!(%error, "rate limiting fell back to local buckets");
                             attempt.on_redis_unavailable(reservation)
                         }
                     }
@@ -294,7 +299,7 @@ impl RateLimits {
         }
     }
 
-    /// Audits a rejected attempt.
+    /// Counts and audits a rejected attempt.
     ///
     /// The audit event contains no user, because a rejection must not cost a query.
     fn report_rejection(&self, limits: &[&'static str], origin: Option<&Origin>) {
@@ -328,8 +333,8 @@ fn new_bucket(name: &'static str, owner: Uuid, limit: RateLimit) -> Bucket {
     }
 }
 
-/// Returns whether the result of a task counts against the rate limits.
-fn find_outcome<T>(result: &Result<T, Error>) -> AttemptOutcome {
+/// Returns how the result of a task counts against the rate limits.
+fn classify_result<T>(result: &Result<T, Error>) -> AttemptOutcome {
     match result {
         Ok(_) => AttemptOutcome::Succeeded,
         Err(error) if error.counts_as_attempt() => AttemptOutcome::Failed,
@@ -337,8 +342,8 @@ fn find_outcome<T>(result: &Result<T, Error>) -> AttemptOutcome {
     }
 }
 
-/// Sets the levels for the headers of the response. The limits that delay attempts have none,
-/// because they would disclose attempts of other clients on an account.
+/// Counts allowed attempts, and sets the levels for the response headers. The limits that delay
+/// have none, because they would disclose attempts of other clients on an account.
 fn report_reservation(
     reservation: &BucketReservation,
     reserved: &BucketLevels,
