@@ -140,7 +140,7 @@ impl Keys {
 
     /// Builds the refresh token of a seeded user's session at a rotation counter.
     pub fn refresh_token(&self, user: u64, counter: u64) -> String {
-        self.refresh.seal(&refresh_token(user, counter))
+        self.refresh.sign(&refresh_token(user, counter))
     }
 
     fn claims(&self, user: u64, client: &str, now: u64) -> Claims {

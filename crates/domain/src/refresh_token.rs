@@ -1,4 +1,5 @@
-//! Refresh tokens: opaque to clients. They contain the session and its rotation counter, and a MAC.
+//! Refresh tokens: opaque to clients. A token contains the user ID, the session ID, the rotation
+//! counter (RFC 9700 section 4.14.2), and a MAC (RFC 2104).
 //!
 //! No store contains a refresh token. Redis stores only the current rotation counter of a session,
 //! from which every replica derives the same token.
@@ -42,19 +43,19 @@ impl RefreshKey {
     }
 
     /// Returns the encoded and authenticated token.
-    pub fn seal(&self, token: &RefreshToken) -> String {
+    pub fn sign(&self, token: &RefreshToken) -> String {
         let body = encode_body(token);
-        let sealed = [body.as_slice(), &self.0.sign(&[&body])].concat();
-        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(sealed))
+        let signed = [body.as_slice(), &self.0.sign(&[&body])].concat();
+        format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(signed))
     }
 
     /// Verifies and decodes a token. Returns `None` if it was modified, or issued with another key.
-    pub fn open(&self, text: &str) -> Option<RefreshToken> {
+    pub fn verify(&self, text: &str) -> Option<RefreshToken> {
         let encoded = text.strip_prefix(PREFIX)?;
-        let mut sealed = [0; BODY_BYTES + MAC_BYTES];
-        let length = URL_SAFE_NO_PAD.decode_slice(encoded, &mut sealed).ok()?;
-        let (body, mac) = sealed.split_at(BODY_BYTES);
-        (length == sealed.len() && self.0.verify(body, mac)).then(|| decode_body(body))
+        let mut signed = [0; BODY_BYTES + MAC_BYTES];
+        let length = URL_SAFE_NO_PAD.decode_slice(encoded, &mut signed).ok()?;
+        let (body, mac) = signed.split_at(BODY_BYTES);
+        (length == signed.len() && self.0.verify(body, mac)).then(|| decode_body(body))
     }
 }
 
@@ -90,14 +91,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sealed_token_is_opened(sub: u128, sid: u128, counter: u64) {
+        fn signed_token_is_verified(sub: u128, sid: u128, counter: u64) {
             let key = key();
             let token = RefreshToken {
                 sub: Uuid::from_u128(sub),
                 sid: Uuid::from_u128(sid),
                 counter,
             };
-            prop_assert_eq!(key.open(&key.seal(&token)), Some(token));
+            prop_assert_eq!(key.verify(&key.sign(&token)), Some(token));
         }
 
         #[test]
@@ -107,15 +108,15 @@ mod tests {
             counter: u64,
         ) {
             let key = key();
-            let valid = key.seal(&RefreshToken { sub: Uuid::nil(), sid: Uuid::max(), counter });
+            let valid = key.sign(&RefreshToken { sub: Uuid::nil(), sid: Uuid::max(), counter });
             let mut changed = valid.clone();
             changed.replace_range(at..=at, &replacement);
-            prop_assert_eq!(key.open(&changed).is_some(), changed == valid);
+            prop_assert_eq!(key.verify(&changed).is_some(), changed == valid);
         }
 
         #[test]
         fn arbitrary_text_is_rejected(text in "\\PC{0,200}") {
-            prop_assert_eq!(key().open(&text), None);
+            prop_assert_eq!(key().verify(&text), None);
         }
     }
 
@@ -126,18 +127,18 @@ mod tests {
             sid: Uuid::nil(),
             counter: 1,
         };
-        assert_eq!(key().open(&key().seal(&token)), None);
+        assert_eq!(key().verify(&key().sign(&token)), None);
     }
 
     #[test]
     fn longer_and_shorter_texts_are_rejected() {
         let key = key();
-        let valid = key.seal(&RefreshToken {
+        let valid = key.sign(&RefreshToken {
             sub: Uuid::nil(),
             sid: Uuid::nil(),
             counter: 1,
         });
-        assert_eq!(key.open(&format!("{valid}AAAA")), None);
-        assert_eq!(key.open(&valid[..valid.len() - 4]), None);
+        assert_eq!(key.verify(&format!("{valid}AAAA")), None);
+        assert_eq!(key.verify(&valid[..valid.len() - 4]), None);
     }
 }

@@ -179,7 +179,7 @@ impl Sessions {
         Ok(TokenPair {
             access_token: self.keys.sign(&claims).await?,
             expires_in: claims.exp.saturating_sub(now),
-            refresh_token: self.refresh_key.seal(&refresh_token),
+            refresh_token: self.refresh_key.sign(&refresh_token),
             refresh_expires_in: self
                 .settings
                 .session_idle_timeout

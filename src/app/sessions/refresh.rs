@@ -61,7 +61,7 @@ impl Sessions {
         self.keys.require_loaded()?;
         let token = self
             .refresh_key
-            .open(token)
+            .verify(token)
             .ok_or(Error::InvalidRefreshToken)?;
         if self.activity.is_full() {
             return Err(Error::unavailable(

@@ -147,7 +147,7 @@ impl Sessions {
             SessionCredential::Refresh(token) => {
                 let token = self
                     .refresh_key
-                    .open(token)
+                    .verify(token)
                     .ok_or(Error::InvalidRefreshToken)?;
                 Ok((token.sub, token.sid))
             }

@@ -37,7 +37,7 @@ impl Tokens {
     /// If PostgreSQL is unavailable, or its signing keys are encrypted with another secret.
     pub async fn explain(&self, token: &str) -> Result<Explanation, ExplainError> {
         let keys = self.load_public_keys().await?;
-        if let Some(token) = self.refresh_key.open(token) {
+        if let Some(token) = self.refresh_key.verify(token) {
             return Ok(self.explain_refresh_token(&token).await?);
         }
         if token.starts_with(refresh_token::PREFIX) {

@@ -76,7 +76,7 @@ impl Tokens {
         client: Option<Uuid>,
         origin: &Origin,
     ) -> Result<(), RevokeError> {
-        let Some(token) = self.refresh_key.open(token) else {
+        let Some(token) = self.refresh_key.verify(token) else {
             return Ok(());
         };
         self.revoke_session(token.sub, token.sid, client, origin)
