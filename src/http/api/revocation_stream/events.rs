@@ -29,9 +29,10 @@ pub struct SnapshotSchema {
 #[derive(Object)]
 #[oai(rename = "RevokedEvent", example)]
 pub struct RevokedSchema {
-    /// Kind of the ID: `session`, `user`, `client`, `token`, or `key`. It matches the claim `sid`,
-    /// `sub`, `sub`, or `jti`, or the header `kid`. Newer versions might add kinds. After an
-    /// unknown kind, revocations might be missing, as after `degraded`.
+    /// Kind of the ID: `session`, `user`, `client`, `token`, or `key`. The ID of a `session`
+    /// matches the claim `sid`, of a `user` or `client` the claim `sub`, of a `token` the claim
+    /// `jti`, and of a `key` the header `kid`. Newer versions might add kinds. After an unknown
+    /// kind, revocations might be missing, as after `degraded`.
     kind: String,
     /// ID of the session, user, client, token, or key.
     id: String,
@@ -44,7 +45,7 @@ pub struct RevokedSchema {
     /// always by one.
     sequence: Option<u64>,
     /// Sequence number of the previous `revoked` event. If it is larger than all numbers received,
-    /// events are missing.
+    /// events are missing. `null` in a snapshot.
     previous_sequence: Option<u64>,
 }
 
@@ -60,7 +61,8 @@ pub struct HeartbeatSchema {
     /// Sequence number of the last `revoked` event. If it is larger than all numbers received,
     /// events are missing.
     previous_sequence: u64,
-    /// Time of the heartbeat. If it is much earlier than now, the stream is delayed.
+    /// Time of the heartbeat. If it is more than three seconds in the past, revocations might be
+    /// missing.
     at: OffsetDateTime,
 }
 
@@ -101,6 +103,7 @@ pub enum RevocationStreamEventSchema {
 impl RevokedSchema {
     fn new(entry: &Entry, stream_entry: Option<&StreamEntry>) -> RevokedSchema {
         RevokedSchema {
+            // Only probes have no name, and the stream omits them.
             kind: entry.subject.stream_name().unwrap_or_default().to_owned(),
             id: entry.subject.id(),
             min_generation: entry.below(),
@@ -270,14 +273,21 @@ impl From<&StreamEvent> for RevocationStreamEventSchema {
     }
 }
 
-/// Appends an event to the text. Only events at which a client can resume have an ID.
+/// Appends an event to the text. Only events at which a client can resume have an ID (HTML Standard
+/// section 9.2, `Last-Event-ID`).
 pub fn write_event(text: &mut String, event: &StreamEvent) {
     let id = match event {
         StreamEvent::Synced(position) => Some(position.to_string()),
         StreamEvent::Revoked {
             entry: stream_entry,
             epoch,
-        } => Some(format!("{epoch}:{}", stream_entry.number)),
+        } => {
+            let position = LogPosition {
+                epoch: epoch.to_string(),
+                applied: stream_entry.number,
+            };
+            Some(position.to_string())
+        }
         StreamEvent::Snapshot { .. }
         | StreamEvent::SnapshotEntry(_)
         | StreamEvent::Heartbeat { .. }
