@@ -34,7 +34,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-use crate::http::server::{drain::Drain, unread_body::DrainOnDrop};
+use crate::http::server::{drain::Drain, unread_body::DiscardOnDrop};
 
 /// Response of the framework, in the type that hyper sends.
 type HyperResponse = hyper::Response<BoxBody<Bytes, io::Error>>;
@@ -213,7 +213,7 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
         let service = service_fn(move |request: hyper::Request<Incoming>| {
             let shared = shared.clone();
             async move {
-                shared.drain.record_request();
+                shared.drain.record_arrival();
                 let request = convert_request(request, local, remote);
                 let mut response = HyperResponse::from(shared.endpoint.get_response(request).await);
                 shared.drain.set_connection_close(&mut response);
@@ -240,5 +240,5 @@ fn convert_request(
     }
     let (head, incoming) = request.into_parts();
     let parts = RequestParts::from((head, addresses.0, addresses.1, Scheme::HTTP));
-    Request::from_parts(parts, DrainOnDrop::boxed(incoming).into())
+    Request::from_parts(parts, DiscardOnDrop::boxed(incoming).into())
 }

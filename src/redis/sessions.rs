@@ -56,8 +56,7 @@ pub struct RefreshPolicy {
     /// The reuse interval: for this long after a rotation, the previous token returns the same new
     /// refresh token.
     pub reuse_interval_ms: u64,
-    /// The duration of the row locks: for this long after a session was found missing, it can be
-    /// restored.
+    /// For this long after a session was found missing, it can be restored.
     pub restore_timeout_ms: u64,
 }
 
@@ -83,7 +82,7 @@ pub enum Rotation {
     RestoreTimedOut,
 }
 
-/// A session after a rotation.
+/// A session after a rotation, or after a repetition of the last one.
 #[derive(Debug)]
 pub struct RotatedSession {
     /// The rotation counter of the refresh token to issue.

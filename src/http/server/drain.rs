@@ -42,7 +42,7 @@ impl Drain {
     }
 
     /// Records the arrival of a request while draining.
-    pub fn record_request(&self) {
+    pub fn record_arrival(&self) {
         if self.is_draining.load(Ordering::Relaxed) {
             *self.last_request.lock().expect("no panic while locked") = Instant::now();
         }

@@ -19,16 +19,16 @@ use tokio::runtime::Handle;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A body whose unread part is read and discarded on drop.
-pub struct DrainOnDrop(Option<Incoming>);
+pub struct DiscardOnDrop(Option<Incoming>);
 
-impl DrainOnDrop {
+impl DiscardOnDrop {
     /// Wraps a body in the type that the framework requires.
     pub fn boxed(incoming: Incoming) -> BoxBody<Bytes, io::Error> {
-        BoxBody::new(DrainOnDrop(Some(incoming)))
+        BoxBody::new(DiscardOnDrop(Some(incoming)))
     }
 }
 
-impl Body for DrainOnDrop {
+impl Body for DiscardOnDrop {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -55,7 +55,7 @@ impl Body for DrainOnDrop {
     }
 }
 
-impl Drop for DrainOnDrop {
+impl Drop for DiscardOnDrop {
     fn drop(&mut self) {
         let Some(mut rest) = self.0.take().filter(|incoming| !incoming.is_end_stream()) else {
             return;
