@@ -274,10 +274,10 @@ impl SubscriberTask {
             StreamUpdate::Resync(position) => {
                 self.send_snapshot(permit, position).await.map(|()| false)
             }
-            StreamUpdate::Entries { told, position } => {
-                let is_complete = told.len() < ENTRIES_PER_BATCH;
+            StreamUpdate::Entries { entries, position } => {
+                let is_complete = entries.len() < ENTRIES_PER_BATCH;
                 let epoch: Arc<str> = position.epoch.as_str().into();
-                let mut events: Vec<StreamEvent> = told
+                let mut events: Vec<StreamEvent> = entries
                     .into_iter()
                     .map(|entry| StreamEvent::Revoked {
                         entry,

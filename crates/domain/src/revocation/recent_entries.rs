@@ -69,7 +69,7 @@ pub enum StreamUpdate {
     /// The next stream entries after the position.
     Entries {
         /// Stream entries in the order of the log, at most as many as requested.
-        told: Vec<StreamEntry>,
+        entries: Vec<StreamEntry>,
         /// Position of a subscriber that has applied these entries.
         position: LogPosition<String>,
     },
@@ -174,7 +174,7 @@ impl RecentEntries {
             _all => position.applied,
         };
         StreamUpdate::Entries {
-            told: entries,
+            entries,
             position: LogPosition {
                 epoch: position.epoch.clone(),
                 applied,
@@ -271,7 +271,7 @@ mod tests {
             let from = start + (skipped.min(are_streamed.len()) as u64);
             let (mut subscriber, mut numbers) = (position("a", from), Vec::new());
             loop {
-                let StreamUpdate::Entries { told: entries, position } =
+                let StreamUpdate::Entries { entries, position } =
                     recent.after(Some(&subscriber), batch)
                 else {
                     panic!("the buffer covers the position")
@@ -322,7 +322,7 @@ mod tests {
     fn full_buffer_drops_oldest_entry() {
         let recent = recent_entries(2, 0, &[true, true, true, false]);
         let update = |numbers: &[(u64, u64)]| StreamUpdate::Entries {
-            told: numbers
+            entries: numbers
                 .iter()
                 .map(|&(number, previous)| StreamEntry {
                     entry: log_entry(number, true).1,
@@ -359,7 +359,7 @@ mod tests {
                 && recent.extend([log_entry(3, true)])
         );
         let StreamUpdate::Entries {
-            told: entries,
+            entries,
             position: reached,
         } = recent.after(Some(&position("a", 0)), 9)
         else {
