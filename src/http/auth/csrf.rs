@@ -1,6 +1,6 @@
 //! CSRF protection for requests that use or set the session cookie. It is the second barrier: a
 //! browser sends the custom header to another origin only after a preflight, which succeeds only for
-//! allowed origins (`middleware/cors.rs`).
+//! allowed origins (`src/http/middleware/cors.rs`).
 //!
 //! Two conditions must hold. The request must have a custom header, which HTML forms cannot set,
 //! and scripts of other origins can set only with CORS permission. If the request has
