@@ -95,7 +95,7 @@ fn assert_guarantee(outcome: &Outcome, scale: Scale) {
 }
 
 /// Limits concurrent runs, because more of them would overload the stores on two cores.
-static RUN_PERMITS: Semaphore = Semaphore::const_new(3);
+static RUN_PERMITS: Semaphore = Semaphore::const_new(2);
 
 async fn run_with_fault(fault: Fault) {
     let _permit = RUN_PERMITS.acquire().await.expect("an open semaphore");

@@ -34,6 +34,7 @@ async fn tour_works_as_printed_ten_times() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = TestServer::with(&[
         ("LATCHKEY_ISSUER", "http://127.0.0.1:8000"),
+        ("LATCHKEY_HASH_IMPLEMENTATION", "rustcrypto"),
         (
             "LATCHKEY_SMTP_URL",
             &format!("file:{}", folder.path().display()),
