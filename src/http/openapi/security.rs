@@ -39,7 +39,7 @@ impl Requirement {
 
 /// A credential that a handler takes as an argument.
 ///
-/// [`credential_extractors`] lets the framework extract it.
+/// `credential_extractors!` lets the framework extract it.
 pub trait Credential: Sized + Send {
     /// The alternatives that the document lists.
     const REQUIREMENTS: &'static [Requirement];
