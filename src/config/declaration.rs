@@ -138,7 +138,7 @@ settings! {
             "Maximum lifetime of a session";
         refresh_reuse_interval: Duration, "LATCHKEY_REFRESH_REUSE_INTERVAL" = "10s",
             "Reuse interval: for this long after rotation, the previous refresh token still \
-             returns the same new pair. `0s` disables it.";
+             returns the same new refresh token. `0s` disables it.";
         cookie_idle_timeout: Duration, "LATCHKEY_COOKIE_IDLE_TIMEOUT" = "10m",
             "Idle timeout of a browser session (sliding expiration), at most `1h`";
         cookie_domain: Option<CookieDomain>, "LATCHKEY_COOKIE_DOMAIN",
@@ -205,9 +205,10 @@ settings! {
             "Maximum concurrent streams of `GET /revocations` per replica. More get 503.";
         hash_implementation: Argon2Implementation, "LATCHKEY_HASH_IMPLEMENTATION" = "rustcrypto",
             "Implementation of Argon2. `rustcrypto` has years of use. `argon2-rust` needs less \
-             CPU time, but it isn't audited and contains hundreds of `unsafe` blocks. A hash \
-             takes 18.5 ms of CPU, with `argon2-rust` 13.0 (AMD EPYC with AVX2, November 2026); \
-             with AVX-512 12.5 and 4.3. Replicas can differ, because the hashes are equal.";
+             CPU time, but it isn't audited and contains hundreds of `unsafe` blocks. With AVX2, a \
+             hash takes 18.5 ms of CPU time with `rustcrypto` and 13.0 ms with `argon2-rust`. \
+             With AVX-512, it takes 12.5 ms and 4.3 ms (November 2026). Replicas can differ, \
+             because the hashes are equal.";
         hash_threads: usize, "LATCHKEY_HASH_THREADS" = "cores",
             "Threads that hash passwords, 19 MiB each, at most the number of cores";
         hash_wait: Duration, "LATCHKEY_HASH_WAIT" = "2s",

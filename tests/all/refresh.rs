@@ -195,7 +195,7 @@ async fn refresh_never_extends_maximum_lifetime() {
 
 /// Concurrent refreshes of browser tabs and lost responses must not revoke the session.
 #[tokio::test]
-async fn concurrent_refreshes_return_same_pair() {
+async fn concurrent_refreshes_return_same_refresh_token() {
     let first = TestServer::start().await;
     let replicas = [&first, &first.replica().await, &first.replica().await];
     for name in ["john", "jane", "joe"] {

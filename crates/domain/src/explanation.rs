@@ -32,7 +32,7 @@ pub struct Explanation {
 pub struct RefreshLifetimes {
     /// The idle timeout: the maximum time between two refreshes of a session.
     pub idle_timeout: u64,
-    /// The reuse interval: the time in which the previous token returns the same new tokens.
+    /// The reuse interval: the time in which the previous token returns the same new refresh token.
     pub reuse_interval: u64,
 }
 
@@ -352,8 +352,8 @@ fn explain_counter(
     }
     if presented + 1 == current && now < rotated_at + reuse_interval * 1000 {
         return accept(format!(
-            "this is the previous refresh token of the session; it returns the same new tokens \
-             until {}",
+            "this is the previous refresh token of the session; it returns the same new refresh \
+             token until {}",
             format_seconds((rotated_at + reuse_interval * 1000) / 1000)
         ));
     }

@@ -347,7 +347,7 @@ fn refresh_token_is_explained_by_first_rejecting_rule() {
             6,
             evidence(),
             cached(7, None),
-            "returns the same new tokens until 2026-11-20T08:00:05Z.",
+            "returns the same new refresh token until 2026-11-20T08:00:05Z.",
         ),
         (
             5,

@@ -301,9 +301,9 @@ impl AuthenticationApi {
     /// session.
     ///
     /// Each refresh token works once; store the new one. Within the reuse interval (10 seconds by
-    /// default), the previous refresh token returns the same new pair, so that a client can retry
-    /// after a lost response. Any other reuse returns 401 `refresh_token_reused` and revokes the
-    /// session, because the token might be stolen (RFC 9700 section 4.14.2).
+    /// default), the previous refresh token returns the same new refresh token, so that a client
+    /// can retry after a lost response. Any other reuse returns 401 `refresh_token_reused` and
+    /// revokes the session, because the token might be stolen (RFC 9700 section 4.14.2).
     ///
     /// Response 200: The tokens were issued.
     #[oai(

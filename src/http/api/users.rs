@@ -238,7 +238,7 @@ impl UsersApi {
     /// An absent `password` stays unchanged. At least one enabled administrator must remain (403
     /// `last_admin`). A personal access token can't change its own user here (403 `forbidden`).
     ///
-    /// Response 200: The user.
+    /// Response 200: The user was replaced.
     #[oai(
         path = "/users/:id",
         method = "put",
@@ -282,7 +282,7 @@ impl UsersApi {
     /// enabled administrator must remain (403 `last_admin`). A personal access token can't change
     /// its own user here (403 `forbidden`).
     ///
-    /// Response 200: The user.
+    /// Response 200: The user was updated.
     #[oai(
         path = "/users/:id",
         method = "patch",
