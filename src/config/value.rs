@@ -229,8 +229,8 @@ impl Value for Signup {
 
 impl Value for Argon2Implementation {
     fn read(text: &str) -> Result<Self, String> {
-        Argon2Implementation::from_name(text)
-            .ok_or_else(|| "must be `rustcrypto` or `argon2-rust`".into())
+        text.parse()
+            .map_err(|_| "must be `rustcrypto` or `argon2-rust`".into())
     }
 }
 

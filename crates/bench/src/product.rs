@@ -271,6 +271,6 @@ fn hash_implementation(settings: &[(String, String)]) -> Argon2Implementation {
     settings
         .iter()
         .rfind(|(name, _)| name == "LATCHKEY_HASH_IMPLEMENTATION")
-        .and_then(|(_, value)| Argon2Implementation::from_name(value))
+        .and_then(|(_, value)| value.parse().ok())
         .unwrap_or_default()
 }

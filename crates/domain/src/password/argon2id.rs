@@ -13,6 +13,7 @@
 use std::sync::LazyLock;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
+use strum::EnumString;
 use zeroize::Zeroize;
 
 /// The hash of an empty password with a salt of zeros and the current parameters.
@@ -38,25 +39,18 @@ static ARGON2_RUST_SELF_TEST_PASSED: LazyLock<bool> = LazyLock::new(|| {
 });
 
 /// The implementation of Argon2id that computes the hashes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, EnumString)]
 pub enum Argon2Implementation {
     /// The crate `argon2` of RustCrypto.
     #[default]
+    #[strum(serialize = "rustcrypto")]
     RustCrypto,
     /// The crate `argon2-rust`.
+    #[strum(serialize = "argon2-rust")]
     Argon2Rust,
 }
 
 impl Argon2Implementation {
-    /// Parses the value of the setting.
-    pub fn from_name(name: &str) -> Option<Argon2Implementation> {
-        match name {
-            "rustcrypto" => Some(Argon2Implementation::RustCrypto),
-            "argon2-rust" => Some(Argon2Implementation::Argon2Rust),
-            _other => None,
-        }
-    }
-
     /// Returns the implementation whose results are correct on this processor.
     ///
     /// For `argon2-rust`, the first call computes a hash.

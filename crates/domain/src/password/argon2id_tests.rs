@@ -65,7 +65,7 @@ fn hash_of_each_implementation_verifies_with_other() {
     }
 }
 
-/// Hashes with these memory sizes and lanes in one buffer. Calls `check` with the buffer after each.
+/// Hashes with these memory sizes and lanes in one buffer. Calls `check` with it after each hash.
 fn hash_with_sizes(
     implementation: Argon2Implementation,
     sizes: &[(u32, u32)],
