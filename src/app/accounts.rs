@@ -54,7 +54,7 @@ impl Accounts {
     ///
     /// # Errors
     /// `token_revoked`, `unavailable`.
-    async fn require_active_session(&self, sub: Uuid, sid: Uuid) -> Result<(), Error> {
+    async fn require_unrevoked_session(&self, sub: Uuid, sid: Uuid) -> Result<(), Error> {
         if self.postgres.is_session_revoked(sub, sid).await? {
             return Err(Error::TokenRevoked);
         }

@@ -29,8 +29,8 @@ impl Accounts {
     /// quota of the address is exhausted.
     ///
     /// # Errors
-    /// `incorrect_password`, `token_revoked`, `email_disabled`, `too_many_requests`, `busy`,
-    /// `unavailable`.
+    /// `forbidden` without a session; `incorrect_password`, `token_revoked`, `email_disabled`,
+    /// `too_many_requests`, `busy`, `unavailable`.
     pub async fn request_email_change(
         &self,
         caller: &Claims,
@@ -155,7 +155,7 @@ impl Accounts {
                     .await
             }
             Reservation::Busy(email_id) => {
-                self.require_active_session(sub, sid).await?;
+                self.require_unrevoked_session(sub, sid).await?;
                 self.finish_confirmed_change(email_id, sub)
                     .await?
                     .ok_or(Error::Busy)
@@ -163,7 +163,7 @@ impl Accounts {
             Reservation::Exhausted(retry_after) => Err(Error::TooManyRequests { retry_after }),
             Reservation::Incorrect => {
                 // Another session might have used the code and revoked this one.
-                self.require_active_session(sub, sid).await?;
+                self.require_unrevoked_session(sub, sid).await?;
                 Err(Error::InvalidCode)
             }
         }

@@ -21,8 +21,8 @@ impl Accounts {
     /// The tokens of the caller's session stay valid.
     ///
     /// # Errors
-    /// `incorrect_password`, `weak_password`, `token_revoked`, `too_many_requests`, `busy`,
-    /// `unavailable`.
+    /// `forbidden` without a session; `incorrect_password`, `weak_password`, `token_revoked`,
+    /// `too_many_requests`, `busy`, `unavailable`.
     pub async fn change_password(
         self: &Arc<Self>,
         caller: &Claims,
@@ -77,8 +77,8 @@ impl Accounts {
     /// Verifies the caller's password, and returns the stored credentials.
     ///
     /// # Errors
-    /// `incorrect_password`; `token_revoked` if the user is deleted or the session is revoked;
-    /// `busy`, `unavailable`.
+    /// `forbidden` without a session; `incorrect_password`; `token_revoked` if the user is deleted
+    /// or the session is revoked; `busy`, `unavailable`.
     pub(crate) async fn verify_current_password(
         &self,
         caller: &Claims,
@@ -97,7 +97,7 @@ impl Accounts {
             .await?;
         // A concurrent change of the password revokes the other sessions. Their password is not
         // wrong, and a revoked session must not find out whether it is correct.
-        self.require_active_session(caller.sub, sid).await?;
+        self.require_unrevoked_session(caller.sub, sid).await?;
         match password_match {
             PasswordMatch::Match | PasswordMatch::MatchNeedsRehash => Ok(credentials),
             PasswordMatch::NoMatch => {
@@ -110,7 +110,7 @@ impl Accounts {
         }
     }
 
-    /// Stores a new password. Returns `false` if the stored hash differs from that of `credentials`.
+    /// Stores a new password. Returns `false` if the stored hash isn't that of `credentials`.
     async fn store_password(
         self: &Arc<Self>,
         credentials: Credentials,
