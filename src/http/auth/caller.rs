@@ -227,7 +227,7 @@ pub async fn authenticate(request: &Request) -> Result<Arc<Claims>, Error> {
     token.authenticate(request).await
 }
 
-/// Declares callers that must have a scope.
+/// Declares callers that must have a scope. The documented scope is thus always the enforced one.
 macro_rules! callers {
     ($(
         $(#[doc = $doc:literal])*

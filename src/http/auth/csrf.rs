@@ -1,9 +1,8 @@
-//! CSRF protection for requests that use or set the session cookie. It is the second barrier: a
-//! browser sends the custom header to another origin only after a preflight, which succeeds only for
-//! allowed origins (`src/http/middleware/cors.rs`).
+//! CSRF protection for requests that use or set the session cookie.
 //!
-//! Two conditions must hold. The request must have a custom header, which HTML forms cannot set,
-//! and scripts of other origins can set only with CORS permission. If the request has
+//! Two conditions must hold. The request must have a custom header, which HTML forms cannot set.
+//! A browser sends the header of another origin's script only after a preflight, which succeeds
+//! only for allowed origins (`src/http/middleware/cors.rs`). If the request has
 //! `Sec-Fetch-Site` (Fetch Metadata) or `Origin` (RFC 6454), these headers must report an allowed
 //! origin. HTTP clients other than browsers send neither of them.
 
@@ -63,7 +62,8 @@ impl<'a> FromRequest<'a> for IsPageRequest {
     }
 }
 
-/// Rejects requests of other origins, also of the same site. Safe methods pass (RFC 9110 section 9.2.1).
+/// Rejects requests of other origins, also of the same site. Safe methods pass (RFC 9110 section
+/// 9.2.1).
 pub fn check_unless_safe(request: &Request) -> Result<(), Error> {
     let is_safe = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
     if is_safe { Ok(()) } else { check(request) }

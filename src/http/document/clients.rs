@@ -1,7 +1,7 @@
 //! Client authentication of OAuth clients.
 //!
-//! The extractor of a form also authenticates the client (`src/http/oauth/client_auth.rs`). It declares no
-//! security scheme, so the scheme is added to the document here.
+//! The extractor of a form also authenticates the client (`src/http/oauth/client_auth.rs`). It
+//! declares no security scheme, so the scheme is added to the document here.
 
 use serde_json::{Value, json};
 

@@ -31,7 +31,8 @@ const UNTRUSTED_PEER: &str = "With a session cookie, the check must come from a 
     Add the IP address of the proxy to `LATCHKEY_TRUSTED_PROXIES`.";
 
 const METHOD_REQUIRED: &str = "With a session cookie, the proxy must send the method of the \
-    original request in `X-Forwarded-Method`, exactly once.";
+    original request in `X-Forwarded-Method`, exactly once, and no other method in \
+    `X-Original-Method`.";
 
 const HOST_REQUIRED: &str = "With a session cookie, the proxy must send the scheme and the host of \
     the original request in `X-Forwarded-Proto` and `X-Forwarded-Host`, each exactly once.";

@@ -223,8 +223,8 @@ impl<E: Endpoint<Output = Response>> Endpoint for RequestMiddleware<E> {
     }
 }
 
-/// Panics in debug builds, and thus in the tests, if the OpenAPI document doesn't list the error for
-/// its operation.
+/// Panics in debug builds, and thus in the tests, if the OpenAPI document doesn't list the error
+/// for its operation.
 fn debug_assert_documented(error: &poem::Error) {
     let (operation, error) = (error.data::<OperationId>(), error.downcast_ref::<Error>());
     if let (Some(OperationId(operation)), Some(error)) = (operation, error) {

@@ -2,7 +2,6 @@
 
 use std::marker::PhantomData;
 
-use poem::{IntoResponse, Response};
 use poem_openapi::{
     ApiResponse, Object,
     payload::Json,
@@ -198,7 +197,7 @@ problems! {
     NegotiationProblems: [];
 }
 
-/// An error of an operation with these errors.
+/// An error of an operation whose documented errors are `E`.
 pub struct OperationError<E>(OAuthError, PhantomData<E>);
 
 impl<E: OAuthErrors, T: Into<OAuthError>> From<T> for OperationError<E> {
@@ -210,12 +209,6 @@ impl<E: OAuthErrors, T: Into<OAuthError>> From<T> for OperationError<E> {
 impl<E> From<OperationError<E>> for poem::Error {
     fn from(error: OperationError<E>) -> Self {
         error.0.into()
-    }
-}
-
-impl<E: OAuthErrors> IntoResponse for OperationError<E> {
-    fn into_response(self) -> Response {
-        self.0.into_response()
     }
 }
 

@@ -6,7 +6,7 @@ mod examples;
 use std::{collections::BTreeMap, error::Error as StdError, fmt, marker::PhantomData};
 
 use poem::{
-    IntoResponse, Response,
+    Response,
     error::ResponseError,
     http::{HeaderValue, StatusCode, header},
 };
@@ -186,15 +186,6 @@ impl<P> From<Error> for Problem<P> {
 impl<P> From<Problem<P>> for poem::Error {
     fn from(problem: Problem<P>) -> Self {
         problem.0.into()
-    }
-}
-
-impl<P> IntoResponse for Problem<P>
-where
-    P: Send,
-{
-    fn into_response(self) -> Response {
-        respond(&self.0)
     }
 }
 

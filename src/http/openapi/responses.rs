@@ -1,7 +1,8 @@
 //! Success responses, and their descriptions in the OpenAPI document.
 //!
-//! [`Json`] is the response 200. A description belongs to an operation, not to a type, so each
-//! handler describes its response in the last paragraph of its documentation.
+//! [`Json`] is the response 200, and `()` is the one without a body. A description belongs to an
+//! operation, not to a type, so each handler describes its response in the last paragraph of its
+//! documentation.
 
 use poem::{
     IntoResponse, Response,

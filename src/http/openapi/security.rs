@@ -1,8 +1,7 @@
 //! Extractors of credentials, and their security requirements in the OpenAPI document.
 //!
 //! In the framework, an extractor declares only the names of its security schemes. Therefore, it
-//! declares the scope as a further name after its scheme, and [`attach_scopes`] joins them. The
-//! documented scope is thus always the enforced one.
+//! declares the scope as a further name after its scheme, and [`attach_scopes`] joins them.
 
 use std::collections::HashMap;
 

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::{ALLOW_SAME_ORIGIN_REQUESTS, Asset, build_policy};
 
-/// The page, rendered once per link back.
+/// The page, rendered once for the start page and for each application to which it links.
 pub struct PasswordResetPage {
     /// Links to the start page.
     default: Asset,
@@ -18,7 +18,7 @@ pub struct PasswordResetPage {
 }
 
 impl PasswordResetPage {
-    /// Renders the page for a policy of passwords and for the origins of applications.
+    /// Renders the page for the minimum length of passwords and for the origins of applications.
     pub fn new(password_min: usize, origins: &[String]) -> PasswordResetPage {
         let render = |application| {
             let page = PasswordResetTemplate {
