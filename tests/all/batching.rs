@@ -313,6 +313,8 @@ fn batched_statements() -> BTreeSet<String> {
             continue;
         }
         let source = fs::read_to_string(path).expect("text");
+        let calls = source.matches("pools::build_batcher(").count();
+        assert_eq!(batcher.find_iter(&source).count(), calls, "{source}");
         for name in batcher.captures_iter(&source) {
             let (_, body) = source
                 .split_once(&format!("async fn {}(", &name[1]))

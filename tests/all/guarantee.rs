@@ -131,9 +131,9 @@ guarantee_tests! {
     revocation_is_immediate_while_log_is_lost LostLog;
     revocation_is_immediate_while_log_state_is_lost LostState;
     revocation_is_immediate_while_redis_fails_over Failover;
-    revocation_is_immediate_while_connections_are_slow LateLines;
-    revocation_is_immediate_while_connections_are_cut CutLines;
-    revocation_is_immediate_while_connections_are_half_open HalfOpenLines;
+    revocation_is_immediate_while_connections_are_slow SlowConnections;
+    revocation_is_immediate_while_connections_are_cut CutConnections;
+    revocation_is_immediate_while_connections_are_half_open HalfOpenConnections;
     revocation_is_immediate_in_a_flood_of_sign_outs Flood;
     revocation_is_immediate_while_everything_restarts Restart;
 }

@@ -325,6 +325,11 @@ async fn csrf_detail_contains_cause() {
         (&server, &[], "`X-Forwarded-Method`"),
         (&server, &[host, proto], "`X-Forwarded-Method`"),
         (&server, &[get, get, host, proto], "`X-Forwarded-Method`"),
+        (
+            &server,
+            &[get, ("x-original-method", "POST"), host, proto],
+            "`X-Original-Method`",
+        ),
         (&server, &[post, origin], "`X-Forwarded-Host`"),
         (&server, &[post, host, origin], "`X-Forwarded-Proto`"),
         (

@@ -1,8 +1,8 @@
 //! The faults. Each one breaks a real process, store, or connection under the running load, and
 //! returns after its cause is removed.
 
+mod connections;
 mod failover;
-mod lines;
 mod processes;
 mod redis;
 
@@ -43,9 +43,9 @@ faults! {
     LostLog "lost-log" "the revocation log is deleted";
     LostState "lost-state" "the state of the log is deleted";
     Failover "failover" "failover to a lagging follower";
-    LateLines "late-lines" "connections to a store are slow, or stall in one direction";
-    CutLines "cut-lines" "connections to a store are cut";
-    HalfOpenLines "half-open-lines" "connections to a store are half open";
+    SlowConnections "slow-connections" "connections to a store are slow, or stall in one direction";
+    CutConnections "cut-connections" "connections to a store are cut";
+    HalfOpenConnections "half-open-connections" "connections to a store are half open";
     Flood "flood" "200 concurrent sign-outs";
     Restart "restart" "all processes are killed at once, PostgreSQL too";
 }
@@ -68,9 +68,9 @@ impl Fault {
             Fault::LostLog => redis::delete_key(fleet, "log").await,
             Fault::LostState => redis::delete_key(fleet, "state").await,
             Fault::Failover => failover::fail_over(fleet, load).await,
-            Fault::LateLines => lines::slow_down(fleet, round).await,
-            Fault::CutLines => lines::cut(fleet, round).await,
-            Fault::HalfOpenLines => lines::half_open(fleet, round).await,
+            Fault::SlowConnections => connections::slow_down(fleet, round).await,
+            Fault::CutConnections => connections::cut(fleet, round).await,
+            Fault::HalfOpenConnections => connections::half_open(fleet, round).await,
             Fault::Flood => load.flood(FLOOD_SIZE).await,
             Fault::Restart => processes::restart_everything(fleet).await,
         }

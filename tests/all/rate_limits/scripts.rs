@@ -13,7 +13,7 @@ use crate::test_stores::{STACK, connect_redis};
 const RESERVE: &str = include_str!("../../../src/redis/scripts/rate_limit.lua");
 const REFUND: &str = include_str!("../../../src/redis/scripts/rate_limit_refund.lua");
 
-/// A time whose last digits a conversion to a floating-point number with 15 digits would lose.
+/// A time with 16 digits. Lua's default format of numbers would lose the last two.
 const START: u64 = 1_800_000_000_123_457;
 
 /// Returns a script for which it is always `now`, in microseconds since the Unix epoch.
