@@ -44,8 +44,8 @@
 //! 1. `http::server` accepts the connection. `http::middleware::request` assigns the request ID.
 //!    `http::api::authentication` parses the body; an invalid field returns a 400 that names it.
 //! 2. [`app::sessions::Sessions::refresh`] verifies the token: user, session, and rotation counter
-//!    under a MAC ([`latchkey_domain::refresh_token`]), so that a forged token causes no lookup of a
-//!    session, only a count against the rate limit.
+//!    under a MAC ([`latchkey_domain::refresh_token`]), so that a forged token causes no lookup of
+//!    a session, only a count against the rate limit.
 //! 3. In a task that outlives the connection, `redis::Redis::rotate` runs `rotate.lua` (with
 //!    `server.lua`, `account.lua`, and `refresh.lua`) in one round trip. It increments the current
 //!    counter. For the previous counter, within the reuse interval, it returns the current counter
@@ -53,8 +53,8 @@
 //!    its history changed, `app::sessions::restore` reads the session from PostgreSQL, and
 //!    `restore_session.lua` rotates it.
 //! 4. [`app::sessions::activity`] writes the counter to PostgreSQL within a second.
-//! 5. [`app::keys`] selects the key, [`latchkey_domain::access_token`] signs the claims, and the next
-//!    refresh token is derived from the counter. The middleware adds the common headers.
+//! 5. [`app::keys`] selects the key, [`latchkey_domain::access_token`] signs the claims, and the
+//!    next refresh token is derived from the counter. The middleware adds the common headers.
 //!
 //! Every operation that requires a valid token authenticates its caller with
 //! [`app::tokens::Tokens::verify`]: the signature (cached), the claims, and the revocation set in

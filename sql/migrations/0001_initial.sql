@@ -148,7 +148,8 @@ create table email_outbox (
     template text not null,
     user_id uuid,
     recipient text,
-    -- IP address and browser of the request for a code. The email contains them, so that the user can recognize it.
+    -- IP address and browser of the request for a code. The email contains both, so that the user can recognize the
+    -- request.
     ip_address inet,
     user_agent text,
     created_at timestamptz not null default now(),

@@ -14,8 +14,8 @@
 //! measure the propagation delay (`probe`). Services that validate tokens locally follow the
 //! entries by a stream (`stream`).
 //!
-//! The decisions are pure functions in [`latchkey_domain::revocation::lease`], and the state machine
-//! [`latchkey_domain::revocation::lease_renewer`].
+//! The decisions are pure functions in [`latchkey_domain::revocation::lease`], and the state
+//! machine [`latchkey_domain::revocation::lease_renewer`].
 
 mod check;
 pub mod enforcement;

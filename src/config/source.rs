@@ -7,8 +7,8 @@ use clap::ArgMatches;
 use super::{ConfigError, SETTINGS, Setting, unknown};
 
 /// The sources of settings, in order of precedence: flags, the environment, and `.env` in the
-/// working directory. In each source, a secret can be in a file that `…_FILE` names. Then the
-/// default applies.
+/// working directory. In the environment and in `.env`, `…_FILE` can name a file that contains a
+/// secret. If no source has a value, the default applies.
 pub struct Source {
     pub(super) flags: HashMap<&'static str, String>,
     pub(super) reads_environment: bool,

@@ -266,10 +266,10 @@ impl Redis {
             Option<u8>,
             Option<String>,
         );
-        let (counter, rotated_at, generation, user_generation, revoked, is_current, scope): Fields =
+        let (counter, rotated_at, generation, user_generation, revoked_reason, is_current, scope): Fields =
             self.run(&INSPECT_SESSION, &self.session_keys(sub, sid), &[])
                 .await?;
-        if counter.is_none() && revoked.is_none() {
+        if counter.is_none() && revoked_reason.is_none() {
             return Ok(None);
         }
         // A tombstone of a session that was never cached has no other fields. The defaults don't
@@ -281,7 +281,7 @@ impl Redis {
             counter,
             rotated_at,
             generations,
-            revoked_reason: revoked,
+            revoked_reason,
             scope,
         }))
     }

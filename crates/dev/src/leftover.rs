@@ -13,8 +13,8 @@ use super::{family, interrupt, wait::wait_until};
 /// A fast shutdown of PostgreSQL writes a checkpoint, which takes seconds on a slow disk.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Stops the process in `pid_file` if it is a server that uses `data`. After a stop request, doesn't
-/// wait for it.
+/// Stops the process in `pid_file` if it is a server that uses `data`. After a stop request,
+/// doesn't wait for it.
 ///
 /// If another program reuses the process ID, the file is removed. Otherwise PostgreSQL would assume
 /// that a server is running, and wouldn't start. The file of an exited process stays, because

@@ -102,9 +102,11 @@ impl Process {
             Some(status) => Err(self.exit_error(status)),
             None => {
                 interrupt::check()?;
-                is_done
-                    .then_some(())
-                    .ok_or_else(|| self.timeout_error(limit))
+                if is_done {
+                    Ok(())
+                } else {
+                    Err(self.timeout_error(limit))
+                }
             }
         }
     }

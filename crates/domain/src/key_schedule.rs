@@ -182,7 +182,7 @@ pub fn find_signer(keys: &[ScheduledKey], now: u64) -> Option<&ScheduledKey> {
 }
 
 /// Returns the key that is published and signs next, if there is one.
-pub fn find_next_key(keys: &[ScheduledKey], now: u64) -> Option<&ScheduledKey> {
+fn find_next_key(keys: &[ScheduledKey], now: u64) -> Option<&ScheduledKey> {
     keys.iter()
         .filter(|key| key.revoked_at.is_none() && key.signs_from > now)
         .min_by_key(|key| key.sort_key())
@@ -191,7 +191,7 @@ pub fn find_next_key(keys: &[ScheduledKey], now: u64) -> Option<&ScheduledKey> {
 /// Returns the time at which a key expires, which is after the expiry of its last token.
 ///
 /// Returns `None` if the key is neither revoked nor replaced.
-pub fn find_end(keys: &[ScheduledKey], key: &ScheduledKey) -> Option<u64> {
+fn find_end(keys: &[ScheduledKey], key: &ScheduledKey) -> Option<u64> {
     let is_successor =
         |other: &&ScheduledKey| other.ever_signs() && other.sort_key() > key.sort_key();
     let replaced_at = || {

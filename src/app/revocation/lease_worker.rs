@@ -1,7 +1,7 @@
 //! The lease worker: renews the lease of this replica, and applies new log entries. It renews five
 //! times per lease, or immediately when an entry was appended, or when a member has acknowledged
-//! entries while a revocation waits here. A renewal acknowledges the applied entries, and returns the
-//! following ones and the acknowledged positions of all members.
+//! entries while a revocation waits here. A renewal acknowledges the applied entries, and returns
+//! the following ones and the acknowledged positions of all members.
 //!
 //! [`LeaseRenewer`] decides each step; this file performs it.
 

@@ -2,8 +2,8 @@
 --
 -- The user's key is a hash: generation (integer), identity_version (integer), and identity (JSON, opaque here).
 -- A session's key is a hash: rotation_counter, rotated_at (ms; repeating a token doesn't change it), generation,
--- scope, client_id, auth_time (s), expires_at (s), and history_id. A revoked session also has revoked_reason, and unpersisted until the revocation is
--- committed in PostgreSQL.
+-- scope, client_id, auth_time (s), expires_at (s), and history_id. A revoked session also has revoked_reason, and
+-- unpersisted until the revocation is committed in PostgreSQL.
 
 local function store_generation(key, generation)
   local stored = tonumber(redis.call('HGET', key, 'generation') or '0')

@@ -6,8 +6,8 @@
 //! older than the entry. So when a check begins after the response, the revocation set contains
 //! the entry, or the replica has no lease.
 //!
-//! [`lease_renewer`](super::lease_renewer) combines the functions about renewals. The server and the
-//! models in `tests/models` call the same functions.
+//! [`lease_renewer`](super::lease_renewer) combines the functions about renewals. The server and
+//! the models in `tests/models` call the same functions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -4,9 +4,9 @@
 //! must hold although Redis loses data, messages are late, and processes pause or crash.
 //!
 //! A single model would have millions of states. Each of these three small models has documented
-//! bounds and takes some seconds. For every decision, a model calls the function or the state machine
-//! of `latchkey_domain::revocation` that the server calls. Each Lua script is one step that follows
-//! its source.
+//! bounds and takes some seconds. For every decision, a model calls the function or the state
+//! machine of `latchkey_domain::revocation` that the server calls. Each Lua script is one step that
+//! follows its source.
 //!
 //! Each model also lists what must be *possible*, such as an early acknowledgement, because a model
 //! in which nothing happens proves nothing. `mutants.rs` lists broken variants of the protocol,
