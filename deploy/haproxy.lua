@@ -2,6 +2,8 @@
 -- `txn.latchkey_status` is not 204, and haproxy.cfg denies the request.
 
 -- A required role or scope goes here: /auth/verify?role=admin, or ?scope=items:read%20items:write
+-- For each check, HAProxy resolves the host with DNS, by the name servers of /etc/resolv.conf. It
+-- doesn't read /etc/hosts. An IP address needs no query. haproxy.cfg describes several replicas.
 local URL = "http://latchkey:8000/auth/verify"
 -- In milliseconds.
 local TIMEOUT = 2000
