@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     env,
+    ffi::OsString,
     path::{Path, absolute},
 };
 
@@ -20,20 +21,23 @@ pub struct GivenSettings(BTreeMap<String, String>);
 impl GivenSettings {
     /// Reads the environment and `.env`.
     ///
-    /// As in the server, a variable of the environment overrides `.env` even if its value is empty.
+    /// As in the server, a variable of the environment overrides `.env`, and an empty value counts
+    /// as unset.
     pub(super) fn read() -> Result<Self, Error> {
-        let environment = env::vars_os().filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
+        let environment = read_environment(env::vars_os())?;
         Self::merge(read_env_file(Path::new(".env"))?, environment)
     }
 
     fn merge(
         file: BTreeMap<String, String>,
-        environment: impl Iterator<Item = (String, String)>,
+        environment: BTreeMap<String, String>,
     ) -> Result<Self, Error> {
         let mut variables = file;
-        variables.extend(environment);
+        variables.extend(
+            environment
+                .into_iter()
+                .filter(|(_, value)| !value.is_empty()),
+        );
         variables.retain(|name, value| is_setting(name) && !value.is_empty());
         for (_, path) in variables
             .iter_mut()
@@ -75,6 +79,20 @@ fn is_setting(name: &str) -> bool {
     matches!(name, "DATABASE_URL" | "REDIS_URL") || name.starts_with("LATCHKEY_")
 }
 
+/// Reads the settings in the environment.
+fn read_environment(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<BTreeMap<String, String>, Error> {
+    variables
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .filter(|(name, _)| is_setting(name))
+        .map(|(name, value)| match value.into_string() {
+            Ok(value) => Ok((name, value)),
+            Err(_) => Err(Error::new(format!("{name} is not valid UTF-8"))),
+        })
+        .collect()
+}
+
 /// Reads the variables in the file. A missing file contains no variables.
 fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>, Error> {
     let lines = match dotenvy::from_path_iter(path) {
@@ -94,7 +112,7 @@ fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, os::unix::ffi::OsStringExt};
 
     use super::*;
 
@@ -105,7 +123,7 @@ mod tests {
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect()
         };
-        GivenSettings::merge(owned(file), owned(environment).into_iter()).unwrap()
+        GivenSettings::merge(owned(file), owned(environment)).unwrap()
     }
 
     #[test]
@@ -121,7 +139,17 @@ mod tests {
         );
         assert_eq!(given.value("DATABASE_URL"), Some("environment"));
         assert_eq!(given.value("LATCHKEY_SIGNUP"), Some("file"));
-        assert!(!given.has("REDIS_URL") && !given.has("LATCHKEY_LOG"));
+        assert_eq!(given.value("REDIS_URL"), Some("file"));
+        assert!(!given.has("LATCHKEY_LOG"));
+    }
+
+    #[test]
+    fn setting_that_is_not_utf8_is_rejected() {
+        let not_utf8 = || OsString::from_vec(vec![0xff]);
+        let read = |name: &str| read_environment([(name.into(), not_utf8())].into_iter());
+        let error = read("LATCHKEY_SIGNUP").unwrap_err().to_string();
+        assert!(error.contains("LATCHKEY_SIGNUP"), "{error}");
+        assert!(read("OTHER").unwrap().is_empty());
     }
 
     #[test]
