@@ -1,4 +1,4 @@
-//! The start of a replica: applies migrations, compares the issuer with the other replicas, and
+//! The start of a replica: applies migrations, compares the issuer with that of the database, and
 //! loads the signing keys. While PostgreSQL is unavailable, the process runs, reports not ready,
 //! and retries.
 
@@ -16,11 +16,11 @@ const RETRY_DELAY: Duration = Duration::from_millis(500);
 /// An error because of which a replica can't run. A retry would not help.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The other replicas use another issuer.
-    #[error("LATCHKEY_ISSUER differs from the issuer of the other replicas ({theirs})")]
+    /// The database was created with another issuer.
+    #[error("LATCHKEY_ISSUER differs from the issuer of this database ({stored})")]
     OtherIssuer {
-        /// The issuer of the other replicas.
-        theirs: String,
+        /// The issuer that the database contains.
+        stored: String,
     },
     /// A current or next signing key in PostgreSQL is encrypted with another secret.
     #[error(
@@ -37,7 +37,10 @@ impl StartError {
     /// How the operator can fix it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            StartError::OtherIssuer { .. } => Some("set the same LATCHKEY_ISSUER for all replicas"),
+            StartError::OtherIssuer { .. } => Some(
+                "set LATCHKEY_ISSUER to the issuer of the database, or use another database; the \
+                 issuer of a database can't change",
+            ),
             StartError::OtherSecret => Some(
                 "set the same LATCHKEY_SECRET for all replicas; during rotation, set both secrets, \
                  separated by a comma",
@@ -98,7 +101,7 @@ impl Lifecycle {
                     // One log line per reason, not per attempt.
                     let reason = Chain(error.as_ref()).to_string();
                     if reason != logged_reason {
-                        tracing::warn!(error = reason, "startup delayed");
+                        tracing::warn!(error = reason, "startup failed; retrying");
                         logged_reason = reason;
                     }
                     tokio::time::sleep(RETRY_DELAY).await;
@@ -131,9 +134,9 @@ impl Lifecycle {
     /// If a store is unavailable, or this replica can't run.
     pub async fn try_start(&self) -> Result<(), StartupError> {
         self.migrate().await?;
-        let theirs = self.postgres.agree_on_issuer(&self.policy.issuer).await?;
-        if theirs != self.policy.issuer {
-            return Err(StartupError::Fatal(StartError::OtherIssuer { theirs }));
+        let stored = self.postgres.agree_on_issuer(&self.policy.issuer).await?;
+        if stored != self.policy.issuer {
+            return Err(StartupError::Fatal(StartError::OtherIssuer { stored }));
         }
         match self.keys.load_or_create_keys().await? {
             true => Ok(()),
