@@ -223,12 +223,18 @@ impl LeaseWorker {
             (LogHealth::Complete, _) => tracing::info!("connected to revocation log"),
             (LogHealth::NotSeen, _) => {}
             // The replica that rebuilds it logs a warning, unless an operator requested that.
-            (LogHealth::Lost, _) => tracing::info!("revocation log unavailable"),
+            (LogHealth::Lost, _) => {
+                tracing::info!("revocation log lost; PostgreSQL serves checks")
+            }
             (LogHealth::EvictionEnabled, _) => {
-                tracing::error!("Redis evicts keys: set maxmemory-policy to noeviction")
+                tracing::error!(
+                    "Redis eviction enabled; PostgreSQL serves checks: set maxmemory-policy to \
+                     noeviction"
+                )
             }
             (LogHealth::NewerVersion, _) => tracing::error!(
-                "unknown revocation log entries found: update this replica to the newer version"
+                "unknown revocation log entries found; checks return 503: update this replica to \
+                 the newer version"
             ),
             (LogHealth::Unreachable, Some(error)) => {
                 tracing::warn!(error = %Chain(&error), "lease renewal failed")

@@ -48,7 +48,7 @@ impl Revocations {
                 Err(error) if !is_failing => {
                     tracing::warn!(
                         error = %Chain(&error),
-                        "comparing revocations with PostgreSQL failed"
+                        "finding unpublished revocations failed; retrying"
                     );
                     is_failing = true;
                 }

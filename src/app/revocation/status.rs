@@ -39,8 +39,8 @@ impl Revocations {
                  503. Check the Redis server and `REDIS_URL`."
             }
             LogHealth::EvictionEnabled => {
-                "Redis evicts keys when its memory is full. PostgreSQL serves checks. Set \
-                 `maxmemory-policy` to `noeviction`."
+                "Redis is configured to evict keys when its memory is full. PostgreSQL serves \
+                 checks. Set `maxmemory-policy` to `noeviction`."
             }
             LogHealth::NewerVersion => {
                 "A newer version of Latchkey wrote entries to the revocation log that this replica \
