@@ -112,7 +112,8 @@ fn migrate_command() -> Command {
     let command = Command::new("migrate")
         .about("Apply the database migrations and exit")
         .long_about(
-            "Applies the database migrations and exits. `serve` also applies them when it starts.",
+            "Applies the database migrations and exits. All other commands that use the database \
+             apply them as well.",
         );
     add_help(command, "latchkey migrate")
 }
@@ -167,7 +168,7 @@ fn reject_configuration(errors: &[ConfigError]) -> ExitCode {
     print_error(
         format!("invalid configuration{lines}"),
         Some(
-            "`latchkey help settings` describes all settings; for development, `./dev up` \
+            "`latchkey help settings` describes all settings; in a source checkout, `./dev up` \
              requires none",
         ),
     );

@@ -87,7 +87,7 @@ fn create() -> Command {
     let option = |name, value| Arg::new(name).long(name).value_name(value);
     let audience = format!(
         "Allowed audiences (up to {MAX_AUDIENCES}), separated by spaces; the first is the default \
-         [default: LATCHKEY_AUDIENCE]"
+         [default: LATCHKEY_AUDIENCE, or the issuer if it is unset]"
     );
     let command = Command::new("create")
         .about("Register an OAuth client and print its secret")

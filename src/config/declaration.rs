@@ -110,8 +110,8 @@ settings! {
             "CIDR ranges of proxies whose `X-Forwarded-*` headers are trusted, for example \
              `10.0.0.0/8,::1/128`";
         cors_origins: Origins, "LATCHKEY_CORS_ORIGINS" = "none",
-            "Exact origins of browser applications on other hosts, for example \
-             `https://app.example.com`";
+            "Origins of browser applications on other hosts, compared exactly, for example \
+             `https://app.example.com`. Their pages can use the session cookie.";
         body_limit: usize, "LATCHKEY_BODY_LIMIT" = "65536",
             "Maximum size of a request body, in bytes";
     }
@@ -120,8 +120,8 @@ settings! {
             "`open` allows self-registration. With `admin`, only administrators and the operator \
              can create users.";
         password_min: usize, "LATCHKEY_PASSWORD_MIN" = "8",
-            "Minimum length of a password, in characters. Without a second factor, 15 is \
-             recommended.";
+            "Minimum length of a password, in characters. 15 is recommended, because Latchkey \
+             has no second factor.";
         email_from: String, "LATCHKEY_EMAIL_FROM" = "Latchkey <no-reply@localhost>",
             "Sender of email";
         code_lifetime: Duration, "LATCHKEY_CODE_LIFETIME" = "10m",
@@ -145,7 +145,8 @@ settings! {
             "`Domain` attribute of the session cookie. Unset: a host-only cookie.";
         identity_assertions: Toggle, "LATCHKEY_IDENTITY_ASSERTIONS" = "no",
             "`yes` adds a signed identity assertion, the header `X-Auth-Assertion`, to forward \
-             authentication. Its audience is the host that a trusted proxy sends.";
+             authentication. Its audience is the origin of the upstream, from the headers of a \
+             trusted proxy.";
         clock_skew: Duration, "LATCHKEY_CLOCK_SKEW" = "5s",
             "Tolerance for the claims `iat` and `nbf`. `exp` has no tolerance.";
     }

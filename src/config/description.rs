@@ -13,7 +13,10 @@ A setting is an environment variable, a line of `.env` in the working directory,
 counts as unset.
 
 Secrets (*) have no flag, because process arguments are visible. Set the variable, or name a file \
-in its `…_FILE` form, for example `LATCHKEY_SECRET_FILE`.";
+in its `…_FILE` form, for example `LATCHKEY_SECRET_FILE`.
+
+Durations have a unit: `ms`, `s`, `m`, `h`, or `d`. A rate limit is `COUNT/PERIOD`: `10/15m` allows \
+10 attempts at once, and refills evenly within 15 minutes.";
 
 /// Returns the flags: one for each setting that isn't a secret.
 pub fn arguments() -> impl Iterator<Item = Arg> {

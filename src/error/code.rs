@@ -45,7 +45,8 @@ macro_rules! codes {
 codes! {
     InvalidRequest 400 "invalid_request" "Invalid request"
         "A field, parameter, or header is invalid, or the body can't be parsed."
-        "Fix the fields listed in `errors` and send the request again.";
+        "Fix the fields that `errors` lists, or the part that `detail` describes, and send the \
+         request again.";
     WeakPassword 400 "weak_password" "Password too weak"
         "The new password is too short or among the 10,000 most common passwords."
         "Choose a longer or less common password. All characters are allowed.";
@@ -63,7 +64,7 @@ codes! {
         "Exchange the refresh token at `POST /refresh`, request a new token, or sign in again.";
     TokenRevoked 401 "token_revoked" "Access token revoked"
         "The access token, its session, user, OAuth client, or signing key was revoked."
-        "Sign in again or request a new token.";
+        "Use the refresh token if there is one. Otherwise, sign in again or request a new token.";
     InvalidCredentials 401 "invalid_credentials" "Incorrect username or password"
         "The username or password is incorrect, or the user is disabled. The response is the same \
          in each case."

@@ -74,13 +74,15 @@ impl Error {
                 "The request has no valid session cookie. Sign in with `POST /session`."
             }
             Error::InvalidToken => {
-                "The access token is malformed or wasn't issued by this server for this audience."
+                "The access token is malformed or wasn't issued by this server for this audience. \
+                 Sign in again or request a new token."
             }
             Error::TokenExpired => {
                 "The access token has expired. Use the refresh token, or sign in again."
             }
             Error::TokenRevoked => {
-                "The access token has been revoked. Sign in again or request a new token."
+                "The access token has been revoked. Use the refresh token, sign in again, or \
+                 request a new token."
             }
             Error::InvalidCredentials => "The username or password is incorrect.",
             Error::InvalidRefreshToken => {

@@ -48,7 +48,8 @@ body! {
         pub refresh_token: Optional<RawToken>,
         /// Requested scopes, separated by spaces. Default: all granted scopes.
         pub scope: Optional<FormValue>,
-        /// Audience of the access token (RFC 8707). Default: the first audience of the client.
+        /// Audience of the access token (RFC 8707). Default: the first audience of the client. With
+        /// the grant `refresh_token`, only the audience of this server is allowed.
         pub resource: Optional<FormValue>,
         /// Client ID, unless it is in `Authorization`; `latchkey` for tokens of users.
         pub client_id: Optional<FormValue>,

@@ -181,7 +181,8 @@ async fn check_credentials(fixture: &mut Fixture) {
         401,
         "invalid_token",
         "Invalid access token",
-        "The access token is malformed or wasn't issued by this server for this audience.",
+        "The access token is malformed or wasn't issued by this server for this audience. Sign in \
+         again or request a new token.",
     );
     let signer = TokenSigner::of(&fixture.server).await;
     let expired = signer.sign(&with(&fixture.session.claims(), "exp", json!(1)));
@@ -205,7 +206,8 @@ async fn check_credentials(fixture: &mut Fixture) {
         401,
         "token_revoked",
         "Access token revoked",
-        "The access token has been revoked. Sign in again or request a new token.",
+        "The access token has been revoked. Use the refresh token, sign in again, or request a new \
+         token.",
     );
     let response = fixture.server.try_sign_in("john", "wrong-password").await;
     fixture.check(
@@ -583,7 +585,7 @@ async fn oauth_errors_describe_cause_in_ascii() {
             &[grant, token, ("scope", "nonsense")],
             400,
             "invalid_scope",
-            "The requested scope exceeds the scope granted.",
+            "The requested scope is unknown or exceeds the scope granted.",
         ),
         (
             "/oauth/token",

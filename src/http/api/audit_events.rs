@@ -53,7 +53,8 @@ pub struct AuditEventSchema {
     ip_address: Option<String>,
     /// Browser and operating system, or program, of the request.
     user_agent: Option<String>,
-    /// Reason as a code, or the ID of the signing key.
+    /// Code of the reason, such as `password_change`, `incorrect_password`, or the exceeded limit;
+    /// for events of signing keys, the key ID. Newer versions can add codes.
     reason: Option<String>,
     /// Number of identical events within the minute.
     count: i64,

@@ -84,7 +84,7 @@ body! {
         pub refresh_token: Required<RefreshTokenText>,
     }
 
-    /// Session to revoke, if the request has no access token and no session cookie.
+    /// Session to revoke in addition to that of the access token or session cookie, if any.
     pub struct SignOutRequest {
         /// Refresh token of the session.
         pub refresh_token: Optional<RefreshTokenText>,
@@ -330,8 +330,12 @@ impl AuthenticationApi {
     /// Revokes the session of the given access token, refresh token, or cookie. After 204, every
     /// replica rejects the session.
     ///
-    /// An expired access token is accepted, and repeating the request returns 204 again. A session
-    /// cookie is cleared. `scope=others` and `scope=all` require a valid access token or session
+    /// An expired access token is accepted, and repeating the request returns 204 again. If the
+    /// request contains several credentials, their sessions are all revoked. Personal access tokens
+    /// and tokens of OAuth clients have no session and return 401; revoke them with `POST
+    /// /oauth/revoke`. A session cookie is cleared.
+    ///
+    /// `scope=others` and `scope=all` require a valid access token or session
     /// cookie of a user session with the scope `user:write`; `all` revokes the personal access
     /// tokens of the user as well.
     ///

@@ -36,7 +36,7 @@ body! {
         /// Scopes that the client can request, separated by spaces.
         pub scope: Required<Scopes>,
         /// Allowed audiences, 1 to 10, separated by spaces; the first is the default. Default:
-        /// `LATCHKEY_AUDIENCE`.
+        /// `LATCHKEY_AUDIENCE`, or the issuer if it is unset.
         pub audience: Optional<Audiences>,
     }
 }

@@ -53,11 +53,12 @@ pub struct PersonalAccessTokensApi;
 impl PersonalAccessTokensApi {
     /// Create a personal access token
     ///
-    /// Creates a token and returns it once. At most 50 per user.
+    /// Creates a token and returns it once.
     ///
     /// Send the token as an access token. It is valid until it expires, is revoked, or all
     /// credentials of the user are revoked, for example by a password reset. A password change
-    /// doesn't revoke it. Requires a user session and a sign-in within the last five minutes.
+    /// doesn't revoke it. Requires a user session and a sign-in within the last five minutes. A
+    /// user can have 50 tokens; a further one returns 400.
     ///
     /// Response 201: The token was created. Its value is returned only once.
     #[oai(

@@ -164,10 +164,15 @@ impl RevocationStreamApi {
     /// ago (`LATCHKEY_LEASE`, 250 ms by default). Consider the list current for three seconds after
     /// a `heartbeat`.
     ///
+    /// A `revoked` event matches a token by the claim `sid` (`session`), `jti` (`token`), or the
+    /// header `kid` (`key`). A `user` or `client` event matches the claim `sub` if the claim
+    /// `generation` is lower than `min_generation`. The extension `x-events` of the response
+    /// contains the schema of each event.
+    ///
     /// Revocations might be missing after `snapshot`, after `degraded`, after three seconds without
-    /// an event, and after the stream closes. Until the next `heartbeat`, verify each token with
-    /// `GET /auth/verify`, or reject it. Keep each entry until its `expires_at` time, also if
-    /// another `snapshot` arrives.
+    /// an event, after the stream closes, and if `previous_sequence` is larger than all sequence
+    /// numbers received. Until the next `heartbeat`, verify each token with `GET /auth/verify`, or
+    /// reject it. Keep each entry until its `expires_at` time, also if another `snapshot` arrives.
     ///
     /// The server closes the stream when the token expires or is revoked, when the client doesn't
     /// read for ten seconds, and when the replica stops. Send `Last-Event-ID` to resume; if the

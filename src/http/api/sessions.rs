@@ -35,8 +35,8 @@ impl SessionsApi {
     ///
     /// Returns the active sessions of the current user.
     ///
-    /// Oldest first, with the browser of the sign-in and the IP address of the last use. `current`
-    /// is `true` for the session of this request.
+    /// Oldest first, with the browser of the sign-in and the IP address of the last refresh or
+    /// cookie renewal. `current` is `true` for the session of this request.
     ///
     /// Response 200: A page of sessions.
     #[oai(
@@ -66,7 +66,7 @@ impl SessionsApi {
     /// Revokes one session of the current user. Idempotent.
     ///
     /// After 204, every replica rejects the session. Revoking the session of this request clears
-    /// its cookie.
+    /// its cookie. An unknown session, or one of another user, returns 404.
     ///
     /// Response 204: The session was revoked, and every replica rejects it.
     #[oai(

@@ -386,7 +386,8 @@ impl UsersApi {
     ///
     /// Returns the active sessions of the user.
     ///
-    /// Oldest first, with the browser of the sign-in and the IP address of the last use.
+    /// Oldest first, with the browser of the sign-in and the IP address of the last refresh or
+    /// cookie renewal.
     ///
     /// Response 200: A page of sessions.
     #[oai(

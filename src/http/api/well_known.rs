@@ -89,10 +89,16 @@ pub struct WellKnownApi;
 impl WellKnownApi {
     /// Get the JSON Web Key Set
     ///
-    /// Returns the key set (RFC 7517), from before a key's first use until its last token expires.
+    /// Returns the public keys (RFC 7517) that verify access tokens.
     ///
-    /// A key is published for twice the `max-age` of this response before it signs tokens. A
-    /// revoked key is removed at once.
+    /// To validate an access token (RFC 9068 section 4), check the signature with the key of its
+    /// `kid`, `alg` (`EdDSA`), `typ` (`at+jwt`), `iss` (the issuer), `aud` (your audience), and
+    /// `exp`. The same keys sign identity assertions, whose `typ` is `JWT`; don't accept them as
+    /// access tokens. A valid signature doesn't prove that the token is unrevoked: follow `GET
+    /// /revocations`, or call `GET /auth/verify`.
+    ///
+    /// A key is published for twice the `max-age` of this response before it signs tokens, and
+    /// until its last token expires. A revoked key is removed immediately.
     ///
     /// Response 200: The key set.
     #[oai(

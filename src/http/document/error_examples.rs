@@ -1,5 +1,6 @@
 //! Examples of errors. For each operation, an example shows the most frequent error of its code.
 
+use latchkey_domain::scope::Scope;
 use serde_json::{Value, json};
 
 use crate::{
@@ -66,11 +67,19 @@ const INVALID_FIELDS: [(&str, &str, &str); 24] = [
     ("updateUser", "role", "must be `user` or `admin`"),
     ("createOAuthClient", "scope", "is missing"),
     ("verifyRequest", "role", "must be `user` or `admin`"),
-    ("getJwks", "v", "is duplicated"),
-    ("getAuthorizationServerMetadata", "v", "is duplicated"),
-    ("getBrowserSession", "v", "is duplicated"),
-    ("deleteBrowserSession", "v", "is duplicated"),
+    // Operations without input. Every request can contain a duplicate query parameter.
+    ("getJwks", "QUERY-PARAMETER", "is duplicated"),
+    (
+        "getAuthorizationServerMetadata",
+        "QUERY-PARAMETER",
+        "is duplicated",
+    ),
+    ("getBrowserSession", "QUERY-PARAMETER", "is duplicated"),
+    ("deleteBrowserSession", "QUERY-PARAMETER", "is duplicated"),
 ];
+
+/// Operations that require a scope only for some parameters, so the document doesn't list it.
+const CONDITIONAL_SCOPES: [(&str, Scope); 1] = [("signOut", Scope::UserWrite)];
 
 /// Properties of an operation that determine its examples.
 pub struct ExampleContext {
@@ -84,7 +93,8 @@ pub struct ExampleContext {
 }
 
 /// Operations that require a session, so personal access tokens are rejected.
-const FOR_SESSIONS: [&str; 5] = [
+const FOR_SESSIONS: [&str; 6] = [
+    "signOut",
     "deleteCurrentUser",
     "changePassword",
     "requestEmailChange",
@@ -106,12 +116,13 @@ impl ExampleContext {
             .flat_map(|requirement| requirement.values())
             .filter_map(|scopes| scopes[0].as_str());
         let mut parameters = operation["parameters"].as_array().into_iter().flatten();
+        let id = operation["operationId"].as_str().unwrap_or_default();
+        let conditional_scope = CONDITIONAL_SCOPES
+            .iter()
+            .find_map(|(operation, scope)| (*operation == id).then(|| scope.as_str()));
         ExampleContext {
-            operation: operation["operationId"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned(),
-            scope: scopes.next().map(str::to_owned),
+            operation: id.to_owned(),
+            scope: scopes.next().or(conditional_scope).map(str::to_owned),
             has_limit: parameters.any(|parameter| parameter["name"] == "limit"),
             is_for_browsers: operation["security"] == json!([{ (caller::COOKIE): [] }]),
             is_stream: operation["responses"]["200"]["content"][revocation_stream::MEDIA_TYPE]
@@ -168,7 +179,8 @@ mod tests {
             .filter_map(|operation| operation["operationId"].as_str())
             .collect();
         let listed = INVALID_FIELDS.iter().map(|(operation, ..)| operation);
-        for operation in listed.chain(&FOR_SESSIONS) {
+        let conditional = CONDITIONAL_SCOPES.iter().map(|(operation, _)| operation);
+        for operation in listed.chain(&FOR_SESSIONS).chain(conditional) {
             assert!(ids.contains(operation), "{operation}");
         }
     }

@@ -56,8 +56,9 @@ const IDENTITY_HEADERS: [(HeaderName, &str, &str); 9] = [
     (
         ASSERTION,
         "X-Auth-Assertion",
-        "Signed identity assertion: the identity as a JWT for the upstream. Empty without \
-         `LATCHKEY_IDENTITY_ASSERTIONS=yes`.",
+        "Signed identity assertion: the identity as a JWT for the upstream. Check the signature \
+         (`GET /.well-known/jwks.json`), `typ` (`JWT`), `iss`, `aud` (the origin of the upstream), \
+         and `exp`. Empty without `LATCHKEY_IDENTITY_ASSERTIONS=yes`.",
     ),
 ];
 

@@ -91,7 +91,7 @@ impl OAuthError {
     pub fn invalid_scope() -> OAuthError {
         OAuthError::BadRequest(error_body(
             "invalid_scope",
-            "The requested scope exceeds the scope granted.",
+            "The requested scope is unknown or exceeds the scope granted.",
         ))
     }
 

@@ -1,7 +1,5 @@
 //! Events of the revocation stream, and their format as server-sent events.
 
-use std::fmt::Write;
-
 use latchkey_domain::revocation::{Entry, lease::LogPosition, recent_entries::StreamEntry};
 use poem_openapi::{
     Object, Union,
@@ -199,16 +197,30 @@ pub fn example() -> String {
         sequence: start,
         ..SyncedSchema::example()
     };
+    let position_at = |applied| {
+        Some(LogPosition {
+            applied,
+            ..example_position()
+        })
+    };
     let events = [
-        ("snapshot", snapshot.to_json_string()),
-        ("revoked", entry.to_json_string()),
-        ("synced", synced.to_json_string()),
-        ("revoked", revoked.to_json_string()),
-        ("heartbeat", HeartbeatSchema::example().to_json_string()),
+        ("snapshot", None, snapshot.to_json_string()),
+        ("revoked", None, entry.to_json_string()),
+        ("synced", position_at(start), synced.to_json_string()),
+        (
+            "revoked",
+            revoked.sequence.and_then(position_at),
+            revoked.to_json_string(),
+        ),
+        (
+            "heartbeat",
+            None,
+            HeartbeatSchema::example().to_json_string(),
+        ),
     ];
     events
-        .iter()
-        .map(|(event, data)| format!("event: {event}\ndata: {data}\n\n"))
+        .into_iter()
+        .map(|(event, position, data)| format_event(event, position, &data))
         .collect()
 }
 
@@ -273,30 +285,32 @@ impl From<&StreamEvent> for RevocationStreamEventSchema {
     }
 }
 
-/// Appends an event to the text. Only events at which a client can resume have an ID (HTML Standard
-/// section 9.2, `Last-Event-ID`).
+/// Appends an event to the text. Only events at which a client can resume have a position.
 pub fn write_event(text: &mut String, event: &StreamEvent) {
-    let id = match event {
-        StreamEvent::Synced(position) => Some(position.to_string()),
+    let position = match event {
+        StreamEvent::Synced(position) => Some(position.clone()),
         StreamEvent::Revoked {
             entry: stream_entry,
             epoch,
-        } => {
-            let position = LogPosition {
-                epoch: epoch.to_string(),
-                applied: stream_entry.number,
-            };
-            Some(position.to_string())
-        }
+        } => Some(LogPosition {
+            epoch: epoch.to_string(),
+            applied: stream_entry.number,
+        }),
         StreamEvent::Snapshot { .. }
         | StreamEvent::SnapshotEntry(_)
         | StreamEvent::Heartbeat { .. }
         | StreamEvent::Degraded { .. } => None,
     };
-    let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
     let data = RevocationStreamEventSchema::from(event).to_json_string();
-    let result: Result<(), _> = write!(text, "event: {}\n{id}data: {data}\n\n", event.into_str());
-    result.expect("writing to a string succeeds");
+    text.push_str(&format_event(event.into_str(), position, &data));
+}
+
+/// Formats a server-sent event. The position is its ID (HTML Standard section 9.2, `Last-Event-ID`).
+fn format_event(event: &str, position: Option<LogPosition<String>>, data: &str) -> String {
+    let id = position
+        .map(|position| format!("id: {position}\n"))
+        .unwrap_or_default();
+    format!("event: {event}\n{id}data: {data}\n\n")
 }
 
 #[cfg(test)]

@@ -58,7 +58,11 @@ fn client_scheme() -> MetaSecurityScheme {
         client_credentials: Some(flow),
         authorization_code: None,
     };
-    oauth_scheme("OAuth client: `client_id` and `client_secret`.", flows)
+    oauth_scheme(
+        "OAuth client: `client_id` and `client_secret`. Its tokens are for your own services. This \
+         server accepts them at `GET /revocations` and `GET /auth/verify`.",
+        flows,
+    )
 }
 
 fn flow(

@@ -68,7 +68,8 @@ pub(crate) struct ProblemBody {
     status: u16,
     /// Cause of this error, and how to fix it.
     detail: String,
-    /// Error code, from a closed list. Use it in program logic.
+    /// Error code. Use it in program logic. Newer versions can add codes: treat an unknown code as
+    /// the HTTP status.
     code: String,
     /// Request ID, equal to the `X-Request-Id` header. Include it in support requests.
     request_id: String,
