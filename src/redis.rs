@@ -1,9 +1,9 @@
 //! Redis holds hot state that can be rebuilt from PostgreSQL. Losing it loses nothing.
 //!
 //! Every change is one script: a `.lua` file with one function in a module below, whose results are
-//! an enum. Keys of one user share the hash tag `{sub}`, keys of the revocation log share `{rev}`,
-//! and keys of rate limits share the tag of their owner. So all keys of a script are in one slot of
-//! a cluster.
+//! an enum. Keys of one user share the hash tag `{user_id}`, keys of the revocation log share
+//! `{rev}`, and keys of rate limits share the tag of their owner. So all keys of a script are in one
+//! slot of a cluster.
 
 mod codes;
 mod members;
@@ -129,12 +129,12 @@ impl Redis {
         T::from_redis_value(result).map_err(|_| script.unknown_result())
     }
 
-    fn user_key(&self, sub: Uuid) -> String {
-        format!("{}:{{{sub}}}:user", self.prefix)
+    fn user_key(&self, user_id: Uuid) -> String {
+        format!("{}:{{{user_id}}}:user", self.prefix)
     }
 
-    fn session_key(&self, sub: Uuid, sid: Uuid) -> String {
-        format!("{}:{{{sub}}}:session:{sid}", self.prefix)
+    fn session_key(&self, user_id: Uuid, session_id: Uuid) -> String {
+        format!("{}:{{{user_id}}}:session:{session_id}", self.prefix)
     }
 }
 

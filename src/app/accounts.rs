@@ -54,8 +54,16 @@ impl Accounts {
     ///
     /// # Errors
     /// `token_revoked`, `unavailable`.
-    async fn require_unrevoked_session(&self, sub: Uuid, sid: Uuid) -> Result<(), Error> {
-        if self.postgres.is_session_revoked(sub, sid).await? {
+    async fn require_unrevoked_session(
+        &self,
+        user_id: Uuid,
+        session_id: Uuid,
+    ) -> Result<(), Error> {
+        if self
+            .postgres
+            .is_session_revoked(user_id, session_id)
+            .await?
+        {
             return Err(Error::TokenRevoked);
         }
         Ok(())

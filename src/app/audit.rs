@@ -133,15 +133,15 @@ impl DeniedEvents {
 
 impl Origin {
     /// Creates an audit event with this origin.
-    pub(crate) fn event(&self, kind: EventKind, actor: Actor, user: Option<Uuid>) -> AuditEvent {
-        AuditEvent::new(kind, actor, user).from(&self.address.to_string(), self.agent.as_deref())
+    pub(crate) fn event(&self, kind: EventKind, actor: Actor, user_id: Option<Uuid>) -> AuditEvent {
+        AuditEvent::new(kind, actor, user_id).from(&self.address.to_string(), self.agent.as_deref())
     }
 
     /// Creates an audit event of the caller about the caller's own user, with this origin.
     pub(crate) fn self_event(&self, kind: EventKind, caller: &Claims) -> AuditEvent {
         let event = self.event(kind, Actor::User(caller.sub), Some(caller.sub));
         match caller.sid {
-            Some(sid) => event.of_session(sid),
+            Some(session_id) => event.of_session(session_id),
             None => event,
         }
     }
@@ -180,20 +180,20 @@ impl Audit {
     /// `not_found`, `unavailable`.
     pub async fn list_user_audit_events(
         &self,
-        user: Uuid,
+        user_id: Uuid,
         page: Page,
     ) -> Result<AuditEventPage, Error> {
-        let event_page = self.list_page(user, page).await?;
+        let event_page = self.list_page(user_id, page).await?;
         if event_page.events.is_empty()
             && page.after.is_nil()
-            && self.postgres.find_user(user).await?.is_none()
+            && self.postgres.find_user(user_id).await?.is_none()
         {
             return Err(Error::NotFound);
         }
         Ok(event_page)
     }
 
-    async fn list_page(&self, user: Uuid, page: Page) -> Result<AuditEventPage, Error> {
+    async fn list_page(&self, user_id: Uuid, page: Page) -> Result<AuditEventPage, Error> {
         // The list is in descending order, so the first page starts below the largest ID.
         let before = if page.after.is_nil() {
             Uuid::max()
@@ -202,7 +202,7 @@ impl Audit {
         };
         let (events, next) = page.cut(
             self.postgres
-                .list_audit_events(user, before, page.limit)
+                .list_audit_events(user_id, before, page.limit)
                 .await?,
             |event| event.id,
         );
@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(ids.len(), MAX_ROWS_PER_MINUTE + 1);
         let anonymous_count = rows
             .iter()
-            .filter(|row| row.event.user.is_none())
+            .filter(|row| row.event.user_id.is_none())
             .map(|row| row.count)
             .sum::<i64>();
         assert_eq!(
@@ -331,7 +331,7 @@ mod tests {
         );
         denied_events.add(denied_event(30_000), 120_000);
         assert!(
-            take_all(&denied_events)[0].event.user.is_some(),
+            take_all(&denied_events)[0].event.user_id.is_some(),
             "the next minute has its own limit"
         );
     }

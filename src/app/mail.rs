@@ -174,17 +174,17 @@ impl Mail {
         purpose: CodePurpose,
         lifetime: Duration,
     ) -> Result<Option<EmailMessage>, MailError> {
-        let first = self.code_keys.derive(purpose, due.id, due.user);
+        let first = self.code_keys.derive(purpose, due.id, due.user_id);
         // A replica with the secrets in another order might have sent this email already. A retry
         // must then contain the same code.
         let second = self
             .code_keys
-            .derive_with_other_secret(purpose, due.id, due.user);
+            .derive_with_other_secret(purpose, due.id, due.user_id);
         let second_hash = second.as_ref().map_or(&first.hash, |second| &second.hash);
         let lifetime_ms = u64::try_from(lifetime.as_millis())?;
         let registered = self.redis.register_code(
             purpose,
-            due.user,
+            due.user_id,
             due.id,
             &first.hash,
             second_hash,

@@ -73,7 +73,7 @@ pub fn sessions(sessions: &[SessionRow]) -> String {
     }
     let line = |session: &SessionRow| {
         vec![
-            session.sid.to_string(),
+            session.session_id.to_string(),
             format_time(session.created_at),
             format_time(session.last_used_at),
             format_time(session.active_until),

@@ -34,7 +34,7 @@ pub struct StoredAuditEvent {
     pub actor: String,
     /// The ID of the acting user or OAuth client.
     pub actor_id: Option<Uuid>,
-    pub session: Option<Uuid>,
+    pub session_id: Option<Uuid>,
     /// The IP address of the client.
     pub address: Option<String>,
     /// The `User-Agent` of the client.
@@ -85,8 +85,8 @@ impl<'a> NewAuditEvent<'a> {
     /// Returns the values in the order of the columns in `insert_audit_event.sql`.
     pub fn params(&self) -> [&(dyn ToSql + Sync); 11] {
         let AuditEvent {
-            user,
-            session,
+            user_id,
+            session_id,
             address,
             agent,
             reason,
@@ -102,7 +102,7 @@ impl<'a> NewAuditEvent<'a> {
             ..
         } = self;
         [
-            id, at, kind, outcome, user, actor_id, actor, session, address, agent, reason,
+            id, at, kind, outcome, user_id, actor_id, actor, session_id, address, agent, reason,
         ]
     }
 }
@@ -112,8 +112,8 @@ pub fn log_event(event: &AuditEvent) {
     let AuditEvent {
         kind,
         actor,
-        user,
-        session,
+        user_id,
+        session_id,
         address,
         agent,
         reason,
@@ -124,10 +124,10 @@ pub fn log_event(event: &AuditEvent) {
             tracing::$level!(
                 event = kind.as_str(),
                 outcome = kind.outcome().as_str(),
-                user_id = displayed(*user),
+                user_id = displayed(*user_id),
                 actor = actor.as_str(),
                 actor_id = displayed(actor.id()),
-                session_id = displayed(*session),
+                session_id = displayed(*session_id),
                 ip_address = address,
                 user_agent = agent,
                 reason = reason.as_deref(),
@@ -164,10 +164,10 @@ impl Postgres {
             &column(counted, |row| time_of(row.id)),
             &column(counted, |row| row.event.kind.as_str()),
             &column(counted, |row| row.event.kind.outcome().as_str()),
-            &column(counted, |row| row.event.user),
+            &column(counted, |row| row.event.user_id),
             &column(counted, |row| row.event.actor.id()),
             &column(counted, |row| row.event.actor.as_str()),
-            &column(counted, |row| row.event.session),
+            &column(counted, |row| row.event.session_id),
             &column(counted, |row| row.event.address.as_deref()),
             &column(counted, |row| row.event.reason.as_deref()),
             &column(counted, |row| row.count),
@@ -183,7 +183,7 @@ impl Postgres {
     /// there is a next page.
     pub async fn list_audit_events(
         &self,
-        user: Uuid,
+        user_id: Uuid,
         before: Uuid,
         limit: u8,
     ) -> Result<Vec<StoredAuditEvent>, Error> {
@@ -192,7 +192,7 @@ impl Postgres {
             .await?
             .query(
                 LIST_AUDIT_EVENTS,
-                &[&user, &before, &(i64::from(limit) + 1)],
+                &[&user_id, &before, &(i64::from(limit) + 1)],
             )
             .await?;
         rows.iter().map(read_event).collect()
@@ -217,7 +217,7 @@ fn read_event(row: &Row) -> Result<StoredAuditEvent, Error> {
         outcome: row.try_get("outcome")?,
         actor: row.try_get("actor")?,
         actor_id: row.try_get("actor_id")?,
-        session: row.try_get("session_id")?,
+        session_id: row.try_get("session_id")?,
         address: row.try_get("ip_address")?,
         agent: row.try_get("user_agent")?,
         reason: row.try_get("reason")?,

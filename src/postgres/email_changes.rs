@@ -37,13 +37,13 @@ impl Postgres {
     pub async fn confirm_email(
         &self,
         email_id: Uuid,
-        user: Uuid,
+        user_id: Uuid,
         current_session: Uuid,
         notification_id: Uuid,
         event: &AuditEvent,
     ) -> Result<Option<ConfirmedEmail>, Error> {
         retry_on_deadlock!(
-            self.try_confirm_email(email_id, user, current_session, notification_id, event)
+            self.try_confirm_email(email_id, user_id, current_session, notification_id, event)
                 .await
         )
     }
@@ -51,17 +51,17 @@ impl Postgres {
     async fn try_confirm_email(
         &self,
         email_id: Uuid,
-        user: Uuid,
+        user_id: Uuid,
         current_session: Uuid,
         notification_id: Uuid,
         event: &AuditEvent,
     ) -> Result<Option<ConfirmedEmail>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let changed = db.query_first(CHANGE_EMAIL, &[&user, &email_id]).await?;
+        let changed = db.query_first(CHANGE_EMAIL, &[&user_id, &email_id]).await?;
         // A concurrent request can consume the code while the first statement waits for the lock.
         let consumed = email_outbox::consume_code(&mut db, email_id).await?;
-        sessions::require_unrevoked(&mut db, user, current_session).await?;
+        sessions::require_unrevoked(&mut db, user_id, current_session).await?;
         let Some(row) = changed.filter(|_| consumed) else {
             db.roll_back().await?;
             return Ok(None);
@@ -76,25 +76,25 @@ impl Postgres {
                 .as_ref()
                 .is_some_and(|email| email.eq_ignore_ascii_case(previous))
         };
-        let mut batch = RevocationBatch::of_sessions(user, &[], RevocationReason::EmailChange);
+        let mut batch = RevocationBatch::of_sessions(user_id, &[], RevocationReason::EmailChange);
         let mut event = event.clone();
         if previous_email.as_ref().is_some_and(is_same) {
             event.kind = EventKind::EmailVerified;
         } else {
             batch = sessions::revoke_others(
                 &mut db,
-                user,
+                user_id,
                 current_session,
                 RevocationReason::EmailChange,
             )
             .await?;
-            email_outbox::invalidate_codes(&mut db, user).await?;
+            email_outbox::invalidate_codes(&mut db, user_id).await?;
             if let Some(previous) = &previous_email {
                 email_outbox::enqueue_to(
                     &mut db,
                     notification_id,
                     EmailTemplate::EmailChanged,
-                    user,
+                    user_id,
                     previous,
                 )
                 .await?;

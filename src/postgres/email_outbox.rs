@@ -70,7 +70,7 @@ pub struct DueEmail {
     /// The ID of the row, from which the code is derived.
     pub id: Uuid,
     pub template: EmailTemplate,
-    pub user: Uuid,
+    pub user_id: Uuid,
     /// The stored email address; `None` if the code was requested for an unknown address.
     pub recipient: Option<String>,
     pub created_at: OffsetDateTime,
@@ -85,12 +85,12 @@ pub struct DueEmail {
 }
 
 /// Invalidates all codes of a user, of every purpose.
-pub(crate) async fn invalidate_codes(db: &mut Connection, user: Uuid) -> Result<(), Error> {
+pub(crate) async fn invalidate_codes(db: &mut Connection, user_id: Uuid) -> Result<(), Error> {
     let with_code = EmailTemplate::VARIANTS
         .iter()
         .filter(|template| template.purpose().is_some());
     let templates: Vec<&str> = with_code.map(EmailTemplate::into_str).collect();
-    db.execute(INVALIDATE_CODES, &[&user, &templates])
+    db.execute(INVALIDATE_CODES, &[&user_id, &templates])
         .await
         .map(drop)
 }
@@ -105,12 +105,12 @@ pub(crate) async fn enqueue_to(
     db: &mut Connection,
     id: Uuid,
     template: EmailTemplate,
-    user: Uuid,
+    user_id: Uuid,
     recipient: &str,
 ) -> Result<(), Error> {
     db.execute(
         ENQUEUE_EMAIL_TO,
-        &[&id, &template.into_str(), &user, &recipient],
+        &[&id, &template.into_str(), &user_id, &recipient],
     )
     .await
     .map(drop)
@@ -121,9 +121,9 @@ pub(crate) async fn enqueue(
     db: &mut Connection,
     id: Uuid,
     template: EmailTemplate,
-    user: Uuid,
+    user_id: Uuid,
 ) -> Result<(), Error> {
-    db.execute(ENQUEUE_EMAIL, &[&id, &template.into_str(), &user])
+    db.execute(ENQUEUE_EMAIL, &[&id, &template.into_str(), &user_id])
         .await
         .map(drop)
 }
@@ -135,13 +135,13 @@ impl Postgres {
         &self,
         id: Uuid,
         template: EmailTemplate,
-        user: Uuid,
+        user_id: Uuid,
         event: &AuditEvent,
     ) -> Result<bool, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         if db
-            .execute(CREATE_OPERATOR_CODE, &[&id, &template.into_str(), &user])
+            .execute(CREATE_OPERATOR_CODE, &[&id, &template.into_str(), &user_id])
             .await?
             == 0
         {
@@ -157,19 +157,26 @@ impl Postgres {
     pub async fn enqueue_verification(
         &self,
         id: Uuid,
-        user: Uuid,
+        user_id: Uuid,
         email: &str,
         event: &AuditEvent,
     ) -> Result<(), Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        enqueue_to(&mut db, id, EmailTemplate::EmailConfirmation, user, email).await?;
+        enqueue_to(
+            &mut db,
+            id,
+            EmailTemplate::EmailConfirmation,
+            user_id,
+            email,
+        )
+        .await?;
         audit::insert(&mut db, event).await?;
         db.commit().await
     }
 
     /// Enqueues a code to the user with this email address. For an unknown address, the row belongs
-    /// to `decoy_user` and has no recipient, so that both cases take the same work.
+    /// to `decoy_user_id` and has no recipient, so that both cases take the same work.
     ///
     /// The audit event is stored in both cases. The email contains its IP address and browser.
     pub async fn request_code(
@@ -177,7 +184,7 @@ impl Postgres {
         id: Uuid,
         template: EmailTemplate,
         email: &str,
-        decoy_user: Uuid,
+        decoy_user_id: Uuid,
         event: AuditEvent,
     ) -> Result<(), Error> {
         let mut db = self.connection().await?;
@@ -189,16 +196,16 @@ impl Postgres {
                     &id,
                     &template.into_str(),
                     &email,
-                    &decoy_user,
+                    &decoy_user_id,
                     &event.address,
                     &event.agent,
                 ],
             )
             .await?;
-        let user = row
+        let user_id = row
             .ok_or_else(|| Error::internal("an insert returned no row"))?
             .try_get(0)?;
-        audit::insert(&mut db, &AuditEvent { user, ..event }).await?;
+        audit::insert(&mut db, &AuditEvent { user_id, ..event }).await?;
         db.commit().await
     }
 
@@ -273,7 +280,7 @@ fn read_email(row: &Row) -> Result<DueEmail, Error> {
         template: template
             .parse()
             .map_err(|_| Error::internal("an unknown email template is stored"))?,
-        user: row.try_get("user_id")?,
+        user_id: row.try_get("user_id")?,
         recipient: row.try_get("recipient")?,
         created_at: row.try_get("created_at")?,
         ip_address: row.try_get("ip_address")?,

@@ -18,28 +18,38 @@ impl Postgres {
     pub async fn explain(&self, keys: &RevocationKeys) -> Result<Evidence, Error> {
         let jti = keys.jti();
         match *keys {
-            RevocationKeys::Session { kid, sub, sid, .. } => {
-                self.explain_token(sub, Some(sid), jti, &kid.to_string())
+            RevocationKeys::Session {
+                kid,
+                user_id,
+                session_id,
+                ..
+            } => {
+                self.explain_token(user_id, Some(session_id), jti, &kid.to_string())
                     .await
             }
             RevocationKeys::Client { kid, id, .. } => {
                 self.explain_token(id, None, jti, &kid.to_string()).await
             }
-            RevocationKeys::PersonalAccessToken { sub, .. } => {
-                self.explain_token(sub, None, jti, "").await
+            RevocationKeys::PersonalAccessToken { user_id, .. } => {
+                self.explain_token(user_id, None, jti, "").await
             }
         }
     }
 
     /// Returns the stored state of a refresh token, which has neither a token ID nor a signing key.
-    pub async fn explain_session(&self, sub: Uuid, sid: Uuid) -> Result<Evidence, Error> {
-        self.explain_token(sub, Some(sid), Uuid::nil(), "").await
+    pub async fn explain_session(
+        &self,
+        user_id: Uuid,
+        session_id: Uuid,
+    ) -> Result<Evidence, Error> {
+        self.explain_token(user_id, Some(session_id), Uuid::nil(), "")
+            .await
     }
 
     async fn explain_token(
         &self,
-        sub: Uuid,
-        sid: Option<Uuid>,
+        user_id: Uuid,
+        session_id: Option<Uuid>,
         jti: Uuid,
         kid: &str,
     ) -> Result<Evidence, Error> {
@@ -47,7 +57,7 @@ impl Postgres {
             .iter()
             .filter(|reason| reason.revokes_all_credentials());
         let reasons: Vec<&str> = reasons.map(|reason| reason.as_str()).collect();
-        let params: super::Params = &[&sub, &sid, &jti, &reasons, &kid];
+        let params: super::Params = &[&user_id, &session_id, &jti, &reasons, &kid];
         let row = self
             .connection()
             .await?

@@ -51,7 +51,7 @@ impl Postgres {
     /// Inserts an item. Concurrent inserts share a statement and its commit.
     pub async fn insert_item(
         &self,
-        user: Uuid,
+        user_id: Uuid,
         id: Uuid,
         name: &str,
         description: Option<&str>,
@@ -62,24 +62,24 @@ impl Postgres {
         };
         let inserted = self
             .new_items
-            .submit((user, id), new, self.deadline())
+            .submit((user_id, id), new, self.deadline())
             .await?;
         inserted.ok_or_else(|| Error::internal("an insert returned no row"))
     }
 
     /// Finds an item of a user. Concurrent lookups share a statement.
-    pub async fn find_item(&self, user: Uuid, id: Uuid) -> Result<Option<StoredItem>, Error> {
-        self.items.submit((user, id), (), self.deadline()).await
+    pub async fn find_item(&self, user_id: Uuid, id: Uuid) -> Result<Option<StoredItem>, Error> {
+        self.items.submit((user_id, id), (), self.deadline()).await
     }
 
     /// Lists a page of a user's items, and one more if there is a next page.
-    pub async fn list_items(&self, user: Uuid, page: Page) -> Result<Vec<StoredItem>, Error> {
+    pub async fn list_items(&self, user_id: Uuid, page: Page) -> Result<Vec<StoredItem>, Error> {
         let rows = self
             .connection()
             .await?
             .query(
                 LIST_ITEMS,
-                &[&user, &page.after, &(i64::from(page.limit) + 1)],
+                &[&user_id, &page.after, &(i64::from(page.limit) + 1)],
             )
             .await?;
         rows.iter().map(read_item).collect()
@@ -88,13 +88,13 @@ impl Postgres {
     /// Updates an item if `If-Match` allows its version; otherwise returns `None`.
     pub async fn update_item(
         &self,
-        user: Uuid,
+        user_id: Uuid,
         id: Uuid,
         change: ItemChange<'_>,
         versions: &IfMatch,
     ) -> Result<Option<StoredItem>, Error> {
         let params: super::Params = &[
-            &user,
+            &user_id,
             &id,
             &change.name.is_some(),
             &change.name,
@@ -114,24 +114,24 @@ impl Postgres {
     /// Deletes an item if `If-Match` allows its version, and returns whether it was deleted.
     pub async fn delete_item(
         &self,
-        user: Uuid,
+        user_id: Uuid,
         id: Uuid,
         versions: &IfMatch,
     ) -> Result<bool, Error> {
         Ok(self
             .connection()
             .await?
-            .query_first(DELETE_ITEM, &[&user, &id, &versions.versions()])
+            .query_first(DELETE_ITEM, &[&user_id, &id, &versions.versions()])
             .await?
             .is_some())
     }
 
     /// Counts the items of a user.
-    pub async fn count_items(&self, user: Uuid) -> Result<i64, Error> {
+    pub async fn count_items(&self, user_id: Uuid) -> Result<i64, Error> {
         let row = self
             .connection()
             .await?
-            .query_first(COUNT_ITEMS, &[&user])
+            .query_first(COUNT_ITEMS, &[&user_id])
             .await?;
         Ok(row
             .ok_or_else(|| Error::internal("a count returned no row"))?

@@ -42,11 +42,11 @@ const TOUCH_PERSONAL_ACCESS_TOKEN: &str =
 pub struct NewPersonalAccessToken<'a> {
     /// The token ID, which the caller generates.
     pub id: Uuid,
-    pub user: Uuid,
+    pub user_id: Uuid,
     /// The current generation of the user.
     pub generation: i64,
     /// The session that creates the token.
-    pub sid: Uuid,
+    pub session_id: Uuid,
     /// The display name.
     pub name: &'a str,
     pub secret_hash: Vec<u8>,
@@ -101,7 +101,7 @@ impl Postgres {
         let mut db = self.connection().await?;
         db.begin().await?;
         if db
-            .query_first(LOCK_USER_FOR_TOKEN, &[&token.user, &token.generation])
+            .query_first(LOCK_USER_FOR_TOKEN, &[&token.user_id, &token.generation])
             .await?
             .is_none()
         {
@@ -110,14 +110,14 @@ impl Postgres {
         }
         db.execute(
             DELETE_REVOKED_PERSONAL_ACCESS_TOKENS,
-            &[&token.user, &token.generation],
+            &[&token.user_id, &token.generation],
         )
         .await?;
         let scope = token.scopes.to_string();
         let params: crate::postgres::Params = &[
             &token.id,
-            &token.user,
-            &token.sid,
+            &token.user_id,
+            &token.session_id,
             &token.name,
             &token.secret_hash,
             &scope,
@@ -137,7 +137,7 @@ impl Postgres {
     /// Lists a page of the valid tokens of a user, and one more if there is a next page.
     pub async fn list_personal_access_tokens(
         &self,
-        user: Uuid,
+        user_id: Uuid,
         page: Page,
     ) -> Result<Vec<PersonalAccessToken>, Error> {
         let rows = self
@@ -145,7 +145,7 @@ impl Postgres {
             .await?
             .query(
                 LIST_PERSONAL_ACCESS_TOKENS,
-                &[&user, &page.after, &(i64::from(page.limit) + 1)],
+                &[&user_id, &page.after, &(i64::from(page.limit) + 1)],
             )
             .await?;
         rows.iter().map(read_token).collect()
@@ -176,16 +176,16 @@ impl Postgres {
     /// publishes it again. Otherwise it returns `None` if there is no such token.
     pub async fn revoke_personal_access_token(
         &self,
-        user: Uuid,
+        user_id: Uuid,
         id: Uuid,
         reason: RevocationReason,
         event: &AuditEvent,
     ) -> Result<Option<RevocationBatch>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let batch = RevocationBatch::of_personal_token(user, id, reason);
+        let batch = RevocationBatch::of_personal_token(user_id, id, reason);
         if db
-            .execute(DELETE_PERSONAL_ACCESS_TOKEN, &[&user, &id])
+            .execute(DELETE_PERSONAL_ACCESS_TOKEN, &[&user_id, &id])
             .await?
             == 0
         {
@@ -193,7 +193,7 @@ impl Postgres {
             return Ok(self
                 .find_revoked_personal_access_token(id)
                 .await?
-                .filter(|earlier| earlier.sub == Some(user)));
+                .filter(|earlier| earlier.user_id == Some(user_id)));
         }
         revocations::insert(&mut db, &batch).await?;
         audit::insert(&mut db, event).await?;
@@ -225,11 +225,11 @@ impl Postgres {
 /// Deletes all tokens of a deleted user, and adds their revocations to the batch.
 pub(crate) async fn delete_all(
     db: &mut Connection,
-    user: Uuid,
+    user_id: Uuid,
     mut batch: RevocationBatch,
 ) -> Result<RevocationBatch, Error> {
     let rows = db
-        .query(DELETE_USER_PERSONAL_ACCESS_TOKENS, &[&user])
+        .query(DELETE_USER_PERSONAL_ACCESS_TOKENS, &[&user_id])
         .await?;
     let ids = rows
         .iter()

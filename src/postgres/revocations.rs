@@ -27,7 +27,7 @@ const PAGE_SIZE: i64 = 1_000;
 #[derive(Debug, Clone)]
 pub struct StoredRevocation {
     /// The affected user; `None` for an OAuth client or a signing key.
-    pub sub: Option<Uuid>,
+    pub user_id: Option<Uuid>,
     pub reason: RevocationReason,
     pub revocation: Revocation,
     /// The pagination key: `revoked_at`, `kind`, and `subject_id`.
@@ -38,7 +38,7 @@ impl StoredRevocation {
     /// Returns a batch that contains only this revocation.
     pub fn to_batch(&self) -> RevocationBatch {
         RevocationBatch {
-            sub: self.sub,
+            user_id: self.user_id,
             reason: self.reason,
             revocations: vec![self.revocation],
         }
@@ -58,7 +58,7 @@ pub(super) async fn insert(db: &mut Connection, batch: &RevocationBatch) -> Resu
     let min_generations: Vec<Option<i64>> = rows.iter().map(|row| row.2).collect();
     let expiries: Vec<Option<f64>> = rows.iter().map(|row| row.3).collect();
     let params: super::Params = &[
-        &batch.sub,
+        &batch.user_id,
         &batch.reason.as_str(),
         &(ENTRY_SECONDS as f64),
         &kinds,
@@ -73,8 +73,10 @@ pub(super) async fn insert(db: &mut Connection, batch: &RevocationBatch) -> Resu
 /// if the revocation contains one.
 fn columns(revocation: &Revocation) -> (&'static str, String, Option<i64>, Option<f64>) {
     match revocation {
-        Revocation::Session { sid } => (revocation.kind(), sid.to_string(), None, None),
-        Revocation::User { sub: id, below } | Revocation::Client { id, below } => {
+        Revocation::Session { session_id } => {
+            (revocation.kind(), session_id.to_string(), None, None)
+        }
+        Revocation::User { user_id: id, below } | Revocation::Client { id, below } => {
             (revocation.kind(), id.to_string(), Some(*below), None)
         }
         Revocation::Token { jti, exp } => (
@@ -140,15 +142,21 @@ impl Postgres {
     }
 
     /// Returns the revocation of a recently deleted user.
-    pub async fn find_user_deletion(&self, user: Uuid) -> Result<Option<RevocationBatch>, Error> {
+    pub async fn find_user_deletion(
+        &self,
+        user_id: Uuid,
+    ) -> Result<Option<RevocationBatch>, Error> {
         let reason = RevocationReason::UserDeleted;
         let row = self
             .connection()
             .await?
-            .query_first(FIND_USER_DELETION, &[&user.to_string(), &reason.as_str()])
+            .query_first(
+                FIND_USER_DELETION,
+                &[&user_id.to_string(), &reason.as_str()],
+            )
             .await?;
         let min_generation: Option<i64> = row.map(|row| row.try_get(0)).transpose()?;
-        Ok(min_generation.map(|generation| RevocationBatch::of_user(user, generation, reason)))
+        Ok(min_generation.map(|generation| RevocationBatch::of_user(user_id, generation, reason)))
     }
 
     /// Lists a page of users whose identity changed after a position: the time of a change, and the
@@ -181,9 +189,9 @@ fn read_revocation(row: &Row) -> Result<StoredRevocation, Error> {
         .unwrap_or(0)
         .saturating_sub(TOKEN_MARGIN_SECONDS);
     let revocation = match kind.as_str() {
-        "session" => Revocation::Session { sid: id()? },
+        "session" => Revocation::Session { session_id: id()? },
         "user" => Revocation::User {
-            sub: id()?,
+            user_id: id()?,
             below: row.try_get("min_generation")?,
         },
         "client" => Revocation::Client {
@@ -198,7 +206,7 @@ fn read_revocation(row: &Row) -> Result<StoredRevocation, Error> {
         _other => return Err(unknown_kind()),
     };
     Ok(StoredRevocation {
-        sub: row.try_get("user_id")?,
+        user_id: row.try_get("user_id")?,
         // A newer replica can store reasons that this version lacks. The revocation still applies.
         reason: reason.parse().unwrap_or(RevocationReason::Revoked),
         revocation,

@@ -45,7 +45,7 @@ pub struct CreatedSession {
 /// An active session, for the list of a user.
 #[derive(Debug, Clone)]
 pub struct SessionRow {
-    pub sid: Uuid,
+    pub session_id: Uuid,
     pub created_at: OffsetDateTime,
     /// The time of the last refresh or cookie renewal.
     pub last_used_at: OffsetDateTime,
@@ -69,8 +69,8 @@ pub struct Idle {
 /// The last use of a session.
 #[derive(Debug, Clone)]
 pub struct SessionActivity {
-    pub sub: Uuid,
-    pub sid: Uuid,
+    pub user_id: Uuid,
+    pub session_id: Uuid,
     /// The rotation counter.
     pub counter: u64,
     /// The time of the last refresh.
@@ -116,7 +116,7 @@ pub(super) async fn insert(
         &credentials.user.account.id,
         &credentials.password_hash,
         &credentials.user.generation,
-        &session.sid,
+        &session.session_id,
         &session.client_id,
         &session.scope,
         &created_at,
@@ -147,19 +147,19 @@ pub(super) async fn insert(
 /// `token_revoked`, `unavailable`.
 pub(super) async fn require_unrevoked(
     db: &mut Connection,
-    user: Uuid,
-    sid: Uuid,
+    user_id: Uuid,
+    session_id: Uuid,
 ) -> Result<(), Error> {
-    if is_revoked(db, user, sid).await? {
+    if is_revoked(db, user_id, session_id).await? {
         db.roll_back().await?;
         return Err(Error::TokenRevoked);
     }
     Ok(())
 }
 
-async fn is_revoked(db: &mut Connection, user: Uuid, sid: Uuid) -> Result<bool, Error> {
+async fn is_revoked(db: &mut Connection, user_id: Uuid, session_id: Uuid) -> Result<bool, Error> {
     let row = db
-        .query_first(FIND_UNREVOKED_SESSION, &[&user, &sid])
+        .query_first(FIND_UNREVOKED_SESSION, &[&user_id, &session_id])
         .await?;
     Ok(row.is_none())
 }
@@ -177,26 +177,30 @@ impl Postgres {
     }
 
     /// Whether the session belongs to the user. The session can be expired or revoked.
-    pub async fn has_session(&self, user: Uuid, sid: Uuid) -> Result<bool, Error> {
+    pub async fn has_session(&self, user_id: Uuid, session_id: Uuid) -> Result<bool, Error> {
         Ok(self
             .connection()
             .await?
-            .query_first(HAS_SESSION, &[&user, &sid])
+            .query_first(HAS_SESSION, &[&user_id, &session_id])
             .await?
             .is_some())
     }
 
     /// Whether a session is revoked or deleted.
-    pub async fn is_session_revoked(&self, user: Uuid, sid: Uuid) -> Result<bool, Error> {
-        is_revoked(&mut self.connection().await?, user, sid).await
+    pub async fn is_session_revoked(&self, user_id: Uuid, session_id: Uuid) -> Result<bool, Error> {
+        is_revoked(&mut self.connection().await?, user_id, session_id).await
     }
 
     /// Returns the scope of a session.
-    pub async fn session_scope(&self, user: Uuid, sid: Uuid) -> Result<Option<String>, Error> {
+    pub async fn session_scope(
+        &self,
+        user_id: Uuid,
+        session_id: Uuid,
+    ) -> Result<Option<String>, Error> {
         let row = self
             .connection()
             .await?
-            .query_first(FIND_SESSION_SCOPE, &[&user, &sid])
+            .query_first(FIND_SESSION_SCOPE, &[&user_id, &session_id])
             .await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
@@ -204,7 +208,7 @@ impl Postgres {
     /// Lists a page of the active sessions of a user, and one more if there is a next page.
     pub async fn list_sessions(
         &self,
-        user: Uuid,
+        user_id: Uuid,
         idle: Idle,
         page: Page,
     ) -> Result<Vec<SessionRow>, Error> {
@@ -214,7 +218,7 @@ impl Postgres {
             i64::from(page.limit) + 1,
         );
         let params: super::Params = &[
-            &user,
+            &user_id,
             &page.after,
             &tokens,
             &browser,
@@ -231,17 +235,23 @@ impl Postgres {
     }
 
     /// Locks the rows of a user and a session, in this order; `None` if one of them doesn't exist.
-    pub async fn lock_session(&self, sub: Uuid, sid: Uuid) -> Result<Option<LockedSession>, Error> {
+    pub async fn lock_session(
+        &self,
+        user_id: Uuid,
+        session_id: Uuid,
+    ) -> Result<Option<LockedSession>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let user = db.query_first(LOCK_USER, &[&sub]).await?;
-        let session = db.query_first(LOCK_SESSION, &[&sub, &sid]).await?;
+        let user = db.query_first(LOCK_USER, &[&user_id]).await?;
+        let session = db
+            .query_first(LOCK_SESSION, &[&user_id, &session_id])
+            .await?;
         let (Some(user), Some(session)) = (user, session) else {
             db.roll_back().await?;
             return Ok(None);
         };
         let user = read_user(&user)?;
-        read_locked_session(db, user, sid, &session).map(Some)
+        read_locked_session(db, user, session_id, &session).map(Some)
     }
 
     /// Stores the last uses of sessions, and returns the IDs of the active sessions among them.
@@ -249,7 +259,10 @@ impl Postgres {
         &self,
         activities: &[SessionActivity],
     ) -> Result<Vec<Uuid>, Error> {
-        let sids: Vec<Uuid> = activities.iter().map(|activity| activity.sid).collect();
+        let session_ids: Vec<Uuid> = activities
+            .iter()
+            .map(|activity| activity.session_id)
+            .collect();
         let counters: Vec<i64> = activities
             .iter()
             .map(|activity| i64::try_from(activity.counter).map_err(Error::internal))
@@ -264,7 +277,7 @@ impl Postgres {
                 .await?
                 .query(
                     SAVE_SESSION_ACTIVITY,
-                    &[&sids, &counters, &times, &addresses],
+                    &[&session_ids, &counters, &times, &addresses],
                 )
                 .await?,
         )
@@ -289,7 +302,7 @@ fn to_unix_seconds(time: OffsetDateTime) -> u64 {
 
 fn read_session(row: &Row) -> Result<SessionRow, Error> {
     Ok(SessionRow {
-        sid: row.try_get("id")?,
+        session_id: row.try_get("id")?,
         created_at: row.try_get("created_at")?,
         last_used_at: row.try_get("last_used_at")?,
         active_until: row.try_get("active_until")?,
@@ -301,13 +314,13 @@ fn read_session(row: &Row) -> Result<SessionRow, Error> {
 fn read_locked_session(
     db: Connection,
     user: StoredUser,
-    sid: Uuid,
+    session_id: Uuid,
     row: &Row,
 ) -> Result<LockedSession, Error> {
     let counter: i64 = row.try_get("rotation_counter")?;
     let session = Session {
-        sid,
-        sub: user.account.id,
+        session_id,
+        user_id: user.account.id,
         generation: row.try_get("generation")?,
         client_id: row.try_get("client_id")?,
         scope: row.try_get("scope")?,

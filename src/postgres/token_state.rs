@@ -22,8 +22,8 @@ pub(crate) struct RevokedToken;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TokenLookup {
     kid: Kid,
-    sub: Uuid,
-    sid: Option<Uuid>,
+    user_id: Uuid,
+    session_id: Option<Uuid>,
     jti: Uuid,
     generation: i64,
 }
@@ -41,15 +41,15 @@ async fn find_revoked_tokens(
     keys: BTreeMap<TokenLookup, ()>,
 ) -> Result<BTreeMap<TokenLookup, RevokedToken>, Error> {
     let tokens: Vec<TokenLookup> = keys.into_keys().collect();
-    let subs: Vec<Uuid> = tokens.iter().map(|token| token.sub).collect();
-    let sids: Vec<Option<Uuid>> = tokens.iter().map(|token| token.sid).collect();
+    let subs: Vec<Uuid> = tokens.iter().map(|token| token.user_id).collect();
+    let session_ids: Vec<Option<Uuid>> = tokens.iter().map(|token| token.session_id).collect();
     let jtis: Vec<Uuid> = tokens.iter().map(|token| token.jti).collect();
     let generations: Vec<i64> = tokens.iter().map(|token| token.generation).collect();
     let kids: Vec<String> = tokens.iter().map(|token| token.kid.to_string()).collect();
     let rows = db
         .query(
             FIND_REVOKED_TOKENS,
-            &[&subs, &sids, &jtis, &generations, &kids],
+            &[&subs, &session_ids, &jtis, &generations, &kids],
         )
         .await?;
     let revoked = rows
@@ -72,14 +72,14 @@ impl Postgres {
         let token = match *keys {
             RevocationKeys::Session {
                 kid,
-                sub,
-                sid,
+                user_id,
+                session_id,
                 jti,
                 generation,
             } => TokenLookup {
                 kid,
-                sub,
-                sid: Some(sid),
+                user_id,
+                session_id: Some(session_id),
                 jti,
                 generation,
             },
@@ -90,8 +90,8 @@ impl Postgres {
                 generation,
             } => TokenLookup {
                 kid,
-                sub: id,
-                sid: None,
+                user_id: id,
+                session_id: None,
                 jti,
                 generation,
             },

@@ -219,13 +219,13 @@ impl Postgres {
     pub async fn reset_password(
         &self,
         code: Uuid,
-        user: Uuid,
+        user_id: Uuid,
         new_hash: &str,
         email_id: Uuid,
         event: &AuditEvent,
     ) -> Result<Option<(StoredUser, RevocationBatch)>, Error> {
         retry_on_deadlock!(
-            self.try_reset_password(code, user, new_hash, email_id, event)
+            self.try_reset_password(code, user_id, new_hash, email_id, event)
                 .await
         )
     }
@@ -233,7 +233,7 @@ impl Postgres {
     async fn try_reset_password(
         &self,
         code: Uuid,
-        user: Uuid,
+        user_id: Uuid,
         new_hash: &str,
         email_id: Uuid,
         event: &AuditEvent,
@@ -241,7 +241,7 @@ impl Postgres {
         let mut db = self.connection().await?;
         db.begin().await?;
         let updated = db
-            .query_first(RESET_PASSWORD, &[&user, &new_hash, &code])
+            .query_first(RESET_PASSWORD, &[&user_id, &new_hash, &code])
             .await?;
         let consumed = email_outbox::consume_code(&mut db, code).await?;
         let Some(updated) = updated.filter(|_| consumed) else {
@@ -251,13 +251,13 @@ impl Postgres {
         let updated = read_user(&updated)?;
         let batch = sessions::revoke_all(
             &mut db,
-            user,
+            user_id,
             updated.generation,
             RevocationReason::PasswordReset,
         )
         .await?;
-        email_outbox::invalidate_codes(&mut db, user).await?;
-        email_outbox::enqueue(&mut db, email_id, EmailTemplate::PasswordChanged, user).await?;
+        email_outbox::invalidate_codes(&mut db, user_id).await?;
+        email_outbox::enqueue(&mut db, email_id, EmailTemplate::PasswordChanged, user_id).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(Some((updated, batch)))

@@ -126,7 +126,7 @@ impl Redis {
         match self
             .run::<String>(
                 &CREATE_SESSION,
-                &self.session_keys(session.sub, session.sid),
+                &self.session_keys(session.user_id, session.session_id),
                 &to_byte_args(&args),
             )
             .await?
@@ -148,7 +148,7 @@ impl Redis {
         let result = self
             .run(
                 &ROTATE,
-                &self.session_keys(token.sub, token.sid),
+                &self.session_keys(token.user_id, token.session_id),
                 &to_byte_args(&args),
             )
             .await?;
@@ -189,7 +189,7 @@ impl Redis {
         let result = self
             .run(
                 &RESTORE_SESSION,
-                &self.session_keys(token.sub, token.sid),
+                &self.session_keys(token.user_id, token.session_id),
                 &to_byte_args(&args),
             )
             .await?;
@@ -200,11 +200,14 @@ impl Redis {
     /// revocations must be committed in PostgreSQL.
     pub async fn revoke_sessions(
         &self,
-        sub: Uuid,
-        sids: &[Uuid],
+        user_id: Uuid,
+        session_ids: &[Uuid],
         reason: RevocationReason,
     ) -> Result<(), Error> {
-        let keys: Vec<String> = sids.iter().map(|sid| self.session_key(sub, *sid)).collect();
+        let keys: Vec<String> = session_ids
+            .iter()
+            .map(|session_id| self.session_key(user_id, *session_id))
+            .collect();
         let lifetime = to_milliseconds(ENTRY_SECONDS);
         self.run::<String>(
             &REVOKE_SESSIONS,
@@ -220,14 +223,14 @@ impl Redis {
     /// `lifetime` is the maximum lifetime of a refresh token (s).
     pub async fn store_generation(
         &self,
-        sub: Uuid,
+        user_id: Uuid,
         generation: i64,
         lifetime: u64,
     ) -> Result<(), Error> {
         let args = [generation.to_string(), to_milliseconds(lifetime)];
         self.run::<String>(
             &STORE_GENERATION,
-            &[self.user_key(sub)],
+            &[self.user_key(user_id)],
             &to_byte_args(&args),
         )
         .await
@@ -237,7 +240,7 @@ impl Redis {
     /// Stores the identity claims for the next tokens of a user, for `lifetime` (s).
     pub async fn store_identity(
         &self,
-        sub: Uuid,
+        user_id: Uuid,
         identity: &Identity,
         lifetime: u64,
     ) -> Result<(), Error> {
@@ -246,16 +249,20 @@ impl Redis {
             json(identity)?,
             to_milliseconds(lifetime),
         ];
-        self.run::<String>(&STORE_IDENTITY, &[self.user_key(sub)], &to_byte_args(&args))
-            .await
-            .map(drop)
+        self.run::<String>(
+            &STORE_IDENTITY,
+            &[self.user_key(user_id)],
+            &to_byte_args(&args),
+        )
+        .await
+        .map(drop)
     }
 
     /// Returns the cached state of a session without changing it.
     pub async fn inspect_session(
         &self,
-        sub: Uuid,
-        sid: Uuid,
+        user_id: Uuid,
+        session_id: Uuid,
     ) -> Result<Option<CachedSession>, Error> {
         type Fields = (
             Option<u64>,
@@ -267,7 +274,7 @@ impl Redis {
             Option<String>,
         );
         let (counter, rotated_at, generation, user_generation, revoked_reason, is_current, scope): Fields =
-            self.run(&INSPECT_SESSION, &self.session_keys(sub, sid), &[])
+            self.run(&INSPECT_SESSION, &self.session_keys(user_id, session_id), &[])
                 .await?;
         if counter.is_none() && revoked_reason.is_none() {
             return Ok(None);
@@ -286,8 +293,11 @@ impl Redis {
         }))
     }
 
-    fn session_keys(&self, sub: Uuid, sid: Uuid) -> [String; 2] {
-        [self.session_key(sub, sid), self.user_key(sub)]
+    fn session_keys(&self, user_id: Uuid, session_id: Uuid) -> [String; 2] {
+        [
+            self.session_key(user_id, session_id),
+            self.user_key(user_id),
+        ]
     }
 }
 
@@ -328,8 +338,8 @@ fn parse_session(token: &RefreshToken, value: Value) -> Option<RotatedSession> {
     let (counter, at, generation, scope, client_id, auth_time, expires_at, identity) =
         Fields::from_redis_value(value).ok()?;
     let session = Session {
-        sid: token.sid,
-        sub: token.sub,
+        session_id: token.session_id,
+        user_id: token.user_id,
         generation,
         client_id,
         scope,

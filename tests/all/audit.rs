@@ -737,7 +737,7 @@ async fn audit_event_contains_actor_and_client() {
         "outcome": "success",
         "actor": "user",
         "actor_id": claims["sub"],
-        "session": claims["sid"],
+        "session_id": claims["sid"],
         "ip_address": "127.0.0.1",
         "user_agent": "Firefox on Linux",
         "reason": null,

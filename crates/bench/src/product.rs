@@ -144,14 +144,14 @@ impl Keys {
     }
 
     fn claims(&self, user: u64, client: &str, now: u64) -> Claims {
-        let sid = if client == BROWSER_CLIENT {
+        let session_id = if client == BROWSER_CLIENT {
             seed::browser_session_id(user)
         } else {
             seed::session_id(user)
         };
         let session = Session {
-            sid,
-            sub: seed::user_id(user),
+            session_id,
+            user_id: seed::user_id(user),
             generation: 1,
             client_id: client.to_owned(),
             scope: Role::User.scopes().to_string(),
@@ -189,8 +189,8 @@ impl Keys {
 
 fn refresh_token(user: u64, counter: u64) -> RefreshToken {
     RefreshToken {
-        sub: seed::user_id(user),
-        sid: seed::session_id(user),
+        user_id: seed::user_id(user),
+        session_id: seed::session_id(user),
         counter,
     }
 }

@@ -309,10 +309,10 @@ impl SignedToken {
             ..
         } = self.claims.as_ref();
         match sid {
-            Some(sid) => RevocationKeys::Session {
+            Some(session_id) => RevocationKeys::Session {
                 kid,
-                sub,
-                sid,
+                user_id: sub,
+                session_id,
                 jti,
                 generation,
             },

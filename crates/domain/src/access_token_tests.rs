@@ -27,8 +27,8 @@ fn policy() -> TokenPolicy {
 
 fn valid_claims() -> Claims {
     let session = Session {
-        sid: Uuid::from_u128(1),
-        sub: Uuid::from_u128(2),
+        session_id: Uuid::from_u128(1),
+        user_id: Uuid::from_u128(2),
         generation: 1,
         client_id: "latchkey".into(),
         scope: "user:read".into(),
@@ -174,8 +174,8 @@ fn exp_is_at_most_session_expiry() {
     assert_eq!(valid_claims().exp, NOW + 900);
     let session = Session {
         expires_at: NOW + 10,
-        sid: Uuid::nil(),
-        sub: Uuid::nil(),
+        session_id: Uuid::nil(),
+        user_id: Uuid::nil(),
         generation: 1,
         client_id: String::new(),
         scope: String::new(),

@@ -145,9 +145,9 @@ pub struct AuditEvent {
     /// The actor.
     pub actor: Actor,
     /// The ID of the affected user, or of the OAuth client that acts for itself.
-    pub user: Option<Uuid>,
+    pub user_id: Option<Uuid>,
     /// The affected session, or the session of the actor.
-    pub session: Option<Uuid>,
+    pub session_id: Option<Uuid>,
     /// The IP address or the network of the client.
     pub address: Option<String>,
     /// The `User-Agent` header of the client.
@@ -158,12 +158,12 @@ pub struct AuditEvent {
 
 impl AuditEvent {
     /// Creates an event without details.
-    pub fn new(kind: EventKind, actor: Actor, user: Option<Uuid>) -> AuditEvent {
+    pub fn new(kind: EventKind, actor: Actor, user_id: Option<Uuid>) -> AuditEvent {
         AuditEvent {
             kind,
             actor,
-            user,
-            session: None,
+            user_id,
+            session_id: None,
             address: None,
             agent: None,
             reason: None,
@@ -171,9 +171,9 @@ impl AuditEvent {
     }
 
     /// Sets the session.
-    pub fn of_session(self, sid: Uuid) -> AuditEvent {
+    pub fn of_session(self, session_id: Uuid) -> AuditEvent {
         AuditEvent {
-            session: Some(sid),
+            session_id: Some(session_id),
             ..self
         }
     }
@@ -207,13 +207,13 @@ impl AuditEvent {
     ///
     /// It is a UUIDv7, so that the row sorts by time. `minute` is in ms since the Unix epoch.
     pub fn id_in_minute(&self, minute: u64) -> Uuid {
-        let (user, session) = (
-            self.user.unwrap_or_default(),
-            self.session.unwrap_or_default(),
+        let (user_id, session_id) = (
+            self.user_id.unwrap_or_default(),
+            self.session_id.unwrap_or_default(),
         );
         let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        digest.update(user.as_bytes());
-        digest.update(session.as_bytes());
+        digest.update(user_id.as_bytes());
+        digest.update(session_id.as_bytes());
         for value in [
             self.kind.as_str(),
             self.reason.as_deref().unwrap_or_default(),
@@ -278,7 +278,7 @@ mod tests {
         ) {
             let event = failed_sign_in(user, &address);
             let other = failed_sign_in(other_user, &other_address);
-            let is_same = event.user.unwrap_or_default() == other.user.unwrap_or_default()
+            let is_same = event.user_id.unwrap_or_default() == other.user_id.unwrap_or_default()
                 && address == other_address
                 && time / 60_000 == other_time / 60_000;
             prop_assert_eq!(

@@ -128,8 +128,8 @@ pub fn explain_access_token(
     denylist: DenylistState,
 ) -> Explanation {
     let reason_of_holder = match claims.holder() {
-        Holder::User { sid } => check_user(evidence)
-            .or_else(|| check_session(evidence, sid))
+        Holder::User { session_id } => check_user(evidence)
+            .or_else(|| check_session(evidence, session_id))
             .or_else(|| check_user_generation(evidence, claims.generation)),
         Holder::PersonalAccessToken => {
             check_user(evidence).or_else(|| check_user_generation(evidence, claims.generation))
@@ -203,13 +203,12 @@ pub fn explain_refresh_token(
     now: u64,
 ) -> Explanation {
     let Some(session) = evidence.session else {
-        return reject(
-            check_user(evidence)
-                .unwrap_or_else(|| format!("PostgreSQL does not contain session {}", token.sid)),
-        );
+        return reject(check_user(evidence).unwrap_or_else(|| {
+            format!("PostgreSQL does not contain session {}", token.session_id)
+        }));
     };
     let reason_in_postgres = check_user(evidence)
-        .or_else(|| check_session(evidence, token.sid))
+        .or_else(|| check_session(evidence, token.session_id))
         .or_else(|| check_user_generation(evidence, session.generation))
         .or_else(|| check_expiry(&session, lifetimes.idle_timeout, now / 1000));
     match (reason_in_postgres, redis) {
@@ -281,10 +280,10 @@ fn check_user(evidence: &Evidence) -> Option<String> {
     }
 }
 
-fn check_session(evidence: &Evidence, sid: uuid::Uuid) -> Option<String> {
+fn check_session(evidence: &Evidence, session_id: uuid::Uuid) -> Option<String> {
     let revocation = evidence.session.and_then(|session| session.revocation)?;
     Some(format!(
-        "session {sid} was revoked {}",
+        "session {session_id} was revoked {}",
         describe_revocation(revocation)
     ))
 }

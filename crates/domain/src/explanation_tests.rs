@@ -463,8 +463,8 @@ fn refresh_token_is_explained_by_first_rejecting_rule() {
     ];
     for (counter, evidence, redis, expected) in cases {
         let token = RefreshToken {
-            sub: Uuid::nil(),
-            sid: Uuid::max(),
+            user_id: Uuid::nil(),
+            session_id: Uuid::max(),
             counter,
         };
         let Explanation {
@@ -491,8 +491,8 @@ fn generation_incremented_only_in_redis_is_explained() {
         scope: None,
     }));
     let token = RefreshToken {
-        sub: Uuid::nil(),
-        sid: Uuid::max(),
+        user_id: Uuid::nil(),
+        session_id: Uuid::max(),
         counter: 7,
     };
     let explanation = explain_refresh_token(&token, &evidence(), &redis, LIFETIMES, NOW * 1000);

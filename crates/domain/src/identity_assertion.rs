@@ -118,8 +118,8 @@ mod tests {
             clock_skew: 5,
         };
         let session = Session {
-            sid: Uuid::from_u128(1),
-            sub: Uuid::from_u128(2),
+            session_id: Uuid::from_u128(1),
+            user_id: Uuid::from_u128(2),
             generation: 1,
             client_id: "latchkey".into(),
             scope: "user:read".into(),

@@ -77,9 +77,9 @@ impl DerivedKeys {
         OneTimeCode(code)
     }
 
-    fn hash(&self, purpose: CodePurpose, sub: Uuid, code: &OneTimeCode) -> CodeHash {
+    fn hash(&self, purpose: CodePurpose, user_id: Uuid, code: &OneTimeCode) -> CodeHash {
         self.storage
-            .sign(&[sub.as_bytes(), &code.0, purpose.as_str().as_bytes()])
+            .sign(&[user_id.as_bytes(), &code.0, purpose.as_str().as_bytes()])
     }
 }
 
@@ -107,8 +107,8 @@ impl CodeKeys {
     }
 
     /// Derives the code that an email contains. `email_id` is its ID in the outbox, `sub` the user.
-    pub fn derive(&self, purpose: CodePurpose, email_id: Uuid, sub: Uuid) -> DerivedCode {
-        derive_code(&self.first, purpose, email_id, sub)
+    pub fn derive(&self, purpose: CodePurpose, email_id: Uuid, user_id: Uuid) -> DerivedCode {
+        derive_code(&self.first, purpose, email_id, user_id)
     }
 
     /// Derives the code of an email as a replica with the secrets in the other order derives it.
@@ -119,20 +119,20 @@ impl CodeKeys {
         &self,
         purpose: CodePurpose,
         email_id: Uuid,
-        sub: Uuid,
+        user_id: Uuid,
     ) -> Option<DerivedCode> {
         self.second
             .as_ref()
-            .map(|second| derive_code(second, purpose, email_id, sub))
+            .map(|second| derive_code(second, purpose, email_id, user_id))
     }
 
     /// Returns the hashes of an entered code under the first and the second secret.
     ///
     /// The stored hash of a valid code equals one of them. Without a second secret, both are equal,
     /// so that callers need no special case.
-    pub fn hashes(&self, purpose: CodePurpose, sub: Uuid, code: &OneTimeCode) -> [CodeHash; 2] {
+    pub fn hashes(&self, purpose: CodePurpose, user_id: Uuid, code: &OneTimeCode) -> [CodeHash; 2] {
         [&self.first, self.second.as_ref().unwrap_or(&self.first)]
-            .map(|keys| keys.hash(purpose, sub, code))
+            .map(|keys| keys.hash(purpose, user_id, code))
     }
 
     /// Returns the ID of a nonexistent user, always the same for the same email address.
@@ -147,10 +147,15 @@ impl CodeKeys {
     }
 }
 
-fn derive_code(keys: &DerivedKeys, purpose: CodePurpose, email_id: Uuid, sub: Uuid) -> DerivedCode {
+fn derive_code(
+    keys: &DerivedKeys,
+    purpose: CodePurpose,
+    email_id: Uuid,
+    user_id: Uuid,
+) -> DerivedCode {
     let code = keys.derive(purpose, email_id);
     DerivedCode {
-        hash: keys.hash(purpose, sub, &code),
+        hash: keys.hash(purpose, user_id, &code),
         code,
     }
 }
@@ -251,7 +256,7 @@ mod tests {
     fn codes_differ_by_email_and_hashes_by_user() {
         let keys = keys();
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let derive = |email_id, sub| keys.derive(CodePurpose::PasswordReset, email_id, sub);
+        let derive = |email_id, user_id| keys.derive(CodePurpose::PasswordReset, email_id, user_id);
         let derived = derive(one, one);
         assert!(derived.code == derive(one, two).code && derived.code != derive(two, one).code);
         assert_ne!(derived.hash, derive(one, two).hash);

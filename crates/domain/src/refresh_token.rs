@@ -22,9 +22,9 @@ const MAC_BYTES: usize = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefreshToken {
     /// The ID of the user.
-    pub sub: Uuid,
+    pub user_id: Uuid,
     /// The ID of the session.
-    pub sid: Uuid,
+    pub session_id: Uuid,
     /// The rotation counter of the session when the token was issued.
     pub counter: u64,
 }
@@ -61,8 +61,8 @@ impl RefreshKey {
 
 fn encode_body(token: &RefreshToken) -> [u8; BODY_BYTES] {
     let mut body = [0; BODY_BYTES];
-    body[..16].copy_from_slice(token.sub.as_bytes());
-    body[16..32].copy_from_slice(token.sid.as_bytes());
+    body[..16].copy_from_slice(token.user_id.as_bytes());
+    body[16..32].copy_from_slice(token.session_id.as_bytes());
     body[32..].copy_from_slice(&token.counter.to_be_bytes());
     body
 }
@@ -70,8 +70,8 @@ fn encode_body(token: &RefreshToken) -> [u8; BODY_BYTES] {
 fn decode_body(body: &[u8]) -> RefreshToken {
     let part = |range: std::ops::Range<usize>| body.get(range).expect("a body of 40 bytes");
     RefreshToken {
-        sub: Uuid::from_slice(part(0..16)).expect("a UUID of 16 bytes"),
-        sid: Uuid::from_slice(part(16..32)).expect("a UUID of 16 bytes"),
+        user_id: Uuid::from_slice(part(0..16)).expect("a UUID of 16 bytes"),
+        session_id: Uuid::from_slice(part(16..32)).expect("a UUID of 16 bytes"),
         counter: u64::from_be_bytes(part(32..40).try_into().expect("a counter of 8 bytes")),
     }
 }
@@ -91,11 +91,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn signed_token_is_verified(sub: u128, sid: u128, counter: u64) {
+        fn signed_token_is_verified(user_id: u128, session_id: u128, counter: u64) {
             let key = key();
             let token = RefreshToken {
-                sub: Uuid::from_u128(sub),
-                sid: Uuid::from_u128(sid),
+                user_id: Uuid::from_u128(user_id),
+                session_id: Uuid::from_u128(session_id),
                 counter,
             };
             prop_assert_eq!(key.verify(&key.sign(&token)), Some(token));
@@ -108,7 +108,8 @@ mod tests {
             counter: u64,
         ) {
             let key = key();
-            let valid = key.sign(&RefreshToken { sub: Uuid::nil(), sid: Uuid::max(), counter });
+            let (user_id, session_id) = (Uuid::nil(), Uuid::max());
+            let valid = key.sign(&RefreshToken { user_id, session_id, counter });
             let mut changed = valid.clone();
             changed.replace_range(at..=at, &replacement);
             prop_assert_eq!(key.verify(&changed).is_some(), changed == valid);
@@ -123,8 +124,8 @@ mod tests {
     #[test]
     fn token_of_another_secret_is_rejected() {
         let token = RefreshToken {
-            sub: Uuid::nil(),
-            sid: Uuid::nil(),
+            user_id: Uuid::nil(),
+            session_id: Uuid::nil(),
             counter: 1,
         };
         assert_eq!(key().verify(&key().sign(&token)), None);
@@ -134,8 +135,8 @@ mod tests {
     fn longer_and_shorter_texts_are_rejected() {
         let key = key();
         let valid = key.sign(&RefreshToken {
-            sub: Uuid::nil(),
-            sid: Uuid::nil(),
+            user_id: Uuid::nil(),
+            session_id: Uuid::nil(),
             counter: 1,
         });
         assert_eq!(key.verify(&format!("{valid}AAAA")), None);

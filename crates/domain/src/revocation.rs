@@ -44,12 +44,12 @@ pub enum Revocation {
     /// All tokens of a session.
     Session {
         /// ID of the session.
-        sid: Uuid,
+        session_id: Uuid,
     },
     /// All tokens of a user with a smaller generation.
     User {
         /// ID of the user.
-        sub: Uuid,
+        user_id: Uuid,
         /// Smallest generation that is still valid.
         below: i64,
     },
@@ -110,8 +110,8 @@ impl Revocation {
     pub fn entry(&self, now: u64) -> Entry {
         let expires_at = now + self.lifetime(now);
         let (subject, value) = match self {
-            Revocation::Session { sid } => (Subject::Session(*sid), EntryState::FLAG),
-            Revocation::User { sub, below } => (Subject::User(*sub), *below),
+            Revocation::Session { session_id } => (Subject::Session(*session_id), EntryState::FLAG),
+            Revocation::User { user_id, below } => (Subject::User(*user_id), *below),
             Revocation::Client { id, below } => (Subject::Client(*id), *below),
             Revocation::Token { jti: id, .. } | Revocation::PersonalToken { id } => {
                 (Subject::Token(*id), EntryState::FLAG)
@@ -132,7 +132,7 @@ impl Revocation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RevocationBatch {
     /// ID of the user whose credentials are revoked; `None` for an OAuth client or a signing key.
-    pub sub: Option<Uuid>,
+    pub user_id: Option<Uuid>,
     /// Reason for the revocations.
     pub reason: RevocationReason,
     /// Revocations in the batch.
@@ -141,40 +141,46 @@ pub struct RevocationBatch {
 
 impl RevocationBatch {
     /// Creates a batch that revokes individual sessions of a user.
-    pub fn of_sessions(sub: Uuid, sids: &[Uuid], reason: RevocationReason) -> RevocationBatch {
-        let revocations = sids
+    pub fn of_sessions(
+        user_id: Uuid,
+        session_ids: &[Uuid],
+        reason: RevocationReason,
+    ) -> RevocationBatch {
+        let revocations = session_ids
             .iter()
-            .map(|sid| Revocation::Session { sid: *sid })
+            .map(|session_id| Revocation::Session {
+                session_id: *session_id,
+            })
             .collect();
         RevocationBatch {
-            sub: Some(sub),
+            user_id: Some(user_id),
             reason,
             revocations,
         }
     }
 
     /// Creates a batch that revokes all tokens of a user with a generation smaller than `below`.
-    pub fn of_user(sub: Uuid, below: i64, reason: RevocationReason) -> RevocationBatch {
+    pub fn of_user(user_id: Uuid, below: i64, reason: RevocationReason) -> RevocationBatch {
         RevocationBatch {
-            sub: Some(sub),
+            user_id: Some(user_id),
             reason,
-            revocations: vec![Revocation::User { sub, below }],
+            revocations: vec![Revocation::User { user_id, below }],
         }
     }
 
     /// Creates a batch that revokes all tokens of a client with a generation smaller than `below`.
     pub fn of_client(id: Uuid, below: i64, reason: RevocationReason) -> RevocationBatch {
         RevocationBatch {
-            sub: None,
+            user_id: None,
             reason,
             revocations: vec![Revocation::Client { id, below }],
         }
     }
 
     /// Creates a batch that revokes one personal access token.
-    pub fn of_personal_token(sub: Uuid, id: Uuid, reason: RevocationReason) -> RevocationBatch {
+    pub fn of_personal_token(user_id: Uuid, id: Uuid, reason: RevocationReason) -> RevocationBatch {
         RevocationBatch {
-            sub: Some(sub),
+            user_id: Some(user_id),
             reason,
             revocations: vec![Revocation::PersonalToken { id }],
         }
@@ -182,13 +188,13 @@ impl RevocationBatch {
 
     /// Creates a batch that revokes one access token.
     pub fn of_token(
-        sub: Option<Uuid>,
+        user_id: Option<Uuid>,
         jti: Uuid,
         exp: u64,
         reason: RevocationReason,
     ) -> RevocationBatch {
         RevocationBatch {
-            sub,
+            user_id,
             reason,
             revocations: vec![Revocation::Token { jti, exp }],
         }
@@ -197,7 +203,7 @@ impl RevocationBatch {
     /// Creates a batch that revokes all tokens signed with a key.
     pub fn of_key(kid: Kid, reason: RevocationReason) -> RevocationBatch {
         RevocationBatch {
-            sub: None,
+            user_id: None,
             reason,
             revocations: vec![Revocation::Key { kid }],
         }
@@ -206,8 +212,8 @@ impl RevocationBatch {
     /// Returns the IDs of the revoked sessions.
     pub fn sessions(&self) -> Vec<Uuid> {
         let session_id = |revocation: &Revocation| {
-            if let Revocation::Session { sid } = revocation {
-                Some(*sid)
+            if let Revocation::Session { session_id } = revocation {
+                Some(*session_id)
             } else {
                 None
             }
@@ -236,9 +242,9 @@ pub enum RevocationKeys {
         /// ID of the signing key.
         kid: Kid,
         /// ID of the user.
-        sub: Uuid,
+        user_id: Uuid,
         /// ID of the session.
-        sid: Uuid,
+        session_id: Uuid,
         /// ID of the token.
         jti: Uuid,
         /// Generation of the user at the sign-in.
@@ -263,7 +269,7 @@ pub enum RevocationKeys {
         /// ID of the token.
         id: Uuid,
         /// ID of the user.
-        sub: Uuid,
+        user_id: Uuid,
         /// Generation of the user when the token was created.
         generation: i64,
     },
@@ -274,11 +280,15 @@ impl RevocationKeys {
     pub fn subjects(&self) -> impl Iterator<Item = Subject> {
         let subjects = match *self {
             RevocationKeys::Session {
-                kid, sub, sid, jti, ..
+                kid,
+                user_id,
+                session_id,
+                jti,
+                ..
             } => [
                 Some(Subject::Key(kid)),
-                Some(Subject::User(sub)),
-                Some(Subject::Session(sid)),
+                Some(Subject::User(user_id)),
+                Some(Subject::Session(session_id)),
                 Some(Subject::Token(jti)),
             ],
             RevocationKeys::Client { kid, id, jti, .. } => [
@@ -287,9 +297,9 @@ impl RevocationKeys {
                 None,
                 Some(Subject::Token(jti)),
             ],
-            RevocationKeys::PersonalAccessToken { id, sub, .. } => [
+            RevocationKeys::PersonalAccessToken { id, user_id, .. } => [
                 None,
-                Some(Subject::User(sub)),
+                Some(Subject::User(user_id)),
                 None,
                 Some(Subject::Token(id)),
             ],
@@ -356,28 +366,29 @@ mod tests {
             below in proptest::option::of(0i64..5),
             generation in 0i64..5,
         ) {
-            let (sub, sid, jti) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+            let (user_id, session_id) = (Uuid::from_u128(1), Uuid::from_u128(2));
+            let jti = Uuid::from_u128(3);
             let entry_value = |subject: &Subject| match subject {
                 Subject::Key(_) => is_key_revoked.then_some(EntryState::FLAG),
-                Subject::User(id) | Subject::Client(id) => below.filter(|_| *id == sub),
+                Subject::User(id) | Subject::Client(id) => below.filter(|_| *id == user_id),
                 Subject::Session(id) => {
-                    (is_session_revoked && *id == sid).then_some(EntryState::FLAG)
+                    (is_session_revoked && *id == session_id).then_some(EntryState::FLAG)
                 }
                 Subject::Token(id) => (is_token_revoked && *id == jti).then_some(EntryState::FLAG),
                 Subject::Probe(_) => Some(EntryState::FLAG),
             };
             let is_generation_revoked = below > Some(generation);
-            let keys = RevocationKeys::Session { kid: kid(), sub, sid, jti, generation };
+            let keys = RevocationKeys::Session { kid: kid(), user_id, session_id, jti, generation };
             prop_assert_eq!(
                 keys.find_revoked_subject(entry_value).is_some(),
                 is_key_revoked || is_session_revoked || is_token_revoked || is_generation_revoked
             );
-            let keys = RevocationKeys::Client { kid: kid(), id: sub, jti, generation };
+            let keys = RevocationKeys::Client { kid: kid(), id: user_id, jti, generation };
             prop_assert_eq!(
                 keys.find_revoked_subject(entry_value).is_some(),
                 is_key_revoked || is_token_revoked || is_generation_revoked
             );
-            let keys = RevocationKeys::PersonalAccessToken { id: jti, sub, generation };
+            let keys = RevocationKeys::PersonalAccessToken { id: jti, user_id, generation };
             prop_assert_eq!(
                 keys.find_revoked_subject(entry_value).is_some(),
                 is_token_revoked || is_generation_revoked

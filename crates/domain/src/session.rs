@@ -18,9 +18,9 @@ pub const PERSONAL_TOKEN_CLIENT: &str = "latchkey-personal-token";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// The ID of the session, `sid` in tokens.
-    pub sid: Uuid,
+    pub session_id: Uuid,
     /// The ID of the user, `sub` in tokens.
-    pub sub: Uuid,
+    pub user_id: Uuid,
     /// The generation of the user at sign-in. The revocation of all sessions of a user increments
     /// the generation of the user.
     pub generation: i64,

@@ -80,8 +80,8 @@ mod tests {
 
     fn cookie(idle: u64, max_lifetime: u64) -> Claims {
         let session = Session {
-            sid: Uuid::from_u128(1),
-            sub: Uuid::from_u128(2),
+            session_id: Uuid::from_u128(1),
+            user_id: Uuid::from_u128(2),
             generation: 1,
             client_id: BROWSER_CLIENT.into(),
             scope: "user:read".into(),

@@ -95,12 +95,12 @@ impl Accounts {
 
     async fn enqueue_verification_email(
         &self,
-        sub: Uuid,
+        user_id: Uuid,
         email: &EmailAddress,
         event: &AuditEvent,
     ) -> Result<(), Error> {
         self.postgres
-            .enqueue_verification(Uuid::now_v7(), sub, email.as_str(), event)
+            .enqueue_verification(Uuid::now_v7(), user_id, email.as_str(), event)
             .await?;
         self.mail.notify();
         Ok(())
@@ -138,32 +138,34 @@ impl Accounts {
         code: &OneTimeCode,
         origin: &Origin,
     ) -> Result<Account, Error> {
-        let (accounts, sub, sid) = (
+        let (accounts, user_id, session_id) = (
             self.clone(),
             caller.sub,
             caller.sid.ok_or_else(Error::session_required)?,
         );
-        let reservation = self.reserve_code(EMAIL_CODE, sub, code, origin).await?;
-        self.audit_wrong_code(&reservation, EMAIL_CODE, Some(sub), origin);
+        let reservation = self.reserve_code(EMAIL_CODE, user_id, code, origin).await?;
+        self.audit_wrong_code(&reservation, EMAIL_CODE, Some(user_id), origin);
         let event = origin.self_event(EventKind::EmailChanged, caller);
         match reservation {
             Reservation::Reserved(email_id) => {
                 self.tasks
                     .run_to_completion(async move {
-                        accounts.use_email_code(email_id, sub, sid, &event).await
+                        accounts
+                            .use_email_code(email_id, user_id, session_id, &event)
+                            .await
                     })
                     .await
             }
             Reservation::Busy(email_id) => {
-                self.require_unrevoked_session(sub, sid).await?;
-                self.finish_confirmed_change(email_id, sub)
+                self.require_unrevoked_session(user_id, session_id).await?;
+                self.finish_confirmed_change(email_id, user_id)
                     .await?
                     .ok_or(Error::Busy)
             }
             Reservation::Exhausted(retry_after) => Err(Error::TooManyRequests { retry_after }),
             Reservation::Incorrect => {
                 // Another session might have used the code and revoked this one.
-                self.require_unrevoked_session(sub, sid).await?;
+                self.require_unrevoked_session(user_id, session_id).await?;
                 Err(Error::InvalidCode)
             }
         }
@@ -172,13 +174,13 @@ impl Accounts {
     async fn use_email_code(
         &self,
         email_id: Uuid,
-        sub: Uuid,
-        sid: Uuid,
+        user_id: Uuid,
+        session_id: Uuid,
         event: &AuditEvent,
     ) -> Result<Account, Error> {
         match self
             .postgres
-            .confirm_email(email_id, sub, sid, Uuid::now_v7(), event)
+            .confirm_email(email_id, user_id, session_id, Uuid::now_v7(), event)
             .await
         {
             Ok(Some(confirmed)) => {
@@ -187,18 +189,18 @@ impl Accounts {
                 self.publish_new_email(email_id, confirmed.user).await
             }
             Ok(None) => {
-                let finished = self.finish_confirmed_change(email_id, sub).await?;
+                let finished = self.finish_confirmed_change(email_id, user_id).await?;
                 if finished.is_none() {
                     // PostgreSQL never accepts this code. Without the deletion, its reservation in
                     // Redis would cause `busy` instead of `invalid_code`.
-                    let _ = self.redis.use_code(EMAIL_CODE, sub, email_id).await;
+                    let _ = self.redis.use_code(EMAIL_CODE, user_id, email_id).await;
                 }
                 finished.ok_or(Error::InvalidCode)
             }
             Err(error) => {
                 // Usually nothing was committed, so the user can retry the code immediately. If the
                 // commit succeeded, the retry finds a used code.
-                let _ = self.redis.release_code(EMAIL_CODE, sub, email_id).await;
+                let _ = self.redis.release_code(EMAIL_CODE, user_id, email_id).await;
                 Err(error)
             }
         }
@@ -212,7 +214,7 @@ impl Accounts {
     async fn finish_confirmed_change(
         &self,
         email_id: Uuid,
-        sub: Uuid,
+        user_id: Uuid,
     ) -> Result<Option<Account>, Error> {
         let CodeState::Used {
             address: Some(address),
@@ -224,14 +226,14 @@ impl Accounts {
             let identity = &user.account.identity;
             identity.email_verified && identity.email.as_deref() == Some(address.as_str())
         };
-        let Some(user) = self.postgres.find_user(sub).await?.filter(has_address) else {
+        let Some(user) = self.postgres.find_user(user_id).await?.filter(has_address) else {
             return Ok(None);
         };
         self.revocations
             .republish(
                 &self
                     .postgres
-                    .recently_revoked_sessions(sub, RevocationReason::EmailChange)
+                    .recently_revoked_sessions(user_id, RevocationReason::EmailChange)
                     .await?,
             )
             .await?;

@@ -53,13 +53,16 @@ impl Accounts {
         new.check(self.settings.password_min)
             .map_err(Error::WeakPassword)?;
         let current = Arc::new(current);
-        let sid = caller.sid.ok_or_else(Error::session_required)?;
+        let session_id = caller.sid.ok_or_else(Error::session_required)?;
         let credentials = self
             .verify_current_password(caller, &current, origin)
             .await?;
         let hash: Arc<str> = self.hasher.hash(new.into()).await?.into();
         let event = origin.self_event(EventKind::PasswordChanged, caller);
-        if self.store_password(credentials, &hash, sid, &event).await? {
+        if self
+            .store_password(credentials, &hash, session_id, &event)
+            .await?
+        {
             return Ok(());
         }
         // The stored hash has changed: either the password was changed, or a sign-in upgraded the
@@ -67,7 +70,10 @@ impl Accounts {
         let credentials = self
             .verify_current_password(caller, &current, origin)
             .await?;
-        if self.store_password(credentials, &hash, sid, &event).await? {
+        if self
+            .store_password(credentials, &hash, session_id, &event)
+            .await?
+        {
             Ok(())
         } else {
             Err(Error::Busy)
@@ -85,7 +91,7 @@ impl Accounts {
         password: &Arc<Password>,
         origin: &Origin,
     ) -> Result<Credentials, Error> {
-        let sid = caller.sid.ok_or_else(Error::session_required)?;
+        let session_id = caller.sid.ok_or_else(Error::session_required)?;
         let credentials = self
             .postgres
             .find_credentials(caller.sub)
@@ -97,7 +103,8 @@ impl Accounts {
             .await?;
         // A concurrent change of the password revokes the other sessions. Their password is not
         // wrong, and a revoked session must not find out whether it is correct.
-        self.require_unrevoked_session(caller.sub, sid).await?;
+        self.require_unrevoked_session(caller.sub, session_id)
+            .await?;
         match password_match {
             PasswordMatch::Match | PasswordMatch::MatchNeedsRehash => Ok(credentials),
             PasswordMatch::NoMatch => {

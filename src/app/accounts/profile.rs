@@ -101,18 +101,18 @@ impl Accounts {
         change: ProfileChange,
         origin: &Origin,
     ) -> Result<Account, Error> {
-        let (accounts, sub) = (self.clone(), caller.sub);
+        let (accounts, user_id) = (self.clone(), caller.sub);
         let event = origin.self_event(EventKind::ProfileUpdated, caller);
         self.tasks
             .run_to_completion(async move {
                 let user = accounts
                     .postgres
-                    .update_user(sub, change.username(), change.name(), &event)
+                    .update_user(user_id, change.username(), change.name(), &event)
                     .await?
                     .ok_or(Error::TokenRevoked)?;
                 accounts
                     .revocations
-                    .publish_identity(sub, &user.account.identity)
+                    .publish_identity(user_id, &user.account.identity)
                     .await?;
                 Ok(user.account)
             })
@@ -131,17 +131,18 @@ impl Accounts {
         origin: &Origin,
     ) -> Result<(), Error> {
         self.tokens.require_recent_sign_in(caller)?;
-        let (accounts, sub, generation) = (self.clone(), caller.sub, caller.generation);
+        let (accounts, user_id, generation) = (self.clone(), caller.sub, caller.generation);
         let event = origin.self_event(EventKind::UserDeleted, caller);
         self.tasks
             .run_to_completion(async move {
                 // If the row is missing, an earlier attempt deleted it and might not have published
                 // the deletion. A valid token contains the user's last generation.
-                let deleted_earlier =
-                    || RevocationBatch::of_user(sub, generation + 1, RevocationReason::UserDeleted);
+                let deleted_earlier = || {
+                    RevocationBatch::of_user(user_id, generation + 1, RevocationReason::UserDeleted)
+                };
                 let batch = accounts
                     .postgres
-                    .delete_user(sub, &event)
+                    .delete_user(user_id, &event)
                     .await?
                     .unwrap_or_else(deleted_earlier);
                 accounts.revocations.publish(&batch).await

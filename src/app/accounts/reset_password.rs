@@ -115,12 +115,12 @@ impl Accounts {
             .postgres
             .find_user_by_email(request.email.as_str())
             .await?;
-        let sub = user.as_ref().map_or_else(
+        let user_id = user.as_ref().map_or_else(
             || self.code_keys.decoy_user_id(request.email.as_str()),
             |user| user.account.id,
         );
         let reservation = self
-            .reserve_code(CodePurpose::PasswordReset, sub, &request.code, origin)
+            .reserve_code(CodePurpose::PasswordReset, user_id, &request.code, origin)
             .await?;
         let user_id = user.as_ref().map(|user| user.account.id);
         self.audit_wrong_code(&reservation, CodePurpose::PasswordReset, user_id, origin);
@@ -158,15 +158,15 @@ impl Accounts {
     pub(crate) async fn reserve_code(
         &self,
         purpose: CodePurpose,
-        sub: Uuid,
+        user_id: Uuid,
         code: &OneTimeCode,
         origin: &Origin,
     ) -> Result<Reservation, Error> {
-        let hashes = self.code_keys.hashes(purpose, sub, code);
+        let hashes = self.code_keys.hashes(purpose, user_id, code);
         self.redis
             .reserve_code(
                 purpose,
-                sub,
+                user_id,
                 &hashes,
                 self.rate_limits.network_id(origin),
                 self.settings.limit_code,
@@ -179,10 +179,10 @@ impl Accounts {
         &self,
         reservation: &Reservation,
         purpose: CodePurpose,
-        user: Option<Uuid>,
+        user_id: Option<Uuid>,
         origin: &Origin,
     ) {
-        let denied_event = |kind| origin.event(kind, Actor::Unauthenticated, user);
+        let denied_event = |kind| origin.event(kind, Actor::Unauthenticated, user_id);
         match reservation {
             Reservation::Exhausted(_) => self.audit.record_denied(
                 denied_event(EventKind::RateLimited).with_reason("code"),

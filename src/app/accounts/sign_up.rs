@@ -121,7 +121,7 @@ impl Accounts {
         let address = origin.address.to_string();
         let event = origin
             .event(EventKind::SignUp, Actor::User(user.id), Some(user.id))
-            .of_session(session.sid);
+            .of_session(session.session_id);
         let account = self
             .postgres
             .create_account(

@@ -34,26 +34,26 @@ impl Users {
     /// # Errors
     /// `not_found` if the user is missing, is disabled, or has no email address; `busy`,
     /// `unavailable`.
-    pub async fn create_reset_code(&self, user: Uuid) -> Result<String, Error> {
+    pub async fn create_reset_code(&self, user_id: Uuid) -> Result<String, Error> {
         let (purpose, email_id) = (CodePurpose::PasswordReset, Uuid::now_v7());
         let event = AdminActor::Operator
-            .event(EventKind::CodeRequested, user)
+            .event(EventKind::CodeRequested, user_id)
             .with_reason(purpose.as_str());
         if !self
             .postgres
-            .create_operator_code(email_id, EmailTemplate::PasswordReset, user, &event)
+            .create_operator_code(email_id, EmailTemplate::PasswordReset, user_id, &event)
             .await?
         {
             return Err(Error::NotFound);
         }
-        let derived = self.code_keys.derive(purpose, email_id, user);
+        let derived = self.code_keys.derive(purpose, email_id, user_id);
         let lifetime_ms =
             u64::try_from(self.settings.code_lifetime.as_millis()).unwrap_or(u64::MAX);
         match self
             .redis
             .register_code(
                 purpose,
-                user,
+                user_id,
                 email_id,
                 &derived.hash,
                 &derived.hash,

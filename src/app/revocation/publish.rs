@@ -57,15 +57,15 @@ impl Revocations {
     /// `unavailable`.
     pub(crate) async fn revoke_session(
         &self,
-        sub: Uuid,
-        sid: Uuid,
+        user_id: Uuid,
+        session_id: Uuid,
         reason: RevocationReason,
         wait_for: WaitFor,
         event: &AuditEvent,
     ) -> Result<(), Error> {
         let batch = self
             .postgres
-            .revoke_session(sub, sid, reason, event)
+            .revoke_session(user_id, session_id, reason, event)
             .await?;
         self.publish_for(&batch, wait_for).await
     }
@@ -89,12 +89,12 @@ impl Revocations {
     /// `unavailable` if it isn't published yet.
     pub(crate) async fn publish_identity(
         &self,
-        sub: Uuid,
+        user_id: Uuid,
         identity: &Identity,
     ) -> Result<(), Error> {
         let stored = self
             .redis
-            .store_identity(sub, identity, self.settings.idle_seconds())
+            .store_identity(user_id, identity, self.settings.idle_seconds())
             .await;
         stored.map_err(|error| self.publish_pending(error))
     }
@@ -124,16 +124,18 @@ impl Revocations {
     /// Runs the scripts of the user, so that no refresh token of a revoked session is rotated.
     pub(super) async fn stop_refreshes(&self, batch: &RevocationBatch) -> Result<(), Error> {
         // A revoked OAuth client or signing key has no refresh tokens.
-        let Some(sub) = batch.sub else { return Ok(()) };
+        let Some(user_id) = batch.user_id else {
+            return Ok(());
+        };
         if let Some(min_generation) = batch.below() {
             self.redis
-                .store_generation(sub, min_generation, self.settings.idle_seconds())
+                .store_generation(user_id, min_generation, self.settings.idle_seconds())
                 .await?;
         }
         let sessions = batch.sessions();
         if !sessions.is_empty() {
             self.redis
-                .revoke_sessions(sub, &sessions, batch.reason)
+                .revoke_sessions(user_id, &sessions, batch.reason)
                 .await?;
         }
         Ok(())

@@ -54,7 +54,9 @@ impl PendingActivity {
     fn merge(&self, updates: impl IntoIterator<Item = SessionActivity>) {
         let mut pending = self.lock();
         for update in updates {
-            let merged = pending.entry(update.sid).or_insert_with(|| update.clone());
+            let merged = pending
+                .entry(update.session_id)
+                .or_insert_with(|| update.clone());
             merged.counter = merged.counter.max(update.counter);
             if update.at > merged.at {
                 (merged.at, merged.address) = (update.at, update.address);
@@ -65,8 +67,11 @@ impl PendingActivity {
     /// Removes at most one batch.
     fn take(&self) -> Vec<SessionActivity> {
         let mut pending = self.lock();
-        let sids: Vec<Uuid> = pending.keys().take(ROWS_PER_WRITE).copied().collect();
-        sids.iter().filter_map(|sid| pending.remove(sid)).collect()
+        let session_ids: Vec<Uuid> = pending.keys().take(ROWS_PER_WRITE).copied().collect();
+        session_ids
+            .iter()
+            .filter_map(|session_id| pending.remove(session_id))
+            .collect()
     }
 }
 
@@ -147,11 +152,17 @@ impl SessionActivityWriter {
 
     /// Publishes the revocation of sessions again that were active but are revoked in PostgreSQL.
     async fn republish_revoked(&self, batch: &[SessionActivity], live: &[Uuid]) {
-        for update in batch.iter().filter(|update| !live.contains(&update.sid)) {
+        for update in batch
+            .iter()
+            .filter(|update| !live.contains(&update.session_id))
+        {
             // Usually the session was revoked after the activity, and Redis knows: then this
             // changes nothing.
-            let revoked =
-                RevocationBatch::of_sessions(update.sub, &[update.sid], RevocationReason::Revoked);
+            let revoked = RevocationBatch::of_sessions(
+                update.user_id,
+                &[update.session_id],
+                RevocationReason::Revoked,
+            );
             // If this fails, the republish worker finds the row.
             let _ = self.revocations.try_publish(&revoked).await;
         }
@@ -166,8 +177,8 @@ mod tests {
 
     fn update(counter: u64, second: i64, address: &str) -> SessionActivity {
         SessionActivity {
-            sub: Uuid::nil(),
-            sid: Uuid::nil(),
+            user_id: Uuid::nil(),
+            session_id: Uuid::nil(),
             counter,
             at: OffsetDateTime::from_unix_timestamp(second).unwrap(),
             address: address.to_owned(),

@@ -46,14 +46,14 @@ impl Sessions {
     pub(crate) fn build_session(
         &self,
         client: &str,
-        user: Uuid,
+        user_id: Uuid,
         generation: i64,
         scopes: Scopes,
     ) -> Session {
         let now = self.clock.now();
         Session {
-            sid: Uuid::now_v7(),
-            sub: user,
+            session_id: Uuid::now_v7(),
+            user_id,
             generation,
             client_id: client.to_owned(),
             scope: scopes.to_string(),
@@ -172,8 +172,8 @@ impl Sessions {
             lifetime,
         );
         let refresh_token = RefreshToken {
-            sub: session.sub,
-            sid: session.sid,
+            user_id: session.user_id,
+            session_id: session.session_id,
             counter,
         };
         Ok(TokenPair {

@@ -35,12 +35,12 @@ impl Sessions {
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn list_sessions(&self, user: Uuid, page: Page) -> Result<SessionPage, Error> {
+    pub async fn list_sessions(&self, user_id: Uuid, page: Page) -> Result<SessionPage, Error> {
         let (sessions, next) = page.cut(
             self.postgres
-                .list_sessions(user, self.settings.idle(), page)
+                .list_sessions(user_id, self.settings.idle(), page)
                 .await?,
-            |session| session.sid,
+            |session| session.session_id,
         );
         Ok(SessionPage { sessions, next })
     }
@@ -53,24 +53,28 @@ impl Sessions {
     pub async fn revoke_own_session(
         self: &Arc<Self>,
         caller: &Claims,
-        sid: Uuid,
+        session_id: Uuid,
         wait_for: WaitFor,
         origin: &Origin,
     ) -> Result<(), Error> {
-        let (sessions, sub) = (self.clone(), caller.sub);
+        let (sessions, user_id) = (self.clone(), caller.sub);
         let reason = RevocationReason::SessionRevoked;
         let event = origin
-            .event(EventKind::SessionRevoked, Actor::User(sub), Some(sub))
-            .of_session(sid)
+            .event(
+                EventKind::SessionRevoked,
+                Actor::User(user_id),
+                Some(user_id),
+            )
+            .of_session(session_id)
             .with_reason(reason.as_str());
         self.tasks
             .run_to_completion(async move {
-                if !sessions.postgres.has_session(sub, sid).await? {
+                if !sessions.postgres.has_session(user_id, session_id).await? {
                     return Err(Error::NotFound);
                 }
                 sessions
                     .revocations
-                    .revoke_session(sub, sid, reason, wait_for, &event)
+                    .revoke_session(user_id, session_id, reason, wait_for, &event)
                     .await
             })
             .await
@@ -78,12 +82,12 @@ impl Sessions {
 
     /// Revokes the oldest sessions of a user beyond the maximum. It runs in the background, because
     /// the sign-in that exceeds the maximum doesn't depend on it.
-    pub(crate) fn revoke_oldest_sessions(self: &Arc<Self>, user: Uuid) {
+    pub(crate) fn revoke_oldest_sessions(self: &Arc<Self>, user_id: Uuid) {
         let sessions = self.clone();
         let task = async move {
             let batch = sessions
                 .postgres
-                .revoke_oldest_sessions(user, MAX_SESSIONS_PER_USER, sessions.settings.idle())
+                .revoke_oldest_sessions(user_id, MAX_SESSIONS_PER_USER, sessions.settings.idle())
                 .await?;
             sessions.revocations.publish(&batch).await
         };

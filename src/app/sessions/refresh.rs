@@ -90,12 +90,16 @@ impl Sessions {
     async fn check_scopes(&self, token: &RefreshToken, requested: Scopes) -> Result<(), Error> {
         let cached = self
             .redis
-            .inspect_session(token.sub, token.sid)
+            .inspect_session(token.user_id, token.session_id)
             .await?
             .filter(|session| session.history_matches);
         let scope = match cached.and_then(|session| session.scope) {
             Some(scope) => Some(scope),
-            None => self.postgres.session_scope(token.sub, token.sid).await?,
+            None => {
+                self.postgres
+                    .session_scope(token.user_id, token.session_id)
+                    .await?
+            }
         };
         let scope = scope.ok_or(Error::InvalidRefreshToken)?;
         let granted = Scopes::granted(&scope);
@@ -128,8 +132,8 @@ impl Sessions {
                     ..
                 } = rotated.as_ref();
                 self.activity.add(SessionActivity {
-                    sub: session.sub,
-                    sid: session.sid,
+                    user_id: session.user_id,
+                    session_id: session.session_id,
                     counter: *counter,
                     at: timestamp_from_ms(*at),
                     address: origin.address.to_string(),
@@ -158,22 +162,33 @@ impl Sessions {
         token: &RefreshToken,
         origin: &Origin,
     ) -> Result<Error, Error> {
-        let RefreshToken { sub, sid, .. } = *token;
+        let RefreshToken {
+            user_id,
+            session_id,
+            ..
+        } = *token;
         let event = origin
             .event(
                 EventKind::RefreshTokenReused,
                 Actor::Unauthenticated,
-                Some(sub),
+                Some(user_id),
             )
-            .of_session(sid);
+            .of_session(session_id);
         // After a failure, `publish` below appends the entry, or the republish worker does.
         let _ = self
             .revocations
-            .append(vec![Revocation::Session { sid }.entry(self.clock.now())])
+            .append(vec![
+                Revocation::Session { session_id }.entry(self.clock.now()),
+            ])
             .await;
         let batch = self
             .postgres
-            .revoke_session(sub, sid, RevocationReason::RefreshTokenReused, &event)
+            .revoke_session(
+                user_id,
+                session_id,
+                RevocationReason::RefreshTokenReused,
+                &event,
+            )
             .await?;
         self.revocations.publish(&batch).await?;
         Ok(Error::RefreshTokenReused)

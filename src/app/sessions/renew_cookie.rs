@@ -42,7 +42,7 @@ impl Sessions {
     /// Returns the renewed cookie if a renewal is due. After a failure it returns `None`, and the
     /// current cookie stays valid until it expires.
     pub async fn renew_cookie(&self, claims: &Claims, address: IpAddr) -> Option<Arc<Cookie>> {
-        let (now, sid) = (self.clock.now(), claims.sid?);
+        let (now, session_id) = (self.clock.now(), claims.sid?);
         let quarter = session_cookie::renewal_due(claims, now, self.cookie_idle_seconds())?;
         let key = (
             self.keys.signing_key().await.ok()?.kid(),
@@ -53,7 +53,7 @@ impl Sessions {
         let renewed = Box::pin(
             self.renewed_cookies
                 .0
-                .get_or_insert_async(&key, self.sign_renewed(claims, sid, now, address)),
+                .get_or_insert_async(&key, self.sign_renewed(claims, session_id, now, address)),
         )
         .await;
         renewed
@@ -66,7 +66,7 @@ impl Sessions {
     async fn sign_renewed(
         &self,
         claims: &Claims,
-        sid: Uuid,
+        session_id: Uuid,
         now: u64,
         address: IpAddr,
     ) -> Result<Arc<Cookie>, Error> {
@@ -84,8 +84,8 @@ impl Sessions {
         if !self.activity.is_full() {
             let (at, address) = (timestamp_from_ms(now * 1000), address.to_string());
             self.activity.add(SessionActivity {
-                sub: claims.sub,
-                sid,
+                user_id: claims.sub,
+                session_id,
                 counter: 0,
                 at,
                 address,

@@ -27,7 +27,11 @@ impl Sessions {
         policy: &RefreshPolicy,
         observed_at: u64,
     ) -> Result<Rotation, Error> {
-        let Some(locked) = self.postgres.lock_session(token.sub, token.sid).await? else {
+        let Some(locked) = self
+            .postgres
+            .lock_session(token.user_id, token.session_id)
+            .await?
+        else {
             return self.cache_tombstone(token).await;
         };
         if !self.is_live(&locked) {
@@ -89,7 +93,11 @@ impl Sessions {
     /// changes the user.
     async fn cache_tombstone(&self, token: &RefreshToken) -> Result<Rotation, Error> {
         self.redis
-            .revoke_sessions(token.sub, &[token.sid], RevocationReason::Revoked)
+            .revoke_sessions(
+                token.user_id,
+                &[token.session_id],
+                RevocationReason::Revoked,
+            )
             .await?;
         Ok(Rotation::Revoked { unpersisted: false })
     }

@@ -121,10 +121,10 @@ impl Sessions {
         let event = origin
             .event(
                 EventKind::SignIn,
-                Actor::User(session.sub),
-                Some(session.sub),
+                Actor::User(session.user_id),
+                Some(session.user_id),
             )
-            .of_session(session.sid);
+            .of_session(session.session_id);
         // The password might have changed since the row was read. The statement checks it again.
         match self
             .postgres

@@ -53,15 +53,21 @@ impl Sessions {
         self.tasks
             .run_to_completion(async move {
                 let mut outcome = Ok(());
-                for (sub, sid) in targets {
+                for (user_id, session_id) in targets {
                     let event = origin
-                        .event(EventKind::SignOut, Actor::User(sub), Some(sub))
-                        .of_session(sid);
+                        .event(EventKind::SignOut, Actor::User(user_id), Some(user_id))
+                        .of_session(session_id);
                     // A failure must not prevent the revocation of the other sessions.
                     outcome = outcome.and(
                         sessions
                             .revocations
-                            .revoke_session(sub, sid, RevocationReason::SignOut, wait_for, &event)
+                            .revoke_session(
+                                user_id,
+                                session_id,
+                                RevocationReason::SignOut,
+                                wait_for,
+                                &event,
+                            )
                             .await,
                     );
                 }
@@ -80,7 +86,7 @@ impl Sessions {
         wait_for: WaitFor,
         origin: &Origin,
     ) -> Result<(), Error> {
-        let (sub, sid, reason) = (
+        let (user_id, session_id, reason) = (
             caller.sub,
             caller.sid.ok_or_else(Error::session_required)?,
             RevocationReason::SignOutOthers,
@@ -93,7 +99,7 @@ impl Sessions {
             .run_to_completion(async move {
                 let batch = sessions
                     .postgres
-                    .revoke_other_sessions(sub, sid, reason, &event)
+                    .revoke_other_sessions(user_id, session_id, reason, &event)
                     .await?;
                 sessions.revocations.publish_for(&batch, wait_for).await
             })
@@ -111,7 +117,7 @@ impl Sessions {
         origin: &Origin,
     ) -> Result<(), Error> {
         caller.sid.ok_or_else(Error::session_required)?;
-        let (sessions, sub, reason) = (self.clone(), caller.sub, RevocationReason::SignOutAll);
+        let (sessions, user_id, reason) = (self.clone(), caller.sub, RevocationReason::SignOutAll);
         let event = origin
             .self_event(EventKind::SessionsRevoked, caller)
             .with_reason(reason.as_str());
@@ -119,7 +125,7 @@ impl Sessions {
             .run_to_completion(async move {
                 let batch = sessions
                     .postgres
-                    .revoke_all_sessions(sub, reason, &event)
+                    .revoke_all_sessions(user_id, reason, &event)
                     .await?;
                 sessions
                     .revocations
@@ -149,7 +155,7 @@ impl Sessions {
                     .refresh_key
                     .verify(token)
                     .ok_or(Error::InvalidRefreshToken)?;
-                Ok((token.sub, token.sid))
+                Ok((token.user_id, token.session_id))
             }
         }
     }

@@ -80,7 +80,7 @@ impl Tokens {
         let Some(row) = self.postgres.find_personal_access_token(token.id).await? else {
             let keys = RevocationKeys::PersonalAccessToken {
                 id: token.id,
-                sub: Uuid::nil(),
+                user_id: Uuid::nil(),
                 generation: 0,
             };
             return Ok(explanation::explain_missing_personal_access_token(
@@ -96,7 +96,7 @@ impl Tokens {
         }
         let keys = RevocationKeys::PersonalAccessToken {
             id: token.id,
-            sub: claims.sub,
+            user_id: claims.sub,
             generation: claims.generation,
         };
         self.explain_claims(&claims, &keys).await
@@ -118,8 +118,15 @@ impl Tokens {
     }
 
     async fn explain_refresh_token(&self, token: &RefreshToken) -> Result<Explanation, Error> {
-        let stored = self.postgres.explain_session(token.sub, token.sid).await?;
-        let cached = cache_reading(self.redis.inspect_session(token.sub, token.sid).await);
+        let stored = self
+            .postgres
+            .explain_session(token.user_id, token.session_id)
+            .await?;
+        let cached = cache_reading(
+            self.redis
+                .inspect_session(token.user_id, token.session_id)
+                .await,
+        );
         Ok(explanation::explain_refresh_token(
             token,
             &stored,

@@ -71,10 +71,10 @@ mod tests {
             audience: "https://a".into(),
             clock_skew: 0,
         };
-        let (id, sub) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let (id, user_id) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let token = PersonalAccessTokenGrant {
             id,
-            sub,
+            user_id,
             generation: 1,
             scope: String::new(),
             created_at: 0,

@@ -85,7 +85,7 @@ impl Tokens {
         }
         let keys = RevocationKeys::PersonalAccessToken {
             id: claims.jti,
-            sub: claims.sub,
+            user_id: claims.sub,
             generation: claims.generation,
         };
         Ok((claims, keys))
@@ -145,7 +145,7 @@ impl Tokens {
         let account = row.user.account;
         let grant = access_token::PersonalAccessTokenGrant {
             id,
-            sub: account.id,
+            user_id: account.id,
             generation: row.generation,
             scope: row.scope,
             created_at: unix_seconds(row.created_at),
@@ -166,7 +166,7 @@ impl Tokens {
         origin: &Origin,
     ) -> Result<(PersonalAccessToken, SecretString), Error> {
         self.require_recent_sign_in(caller)?;
-        let sid = caller.sid.ok_or(Error::ReauthenticationRequired)?;
+        let session_id = caller.sid.ok_or(Error::ReauthenticationRequired)?;
         let (scopes, expires_at) = (
             validate_scopes(caller, request.scopes)?,
             self.validate_expiry(request.expires)?,
@@ -174,9 +174,9 @@ impl Tokens {
         let token = generate_opaque_token(OpaqueTokenKind::PersonalAccessToken, Uuid::now_v7())?;
         let new = NewPersonalAccessToken {
             id: token.id,
-            user: caller.sub,
+            user_id: caller.sub,
             generation: caller.generation,
-            sid,
+            session_id,
             name: request.name.as_str(),
             secret_hash: token.hash(),
             scopes,
@@ -189,7 +189,7 @@ impl Tokens {
             .create_personal_access_token(&new, &event)
             .await?
         else {
-            return Err(self.find_creation_error(caller.sub, sid).await?);
+            return Err(self.find_creation_error(caller.sub, session_id).await?);
         };
         let (id, name, scope) = (token.id, new.name.to_owned(), scopes.to_string());
         Ok((
@@ -207,8 +207,12 @@ impl Tokens {
 
     /// Finds the reason for which PostgreSQL created no token: too many active tokens, or a revoked
     /// session.
-    async fn find_creation_error(&self, sub: Uuid, sid: Uuid) -> Result<Error, Error> {
-        if self.postgres.is_session_revoked(sub, sid).await? {
+    async fn find_creation_error(&self, user_id: Uuid, session_id: Uuid) -> Result<Error, Error> {
+        if self
+            .postgres
+            .is_session_revoked(user_id, session_id)
+            .await?
+        {
             return Ok(Error::TokenRevoked);
         }
         Ok(Error::malformed(format!(
@@ -258,7 +262,7 @@ impl Tokens {
         id: Uuid,
         origin: &Origin,
     ) -> Result<(), Error> {
-        let (tokens, sub, reason) = (
+        let (tokens, user_id, reason) = (
             self.clone(),
             caller.sub,
             RevocationReason::PersonalAccessTokenRevoked,
@@ -270,7 +274,7 @@ impl Tokens {
             .run_to_completion(async move {
                 let batch = tokens
                     .postgres
-                    .revoke_personal_access_token(sub, id, reason, &event)
+                    .revoke_personal_access_token(user_id, id, reason, &event)
                     .await?
                     .ok_or(Error::NotFound)?;
                 tokens.revocations.publish(&batch).await

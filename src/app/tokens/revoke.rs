@@ -79,27 +79,27 @@ impl Tokens {
         let Some(token) = self.refresh_key.verify(token) else {
             return Ok(());
         };
-        self.revoke_session(token.sub, token.sid, client, origin)
+        self.revoke_session(token.user_id, token.session_id, client, origin)
             .await
     }
 
     /// Revokes the session of a refresh token or a session cookie, which only users have.
     async fn revoke_session(
         &self,
-        sub: Uuid,
-        sid: Uuid,
+        user_id: Uuid,
+        session_id: Uuid,
         client: Option<Uuid>,
         origin: &Origin,
     ) -> Result<(), RevokeError> {
         reject_oauth_client(client)?;
         let revocations = self.revocations.clone();
         let event = origin
-            .event(EventKind::SignOut, Actor::User(sub), Some(sub))
-            .of_session(sid);
+            .event(EventKind::SignOut, Actor::User(user_id), Some(user_id))
+            .of_session(session_id);
         let task = async move {
             let (reason, wait_for) = (RevocationReason::SignOut, WaitFor::Enforced);
             revocations
-                .revoke_session(sub, sid, reason, wait_for, &event)
+                .revoke_session(user_id, session_id, reason, wait_for, &event)
                 .await
         };
         Ok(self.tasks.run_to_completion(task).await?)
@@ -129,7 +129,7 @@ impl Tokens {
             return Ok(());
         }
         reject_oauth_client(client)?;
-        let (tokens, sub, reason) = (
+        let (tokens, user_id, reason) = (
             self.clone(),
             row.user.account.id,
             RevocationReason::TokenRevoked,
@@ -137,14 +137,14 @@ impl Tokens {
         let event = origin
             .event(
                 EventKind::PersonalAccessTokenRevoked,
-                Actor::User(sub),
-                Some(sub),
+                Actor::User(user_id),
+                Some(user_id),
             )
             .with_reason(reason.as_str());
         let task = async move {
             let deleted = tokens
                 .postgres
-                .revoke_personal_access_token(sub, token.id, reason, &event)
+                .revoke_personal_access_token(user_id, token.id, reason, &event)
                 .await?;
             // A concurrent request has deleted the token.
             let Some(batch) = deleted else { return Ok(()) };
@@ -159,22 +159,28 @@ impl Tokens {
         client: Option<Uuid>,
         origin: &Origin,
     ) -> Result<(), RevokeError> {
-        let (sub, jti) = (claims.sub, claims.jti);
+        let (user_id, jti) = (claims.sub, claims.jti);
         let (owner, event) = match claims.holder() {
             // The cookie might have been renewed already, so its token ID isn't sufficient.
-            Holder::User { sid } if session_cookie::is_cookie(claims) => {
-                return self.revoke_session(sub, sid, client, origin).await;
+            Holder::User { session_id } if session_cookie::is_cookie(claims) => {
+                return self
+                    .revoke_session(user_id, session_id, client, origin)
+                    .await;
             }
-            Holder::Client if client == Some(sub) => (
+            Holder::Client if client == Some(user_id) => (
                 None,
-                origin.event(EventKind::TokenRevoked, Actor::Client(sub), Some(sub)),
+                origin.event(
+                    EventKind::TokenRevoked,
+                    Actor::Client(user_id),
+                    Some(user_id),
+                ),
             ),
             Holder::Client if client.is_none() => return Err(RevokeError::ClientUnauthenticated),
             Holder::Client => return Err(RevokeError::OtherClient),
             Holder::User { .. } | Holder::PersonalAccessToken => {
                 reject_oauth_client(client)?;
                 (
-                    Some(sub),
+                    Some(user_id),
                     origin.self_event(EventKind::TokenRevoked, claims),
                 )
             }

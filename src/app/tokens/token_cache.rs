@@ -101,8 +101,8 @@ mod tests {
 
     fn claims(number: u128) -> Claims {
         let session = Session {
-            sid: Uuid::from_u128(number),
-            sub: Uuid::from_u128(number),
+            session_id: Uuid::from_u128(number),
+            user_id: Uuid::from_u128(number),
             generation: 1,
             client_id: "latchkey".into(),
             scope: "user:read".into(),

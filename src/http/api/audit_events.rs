@@ -48,7 +48,7 @@ pub struct AuditEventSchema {
     /// log, `null` if an administrator acted.
     actor_id: Option<Uuid>,
     /// ID of the session that was started, revoked, or used.
-    session: Option<Uuid>,
+    session_id: Option<Uuid>,
     /// IP address or network of the request. Hidden from the user if an administrator acted.
     ip_address: Option<String>,
     /// Browser and operating system, or program, of the request.
@@ -69,7 +69,7 @@ impl From<StoredAuditEvent> for AuditEventSchema {
             outcome,
             actor,
             actor_id,
-            session,
+            session_id,
             address,
             agent,
             reason,
@@ -82,7 +82,7 @@ impl From<StoredAuditEvent> for AuditEventSchema {
             outcome,
             actor,
             actor_id,
-            session,
+            session_id,
             ip_address: address,
             user_agent: agent.as_deref().map(user_agent::describe),
             reason,
@@ -100,7 +100,7 @@ impl Example for AuditEventSchema {
             outcome: "success".to_owned(),
             actor: "user".to_owned(),
             actor_id: Some(USER_ID),
-            session: Some(SESSION_ID),
+            session_id: Some(SESSION_ID),
             ip_address: Some("192.0.2.1".to_owned()),
             user_agent: Some("Firefox on Linux".to_owned()),
             reason: None,

@@ -88,11 +88,11 @@ impl SessionsApi {
         #[oai(name = "Prefer")]
         prefer: Param<WaitFor>,
     ) -> Result<RevocationResponse, Problem<RevokeProblems>> {
-        let (Param(Id(sid)), Param(wait_for)) = (id, prefer);
+        let (Param(Id(session_id)), Param(wait_for)) = (id, prefer);
         app.sessions
-            .revoke_own_session(&caller, sid, wait_for, &origin)
+            .revoke_own_session(&caller, session_id, wait_for, &origin)
             .await?;
-        if Some(sid) == caller.sid {
+        if Some(session_id) == caller.sid {
             session_cookie.clear_if_presented();
         }
         Ok(wait_for.into())

@@ -79,7 +79,12 @@ pub fn write_identity_headers(headers: &mut HeaderMap, claims: &Claims, assertio
         (EMAIL, values.push_text(claims.email.as_deref())),
         (ROLES, values.push_roles(claims)),
         (SCOPE, values.push_text(Some(&claims.scope))),
-        (SESSION, claims.sid.map_or(0..0, |sid| values.push_id(&sid))),
+        (
+            SESSION,
+            claims
+                .sid
+                .map_or(0..0, |session_id| values.push_id(&session_id)),
+        ),
     ];
     // All values share one buffer, because seven allocations are measurable on this hot path.
     let bytes = Bytes::from(values.0);

@@ -27,28 +27,28 @@ const INCREMENT_GENERATION: &str = include_str!("../../../sql/queries/increment_
 /// published them yet, or might have failed to.
 pub(crate) async fn revoke_others(
     db: &mut Connection,
-    user: Uuid,
+    user_id: Uuid,
     current_session: Uuid,
     reason: RevocationReason,
 ) -> Result<RevocationBatch, Error> {
     let revoked = read_ids(
         db.query(
             REVOKE_OTHER_SESSIONS,
-            &[&user, &current_session, &reason.as_str()],
+            &[&user_id, &current_session, &reason.as_str()],
         )
         .await?,
     )?;
-    insert_revocations(db, RevocationBatch::of_sessions(user, &revoked, reason)).await?;
+    insert_revocations(db, RevocationBatch::of_sessions(user_id, &revoked, reason)).await?;
     Ok(RevocationBatch::of_sessions(
-        user,
-        &list_recently_revoked(db, user).await?,
+        user_id,
+        &list_recently_revoked(db, user_id).await?,
         reason,
     ))
 }
 
-async fn list_recently_revoked(db: &mut Connection, user: Uuid) -> Result<Vec<Uuid>, Error> {
+async fn list_recently_revoked(db: &mut Connection, user_id: Uuid) -> Result<Vec<Uuid>, Error> {
     read_ids(
-        db.query(LIST_REVOKED_SESSIONS, &[&user, &(ENTRY_SECONDS as f64)])
+        db.query(LIST_REVOKED_SESSIONS, &[&user_id, &(ENTRY_SECONDS as f64)])
             .await?,
     )
 }
@@ -56,13 +56,13 @@ async fn list_recently_revoked(db: &mut Connection, user: Uuid) -> Result<Vec<Uu
 /// Revokes all sessions and tokens of a user below `generation`, which the user's row has already.
 pub(crate) async fn revoke_all(
     db: &mut Connection,
-    user: Uuid,
+    user_id: Uuid,
     generation: i64,
     reason: RevocationReason,
 ) -> Result<RevocationBatch, Error> {
-    db.execute(REVOKE_ALL_SESSIONS, &[&user, &reason.as_str()])
+    db.execute(REVOKE_ALL_SESSIONS, &[&user_id, &reason.as_str()])
         .await?;
-    insert_revocations(db, RevocationBatch::of_user(user, generation, reason)).await
+    insert_revocations(db, RevocationBatch::of_user(user_id, generation, reason)).await
 }
 
 async fn insert_revocations(
@@ -78,26 +78,29 @@ impl Postgres {
     /// creates no event.
     pub async fn revoke_session(
         &self,
-        user: Uuid,
-        sid: Uuid,
+        user_id: Uuid,
+        session_id: Uuid,
         reason: RevocationReason,
         event: &AuditEvent,
     ) -> Result<RevocationBatch, Error> {
-        retry_on_deadlock!(self.try_revoke_session(user, sid, reason, event).await)
+        retry_on_deadlock!(
+            self.try_revoke_session(user_id, session_id, reason, event)
+                .await
+        )
     }
 
     async fn try_revoke_session(
         &self,
-        user: Uuid,
-        sid: Uuid,
+        user_id: Uuid,
+        session_id: Uuid,
         reason: RevocationReason,
         event: &AuditEvent,
     ) -> Result<RevocationBatch, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let batch = RevocationBatch::of_sessions(user, &[sid], reason);
+        let batch = RevocationBatch::of_sessions(user_id, &[session_id], reason);
         if db
-            .query_first(REVOKE_SESSION, &[&user, &sid, &reason.as_str()])
+            .query_first(REVOKE_SESSION, &[&user_id, &session_id, &reason.as_str()])
             .await?
             .is_some()
         {
@@ -112,12 +115,12 @@ impl Postgres {
     /// again.
     pub async fn recently_revoked_sessions(
         &self,
-        user: Uuid,
+        user_id: Uuid,
         reason: RevocationReason,
     ) -> Result<RevocationBatch, Error> {
         Ok(RevocationBatch::of_sessions(
-            user,
-            &list_recently_revoked(&mut self.connection().await?, user).await?,
+            user_id,
+            &list_recently_revoked(&mut self.connection().await?, user_id).await?,
             reason,
         ))
     }
@@ -125,27 +128,27 @@ impl Postgres {
     /// Revokes all sessions of a user except the current one, with an audit event.
     pub async fn revoke_other_sessions(
         &self,
-        user: Uuid,
+        user_id: Uuid,
         current_session: Uuid,
         reason: RevocationReason,
         event: &AuditEvent,
     ) -> Result<RevocationBatch, Error> {
         retry_on_deadlock!(
-            self.try_revoke_others(user, current_session, reason, event)
+            self.try_revoke_others(user_id, current_session, reason, event)
                 .await
         )
     }
 
     async fn try_revoke_others(
         &self,
-        user: Uuid,
+        user_id: Uuid,
         current_session: Uuid,
         reason: RevocationReason,
         event: &AuditEvent,
     ) -> Result<RevocationBatch, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let batch = revoke_others(&mut db, user, current_session, reason).await?;
+        let batch = revoke_others(&mut db, user_id, current_session, reason).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(batch)
@@ -155,26 +158,26 @@ impl Postgres {
     /// user.
     pub async fn revoke_all_sessions(
         &self,
-        user: Uuid,
+        user_id: Uuid,
         reason: RevocationReason,
         event: &AuditEvent,
     ) -> Result<Option<RevocationBatch>, Error> {
-        retry_on_deadlock!(self.try_revoke_all(user, reason, event).await)
+        retry_on_deadlock!(self.try_revoke_all(user_id, reason, event).await)
     }
 
     async fn try_revoke_all(
         &self,
-        user: Uuid,
+        user_id: Uuid,
         reason: RevocationReason,
         event: &AuditEvent,
     ) -> Result<Option<RevocationBatch>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let Some(row) = db.query_first(INCREMENT_GENERATION, &[&user]).await? else {
+        let Some(row) = db.query_first(INCREMENT_GENERATION, &[&user_id]).await? else {
             db.roll_back().await?;
             return Ok(None);
         };
-        let batch = revoke_all(&mut db, user, row.try_get(0)?, reason).await?;
+        let batch = revoke_all(&mut db, user_id, row.try_get(0)?, reason).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(Some(batch))
@@ -183,23 +186,23 @@ impl Postgres {
     /// Revokes the oldest active sessions of a user, so that at most `max_sessions` remain.
     pub async fn revoke_oldest_sessions(
         &self,
-        user: Uuid,
+        user_id: Uuid,
         max_sessions: i64,
         idle: Idle,
     ) -> Result<RevocationBatch, Error> {
-        retry_on_deadlock!(self.try_revoke_oldest(user, max_sessions, idle).await)
+        retry_on_deadlock!(self.try_revoke_oldest(user_id, max_sessions, idle).await)
     }
 
     async fn try_revoke_oldest(
         &self,
-        user: Uuid,
+        user_id: Uuid,
         max_sessions: i64,
         idle: Idle,
     ) -> Result<RevocationBatch, Error> {
         let reason = RevocationReason::TooManySessions;
         let (tokens, browser) = (idle.tokens as f64, idle.browser as f64);
         let params: Params = &[
-            &user,
+            &user_id,
             &max_sessions,
             &reason.as_str(),
             &tokens,
@@ -209,11 +212,11 @@ impl Postgres {
         let mut db = self.connection().await?;
         db.begin().await?;
         let revoked = read_ids(db.query(REVOKE_OLDEST_SESSIONS, params).await?)?;
-        let batch = RevocationBatch::of_sessions(user, &revoked, reason);
+        let batch = RevocationBatch::of_sessions(user_id, &revoked, reason);
         let batch = insert_revocations(&mut db, batch).await?;
-        for sid in revoked {
-            let event = AuditEvent::new(EventKind::SessionRevoked, Actor::Server, Some(user))
-                .of_session(sid);
+        for session_id in revoked {
+            let event = AuditEvent::new(EventKind::SessionRevoked, Actor::Server, Some(user_id))
+                .of_session(session_id);
             audit::insert(&mut db, &event.with_reason(reason.as_str())).await?;
         }
         db.commit().await?;

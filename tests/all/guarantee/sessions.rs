@@ -247,8 +247,8 @@ impl Sessions {
 
     fn session_claims(&self, number: usize) -> Claims {
         let session = Session {
-            sid: Uuid::from_u128(SESSION_ID | number as u128),
-            sub: Uuid::from_u128(USER_ID | number as u128),
+            session_id: Uuid::from_u128(SESSION_ID | number as u128),
+            user_id: Uuid::from_u128(USER_ID | number as u128),
             generation: 1,
             client_id: FIRST_PARTY_CLIENT.to_owned(),
             scope: Role::User.scopes().to_string(),

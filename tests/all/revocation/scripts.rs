@@ -299,8 +299,9 @@ async fn renewed_member_is_not_reaped() {
 async fn larger_generation_and_later_expiration_are_kept() {
     let redis = connect();
     build(&redis, &[]).await;
-    let (sub, expires_at) = (Uuid::new_v4(), FAR_FUTURE - 3600);
-    let user = |min_generation, expires_at| entry(Subject::User(sub), min_generation, expires_at);
+    let (user_id, expires_at) = (Uuid::new_v4(), FAR_FUTURE - 3600);
+    let user =
+        |min_generation, expires_at| entry(Subject::User(user_id), min_generation, expires_at);
     let append = async |entry| revoke(&redis, &[entry]).await.appended.number;
     assert_eq!(append(user(3, expires_at)).await, 1);
     assert_eq!(
@@ -323,11 +324,11 @@ async fn larger_generation_and_later_expiration_are_kept() {
         3,
         "a larger generation adds an entry"
     );
-    let (sid, jti) = (Uuid::new_v4(), Uuid::new_v4());
+    let (session_id, jti) = (Uuid::new_v4(), Uuid::new_v4());
     let revocation_keys = |generation| RevocationKeys::Session {
         kid: kid(),
-        sub,
-        sid,
+        user_id,
+        session_id,
         jti,
         generation,
     };
@@ -337,7 +338,10 @@ async fn larger_generation_and_later_expiration_are_kept() {
             .await
             .expect("Redis responds")
     };
-    assert_eq!(look_up(3).await, LookupOutcome::Listed(Subject::User(sub)));
+    assert_eq!(
+        look_up(3).await,
+        LookupOutcome::Listed(Subject::User(user_id))
+    );
     assert_eq!(look_up(4).await, LookupOutcome::NotListed);
 }
 

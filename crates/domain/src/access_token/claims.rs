@@ -63,7 +63,7 @@ pub enum Holder {
     /// A user who signed in.
     User {
         /// The ID of the session.
-        sid: Uuid,
+        session_id: Uuid,
     },
     /// A program of a user, with a personal access token.
     PersonalAccessToken,
@@ -75,7 +75,7 @@ impl Claims {
     /// Returns the kind of holder, derived from `sid` and `client_id`.
     pub fn holder(&self) -> Holder {
         match self.sid {
-            Some(sid) => Holder::User { sid },
+            Some(session_id) => Holder::User { session_id },
             None if self.client_id == PERSONAL_TOKEN_CLIENT => Holder::PersonalAccessToken,
             None => Holder::Client,
         }
@@ -140,7 +140,7 @@ pub struct PersonalAccessTokenGrant {
     /// The ID of the token.
     pub id: Uuid,
     /// The ID of the user.
-    pub sub: Uuid,
+    pub user_id: Uuid,
     /// The generation of the user when the token was created.
     pub generation: i64,
     /// The granted scopes, separated by spaces.
@@ -165,14 +165,14 @@ pub fn claims(
 ) -> Claims {
     Claims {
         client_id: session.client_id.clone(),
-        sid: Some(session.sid),
+        sid: Some(session.session_id),
         scope: session.scope.clone(),
         generation: session.generation,
         auth_time: Some(session.auth_time),
         session_exp: Some(session.expires_at),
         ..base_claims(
             policy,
-            session.sub,
+            session.user_id,
             jti,
             now,
             (now + lifetime).min(session.expires_at),
@@ -214,7 +214,7 @@ pub fn personal_claims(
         generation: token.generation,
         ..base_claims(
             policy,
-            token.sub,
+            token.user_id,
             token.id,
             token.created_at,
             token.expires_at,

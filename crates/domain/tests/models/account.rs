@@ -1,9 +1,9 @@
 //! Account model: revocation and refresh of a session, with data loss in Redis.
 //!
 //! A revocation covers one session, or all sessions of a user by generation. It is published with
-//! two scripts, `{sub}` before `{rev}`. Meanwhile the session is refreshed, restored, or lost from
-//! Redis. The revoking process can crash between any two steps, and the republisher completes the
-//! publication.
+//! two scripts, `{user_id}` before `{rev}`. Meanwhile the session is refreshed, restored, or lost
+//! from Redis. The revoking process can crash between any two steps, and the republisher completes
+//! the publication.
 //!
 //! An entry is in force as soon as it is published, because the other models cover its propagation.
 //! This model covers which tokens must be rejected, by which entry, and for how long.
@@ -132,8 +132,8 @@ fn revocation_keys(generation: i64) -> RevocationKeys {
     );
     RevocationKeys::Session {
         kid,
-        sub: id,
-        sid: id,
+        user_id: id,
+        session_id: id,
         jti: id,
         generation,
     }

@@ -80,8 +80,8 @@ mutants! {
     NoFence: "the scripts of the rebuilder do not compare the fence", caught by [Loss];
     TokenOnly: "a sign-out publishes only the jti of the presented token, not the session",
         caught by [Account];
-    NoSubScript: "publication omits the {sub} script", caught by [Account];
-    RevBeforeSub: "publication runs {rev} before {sub}", caught by [Account];
+    NoUserScript: "publication omits the {user_id} script", caught by [Account];
+    RevBeforeUser: "publication runs {rev} before {user_id}", caught by [Account];
     RestoreWithoutLock: "a restore releases the rows before its script has responded",
         caught by [Account];
     LaterEntryWins: "of two entries for one user, the later one wins, not the larger generation",

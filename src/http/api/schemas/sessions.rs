@@ -36,13 +36,13 @@ pub struct SessionSchema {
 impl SessionSchema {
     fn new(session: SessionRow, current: Option<Uuid>) -> Self {
         SessionSchema {
-            id: session.sid,
+            id: session.session_id,
             created_at: session.created_at,
             last_seen_at: session.last_used_at,
             expires_at: session.active_until,
             ip_address: session.ip_address,
             user_agent: session.user_agent.as_deref().map(user_agent::describe),
-            current: Some(session.sid) == current,
+            current: Some(session.session_id) == current,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Revocation tasks, and the republisher, which completes failed publications.
 //!
-//! A revocation commits to PostgreSQL, then runs the `{sub}` script, then the `{rev}` script.
+//! A revocation commits to PostgreSQL, then runs the `{user_id}` script, then the `{rev}` script.
 
 use latchkey_domain::revocation::{Entry, EntryState, Revocation, Subject};
 use uuid::Uuid;
@@ -109,9 +109,9 @@ impl State {
         }
     }
 
-    /// One of the two scripts: `{sub}` first, `{rev}` second.
+    /// One of the two scripts: `{user_id}` first, `{rev}` second.
     fn run_script(&mut self, model: &AccountModel, index: usize, is_first: bool) {
-        if is_first != model.is_mutant(Mutant::RevBeforeSub) {
+        if is_first != model.is_mutant(Mutant::RevBeforeUser) {
             self.run_sub_script(model, index);
         } else {
             self.entries.apply(model, self.entry(model, index));
@@ -120,7 +120,7 @@ impl State {
 
     fn run_sub_script(&mut self, model: &AccountModel, index: usize) {
         match index {
-            _any if model.is_mutant(Mutant::NoSubScript) => {}
+            _any if model.is_mutant(Mutant::NoUserScript) => {}
             0 => self.redis.revoke_session(),
             _generation => self.redis.store_generation(self.revocations[index].below),
         }
@@ -133,9 +133,11 @@ impl State {
                 jti: Uuid::nil(),
                 exp: NOW + MAX_TOKEN_SECONDS,
             },
-            0 => Revocation::Session { sid: Uuid::nil() },
+            0 => Revocation::Session {
+                session_id: Uuid::nil(),
+            },
             _generation => Revocation::User {
-                sub: Uuid::nil(),
+                user_id: Uuid::nil(),
                 below: self.revocations[index].below,
             },
         };

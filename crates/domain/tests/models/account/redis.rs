@@ -1,4 +1,4 @@
-//! The keys of a session and its user in Redis, under `{sub}`, and their scripts.
+//! The keys of a session and its user in Redis, under `{user_id}`, and their scripts.
 //!
 //! Each script is one step that follows the `.lua` file or function that its comment names.
 
