@@ -31,7 +31,7 @@ COPY --from=build /build/LICENSE-APACHE /build/LICENSE-MIT /build/target/THIRD-P
 # Only published ports can be reached from outside. Don't publish the metrics port.
 ENV LATCHKEY_LISTEN=0.0.0.0:8000 \
     LATCHKEY_METRICS_LISTEN=0.0.0.0:9464
-EXPOSE 8000 9464
+EXPOSE 8000
 # Numeric, so that Kubernetes can verify that it isn't root.
 USER 65532:65532
 
