@@ -13,13 +13,13 @@ create table audit_events (
     outcome text not null,
     reason text,
     session_id uuid,
+    subject_id uuid,
     user_agent text,
-    user_id uuid,
     constraint audit_events_actor CHECK ((actor = ANY (ARRAY['user'::text, 'admin'::text, 'client'::text, 'operator'::text, 'server'::text, 'unauthenticated'::text]))),
     constraint audit_events_outcome CHECK ((outcome = ANY (ARRAY['success'::text, 'failure'::text]))),
     constraint audit_events_pkey PRIMARY KEY (at, id)
 ) partition by RANGE (at);
-CREATE INDEX audit_events_of_user ON audit_events USING btree (user_id, id);
+CREATE INDEX audit_events_of_subject ON audit_events USING btree (subject_id, id);
 
 create table audit_events_default partition of audit_events default;
 

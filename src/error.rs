@@ -149,7 +149,12 @@ impl Error {
 
     /// Creates an error for an operation that requires this role.
     pub fn role_required(role: &str) -> Error {
-        Error::Forbidden(format!("This operation requires the `{role}` role.").into())
+        let hint = if role == "admin" {
+            " A token without the scope `admin` has the role `user`."
+        } else {
+            ""
+        };
+        Error::Forbidden(format!("This operation requires the `{role}` role.{hint}").into())
     }
 
     /// Creates an error for an operation that requires a user session.

@@ -39,7 +39,7 @@ users, issues, rotates, and revokes tokens, and authenticates requests for your 
 services.";
 
 const CONFIGURATION: &str = "\
-Configuration: environment variables, `.env` in the working directory, and flags of `serve`, see \
+Configuration: environment variables, `.env` in the working directory, and flags of `serve`. See \
 `latchkey help settings`.";
 
 fn main() -> ExitCode {
@@ -112,8 +112,8 @@ fn migrate_command() -> Command {
     let command = Command::new("migrate")
         .about("Apply the database migrations and exit")
         .long_about(
-            "Applies the database migrations and exits. All other commands that use the database \
-             apply them as well.",
+            "Applies the database migrations and exits. `serve`, `user`, `client`, `keys`, and \
+             `revocations` apply them as well.",
         );
     add_help(command, "latchkey migrate")
 }

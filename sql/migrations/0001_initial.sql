@@ -175,8 +175,8 @@ create table audit_events (
     at timestamptz not null,
     event text not null,
     outcome text not null,
-    -- User that the event concerns. No reference: the event outlives the user.
-    user_id uuid,
+    -- Affected user or OAuth client. No reference: the event outlives its subject.
+    subject_id uuid,
     -- User or OAuth client that caused the event; null for the operator, the server, and unauthenticated callers.
     actor_id uuid,
     actor text not null,
@@ -191,8 +191,8 @@ create table audit_events (
     constraint audit_events_actor check (actor in ('user', 'admin', 'client', 'operator', 'server', 'unauthenticated'))
 ) partition by range (at);
 
--- Includes rows without a user, because writing them must not be faster than writing the others.
-create index audit_events_of_user on audit_events (user_id, id);
+-- Includes rows without a subject, because writing them must not be faster than writing the others.
+create index audit_events_of_subject on audit_events (subject_id, id);
 
 -- Each month has a partition (audit_events_2026_11), created in advance. Other rows are stored here.
 create table audit_events_default partition of audit_events default;

@@ -14,7 +14,7 @@ with created as (
     returning user_id
 ), audited as (
     insert into audit_events (
-        id, at, event, outcome, user_id, actor_id, actor, session_id, ip_address, user_agent, reason
+        id, at, event, outcome, subject_id, actor_id, actor, session_id, ip_address, user_agent, reason
     )
     select $11, $12, $13, $14, $15, $16, $17, $18, $19::text::inet, $20, $21 from created
 )

@@ -10,7 +10,7 @@ select
     coalesce(a.revoked_at, e.at) as all_at, coalesce(a.reason, e.reason) as all_reason,
     (
         select max(at) from audit_events
-        where user_id = $1 and event = case when u.id is null then 'user_deleted' else 'user_disabled' end
+        where subject_id = $1 and event = case when u.id is null then 'user_deleted' else 'user_disabled' end
     ) as closed_at
 from (select 1) one
 left join users u on u.id = $1
@@ -22,7 +22,7 @@ left join revocations a
     on a.kind = case when c.id is null then 'user' else 'client' end and a.subject_id = $1::uuid::text
 left join lateral (
     select at, reason from audit_events
-    where user_id = $1 and reason = any($4) and event <> 'session_revoked'
+    where subject_id = $1 and reason = any($4) and event <> 'session_revoked'
     order by id desc
     limit 1
 ) e on true

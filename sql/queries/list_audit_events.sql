@@ -2,6 +2,6 @@
 -- row means that there is a next page.
 select id, at, event, outcome, actor, actor_id, session_id, abbrev(ip_address) as ip_address, user_agent, reason, count
 from audit_events
-where user_id = $1 and id < $2
+where subject_id = $1 and id < $2
 order by id desc
 limit $3

@@ -133,8 +133,14 @@ impl DeniedEvents {
 
 impl Origin {
     /// Creates an audit event with this origin.
-    pub(crate) fn event(&self, kind: EventKind, actor: Actor, user_id: Option<Uuid>) -> AuditEvent {
-        AuditEvent::new(kind, actor, user_id).from(&self.address.to_string(), self.agent.as_deref())
+    pub(crate) fn event(
+        &self,
+        kind: EventKind,
+        actor: Actor,
+        subject_id: Option<Uuid>,
+    ) -> AuditEvent {
+        AuditEvent::new(kind, actor, subject_id)
+            .from(&self.address.to_string(), self.agent.as_deref())
     }
 
     /// Creates an audit event of the caller about the caller's own user, with this origin.
@@ -258,7 +264,7 @@ impl Audit {
 
 /// Removes the actor ID and the origin if an administrator or the operator caused the event.
 fn redact_admin(event: &mut StoredAuditEvent, user_id: Uuid) {
-    if event.actor_id != Some(user_id) && !Actor::is_visible_to_owner(&event.actor) {
+    if event.actor_id != Some(user_id) && !Actor::is_visible_to_user(&event.actor) {
         (event.actor_id, event.address, event.agent) = (None, None, None);
     }
 }
@@ -319,7 +325,7 @@ mod tests {
         assert_eq!(ids.len(), MAX_ROWS_PER_MINUTE + 1);
         let anonymous_count = rows
             .iter()
-            .filter(|row| row.event.user_id.is_none())
+            .filter(|row| row.event.subject_id.is_none())
             .map(|row| row.count)
             .sum::<i64>();
         assert_eq!(
@@ -331,7 +337,7 @@ mod tests {
         );
         denied_events.add(denied_event(30_000), 120_000);
         assert!(
-            take_all(&denied_events)[0].event.user_id.is_some(),
+            take_all(&denied_events)[0].event.subject_id.is_some(),
             "the next minute has its own limit"
         );
     }

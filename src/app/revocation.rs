@@ -192,7 +192,7 @@ impl Revocations {
 
     /// Starts to follow a log from the position before its first entry. `lease` is the length of
     /// leases in its epoch.
-    fn begin_log(&self, lease: Duration, before: &LogPosition<String>) {
+    fn follow_log(&self, lease: Duration, before: &LogPosition<String>) {
         self.log_observation().lease = Some(lease);
         self.log_generation.fetch_add(1, Ordering::Relaxed);
         self.stream.begin(before.clone());

@@ -114,8 +114,7 @@ fn create() -> Command {
     add_help(
         command,
         "latchkey client create billing --scope items:read
-         latchkey client create billing --scope \"items:read items:write\" \
-         --audience https://billing.example.com",
+         latchkey client create billing --scope items:read --audience https://billing.example.com",
     )
 }
 

@@ -42,13 +42,14 @@ pub fn command() -> Command {
         .about("Explain why a token is rejected")
         .long_about(
             "Reads one access token, session cookie, refresh token, or personal access token from \
-             standard input. Prints the rule that rejects it, or that it is accepted. The token is \
-             neither consumed nor printed.",
+             standard input. Prints the rule that rejects it, or that it is accepted. A token for \
+             another audience than LATCHKEY_AUDIENCE counts as rejected, because only services of \
+             that audience accept it. The token is neither consumed nor printed.",
         );
     add_help_with_exit_codes(
         command,
         "latchkey explain < token.txt
-         latchkey explain   (paste the token, then press Enter and Ctrl-D)",
+         latchkey explain",
         EXIT_CODES,
     )
 }

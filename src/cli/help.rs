@@ -2,8 +2,9 @@
 
 use clap::{Arg, ArgAction, Command};
 
-const CONFIGURATION: &str =
-    "Configuration: same environment variables as `serve`, see `latchkey help settings`.";
+const CONFIGURATION: &str = "\
+Configuration: the same settings as `serve`, from environment variables or `.env`. See \
+`latchkey help settings`.";
 
 const EXIT_CODES: &str = "\
 Exit codes:

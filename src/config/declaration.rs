@@ -107,8 +107,9 @@ settings! {
         insecure_http: Toggle, "LATCHKEY_INSECURE_HTTP" = "no",
             "`yes` allows an `http://` issuer that isn't a loopback address";
         trusted_proxies: Cidrs, "LATCHKEY_TRUSTED_PROXIES" = "none",
-            "CIDR ranges of proxies whose `X-Forwarded-*` headers are trusted, for example \
-             `10.0.0.0/8,::1/128`";
+            "IP addresses or CIDR ranges of proxies whose `X-Forwarded-*` headers are trusted, for \
+             example `10.0.0.5,::1`. List only proxies that replace these headers: every other host \
+             in a range can choose its IP address, and so bypass rate limits.";
         cors_origins: Origins, "LATCHKEY_CORS_ORIGINS" = "none",
             "Origins of browser applications on other hosts, compared exactly, for example \
              `https://app.example.com`. Their pages can use the session cookie.";
@@ -129,7 +130,8 @@ settings! {
     }
     "Tokens and sessions" {
         audience: Option<String>, "LATCHKEY_AUDIENCE",
-            "`aud` claim of access tokens. Unset: the issuer.";
+            "`aud` claim of tokens of users, and the only audience that this server accepts. \
+             Unset: the issuer.";
         access_lifetime: Duration, "LATCHKEY_ACCESS_LIFETIME" = "15m",
             "Lifetime of an access token, at most `1h`";
         session_idle_timeout: Duration, "LATCHKEY_SESSION_IDLE_TIMEOUT" = "7d",
@@ -167,7 +169,7 @@ settings! {
             "Incorrect passwords and codes per network, across all users";
         limit_sign_in_account: RateLimit, "LATCHKEY_LIMIT_SIGN_IN_ACCOUNT" = "50/1h",
             "Incorrect passwords per user, across all networks. Above it, attempts are delayed by \
-             2 s but not rejected.";
+             up to 2 s but not rejected.";
         limit_sign_up: RateLimit, "LATCHKEY_LIMIT_SIGN_UP" = "50/1h",
             "Registrations and username changes per network";
         limit_reset_request: RateLimit, "LATCHKEY_LIMIT_RESET_REQUEST" = "20/1h",
@@ -178,8 +180,8 @@ settings! {
         limit_code: RateLimit, "LATCHKEY_LIMIT_CODE" = "5/1h",
             "Incorrect codes per user and network";
         limit_code_account: RateLimit, "LATCHKEY_LIMIT_CODE_ACCOUNT" = "50/1h",
-            "Incorrect codes per user, across all networks. Above it, attempts are delayed by 2 s \
-             but not rejected.";
+            "Incorrect codes per user, across all networks. Above it, attempts are delayed by up \
+             to 2 s but not rejected.";
         limit_refresh_failures: RateLimit, "LATCHKEY_LIMIT_REFRESH_FAILURES" = "100/10m",
             "Failed refreshes per network. Valid refresh tokens are not affected.";
     }
@@ -190,7 +192,8 @@ settings! {
             "Maximum PostgreSQL connections per replica. Eight are reserved for batched lookups \
              and opened when needed.";
         redis_prefix: String, "LATCHKEY_REDIS_PREFIX" = "lk",
-            "Prefix of Redis keys, so that several installations can share one Redis";
+            "Prefix of Redis keys. Installations that share a Redis must have different prefixes, \
+             otherwise one can remove revocations of the other.";
         redis_timeout: Duration, "LATCHKEY_REDIS_TIMEOUT" = "100ms",
             "Timeout per Redis operation, including connecting";
     }
@@ -203,7 +206,8 @@ settings! {
             "Access tokens whose signature a replica caches, about 2 kB each. With `0`, every \
              signature is verified.";
         revocation_streams: usize, "LATCHKEY_REVOCATION_STREAMS" = "64",
-            "Maximum concurrent streams of `GET /revocations` per replica. More get 503.";
+            "Maximum concurrent streams of `GET /revocations` per replica. Further requests get \
+             503.";
         hash_implementation: Argon2Implementation, "LATCHKEY_HASH_IMPLEMENTATION" = "rustcrypto",
             "Implementation of Argon2. `rustcrypto` has years of use. `argon2-rust` needs less \
              CPU time, but it isn't audited and contains hundreds of `unsafe` blocks. With AVX2, a \

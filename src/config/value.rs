@@ -154,7 +154,9 @@ impl Value for Cidrs {
         parsed
             .collect::<Result<_, std::net::AddrParseError>>()
             .map(Cidrs)
-            .map_err(|_| "must be comma-separated CIDR ranges, for example `10.0.0.0/8`".into())
+            .map_err(|_| {
+                "must be comma-separated IP addresses or CIDR ranges, for example `10.0.0.5`".into()
+            })
     }
 }
 

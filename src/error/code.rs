@@ -80,14 +80,17 @@ codes! {
         "The current password in the request is incorrect. The session remains valid."
         "Send the current password of the user.";
     Forbidden 403 "forbidden" "Permission denied"
-        "The user doesn't have the required role, or this type of token can't use the operation."
-        "Use a token of a user with the required role, or the token of a user session.";
+        "The user or the token doesn't have the required role, or this type of token can't use the \
+         operation."
+        "For the `admin` role, use a token of an administrator with the scope `admin`. Otherwise, \
+         use the token of a user session.";
     InsufficientScope 403 "insufficient_scope" "Insufficient scope"
         "The access token doesn't have the required scope."
         "Request a token with the scope that `detail` and `WWW-Authenticate` contain.";
     Csrf 403 "csrf" "Cross-site request blocked"
         "The request uses the session cookie, and another site might have caused it."
-        "Send `X-Latchkey-Request: 1` from the origin of this server or from an allowed origin.";
+        "Browser apps: send `X-Latchkey-Request: 1` from the origin of this server or from an \
+         allowed origin. Forward authentication: fix the header or setting that `detail` names.";
     ReauthenticationRequired 403 "reauthentication_required" "Recent sign-in required"
         "The operation requires a sign-in within the last five minutes."
         "Sign in again and repeat the request.";
@@ -131,7 +134,8 @@ codes! {
         "This server doesn't send email."
         "Contact the operator of this server.";
     Busy 503 "busy" "Server busy"
-        "The server is overloaded."
+        "The server is overloaded, has too many open streams, is stopping, or is processing \
+         another request for the same resource."
         "Wait for the number of seconds in `Retry-After`, then try again.";
     Unavailable 503 "unavailable" "Temporarily unavailable"
         "A required service, such as the database, is unavailable."

@@ -42,7 +42,7 @@ impl Error {
                 format!("{} {fix}", Code::EmailDisabled.cause()).into()
             }
             Error::TooManyRequests { .. } => with_retry_time("Rate limit exceeded.", context),
-            Error::Busy => with_retry_time("The server is overloaded.", context),
+            Error::Busy => with_retry_time("The server is busy.", context),
             Error::Unavailable {
                 committed: Some(detail),
                 ..
@@ -78,7 +78,8 @@ impl Error {
                  Sign in again or request a new token."
             }
             Error::TokenExpired => {
-                "The access token has expired. Use the refresh token, or sign in again."
+                "The access token has expired. Use the refresh token, sign in again, or request a \
+                 new token."
             }
             Error::TokenRevoked => {
                 "The access token has been revoked. Use the refresh token, sign in again, or \
@@ -171,10 +172,7 @@ mod tests {
                 Error::TooLarge(65_536),
                 "The request body exceeds 65,536 bytes.",
             ),
-            (
-                Error::Busy,
-                "The server is overloaded. Try again in 1 second.",
-            ),
+            (Error::Busy, "The server is busy. Try again in 1 second."),
             (
                 Error::internal("down"),
                 "An internal error occurred. If it persists, contact the operator with request ID \

@@ -41,7 +41,7 @@ use crate::{
         },
     },
 };
-pub use original::check;
+pub use original::{ORIGIN_REQUIRED, check};
 
 /// Subject of a forward authentication check. The handler renews the cookie only after the check
 /// passes.
@@ -149,8 +149,8 @@ impl ForwardAuthApi {
     /// A reverse proxy calls this operation for each request that it receives, with any method. The
     /// proxy can append the path and query of the original request (`/auth/verify/…`); they are
     /// ignored. Every response contains all identity headers, empty if not applicable, so that the
-    /// proxy overwrites headers that the client sent. Their values are percent-encoded, except for
-    /// printable ASCII characters. Unknown query parameters return 400.
+    /// proxy overwrites headers that the client sent. Their values are percent-encoded UTF-8,
+    /// except for printable ASCII characters other than `%`. Unknown query parameters return 400.
     ///
     /// OAuth clients are allowed only if `scope` is set and their token has these scopes;
     /// `X-Auth-User` then contains the client ID.
@@ -172,8 +172,8 @@ impl ForwardAuthApi {
         app: Data<&Arc<App>>,
         request: &Request,
         _only: DenyUnknownQuery,
-        /// Required role. If the user doesn't have this role, the response is 403 `forbidden`.
-        /// Default: any role.
+        /// Required role, compared exactly: `user` rejects administrators. With another role, the
+        /// response is 403 `forbidden`. Default: any role.
         role: Param<RequiredRole>,
         /// Required scopes, separated by spaces. If the token lacks one, the response is 403
         /// `insufficient_scope`. Default: none.

@@ -212,9 +212,10 @@ impl OAuthApi {
     /// Revocation endpoint (RFC 7009). Revoking a refresh token or cookie revokes the session;
     /// unknown tokens return 200.
     ///
-    /// An access token or a personal access token is revoked individually. A user's token requires
-    /// no client authentication. A client's token requires the authentication of that client.
-    /// After 200, every replica rejects the token.
+    /// An access token or a personal access token is revoked individually. Send a user's token
+    /// without client authentication; with it, the response is 400 `unauthorized_client`. A
+    /// client's token requires the authentication of that client. After 200, every replica rejects
+    /// the token.
     ///
     /// Response 200: Every replica rejects the token.
     #[oai(

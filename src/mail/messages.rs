@@ -293,7 +293,7 @@ mod tests {
     fn reset_email_names_app_browser_address_and_time() {
         let email = EmailMessage::password_reset(&OCCASION, "AAAAA-BBBBB", "10 minutes").unwrap();
         for text in [&email.text, &email.html] {
-            let request = "Request from Firefox on Linux, IP address 192.0.2.1, on \
+            let request = "The request came from Firefox on Linux (IP address 192.0.2.1) on \
                            November 2, 2026 at 07:05 UTC.";
             assert!(text.contains(request), "{text}");
             assert!(text.contains("auth.example.com"), "{text}");
@@ -311,7 +311,7 @@ mod tests {
             let email =
                 EmailMessage::password_reset(&occasion, "AAAAA-BBBBB", "10 minutes").unwrap();
             for text in [&email.text, &email.html] {
-                assert!(text.contains("Request from an unknown browser, on November 2"));
+                assert!(text.contains("came from an unknown browser on November 2"));
                 assert!(!text.contains("evil"), "{text}");
             }
         }

@@ -85,7 +85,7 @@ impl<'a> NewAuditEvent<'a> {
     /// Returns the values in the order of the columns in `insert_audit_event.sql`.
     pub fn params(&self) -> [&(dyn ToSql + Sync); 11] {
         let AuditEvent {
-            user_id,
+            subject_id,
             session_id,
             address,
             agent,
@@ -102,7 +102,7 @@ impl<'a> NewAuditEvent<'a> {
             ..
         } = self;
         [
-            id, at, kind, outcome, user_id, actor_id, actor, session_id, address, agent, reason,
+            id, at, kind, outcome, subject_id, actor_id, actor, session_id, address, agent, reason,
         ]
     }
 }
@@ -112,7 +112,7 @@ pub fn log_event(event: &AuditEvent) {
     let AuditEvent {
         kind,
         actor,
-        user_id,
+        subject_id,
         session_id,
         address,
         agent,
@@ -124,7 +124,7 @@ pub fn log_event(event: &AuditEvent) {
             tracing::$level!(
                 event = kind.as_str(),
                 outcome = kind.outcome().as_str(),
-                user_id = displayed(*user_id),
+                subject_id = displayed(*subject_id),
                 actor = actor.as_str(),
                 actor_id = displayed(actor.id()),
                 session_id = displayed(*session_id),
@@ -164,7 +164,7 @@ impl Postgres {
             &column(counted, |row| time_of(row.id)),
             &column(counted, |row| row.event.kind.as_str()),
             &column(counted, |row| row.event.kind.outcome().as_str()),
-            &column(counted, |row| row.event.user_id),
+            &column(counted, |row| row.event.subject_id),
             &column(counted, |row| row.event.actor.id()),
             &column(counted, |row| row.event.actor.as_str()),
             &column(counted, |row| row.event.session_id),

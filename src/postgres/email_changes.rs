@@ -28,23 +28,29 @@ impl Postgres {
     /// Returns `None` if the code is already used.
     ///
     /// If the address differs from the previous one, the same transaction revokes all sessions
-    /// except `current_session`, invalidates other codes, and enqueues a notification with the ID
-    /// `notification_id` to the previous address. Otherwise the audit event becomes
+    /// except `current_session_id`, invalidates other codes, and enqueues a notification with the
+    /// ID `notification_id` to the previous address. Otherwise the audit event becomes
     /// `email_verified`.
     ///
     /// # Errors
-    /// `token_revoked` if `current_session` was revoked meanwhile; `email_taken`, `unavailable`.
+    /// `token_revoked` if `current_session_id` was revoked meanwhile; `email_taken`, `unavailable`.
     pub async fn confirm_email(
         &self,
         email_id: Uuid,
         user_id: Uuid,
-        current_session: Uuid,
+        current_session_id: Uuid,
         notification_id: Uuid,
         event: &AuditEvent,
     ) -> Result<Option<ConfirmedEmail>, Error> {
         retry_on_deadlock!(
-            self.try_confirm_email(email_id, user_id, current_session, notification_id, event)
-                .await
+            self.try_confirm_email(
+                email_id,
+                user_id,
+                current_session_id,
+                notification_id,
+                event
+            )
+            .await
         )
     }
 
@@ -52,7 +58,7 @@ impl Postgres {
         &self,
         email_id: Uuid,
         user_id: Uuid,
-        current_session: Uuid,
+        current_session_id: Uuid,
         notification_id: Uuid,
         event: &AuditEvent,
     ) -> Result<Option<ConfirmedEmail>, Error> {
@@ -61,7 +67,7 @@ impl Postgres {
         let changed = db.query_first(CHANGE_EMAIL, &[&user_id, &email_id]).await?;
         // A concurrent request can consume the code while the first statement waits for the lock.
         let consumed = email_outbox::consume_code(&mut db, email_id).await?;
-        sessions::require_unrevoked(&mut db, user_id, current_session).await?;
+        sessions::require_unrevoked(&mut db, user_id, current_session_id).await?;
         let Some(row) = changed.filter(|_| consumed) else {
             db.roll_back().await?;
             return Ok(None);
@@ -84,7 +90,7 @@ impl Postgres {
             batch = sessions::revoke_others(
                 &mut db,
                 user_id,
-                current_session,
+                current_session_id,
                 RevocationReason::EmailChange,
             )
             .await?;

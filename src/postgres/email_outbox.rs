@@ -202,10 +202,17 @@ impl Postgres {
                 ],
             )
             .await?;
-        let user_id = row
+        let subject_id = row
             .ok_or_else(|| Error::internal("an insert returned no row"))?
             .try_get(0)?;
-        audit::insert(&mut db, &AuditEvent { user_id, ..event }).await?;
+        audit::insert(
+            &mut db,
+            &AuditEvent {
+                subject_id,
+                ..event
+            },
+        )
+        .await?;
         db.commit().await
     }
 

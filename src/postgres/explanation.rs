@@ -48,7 +48,7 @@ impl Postgres {
 
     async fn explain_token(
         &self,
-        user_id: Uuid,
+        subject_id: Uuid,
         session_id: Option<Uuid>,
         jti: Uuid,
         kid: &str,
@@ -57,7 +57,7 @@ impl Postgres {
             .iter()
             .filter(|reason| reason.revokes_all_credentials());
         let reasons: Vec<&str> = reasons.map(|reason| reason.as_str()).collect();
-        let params: super::Params = &[&user_id, &session_id, &jti, &reasons, &kid];
+        let params: super::Params = &[&subject_id, &session_id, &jti, &reasons, &kid];
         let row = self
             .connection()
             .await?
@@ -69,7 +69,7 @@ impl Postgres {
 
 fn read_evidence(row: &Row) -> Result<Evidence, Error> {
     let generation: Option<i64> = row.try_get("generation")?;
-    let account = generation.map(|generation| -> Result<_, Error> {
+    let user = generation.map(|generation| -> Result<_, Error> {
         Ok(UserEvidence {
             generation,
             disabled: row.try_get("disabled")?,
@@ -77,7 +77,7 @@ fn read_evidence(row: &Row) -> Result<Evidence, Error> {
     });
     let session_generation: Option<i64> = row.try_get("session_generation")?;
     Ok(Evidence {
-        account: account.transpose()?,
+        user: user.transpose()?,
         session: session_generation
             .map(|generation| read_session(row, generation))
             .transpose()?,

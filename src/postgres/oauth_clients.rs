@@ -173,7 +173,7 @@ fn read_client(row: &Row) -> Result<StoredClient, Error> {
         id: row.try_get("id")?,
         name: row.try_get("name")?,
         secret_hash: row.try_get("secret_hash")?,
-        scopes: Scopes::granted(row.try_get("scope")?),
+        scopes: Scopes::parse_granted(row.try_get("scope")?),
         audiences: row.try_get("audiences")?,
         generation: row.try_get("generation")?,
         created_at: row.try_get("created_at")?,

@@ -183,7 +183,7 @@ impl Postgres {
     ) -> Result<Option<RevocationBatch>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let batch = RevocationBatch::of_personal_token(user_id, id, reason);
+        let batch = RevocationBatch::of_personal_access_token(user_id, id, reason);
         if db
             .execute(DELETE_PERSONAL_ACCESS_TOKEN, &[&user_id, &id])
             .await?
@@ -212,7 +212,7 @@ impl Postgres {
             .query_first(FIND_REVOKED_PERSONAL_ACCESS_TOKEN, &[&id.to_string()])
             .await?;
         row.map(|row| {
-            Ok(RevocationBatch::of_personal_token(
+            Ok(RevocationBatch::of_personal_access_token(
                 row.try_get(0)?,
                 id,
                 RevocationReason::PersonalAccessTokenRevoked,
@@ -235,9 +235,10 @@ pub(crate) async fn delete_all(
         .iter()
         .map(|row| row.try_get(0))
         .collect::<Result<Vec<Uuid>, _>>()?;
-    batch
-        .revocations
-        .extend(ids.into_iter().map(|id| Revocation::PersonalToken { id }));
+    batch.revocations.extend(
+        ids.into_iter()
+            .map(|id| Revocation::PersonalAccessToken { id }),
+    );
     Ok(batch)
 }
 

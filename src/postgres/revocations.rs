@@ -85,7 +85,7 @@ fn columns(revocation: &Revocation) -> (&'static str, String, Option<i64>, Optio
             None,
             Some((exp + TOKEN_MARGIN_SECONDS) as f64),
         ),
-        Revocation::PersonalToken { id } => (revocation.kind(), id.to_string(), None, None),
+        Revocation::PersonalAccessToken { id } => (revocation.kind(), id.to_string(), None, None),
         Revocation::Key { kid } => (revocation.kind(), kid.to_string(), None, None),
     }
 }

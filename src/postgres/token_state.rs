@@ -22,7 +22,8 @@ pub(crate) struct RevokedToken;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TokenLookup {
     kid: Kid,
-    user_id: Uuid,
+    /// The ID of the user, or of the OAuth client of a token without a session.
+    subject_id: Uuid,
     session_id: Option<Uuid>,
     jti: Uuid,
     generation: i64,
@@ -41,7 +42,7 @@ async fn find_revoked_tokens(
     keys: BTreeMap<TokenLookup, ()>,
 ) -> Result<BTreeMap<TokenLookup, RevokedToken>, Error> {
     let tokens: Vec<TokenLookup> = keys.into_keys().collect();
-    let subs: Vec<Uuid> = tokens.iter().map(|token| token.user_id).collect();
+    let subject_ids: Vec<Uuid> = tokens.iter().map(|token| token.subject_id).collect();
     let session_ids: Vec<Option<Uuid>> = tokens.iter().map(|token| token.session_id).collect();
     let jtis: Vec<Uuid> = tokens.iter().map(|token| token.jti).collect();
     let generations: Vec<i64> = tokens.iter().map(|token| token.generation).collect();
@@ -49,7 +50,7 @@ async fn find_revoked_tokens(
     let rows = db
         .query(
             FIND_REVOKED_TOKENS,
-            &[&subs, &session_ids, &jtis, &generations, &kids],
+            &[&subject_ids, &session_ids, &jtis, &generations, &kids],
         )
         .await?;
     let revoked = rows
@@ -78,7 +79,7 @@ impl Postgres {
                 generation,
             } => TokenLookup {
                 kid,
-                user_id,
+                subject_id: user_id,
                 session_id: Some(session_id),
                 jti,
                 generation,
@@ -90,7 +91,7 @@ impl Postgres {
                 generation,
             } => TokenLookup {
                 kid,
-                user_id: id,
+                subject_id: id,
                 session_id: None,
                 jti,
                 generation,

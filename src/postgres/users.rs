@@ -156,26 +156,32 @@ impl Postgres {
         Ok(changed == 1)
     }
 
-    /// Changes the password, and revokes all sessions except `current_session`. Returns `None` if
-    /// the stored hash was changed meanwhile.
+    /// Changes the password, and revokes all sessions except `current_session_id`. Returns `None`
+    /// if the stored hash was changed meanwhile.
     ///
     /// The statement on `users` precedes those on `sessions`. A concurrent sign-in either waits for
     /// the first statement and then fails, or has committed a session, which a later statement
     /// revokes.
     ///
     /// # Errors
-    /// `token_revoked` if `current_session` was revoked meanwhile; `unavailable`.
+    /// `token_revoked` if `current_session_id` was revoked meanwhile; `unavailable`.
     pub async fn change_password(
         &self,
         credentials: &Credentials,
         new_hash: &str,
-        current_session: Uuid,
-        email_id: Uuid,
+        current_session_id: Uuid,
+        notification_id: Uuid,
         event: &AuditEvent,
     ) -> Result<Option<RevocationBatch>, Error> {
         retry_on_deadlock!(
-            self.try_change_password(credentials, new_hash, current_session, email_id, event)
-                .await
+            self.try_change_password(
+                credentials,
+                new_hash,
+                current_session_id,
+                notification_id,
+                event
+            )
+            .await
         )
     }
 
@@ -183,29 +189,35 @@ impl Postgres {
         &self,
         credentials: &Credentials,
         new_hash: &str,
-        current_session: Uuid,
-        email_id: Uuid,
+        current_session_id: Uuid,
+        notification_id: Uuid,
         event: &AuditEvent,
     ) -> Result<Option<RevocationBatch>, Error> {
-        let (mut db, user) = (self.connection().await?, credentials.user.account.id);
+        let (mut db, user_id) = (self.connection().await?, credentials.user.account.id);
         db.begin().await?;
-        let params: crate::postgres::Params = &[&user, &credentials.password_hash, &new_hash];
+        let params: crate::postgres::Params = &[&user_id, &credentials.password_hash, &new_hash];
         let is_changed = db.execute(CHANGE_PASSWORD, params).await? == 1;
-        sessions::require_unrevoked(&mut db, user, current_session).await?;
+        sessions::require_unrevoked(&mut db, user_id, current_session_id).await?;
         if !is_changed {
             db.roll_back().await?;
             return Ok(None);
         }
         let batch = sessions::revoke_others(
             &mut db,
-            user,
-            current_session,
+            user_id,
+            current_session_id,
             RevocationReason::PasswordChange,
         )
         .await?;
         // A code is a credential: an attacker who has read the email must not reset the password.
-        email_outbox::invalidate_codes(&mut db, user).await?;
-        email_outbox::enqueue(&mut db, email_id, EmailTemplate::PasswordChanged, user).await?;
+        email_outbox::invalidate_codes(&mut db, user_id).await?;
+        email_outbox::enqueue(
+            &mut db,
+            notification_id,
+            EmailTemplate::PasswordChanged,
+            user_id,
+        )
+        .await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(Some(batch))
@@ -215,35 +227,35 @@ impl Postgres {
     /// doesn't exist.
     ///
     /// The same transaction increments the generation, revokes all sessions and tokens, invalidates
-    /// other codes, and enqueues a notification with the ID `email_id`.
+    /// other codes, and enqueues a notification with the ID `notification_id`.
     pub async fn reset_password(
         &self,
-        code: Uuid,
+        email_id: Uuid,
         user_id: Uuid,
         new_hash: &str,
-        email_id: Uuid,
+        notification_id: Uuid,
         event: &AuditEvent,
     ) -> Result<Option<(StoredUser, RevocationBatch)>, Error> {
         retry_on_deadlock!(
-            self.try_reset_password(code, user_id, new_hash, email_id, event)
+            self.try_reset_password(email_id, user_id, new_hash, notification_id, event)
                 .await
         )
     }
 
     async fn try_reset_password(
         &self,
-        code: Uuid,
+        email_id: Uuid,
         user_id: Uuid,
         new_hash: &str,
-        email_id: Uuid,
+        notification_id: Uuid,
         event: &AuditEvent,
     ) -> Result<Option<(StoredUser, RevocationBatch)>, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
         let updated = db
-            .query_first(RESET_PASSWORD, &[&user_id, &new_hash, &code])
+            .query_first(RESET_PASSWORD, &[&user_id, &new_hash, &email_id])
             .await?;
-        let consumed = email_outbox::consume_code(&mut db, code).await?;
+        let consumed = email_outbox::consume_code(&mut db, email_id).await?;
         let Some(updated) = updated.filter(|_| consumed) else {
             db.roll_back().await?;
             return Ok(None);
@@ -257,7 +269,13 @@ impl Postgres {
         )
         .await?;
         email_outbox::invalidate_codes(&mut db, user_id).await?;
-        email_outbox::enqueue(&mut db, email_id, EmailTemplate::PasswordChanged, user_id).await?;
+        email_outbox::enqueue(
+            &mut db,
+            notification_id,
+            EmailTemplate::PasswordChanged,
+            user_id,
+        )
+        .await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(Some((updated, batch)))

@@ -127,7 +127,7 @@ impl Redis {
     }
 
     /// Begins a rebuild. An existing valid log is deleted only if its epoch is `replaced_epoch`.
-    pub async fn begin_log(&self, replaced_epoch: Option<&str>) -> Result<BeginOutcome, Error> {
+    pub async fn begin_rebuild(&self, replaced_epoch: Option<&str>) -> Result<BeginOutcome, Error> {
         let args = [
             Uuid::new_v4().simple().to_string(),
             replaced_epoch.unwrap_or("").into(),
@@ -146,7 +146,7 @@ impl Redis {
 
     /// Adds entries to the log that is being rebuilt, and returns its last sequence number. Returns
     /// `None` if the rebuild must start again.
-    pub async fn fill_log(
+    pub async fn fill_rebuild(
         &self,
         epoch: &str,
         last: u64,
@@ -164,7 +164,12 @@ impl Redis {
 
     /// Activates the rebuilt log with this lease length. Returns `false` if the rebuild must start
     /// again.
-    pub async fn finish_log(&self, epoch: &str, last: u64, lease: Duration) -> Result<bool, Error> {
+    pub async fn finish_rebuild(
+        &self,
+        epoch: &str,
+        last: u64,
+        lease: Duration,
+    ) -> Result<bool, Error> {
         let args = [
             epoch.to_owned(),
             last.to_string(),

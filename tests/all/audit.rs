@@ -274,7 +274,7 @@ async fn security_events_are_recorded_once_with_actor_and_ip() {
 
     let user_id = user.claim("sub");
     let incomplete = "select count(*) from audit_events \
-        where (user_id is null or ip_address is null) and reason <> 'unknown_user'";
+        where (subject_id is null or ip_address is null) and reason <> 'unknown_user'";
     assert_eq!(
         query_value(server, incomplete).await,
         "1",
@@ -282,7 +282,7 @@ async fn security_events_are_recorded_once_with_actor_and_ip() {
     );
     let of_others = format!(
         "select count(*) from audit_events \
-         where user_id <> '{user_id}' or ip_address <> '127.0.0.1'"
+         where subject_id <> '{user_id}' or ip_address <> '127.0.0.1'"
     );
     assert_eq!(query_value(server, &of_others).await, "0");
     assert_log_has_each_event(server).await;
@@ -399,7 +399,7 @@ async fn email_change_is_recorded_step_by_step() {
     fixture
         .assert_new_events(&["code_check_failed failure unauthenticated email_confirmation"])
         .await;
-    let is_own = "select bool_and(session_id is not null and actor_id = user_id) \
+    let is_own = "select bool_and(session_id is not null and actor_id = subject_id) \
         from audit_events where event <> 'code_check_failed'";
     assert_eq!(query_value(&fixture.server, is_own).await, "true");
 }
@@ -426,9 +426,9 @@ async fn rejected_sign_ins_are_counted_by_network() {
         assert_eq!(response.status, status, "{}", response.string());
     }
     let counts = "select coalesce(string_agg(
-            concat_ws(' ', event, reason, ip_address, user_id is null, count),
+            concat_ws(' ', event, reason, ip_address, subject_id is null, count),
             ',' order by event), '')
-        from (select event, reason, ip_address, user_id, sum(count) as count
+        from (select event, reason, ip_address, subject_id, sum(count) as count
             from audit_events where outcome = 'failure' group by 1, 2, 3, 4) a";
     let expected = "rate_limited sign_in 2001:db8:1:2::/64 t 4,\
         sign_in_failed incorrect_password 2001:db8:1:2::/64 f 2";
@@ -619,8 +619,8 @@ async fn failed_sign_ins_are_counted_exactly_on_two_replicas() {
         response.is(401, "invalid_credentials");
     }
     let counts = "select concat_ws(' ',
-            sum(count) filter (where user_id is not null),
-            sum(count) filter (where user_id is null))
+            sum(count) filter (where subject_id is not null),
+            sum(count) filter (where subject_id is null))
         from audit_events where event = 'sign_in_failed'";
     wait_until("all attempts are recorded", || async {
         query_value(&server, counts).await == "16 8"
@@ -633,7 +633,7 @@ async fn failed_sign_ins_are_counted_exactly_on_two_replicas() {
         .is(401, "invalid_credentials");
     assert_eq!(replica.stop(), Some(0));
     assert_eq!(query_value(&server, counts).await, "17 8");
-    let duplicates = "select count(*) - count(distinct (user_id is null, at)) from audit_events \
+    let duplicates = "select count(*) - count(distinct (subject_id is null, at)) from audit_events \
         where event = 'sign_in_failed'";
     assert_eq!(
         query_value(&server, duplicates).await,
@@ -787,7 +787,7 @@ async fn users_cannot_read_events_of_other_users() {
     let admin = server.sign_in("jane").await;
     let insert_event = |actor: &str, actor_id: &str| {
         format!(
-            "insert into audit_events (id, at, event, outcome, user_id, actor_id, actor,
+            "insert into audit_events (id, at, event, outcome, subject_id, actor_id, actor,
                 ip_address, user_agent)
              values (gen_random_uuid(), now(), 'user_disabled', 'success', '{}', {actor_id},
                 '{actor}', '192.0.2.99', 'admin''s own')",

@@ -192,7 +192,8 @@ async fn check_credentials(fixture: &mut Fixture) {
         401,
         "token_expired",
         "Access token expired",
-        "The access token has expired. Use the refresh token, or sign in again.",
+        "The access token has expired. Use the refresh token, sign in again, or request a new \
+         token.",
     );
     let revoked = fixture.server.sign_in("john").await;
     fixture
@@ -266,7 +267,8 @@ async fn check_permissions(fixture: &mut Fixture) {
     let response = fixture
         .send_as_user(Method::GET, "/users", Value::Null)
         .await;
-    let detail = "This operation requires the `admin` role.";
+    let detail = "This operation requires the `admin` role. A token without the scope `admin` has \
+                  the role `user`.";
     fixture.check(&response, 403, code, title, detail);
     let (_, personal_token) =
         personal_access_tokens::make(&fixture.server, &fixture.session, "user:read user:write")
@@ -508,7 +510,7 @@ async fn check_server_errors(fixture: &mut Fixture) {
     } else {
         "s"
     };
-    let detail = format!("The server is overloaded. Try again in {{n}} second{plural}.");
+    let detail = format!("The server is busy. Try again in {{n}} second{plural}.");
     fixture.check(&response, 503, "busy", "Server busy", &detail);
 
     let proxy = Proxy::to_redis().await;
@@ -578,7 +580,7 @@ async fn oauth_errors_describe_cause_in_ascii() {
             &[grant, token],
             400,
             "invalid_grant",
-            "The refresh token is invalid, expired, or revoked.",
+            "The refresh token is invalid, expired, revoked, or was issued to another client.",
         ),
         (
             "/oauth/token",

@@ -89,7 +89,7 @@ async fn email_has_text_and_html_and_no_code_in_subject() {
         .find(|line| line.starts_with("Subject:"))
         .expect("a subject");
     assert!(
-        remove_soft_line_breaks(&email).contains("It expires in 10 minutes"),
+        remove_soft_line_breaks(&email).contains("The code expires in 10 minutes"),
         "{email}"
     );
     assert!(
@@ -127,7 +127,7 @@ async fn reset_email_contains_browser_ip_address_and_time() {
     let email = remove_soft_line_breaks(&mail_server.wait_for(EMAIL, 1).await[0]);
     let year = time::OffsetDateTime::now_utc().year();
     assert!(
-        email.contains("Request from curl, IP address 127.0.0.1, on ")
+        email.contains("The request came from curl (IP address 127.0.0.1) on ")
             && email.contains(&format!(", {year} at ")),
         "{email}"
     );

@@ -344,7 +344,7 @@ async fn long_log_is_rebuilt_completely() {
     fixture.flush().await;
     fixture.wait_for_log().await;
     let entries = format!(
-        "{}:{{rev}}:sid:*",
+        "{}:{{rev}}:session:*",
         fixture.server.setting("LATCHKEY_REDIS_PREFIX")
     );
     assert_eq!(
@@ -397,9 +397,9 @@ async fn checks_return_503_after_failover_without_postgres() {
     let (session, other) = (server.sign_up("john").await, server.sign_in("john").await);
     server.sign_out(&session.access_token).await.is(204, "");
     stack.postgres.pause();
-    let sid = session.claim("sid");
+    let session_id = session.claim("sid");
     let entry = format!(
-        "{}:{{rev}}:sid:{sid}",
+        "{}:{{rev}}:session:{session_id}",
         server.setting("LATCHKEY_REDIS_PREFIX")
     );
     assert_eq!(own_redis.command::<i64>(&["DEL", &entry]).await, 1);

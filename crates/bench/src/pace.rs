@@ -21,7 +21,7 @@ use rustix::{
 
 use crate::{Outcome, interrupt};
 
-/// A response that takes longer fails the run.
+/// The run fails if no response arrives for this long while no request can be sent.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Exceeds every response to the measured requests.

@@ -125,12 +125,12 @@ impl Keys {
     pub fn personal_access_token(&self, user: u64) -> String {
         let digest = digest::digest(
             &digest::SHA256,
-            seed::personal_token_seed(&self.secret, user).as_bytes(),
+            seed::personal_access_token_seed(&self.secret, user).as_bytes(),
         );
         let secret = SecretBox::new(Box::new(digest.as_ref().try_into().expect("32 bytes")));
         OpaqueToken::new(
             OpaqueTokenKind::PersonalAccessToken,
-            seed::personal_token_id(user),
+            seed::personal_access_token_id(user),
             secret,
         )
         .text()
@@ -143,8 +143,8 @@ impl Keys {
         self.refresh.sign(&refresh_token(user, counter))
     }
 
-    fn claims(&self, user: u64, client: &str, now: u64) -> Claims {
-        let session_id = if client == BROWSER_CLIENT {
+    fn claims(&self, user: u64, client_id: &str, now: u64) -> Claims {
+        let session_id = if client_id == BROWSER_CLIENT {
             seed::browser_session_id(user)
         } else {
             seed::session_id(user)
@@ -153,7 +153,7 @@ impl Keys {
             session_id,
             user_id: seed::user_id(user),
             generation: 1,
-            client_id: client.to_owned(),
+            client_id: client_id.to_owned(),
             scope: Role::User.scopes().to_string(),
             auth_time: now,
             expires_at: now + seed::SESSION_DAYS * 86_400,

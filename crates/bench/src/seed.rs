@@ -51,12 +51,12 @@ pub fn browser_session_id(user: u64) -> Uuid {
 }
 
 /// Returns the ID of the user's personal access token.
-pub fn personal_token_id(user: u64) -> Uuid {
+pub fn personal_access_token_id(user: u64) -> Uuid {
     build_id("c000", user)
 }
 
 /// Returns the text from which the secret of a user's personal access token is derived.
-pub fn personal_token_seed(secret: &str, user: u64) -> String {
+pub fn personal_access_token_seed(secret: &str, user: u64) -> String {
     format!("{secret}{}", ID_BASE + user)
 }
 

@@ -1,3 +1,5 @@
+//! The account that runs the stores if the stack runs as root.
+
 use std::{
     fs,
     os::unix::{fs::chown, process::CommandExt},

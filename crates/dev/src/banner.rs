@@ -1,3 +1,5 @@
+//! The text that a run prints when it is ready.
+
 use std::{fmt::Write, path::Path};
 
 use super::{

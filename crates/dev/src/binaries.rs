@@ -1,3 +1,5 @@
+//! Finds the programs of PostgreSQL and Redis.
+
 use std::{
     env, fs,
     path::{Path, PathBuf},

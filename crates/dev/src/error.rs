@@ -1,3 +1,5 @@
+//! Errors for the terminal.
+
 use std::{fmt, io, path::Path};
 
 /// An error message for the terminal, with an optional hint how to fix the problem.

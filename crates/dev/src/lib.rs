@@ -20,7 +20,12 @@
 //! mailbox    the emails that the server wrote to a folder, and the page that shows them
 //! postgres, redis   one store each: start, pause, resume, kill, restart, stop
 //! with_stores   temporary stores for a command, for tests
-//! folders    the folders of data and sockets
+//! folders    the folders of data, logs, and sockets, and the removal of those of killed runs
+//! account    the account that runs the stores if the stack runs as root
+//! binaries   finds the programs of PostgreSQL and Redis
+//! lock       one run per folder
+//! interrupt  Ctrl-C and SIGTERM
+//! error      errors for the terminal
 //! leftover   stops the stores of a killed run
 //! process    one child process
 //! spawner     the thread that starts child processes

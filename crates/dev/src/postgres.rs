@@ -1,3 +1,5 @@
+//! A private PostgreSQL: start, pause, resume, kill, restart, stop.
+
 use std::{
     env,
     ffi::OsString,
@@ -239,7 +241,7 @@ fn initialize(
 ) -> Result<(), Error> {
     let data = &options.data;
     // The name is unique, because a killed `initdb` might still be removing its folder.
-    let unfinished = folders::prepare_unfinished(data);
+    let unfinished = folders::replace_unfinished_path(data);
     if data.join("PG_VERSION").exists() {
         return Ok(());
     }

@@ -1,3 +1,5 @@
+//! One child process, its log, and its end.
+
 use std::{
     fs::{self, File},
     os::unix::process::CommandExt,

@@ -1,3 +1,5 @@
+//! A private Redis: start, pause, resume, kill, restart, stop.
+
 use std::{
     ffi::OsString,
     io::{self, Read, Write},

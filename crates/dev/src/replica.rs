@@ -1,3 +1,5 @@
+//! One `latchkey serve` process.
+
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream},

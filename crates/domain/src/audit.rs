@@ -118,7 +118,7 @@ impl Actor {
     ///
     /// These details of administrators, the operator, and OAuth clients are hidden. `kind` is the
     /// stored value.
-    pub fn is_visible_to_owner(kind: &str) -> bool {
+    pub fn is_visible_to_user(kind: &str) -> bool {
         [
             Actor::User(Uuid::nil()),
             Actor::Server,
@@ -144,8 +144,8 @@ pub struct AuditEvent {
     pub kind: EventKind,
     /// The actor.
     pub actor: Actor,
-    /// The ID of the affected user, or of the OAuth client that acts for itself.
-    pub user_id: Option<Uuid>,
+    /// The ID of the affected user or OAuth client.
+    pub subject_id: Option<Uuid>,
     /// The affected session, or the session of the actor.
     pub session_id: Option<Uuid>,
     /// The IP address or the network of the client.
@@ -158,11 +158,11 @@ pub struct AuditEvent {
 
 impl AuditEvent {
     /// Creates an event without details.
-    pub fn new(kind: EventKind, actor: Actor, user_id: Option<Uuid>) -> AuditEvent {
+    pub fn new(kind: EventKind, actor: Actor, subject_id: Option<Uuid>) -> AuditEvent {
         AuditEvent {
             kind,
             actor,
-            user_id,
+            subject_id,
             session_id: None,
             address: None,
             agent: None,
@@ -207,12 +207,12 @@ impl AuditEvent {
     ///
     /// It is a UUIDv7, so that the row sorts by time. `minute` is in ms since the Unix epoch.
     pub fn id_in_minute(&self, minute: u64) -> Uuid {
-        let (user_id, session_id) = (
-            self.user_id.unwrap_or_default(),
+        let (subject_id, session_id) = (
+            self.subject_id.unwrap_or_default(),
             self.session_id.unwrap_or_default(),
         );
         let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        digest.update(user_id.as_bytes());
+        digest.update(subject_id.as_bytes());
         digest.update(session_id.as_bytes());
         for value in [
             self.kind.as_str(),
@@ -278,7 +278,8 @@ mod tests {
         ) {
             let event = failed_sign_in(user, &address);
             let other = failed_sign_in(other_user, &other_address);
-            let is_same = event.user_id.unwrap_or_default() == other.user_id.unwrap_or_default()
+            let subject = |event: &AuditEvent| event.subject_id.unwrap_or_default();
+            let is_same = subject(&event) == subject(&other)
                 && address == other_address
                 && time / 60_000 == other_time / 60_000;
             prop_assert_eq!(

@@ -273,7 +273,7 @@ fn check_user(evidence: &Evidence) -> Option<String> {
         .closed_at
         .map(|at| format!(" at {}", format_time(at)))
         .unwrap_or_default();
-    match evidence.account {
+    match evidence.user {
         None => Some(format!("the user was deleted{at}")),
         Some(user) if user.disabled => Some(format!("the user was disabled{at}")),
         Some(_) => None,
@@ -296,7 +296,7 @@ fn check_client(evidence: &Evidence, generation: i64) -> Option<String> {
 }
 
 fn check_user_generation(evidence: &Evidence, generation: i64) -> Option<String> {
-    check_generation(evidence, "user", evidence.account?.generation, generation)
+    check_generation(evidence, "user", evidence.user?.generation, generation)
 }
 
 /// Compares the generation of a token with that of its owner ("user" or "OAuth client").

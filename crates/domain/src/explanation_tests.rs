@@ -51,7 +51,7 @@ fn evidence() -> Evidence {
         disabled: false,
     };
     Evidence {
-        account: Some(user),
+        user: Some(user),
         session: Some(session()),
         ..Evidence::default()
     }
@@ -84,7 +84,7 @@ fn with_disabled_user() -> Evidence {
         disabled: true,
     };
     Evidence {
-        account: Some(user),
+        user: Some(user),
         closed_at: Some(REVOKED_AT),
         ..evidence()
     }
@@ -92,7 +92,7 @@ fn with_disabled_user() -> Evidence {
 
 fn with_incremented_generation(everything: Option<RevocationRecord>) -> Evidence {
     Evidence {
-        account: Some(UserEvidence {
+        user: Some(UserEvidence {
             generation: 3,
             disabled: false,
         }),

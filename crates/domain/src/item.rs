@@ -94,8 +94,11 @@ pub fn etag(version: i64) -> String {
     format!("\"{version}\"")
 }
 
+/// Returns the version of an entity tag; `None` for a tag that [`etag`] doesn't create. Strong tags
+/// are compared character by character (RFC 9110 section 8.8.3.2).
 fn parse_etag(tag: &str) -> Option<i64> {
-    tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
+    let version = tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()?;
+    (etag(version) == tag).then_some(version)
 }
 
 #[cfg(test)]
@@ -106,7 +109,9 @@ mod tests {
 
     #[test]
     fn weak_and_unknown_tags_match_no_version() {
-        assert_eq!(IfMatch::parse("W/\"3\", \"abc\""), IfMatch::OneOf(vec![]));
+        for tags in ["W/\"3\", \"abc\"", "\"+3\", \"003\""] {
+            assert_eq!(IfMatch::parse(tags), IfMatch::OneOf(vec![]), "{tags}");
+        }
         assert_eq!(IfMatch::parse(" * "), IfMatch::Any);
     }
 

@@ -106,7 +106,7 @@ impl CodeKeys {
         }
     }
 
-    /// Derives the code that an email contains. `email_id` is its ID in the outbox, `sub` the user.
+    /// Derives the code that an email contains. `email_id` is its ID in the outbox.
     pub fn derive(&self, purpose: CodePurpose, email_id: Uuid, user_id: Uuid) -> DerivedCode {
         derive_code(&self.first, purpose, email_id, user_id)
     }

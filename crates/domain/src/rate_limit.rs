@@ -120,16 +120,16 @@ impl RateLimit {
     }
 }
 
-/// The ID of a bucket: the limit, and the network or user that it applies to.
-///
-/// Networks and users are represented by IDs or by hashes of [`RateLimitKey`].
+/// The ID of a bucket: the limit, and hashes of what it applies to ([`RateLimitKey`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BucketId {
     /// The name of the limit.
     pub name: &'static str,
-    /// The network or user. One attempt can be counted only in buckets of the same owner.
+    /// Hash of the network, of the entered name or user ID, or of the recipient. The buckets of one
+    /// reservation have the same owner, because their keys share a hash tag.
     pub owner: Uuid,
-    /// The user, if the limit applies to one user and one network (the owner).
+    /// Hash of the entered name, or of the ID of a signed-in user, if the limit applies per network
+    /// and account.
     pub account: Option<Uuid>,
 }
 

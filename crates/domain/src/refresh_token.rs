@@ -12,7 +12,7 @@ use crate::master_secret::{MacKeys, MasterSecrets};
 /// The prefix of all refresh tokens, by which secret scanners find them.
 pub const PREFIX: &str = "lkr_";
 
-/// Length of the authenticated content: `sub`, `sid`, and the counter.
+/// Length of the authenticated content: user ID, session ID, and the counter.
 const BODY_BYTES: usize = 16 + 16 + 8;
 
 /// Length of the MAC: HMAC-SHA-256, not truncated.

@@ -36,7 +36,7 @@ pub const ENTRY_SECONDS: u64 = 65 * 60;
 pub const TOKEN_MARGIN_SECONDS: u64 = 5 * 60;
 
 /// Maximum time for which a replica caches a personal access token, in seconds.
-pub const PERSONAL_TOKEN_SECONDS: u64 = 10 * 60;
+pub const PERSONAL_ACCESS_TOKEN_SECONDS: u64 = 10 * 60;
 
 /// A revocation of one token or of a group of tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +70,8 @@ pub enum Revocation {
     /// One personal access token.
     ///
     /// The entry can expire before the token. By then, no replica has a cached copy from before the
-    /// revocation, because copies expire after [`PERSONAL_TOKEN_SECONDS`].
-    PersonalToken {
+    /// revocation, because copies expire after [`PERSONAL_ACCESS_TOKEN_SECONDS`].
+    PersonalAccessToken {
         /// ID of the token.
         id: Uuid,
     },
@@ -89,7 +89,7 @@ impl Revocation {
             Revocation::Session { .. } => "session",
             Revocation::User { .. } => "user",
             Revocation::Client { .. } => "client",
-            Revocation::Token { .. } | Revocation::PersonalToken { .. } => "token",
+            Revocation::Token { .. } | Revocation::PersonalAccessToken { .. } => "token",
             Revocation::Key { .. } => "key",
         }
     }
@@ -101,7 +101,7 @@ impl Revocation {
             Revocation::Session { .. }
             | Revocation::User { .. }
             | Revocation::Client { .. }
-            | Revocation::PersonalToken { .. }
+            | Revocation::PersonalAccessToken { .. }
             | Revocation::Key { .. } => ENTRY_SECONDS,
         }
     }
@@ -113,7 +113,7 @@ impl Revocation {
             Revocation::Session { session_id } => (Subject::Session(*session_id), EntryState::FLAG),
             Revocation::User { user_id, below } => (Subject::User(*user_id), *below),
             Revocation::Client { id, below } => (Subject::Client(*id), *below),
-            Revocation::Token { jti: id, .. } | Revocation::PersonalToken { id } => {
+            Revocation::Token { jti: id, .. } | Revocation::PersonalAccessToken { id } => {
                 (Subject::Token(*id), EntryState::FLAG)
             }
             Revocation::Key { kid } => (Subject::Key(*kid), EntryState::FLAG),
@@ -178,11 +178,15 @@ impl RevocationBatch {
     }
 
     /// Creates a batch that revokes one personal access token.
-    pub fn of_personal_token(user_id: Uuid, id: Uuid, reason: RevocationReason) -> RevocationBatch {
+    pub fn of_personal_access_token(
+        user_id: Uuid,
+        id: Uuid,
+        reason: RevocationReason,
+    ) -> RevocationBatch {
         RevocationBatch {
             user_id: Some(user_id),
             reason,
-            revocations: vec![Revocation::PersonalToken { id }],
+            revocations: vec![Revocation::PersonalAccessToken { id }],
         }
     }
 
@@ -210,7 +214,7 @@ impl RevocationBatch {
     }
 
     /// Returns the IDs of the revoked sessions.
-    pub fn sessions(&self) -> Vec<Uuid> {
+    pub fn session_ids(&self) -> Vec<Uuid> {
         let session_id = |revocation: &Revocation| {
             if let Revocation::Session { session_id } = revocation {
                 Some(*session_id)
@@ -367,10 +371,11 @@ mod tests {
             generation in 0i64..5,
         ) {
             let (user_id, session_id) = (Uuid::from_u128(1), Uuid::from_u128(2));
-            let jti = Uuid::from_u128(3);
+            let (jti, client_id) = (Uuid::from_u128(3), Uuid::from_u128(4));
             let entry_value = |subject: &Subject| match subject {
                 Subject::Key(_) => is_key_revoked.then_some(EntryState::FLAG),
-                Subject::User(id) | Subject::Client(id) => below.filter(|_| *id == user_id),
+                Subject::User(id) => below.filter(|_| *id == user_id),
+                Subject::Client(id) => below.filter(|_| *id == client_id),
                 Subject::Session(id) => {
                     (is_session_revoked && *id == session_id).then_some(EntryState::FLAG)
                 }
@@ -383,7 +388,7 @@ mod tests {
                 keys.find_revoked_subject(entry_value).is_some(),
                 is_key_revoked || is_session_revoked || is_token_revoked || is_generation_revoked
             );
-            let keys = RevocationKeys::Client { kid: kid(), id: user_id, jti, generation };
+            let keys = RevocationKeys::Client { kid: kid(), id: client_id, jti, generation };
             prop_assert_eq!(
                 keys.find_revoked_subject(entry_value).is_some(),
                 is_key_revoked || is_token_revoked || is_generation_revoked
@@ -403,7 +408,10 @@ mod tests {
     }
 
     #[test]
-    fn personal_token_entry_outlives_cached_token() {
-        assert!(Revocation::PersonalToken { id: Uuid::nil() }.lifetime(0) > PERSONAL_TOKEN_SECONDS);
+    fn personal_access_token_entry_outlives_cached_token() {
+        assert!(
+            Revocation::PersonalAccessToken { id: Uuid::nil() }.lifetime(0)
+                > PERSONAL_ACCESS_TOKEN_SECONDS
+        );
     }
 }

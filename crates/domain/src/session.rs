@@ -12,7 +12,7 @@ pub const FIRST_PARTY_CLIENT: &str = "latchkey";
 pub const BROWSER_CLIENT: &str = "latchkey-browser";
 
 /// The `client_id` in the claims of a personal access token.
-pub const PERSONAL_TOKEN_CLIENT: &str = "latchkey-personal-token";
+pub const PERSONAL_ACCESS_TOKEN_CLIENT: &str = "latchkey-personal-token";
 
 /// The data that all tokens of a session share. Times are seconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]

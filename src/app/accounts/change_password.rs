@@ -122,7 +122,7 @@ impl Accounts {
         self: &Arc<Self>,
         credentials: Credentials,
         hash: &Arc<str>,
-        current_sid: Uuid,
+        current_session_id: Uuid,
         event: &AuditEvent,
     ) -> Result<bool, Error> {
         let (accounts, hash, event) = (self.clone(), hash.clone(), event.clone());
@@ -130,7 +130,13 @@ impl Accounts {
             .run_to_completion(async move {
                 let changed = accounts
                     .postgres
-                    .change_password(&credentials, &hash, current_sid, Uuid::now_v7(), &event)
+                    .change_password(
+                        &credentials,
+                        &hash,
+                        current_session_id,
+                        Uuid::now_v7(),
+                        &event,
+                    )
                     .await?;
                 let Some(batch) = changed else {
                     return Ok(false);

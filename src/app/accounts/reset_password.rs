@@ -115,12 +115,17 @@ impl Accounts {
             .postgres
             .find_user_by_email(request.email.as_str())
             .await?;
-        let user_id = user.as_ref().map_or_else(
+        let user_or_decoy_id = user.as_ref().map_or_else(
             || self.code_keys.decoy_user_id(request.email.as_str()),
             |user| user.account.id,
         );
         let reservation = self
-            .reserve_code(CodePurpose::PasswordReset, user_id, &request.code, origin)
+            .reserve_code(
+                CodePurpose::PasswordReset,
+                user_or_decoy_id,
+                &request.code,
+                origin,
+            )
             .await?;
         let user_id = user.as_ref().map(|user| user.account.id);
         self.audit_wrong_code(&reservation, CodePurpose::PasswordReset, user_id, origin);

@@ -72,7 +72,7 @@ impl Accounts {
 
     async fn create_account(
         &self,
-        client: &str,
+        client_id: &str,
         request: SignUp,
         origin: &Origin,
     ) -> Result<(Session, Account), Error> {
@@ -83,14 +83,14 @@ impl Accounts {
             .run_rate_limited(
                 self.rate_limits.sign_up_attempt(origin),
                 &origin.request_limits,
-                self.try_create_account(client, request, origin),
+                self.try_create_account(client_id, request, origin),
             )
             .await
     }
 
     async fn try_create_account(
         &self,
-        client: &str,
+        client_id: &str,
         request: SignUp,
         origin: &Origin,
     ) -> Result<(Session, Account), Error> {
@@ -117,7 +117,7 @@ impl Accounts {
         // A new user has generation 1, the default of the column.
         let session = self
             .sessions
-            .build_session(client, user.id, 1, Role::User.scopes());
+            .build_session(client_id, user.id, 1, Role::User.scopes());
         let address = origin.address.to_string();
         let event = origin
             .event(EventKind::SignUp, Actor::User(user.id), Some(user.id))

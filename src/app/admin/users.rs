@@ -66,10 +66,10 @@ pub enum AdminActor {
 
 impl AdminActor {
     /// Creates an audit event of this actor about a user or an OAuth client.
-    pub(crate) fn event(&self, kind: EventKind, user_id: Uuid) -> AuditEvent {
+    pub(crate) fn event(&self, kind: EventKind, subject_id: Uuid) -> AuditEvent {
         match self {
-            AdminActor::User(id, origin) => origin.event(kind, Actor::Admin(*id), Some(user_id)),
-            AdminActor::Operator => AuditEvent::new(kind, Actor::Operator, Some(user_id)),
+            AdminActor::User(id, origin) => origin.event(kind, Actor::Admin(*id), Some(subject_id)),
+            AdminActor::Operator => AuditEvent::new(kind, Actor::Operator, Some(subject_id)),
         }
     }
 }

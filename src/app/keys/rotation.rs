@@ -77,7 +77,8 @@ impl Keys {
             match change {
                 KeyChange::SignerActive(kid) => tracing::info!(%kid, "signing key active"),
                 KeyChange::KeyUndecryptable => tracing::error!(
-                    "decrypting a signing key failed: this replica has another LATCHKEY_SECRET"
+                    "decrypting a signing key failed: LATCHKEY_SECRET differs from that of the \
+                     other replicas"
                 ),
                 KeyChange::RoundFailed => {
                     if let Some(error) = &failure {

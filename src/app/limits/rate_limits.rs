@@ -104,7 +104,7 @@ impl RateLimits {
         RequestAttempt::new(Attempt::counting_failures(blocking, delaying), Some(origin))
     }
 
-    /// Creates the attempt to use an emailed code. Redis also counts wrong codes per account and
+    /// Creates the attempt to use an emailed code. Redis also counts wrong codes per user and
     /// network, together with the code.
     pub(crate) fn code_attempt(&self, account: &str, origin: &Origin) -> RequestAttempt {
         let limit = self.settings.sign_in_network;

@@ -124,8 +124,8 @@ impl LeaseWorker {
                         .await?;
                     self.renewer.on_join(outcome)
                 }
-                RenewalAction::BeginLog { before, lease } => {
-                    self.revocations.begin_log(lease, &before);
+                RenewalAction::FollowLog { before, lease } => {
+                    self.revocations.follow_log(lease, &before);
                     self.renewer.next_action()
                 }
                 RenewalAction::Renew(position) => {

@@ -132,10 +132,10 @@ impl Revocations {
                 .store_generation(user_id, min_generation, self.settings.idle_seconds())
                 .await?;
         }
-        let sessions = batch.sessions();
-        if !sessions.is_empty() {
+        let session_ids = batch.session_ids();
+        if !session_ids.is_empty() {
             self.redis
-                .revoke_sessions(user_id, &sessions, batch.reason)
+                .revoke_sessions(user_id, &session_ids, batch.reason)
                 .await?;
         }
         Ok(())

@@ -93,7 +93,7 @@ impl Revocations {
         on_begin: impl FnOnce() + Send,
         lock: &mut RebuildLock,
     ) -> Result<RebuildOutcome, Error> {
-        let epoch = match self.redis.begin_log(replaced).await? {
+        let epoch = match self.redis.begin_rebuild(replaced).await? {
             BeginOutcome::Begun(epoch) => epoch,
             BeginOutcome::AlreadyComplete => return Ok(RebuildOutcome::AlreadyComplete),
             BeginOutcome::NotPrimary => {
@@ -109,8 +109,8 @@ impl Revocations {
         // A replica with a lease of the old log decides from a memory that no revocation waits for.
         let longest = self.postgres.update_max_lease(lease).await?;
         tokio::time::sleep(drain_period(longest)).await;
-        let last = self.fill_log(&epoch, lock).await?;
-        if !self.redis.finish_log(&epoch, last, lease).await? {
+        let last = self.fill_rebuild(&epoch, lock).await?;
+        if !self.redis.finish_rebuild(&epoch, last, lease).await? {
             return Err(interrupted());
         }
         tracing::info!(
@@ -126,7 +126,7 @@ impl Revocations {
 
     /// Appends all rows of PostgreSQL, read after the drain period. Returns the sequence number of
     /// the last entry.
-    async fn fill_log(&self, epoch: &str, lock: &mut RebuildLock) -> Result<u64, Error> {
+    async fn fill_rebuild(&self, epoch: &str, lock: &mut RebuildLock) -> Result<u64, Error> {
         let (mut last, mut after) = (0, None);
         loop {
             let page = self
@@ -145,7 +145,7 @@ impl Revocations {
             for chunk in entries.chunks(ENTRIES_PER_SCRIPT) {
                 last = self
                     .redis
-                    .fill_log(epoch, last, chunk)
+                    .fill_rebuild(epoch, last, chunk)
                     .await?
                     .ok_or_else(interrupted)?;
             }

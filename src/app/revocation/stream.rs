@@ -383,7 +383,7 @@ impl SubscriberTask {
 
 /// Whether subscribers receive the entry, and it has not expired.
 fn is_visible(entry: &Entry, now: u64) -> bool {
-    entry.subject.stream_name().is_some() && entry.state.expires_at > now
+    entry.subject.is_streamed() && entry.state.expires_at > now
 }
 
 fn send(permit: Permit, events: Vec<StreamEvent>) {

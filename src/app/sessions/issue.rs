@@ -45,7 +45,7 @@ impl Sessions {
     /// Builds a session that starts now. It isn't stored yet.
     pub(crate) fn build_session(
         &self,
-        client: &str,
+        client_id: &str,
         user_id: Uuid,
         generation: i64,
         scopes: Scopes,
@@ -55,7 +55,7 @@ impl Sessions {
             session_id: Uuid::now_v7(),
             user_id,
             generation,
-            client_id: client.to_owned(),
+            client_id: client_id.to_owned(),
             scope: scopes.to_string(),
             auth_time: now,
             expires_at: now + self.settings.session_max_lifetime.as_secs(),

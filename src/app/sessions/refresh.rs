@@ -81,7 +81,9 @@ impl Sessions {
             .await?;
         let mut session = rotated.session;
         if let Some(requested) = requested {
-            session.scope = requested.and(Scopes::granted(&session.scope)).to_string();
+            session.scope = requested
+                .and(Scopes::parse_granted(&session.scope))
+                .to_string();
         }
         self.issue_pair(&session, &rotated.identity, rotated.counter, now)
             .await
@@ -102,7 +104,7 @@ impl Sessions {
             }
         };
         let scope = scope.ok_or(Error::InvalidRefreshToken)?;
-        let granted = Scopes::granted(&scope);
+        let granted = Scopes::parse_granted(&scope);
         if requested.is_within(granted) {
             Ok(())
         } else {

@@ -63,14 +63,14 @@ impl Sessions {
 
     async fn authenticate(
         self: &Arc<Self>,
-        client: &str,
+        client_id: &str,
         name: &SignInName,
         password: Password,
         requested: Option<Scopes>,
         origin: &Origin,
     ) -> Result<(Session, Account), Error> {
         let attempt = self.rate_limits.sign_in_attempt(name.as_str(), origin);
-        let task = self.try_authenticate(client, name, password, requested, origin);
+        let task = self.try_authenticate(client_id, name, password, requested, origin);
         let outcome = match self.hasher.check_capacity() {
             Ok(()) => {
                 self.rate_limits
@@ -92,7 +92,7 @@ impl Sessions {
 
     async fn try_authenticate(
         self: &Arc<Self>,
-        client: &str,
+        client_id: &str,
         name: &SignInName,
         password: Password,
         requested: Option<Scopes>,
@@ -116,7 +116,7 @@ impl Sessions {
         let user = &credentials.user;
         let allowed = user.account.identity.role.scopes();
         let scopes = requested.map_or(allowed, |requested| requested.and(allowed));
-        let session = self.build_session(client, user.account.id, user.generation, scopes);
+        let session = self.build_session(client_id, user.account.id, user.generation, scopes);
         let address = origin.address.to_string();
         let event = origin
             .event(

@@ -67,7 +67,7 @@ impl Tokens {
         };
         let audience = audience.ok_or(GrantError::Audience)?.clone();
         let grant = ClientGrant {
-            client: client.id,
+            client_id: client.id,
             generation: client.generation,
             audience,
             scopes,

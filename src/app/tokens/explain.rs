@@ -44,7 +44,7 @@ impl Tokens {
             return Ok(explanation::explain_unknown_refresh_token());
         }
         if OpaqueTokenKind::PersonalAccessToken.matches_prefix(token) {
-            return Ok(self.explain_personal_token(token).await?);
+            return Ok(self.explain_personal_access_token(token).await?);
         }
         match access_token::diagnose(token, &keys, &self.policy, self.clock.now()) {
             Ok(Validity::Valid(signed)) => Ok(self
@@ -73,7 +73,7 @@ impl Tokens {
         Ok(keys)
     }
 
-    async fn explain_personal_token(&self, text: &str) -> Result<Explanation, Error> {
+    async fn explain_personal_access_token(&self, text: &str) -> Result<Explanation, Error> {
         let Some(token) = OpaqueToken::read(OpaqueTokenKind::PersonalAccessToken, text) else {
             return Ok(explanation::explain_unknown_personal_access_token());
         };

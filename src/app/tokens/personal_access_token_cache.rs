@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use latchkey_domain::{
     access_token::Claims,
-    revocation::{PERSONAL_TOKEN_SECONDS, lease::BootTime},
+    revocation::{PERSONAL_ACCESS_TOKEN_SECONDS, lease::BootTime},
 };
 use quick_cache::sync::Cache;
 
@@ -12,7 +12,7 @@ use quick_cache::sync::Cache;
 const CACHE_SIZE: usize = 20_000;
 
 /// The time for which cached claims are used, in nanoseconds.
-const MAX_AGE: BootTime = PERSONAL_TOKEN_SECONDS * 1_000_000_000;
+const MAX_AGE: BootTime = PERSONAL_ACCESS_TOKEN_SECONDS * 1_000_000_000;
 
 /// The claims of personal access tokens, by their complete text. Only valid tokens are cached, so
 /// that invalid ones can't evict them.

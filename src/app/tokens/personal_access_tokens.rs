@@ -289,10 +289,9 @@ fn validate_scopes(caller: &Claims, requested: Scopes) -> Result<Scopes, Error> 
             "scope",
             "must contain at least one scope",
         )),
-        () if !requested.is_within(Scopes::granted(&caller.scope)) => Err(Error::invalid_field(
-            "scope",
-            "exceeds the scopes of your token",
-        )),
+        () if !requested.is_within(Scopes::parse_granted(&caller.scope)) => Err(
+            Error::invalid_field("scope", "exceeds the scopes of your token"),
+        ),
         () => Ok(requested),
     }
 }

@@ -41,7 +41,7 @@ impl From<Error> for RevokeError {
 
 impl Tokens {
     /// Revokes a token that this server issued. An invalid token causes no error (RFC 7009 section
-    /// 2.2). `client` is the authenticated OAuth client, or `None` if the request has no client
+    /// 2.2). `client_id` is the authenticated OAuth client, or `None` if the request has no client
     /// authentication.
     ///
     /// # Errors
@@ -50,20 +50,22 @@ impl Tokens {
     pub async fn revoke_token(
         self: &Arc<Self>,
         token: &str,
-        client: Option<Uuid>,
+        client_id: Option<Uuid>,
         origin: &Origin,
     ) -> Result<(), RevokeError> {
         if token.starts_with(refresh_token::PREFIX) {
-            return self.revoke_refresh_token(token, client, origin).await;
+            return self.revoke_refresh_token(token, client_id, origin).await;
         }
         if OpaqueTokenKind::PersonalAccessToken.matches_prefix(token) {
-            return self.revoke_personal_token(token, client, origin).await;
+            return self
+                .revoke_presented_personal_access_token(token, client_id, origin)
+                .await;
         }
         match self.verify_ignoring_expiry(token).await {
             // Within the margin, a token that is expired here can be valid for a service whose
             // clock differs.
             Ok(claims) if claims.exp + TOKEN_MARGIN_SECONDS <= self.clock.now() => Ok(()),
-            Ok(claims) => self.revoke_access_token(&claims, client, origin).await,
+            Ok(claims) => self.revoke_access_token(&claims, client_id, origin).await,
             // The token is already invalid: unknown, or signed by a revoked key.
             Err(Error::InvalidToken | Error::TokenRevoked) => Ok(()),
             Err(other) => Err(other.into()),
@@ -73,13 +75,13 @@ impl Tokens {
     async fn revoke_refresh_token(
         self: &Arc<Self>,
         token: &str,
-        client: Option<Uuid>,
+        client_id: Option<Uuid>,
         origin: &Origin,
     ) -> Result<(), RevokeError> {
         let Some(token) = self.refresh_key.verify(token) else {
             return Ok(());
         };
-        self.revoke_session(token.user_id, token.session_id, client, origin)
+        self.revoke_session(token.user_id, token.session_id, client_id, origin)
             .await
     }
 
@@ -88,10 +90,10 @@ impl Tokens {
         &self,
         user_id: Uuid,
         session_id: Uuid,
-        client: Option<Uuid>,
+        client_id: Option<Uuid>,
         origin: &Origin,
     ) -> Result<(), RevokeError> {
-        reject_oauth_client(client)?;
+        reject_oauth_client(client_id)?;
         let revocations = self.revocations.clone();
         let event = origin
             .event(EventKind::SignOut, Actor::User(user_id), Some(user_id))
@@ -105,10 +107,10 @@ impl Tokens {
         Ok(self.tasks.run_to_completion(task).await?)
     }
 
-    async fn revoke_personal_token(
+    async fn revoke_presented_personal_access_token(
         self: &Arc<Self>,
         text: &str,
-        client: Option<Uuid>,
+        client_id: Option<Uuid>,
         origin: &Origin,
     ) -> Result<(), RevokeError> {
         let Some(token) = OpaqueToken::read(OpaqueTokenKind::PersonalAccessToken, text) else {
@@ -128,7 +130,7 @@ impl Tokens {
         if !token.matches_hash(&row.secret_hash) {
             return Ok(());
         }
-        reject_oauth_client(client)?;
+        reject_oauth_client(client_id)?;
         let (tokens, user_id, reason) = (
             self.clone(),
             row.user.account.id,
@@ -156,38 +158,36 @@ impl Tokens {
     async fn revoke_access_token(
         self: &Arc<Self>,
         claims: &Claims,
-        client: Option<Uuid>,
+        client_id: Option<Uuid>,
         origin: &Origin,
     ) -> Result<(), RevokeError> {
-        let (user_id, jti) = (claims.sub, claims.jti);
-        let (owner, event) = match claims.holder() {
+        let (sub, jti) = (claims.sub, claims.jti);
+        let (user_id, event) = match claims.holder() {
             // The cookie might have been renewed already, so its token ID isn't sufficient.
             Holder::User { session_id } if session_cookie::is_cookie(claims) => {
                 return self
-                    .revoke_session(user_id, session_id, client, origin)
+                    .revoke_session(sub, session_id, client_id, origin)
                     .await;
             }
-            Holder::Client if client == Some(user_id) => (
+            Holder::Client if client_id == Some(sub) => (
                 None,
-                origin.event(
-                    EventKind::TokenRevoked,
-                    Actor::Client(user_id),
-                    Some(user_id),
-                ),
+                origin.event(EventKind::TokenRevoked, Actor::Client(sub), Some(sub)),
             ),
-            Holder::Client if client.is_none() => return Err(RevokeError::ClientUnauthenticated),
+            Holder::Client if client_id.is_none() => {
+                return Err(RevokeError::ClientUnauthenticated);
+            }
             Holder::Client => return Err(RevokeError::OtherClient),
             Holder::User { .. } | Holder::PersonalAccessToken => {
-                reject_oauth_client(client)?;
+                reject_oauth_client(client_id)?;
                 (
-                    Some(user_id),
+                    Some(sub),
                     origin.self_event(EventKind::TokenRevoked, claims),
                 )
             }
         };
         let tokens = self.clone();
         let batch =
-            RevocationBatch::of_token(owner, jti, claims.exp, RevocationReason::TokenRevoked);
+            RevocationBatch::of_token(user_id, jti, claims.exp, RevocationReason::TokenRevoked);
         let task = async move {
             tokens.postgres.revoke_token(jti, &batch, &event).await?;
             tokens.revocations.publish(&batch).await
@@ -197,8 +197,8 @@ impl Tokens {
 }
 
 /// Rejects an OAuth client that requests the revocation of a user's token.
-fn reject_oauth_client(client: Option<Uuid>) -> Result<(), RevokeError> {
-    if client.is_none() {
+fn reject_oauth_client(client_id: Option<Uuid>) -> Result<(), RevokeError> {
+    if client_id.is_none() {
         Ok(())
     } else {
         Err(RevokeError::OtherClient)

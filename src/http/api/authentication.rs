@@ -74,7 +74,8 @@ body! {
         pub email: Optional<SignInName>,
         /// Password.
         pub password: Required<Password>,
-        /// Requested scopes, separated by spaces. Default: all scopes of the user.
+        /// Requested scopes, separated by spaces. Scopes that the role of the user doesn't allow
+        /// are omitted without an error. Default: all scopes of the user.
         pub scope: Optional<Scopes>,
     }
 
@@ -331,13 +332,14 @@ impl AuthenticationApi {
     /// replica rejects the session.
     ///
     /// An expired access token is accepted, and repeating the request returns 204 again. If the
-    /// request contains several credentials, their sessions are all revoked. Personal access tokens
-    /// and tokens of OAuth clients have no session and return 401; revoke them with `POST
-    /// /oauth/revoke`. A session cookie is cleared.
+    /// request also contains `refresh_token`, both sessions are revoked. The session cookie is
+    /// used, and then cleared, only without an access token; `DELETE /session` always revokes its
+    /// session. Personal access tokens and tokens of OAuth clients have no session and return 401;
+    /// revoke them with `POST /oauth/revoke`.
     ///
     /// `scope=others` and `scope=all` require a valid access token or session
     /// cookie of a user session with the scope `user:write`; `all` revokes the personal access
-    /// tokens of the user as well.
+    /// tokens of the user as well. `refresh_token` is then ignored.
     ///
     /// Response 204: The session was revoked, and every replica rejects it.
     #[oai(

@@ -44,9 +44,9 @@ impl BrowserSessionApi {
     ///
     /// Signs in and sets an HttpOnly session cookie; the response contains no tokens.
     ///
-    /// Requires `X-Latchkey-Request: 1`. The cookie expires after 10 minutes without a request by
-    /// default (`LATCHKEY_COOKIE_IDLE_TIMEOUT`) and with the session at the latest. Requests renew
-    /// it.
+    /// Requires `X-Latchkey-Request: 1`. The cookie expires 10 minutes after its last renewal by
+    /// default (`LATCHKEY_COOKIE_IDLE_TIMEOUT`), and with the session at the latest. A request
+    /// renews it after a quarter of this time.
     ///
     /// Response 200: The session cookie was set.
     #[oai(

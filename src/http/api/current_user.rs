@@ -121,7 +121,8 @@ impl CurrentUserApi {
 
     /// Update the current user
     ///
-    /// Changes the username or display name. Existing tokens keep the old values until refreshed.
+    /// Changes the username or display name. Existing access tokens keep the old values until they
+    /// expire.
     ///
     /// Absent fields stay unchanged, and `null` clears a field. Use `POST /user/email` to change
     /// the email address.
@@ -273,8 +274,8 @@ impl CurrentUserApi {
     /// Emails a one-time code if a user has this address; the response is the same if not.
     ///
     /// Use the code with `POST /password/reset`. It expires after 10 minutes by default, and a new
-    /// code replaces the previous one. By default, at most 6 codes per hour are sent to
-    /// the same recipient; further requests still return 202.
+    /// code replaces the previous one. By default, a recipient gets up to 6 codes at
+    /// once, then one every 10 minutes; further requests still return 202.
     ///
     /// Response 202: The request was accepted. A one-time code is sent if a user has this address.
     #[oai(

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Object)]
 #[oai(rename = "Readiness", example)]
 struct ReadinessSchema {
-    /// `starting`, `ready`, `draining` or `down`.
+    /// `starting`, `ready`, `draining`, or `down`.
     status: String,
     /// Status of PostgreSQL at the last check: `up` or `down`.
     postgres: String,
@@ -73,8 +73,9 @@ impl HealthApi {
     ///
     /// Returns 200 if the replica accepts traffic; the body reports store status.
     ///
-    /// If only one store is down, the replica stays ready; otherwise the load balancer would remove
-    /// all replicas at once. If both are down, the response is 503.
+    /// If only one store is down, the replica stays ready, because all replicas share the stores,
+    /// and the load balancer would remove all of them. If both are down, or while the replica
+    /// starts or drains, the response is 503.
     #[oai(
         path = "/health/ready",
         method = "get",

@@ -57,7 +57,10 @@ impl OAuthClientsApi {
     ///
     /// The client obtains access tokens for itself with the `client_credentials` grant at `POST
     /// /oauth/token` (RFC 6749 section 4.4). It can introspect tokens that are issued for its
-    /// audiences.
+    /// audiences. Tokens of users have the audience of this server (`LATCHKEY_AUDIENCE`, or the
+    /// issuer if it is unset), which `GET /revocations` and `GET /auth/verify` require. If the
+    /// client needs one of these, include this audience. If it isn't the first one, request it with
+    /// `resource`.
     ///
     /// Response 201: The client was registered. Its secret is returned only once.
     #[oai(

@@ -14,7 +14,7 @@ use crate::{
     app::{App, tokens::personal_access_tokens::PersonalAccessTokenRequest},
     http::{
         Tag,
-        api::schemas::personal_tokens::{
+        api::schemas::personal_access_tokens::{
             CreatedPersonalAccessTokenSchema, PersonalAccessTokenPageSchema,
         },
         auth::caller::{InteractiveUser, ReadUser, WriteUser},
@@ -33,7 +33,7 @@ body! {
     pub struct CreatePersonalAccessTokenRequest {
         /// Display name of the token.
         pub name: Required<Label>,
-        /// Scopes of the token, separated by spaces; only scopes of the access token that creates
+        /// Scopes of the token, separated by spaces; only scopes of the credential that creates
         /// it.
         pub scope: Required<Scopes>,
         /// Expiration time, at most 366 days from now. Default: 90 days from now.
@@ -118,9 +118,9 @@ impl PersonalAccessTokensApi {
 
     /// Revoke a personal access token
     ///
-    /// Revokes the token on every replica. Idempotent for one hour.
+    /// Revokes the token on every replica. A repetition within one hour returns 204 again.
     ///
-    /// After that, an unknown or deleted token returns 404.
+    /// Later, and for an unknown token, the response is 404.
     ///
     /// Response 204: The token was revoked, and every replica rejects it.
     #[oai(

@@ -156,13 +156,13 @@ impl RevocationStreamApi {
     ///
     /// Server-sent events for services that validate tokens locally, or that hold connections open
     /// longer than a token lives. Requires an administrator, or an OAuth client with the scope
-    /// `revocations:read`.
+    /// `revocations:read` and a token for the audience of this server (`LATCHKEY_AUDIENCE`).
     ///
-    /// The stream starts with `snapshot`, sends every revocation in force as `revoked`, and then
-    /// sends `synced`. From then on it sends each new revocation as `revoked`, and `heartbeat` once
-    /// per second. A `heartbeat` confirms that the stream contains all revocations up to one lease
-    /// ago (`LATCHKEY_LEASE`, 250 ms by default). Consider the list current for three seconds after
-    /// a `heartbeat`.
+    /// Without a valid `Last-Event-ID`, the stream sends `snapshot`, then every revocation in force
+    /// as `revoked`, and then `synced`. From then on it sends each new revocation as `revoked`, and
+    /// `heartbeat` once per second. A `heartbeat` confirms that the stream contains all revocations
+    /// up to one lease ago (`LATCHKEY_LEASE`, 250 ms by default). Consider the list current for
+    /// three seconds after a `heartbeat`.
     ///
     /// A `revoked` event matches a token by the claim `sid` (`session`), `jti` (`token`), or the
     /// header `kid` (`key`). A `user` or `client` event matches the claim `sub` if the claim
@@ -170,9 +170,11 @@ impl RevocationStreamApi {
     /// contains the schema of each event.
     ///
     /// Revocations might be missing after `snapshot`, after `degraded`, after three seconds without
-    /// an event, after the stream closes, and if `previous_sequence` is larger than all sequence
-    /// numbers received. Until the next `heartbeat`, verify each token with `GET /auth/verify`, or
-    /// reject it. Keep each entry until its `expires_at` time, also if another `snapshot` arrives.
+    /// an event, and after the stream closes. Until the next `heartbeat`, introspect each token
+    /// (`POST /oauth/introspect`), or reject it. If `previous_sequence` is larger than every
+    /// `sequence` since the last `snapshot`, an event is missing: close the stream, and reconnect
+    /// without `Last-Event-ID`. Keep each entry until its `expires_at` time, also if another
+    /// `snapshot` arrives.
     ///
     /// The server closes the stream when the token expires or is revoked, when the client doesn't
     /// read for ten seconds, and when the replica stops. Send `Last-Event-ID` to resume; if the

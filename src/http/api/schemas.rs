@@ -2,7 +2,7 @@
 
 pub mod clients;
 pub mod items;
-pub mod personal_tokens;
+pub mod personal_access_tokens;
 pub mod sessions;
 
 use latchkey_domain::account::{Account, Role};

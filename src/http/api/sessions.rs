@@ -35,8 +35,8 @@ impl SessionsApi {
     ///
     /// Returns the active sessions of the current user.
     ///
-    /// Oldest first, with the browser of the sign-in and the IP address of the last refresh or
-    /// cookie renewal. `current` is `true` for the session of this request.
+    /// The oldest session is first. Each contains the browser of the sign-in and the IP address of
+    /// the last refresh or cookie renewal. `current` is `true` for the session of this request.
     ///
     /// Response 200: A page of sessions.
     #[oai(

@@ -208,7 +208,7 @@ impl UsersApi {
 
     /// Get a user
     ///
-    /// Returns the user, including disabled ones.
+    /// Returns the user, even if the user is disabled.
     ///
     /// The items of a user are visible only to the user.
     ///
@@ -276,11 +276,12 @@ impl UsersApi {
 
     /// Update a user
     ///
-    /// Updates the given fields; revokes as `replaceUser` does.
+    /// Updates the given fields.
     ///
-    /// Absent fields stay unchanged. `null` clears `username`, `email`, or `name`. At least one
-    /// enabled administrator must remain (403 `last_admin`). A personal access token can't change
-    /// its own user here (403 `forbidden`).
+    /// Changing the role or password, or disabling the user, revokes all sessions and personal
+    /// access tokens. Absent fields stay unchanged. `null` clears `username`, `email`, or `name`.
+    /// At least one enabled administrator must remain (403 `last_admin`). A personal access token
+    /// can't change its own user here (403 `forbidden`).
     ///
     /// Response 200: The user was updated.
     #[oai(
@@ -386,8 +387,8 @@ impl UsersApi {
     ///
     /// Returns the active sessions of the user.
     ///
-    /// Oldest first, with the browser of the sign-in and the IP address of the last refresh or
-    /// cookie renewal.
+    /// The oldest session is first. Each contains the browser of the sign-in and the IP address of
+    /// the last refresh or cookie renewal.
     ///
     /// Response 200: A page of sessions.
     #[oai(

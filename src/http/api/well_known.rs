@@ -95,7 +95,13 @@ impl WellKnownApi {
     /// `kid`, `alg` (`EdDSA`), `typ` (`at+jwt`), `iss` (the issuer), `aud` (your audience), and
     /// `exp`. The same keys sign identity assertions, whose `typ` is `JWT`; don't accept them as
     /// access tokens. A valid signature doesn't prove that the token is unrevoked: follow `GET
-    /// /revocations`, or call `GET /auth/verify`.
+    /// /revocations`, or call `POST /oauth/introspect`. `GET /auth/verify` accepts only tokens for
+    /// the audience of this server.
+    ///
+    /// Claims for authorization: `sub` (user or OAuth client), `client_id`, `sid` (session; absent
+    /// for OAuth clients), `jti`, `scope` (separated by spaces), `roles`, `generation`,
+    /// `auth_time`, and for users `username`, `email`, `email_verified`, and `name`. A personal
+    /// access token isn't a JWT; introspect it.
     ///
     /// A key is published for twice the `max-age` of this response before it signs tokens, and
     /// until its last token expires. A revoked key is removed immediately.

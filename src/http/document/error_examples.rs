@@ -8,6 +8,7 @@ use crate::{
     http::{
         api::revocation_stream,
         auth::caller,
+        forward_auth,
         openapi::{params::Limit, problem},
     },
 };
@@ -78,8 +79,11 @@ const INVALID_FIELDS: [(&str, &str, &str); 24] = [
     ("deleteBrowserSession", "QUERY-PARAMETER", "is duplicated"),
 ];
 
-/// Operations that require a scope only for some parameters, so the document doesn't list it.
-const CONDITIONAL_SCOPES: [(&str, Scope); 1] = [("signOut", Scope::UserWrite)];
+/// Operations that require a scope only for some parameters or callers.
+const CONDITIONAL_SCOPES: [(&str, Scope); 2] = [
+    ("signOut", Scope::UserWrite),
+    ("streamRevocations", Scope::RevocationsRead),
+];
 
 /// Properties of an operation that determine its examples.
 pub struct ExampleContext {
@@ -122,7 +126,7 @@ impl ExampleContext {
             .find_map(|(operation, scope)| (*operation == id).then(|| scope.as_str()));
         ExampleContext {
             operation: id.to_owned(),
-            scope: scopes.next().or(conditional_scope).map(str::to_owned),
+            scope: conditional_scope.or(scopes.next()).map(str::to_owned),
             has_limit: parameters.any(|parameter| parameter["name"] == "limit"),
             is_for_browsers: operation["security"] == json!([{ (caller::COOKIE): [] }]),
             is_stream: operation["responses"]["200"]["content"][revocation_stream::MEDIA_TYPE]
@@ -146,6 +150,9 @@ impl ExampleContext {
             }
             (Code::Forbidden, Some(scope)) if !FOR_ADMINS.contains(&scope) => {
                 caller::user_required()
+            }
+            (Code::Csrf, _) if self.operation == "verifyRequest" => {
+                Error::Csrf(forward_auth::ORIGIN_REQUIRED)
             }
             (Code::Unauthenticated, _) if self.is_for_browsers => Error::NoBrowserSession,
             (Code::NotAcceptable, _) if self.is_stream => {

@@ -41,7 +41,8 @@ const IDENTITY_HEADERS: [(HeaderName, &str, &str); 9] = [
     (
         ROLES,
         "X-Auth-Roles",
-        "Roles of the user, separated by spaces; empty for OAuth clients.",
+        "`admin` for an administrator whose token has the scope `admin`, otherwise `user`; empty \
+         for OAuth clients.",
     ),
     (
         SCOPE,
@@ -58,7 +59,8 @@ const IDENTITY_HEADERS: [(HeaderName, &str, &str); 9] = [
         "X-Auth-Assertion",
         "Signed identity assertion: the identity as a JWT for the upstream. Check the signature \
          (`GET /.well-known/jwks.json`), `typ` (`JWT`), `iss`, `aud` (the origin of the upstream), \
-         and `exp`. Empty without `LATCHKEY_IDENTITY_ASSERTIONS=yes`.",
+         and `exp`. Empty without `LATCHKEY_IDENTITY_ASSERTIONS=yes`, and if a trusted proxy \
+         doesn't send `X-Forwarded-Method`, `X-Forwarded-Proto`, and `X-Forwarded-Host`.",
     ),
 ];
 

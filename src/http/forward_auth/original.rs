@@ -37,7 +37,7 @@ const METHOD_REQUIRED: &str = "With a session cookie, the proxy must send the me
 const HOST_REQUIRED: &str = "With a session cookie, the proxy must send the scheme and the host of \
     the original request in `X-Forwarded-Proto` and `X-Forwarded-Host`, each exactly once.";
 
-const ORIGIN_REQUIRED: &str = "With a session cookie, a request that changes state or opens a \
+pub const ORIGIN_REQUIRED: &str = "With a session cookie, a request that changes state or opens a \
     WebSocket must have an `Origin` with the scheme and the host of the application.";
 
 /// Safe methods (RFC 9110 section 9.2.1). Names of methods are case-sensitive.

@@ -63,7 +63,7 @@ impl RequiredScopes {
             None if claims.holder() == Holder::Client => Err(Error::Forbidden(
                 "An OAuth client is allowed only if the check requires a scope.".into(),
             )),
-            Some(scopes) if !scopes.is_within(Scopes::granted(&claims.scope)) => {
+            Some(scopes) if !scopes.is_within(Scopes::parse_granted(&claims.scope)) => {
                 Err(Error::InsufficientScope(scopes.to_string().into()))
             }
             _met => Ok(()),

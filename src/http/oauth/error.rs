@@ -16,7 +16,8 @@ use crate::{
     http::openapi::problem::{self, Problem, RequestContext, problems},
 };
 
-const INVALID_GRANT_DESCRIPTION: &str = "The refresh token is invalid, expired, or revoked.";
+const INVALID_GRANT_DESCRIPTION: &str =
+    "The refresh token is invalid, expired, revoked, or was issued to another client.";
 
 /// OAuth 2.0 error (RFC 6749 section 5.2).
 #[derive(Debug, Object)]
@@ -151,7 +152,8 @@ impl From<RevokeError> for OAuthError {
         match error {
             RevokeError::OtherClient => OAuthError::BadRequest(error_body(
                 "unauthorized_client",
-                "The token was issued to another client.",
+                "The token was issued to another client. Revoke the token of a user without client \
+                 authentication.",
             )),
             RevokeError::ClientUnauthenticated => OAuthError::invalid_client(),
             RevokeError::Failed(error) => error.into(),

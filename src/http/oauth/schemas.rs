@@ -86,7 +86,8 @@ pub struct IntrospectionSchema {
     /// Scopes, separated by spaces.
     #[oai(skip_serializing_if_is_none)]
     scope: Option<String>,
-    /// ID of the client that the token was issued to; `latchkey` for tokens of users.
+    /// ID of the client that the token was issued to. Tokens of users: `latchkey`,
+    /// `latchkey-browser` (session cookie), or `latchkey-personal-token`.
     #[oai(skip_serializing_if_is_none)]
     client_id: Option<String>,
     /// Username, if the token belongs to a user who has one.
@@ -119,7 +120,8 @@ pub struct IntrospectionSchema {
     /// Session ID; only for tokens of a session.
     #[oai(skip_serializing_if_is_none)]
     sid: Option<Uuid>,
-    /// Roles of the user; empty for clients.
+    /// `admin` for an administrator whose token has the scope `admin`, otherwise `user`; empty for
+    /// clients.
     #[oai(skip_serializing_if_is_none)]
     roles: Option<Vec<String>>,
 }

@@ -28,13 +28,13 @@ const INCREMENT_GENERATION: &str = include_str!("../../../sql/queries/increment_
 pub(crate) async fn revoke_others(
     db: &mut Connection,
     user_id: Uuid,
-    current_session: Uuid,
+    current_session_id: Uuid,
     reason: RevocationReason,
 ) -> Result<RevocationBatch, Error> {
     let revoked = read_ids(
         db.query(
             REVOKE_OTHER_SESSIONS,
-            &[&user_id, &current_session, &reason.as_str()],
+            &[&user_id, &current_session_id, &reason.as_str()],
         )
         .await?,
     )?;
@@ -129,12 +129,12 @@ impl Postgres {
     pub async fn revoke_other_sessions(
         &self,
         user_id: Uuid,
-        current_session: Uuid,
+        current_session_id: Uuid,
         reason: RevocationReason,
         event: &AuditEvent,
     ) -> Result<RevocationBatch, Error> {
         retry_on_deadlock!(
-            self.try_revoke_others(user_id, current_session, reason, event)
+            self.try_revoke_others(user_id, current_session_id, reason, event)
                 .await
         )
     }
@@ -142,13 +142,13 @@ impl Postgres {
     async fn try_revoke_others(
         &self,
         user_id: Uuid,
-        current_session: Uuid,
+        current_session_id: Uuid,
         reason: RevocationReason,
         event: &AuditEvent,
     ) -> Result<RevocationBatch, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let batch = revoke_others(&mut db, user_id, current_session, reason).await?;
+        let batch = revoke_others(&mut db, user_id, current_session_id, reason).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(batch)

@@ -28,15 +28,15 @@ end
 
 -- Reads a session and its user with two commands. is_current: everything that a rotation needs is here, and the
 -- replication history has not changed since it was written.
-local function load(session, user)
-  local found = redis.call('HMGET', session, 'revoked_reason', 'unpersisted', 'rotation_counter', 'rotated_at',
+local function load_session(session_key, user_key)
+  local found = redis.call('HMGET', session_key, 'revoked_reason', 'unpersisted', 'rotation_counter', 'rotated_at',
     'generation', 'scope', 'client_id', 'auth_time', 'expires_at', 'history_id')
-  local owner = redis.call('HMGET', user, 'generation', 'identity')
+  local user = redis.call('HMGET', user_key, 'generation', 'identity')
   return {
     revoked_reason = found[1], unpersisted = found[2],
     rotation_counter = tonumber(found[3]), rotated_at = tonumber(found[4]),
     generation = found[5], scope = found[6], client_id = found[7], auth_time = found[8], expires_at = found[9],
-    user_generation = owner[1], identity = owner[2],
-    is_current = found[10] and owner[1] and owner[2] and history_matches(found[10])
+    user_generation = user[1], identity = user[2],
+    is_current = found[10] and user[1] and user[2] and history_matches(found[10])
   }
 end

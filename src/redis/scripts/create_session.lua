@@ -1,6 +1,6 @@
 -- Stores a new session.
 -- KEYS: 1 session, 2 user
--- ARGV: 1 generation, 2 scope, 3 client, 4 auth_time (s), 5 end of the maximum lifetime (s), 6 lifetime in ms,
+-- ARGV: 1 generation, 2 scope, 3 client_id, 4 auth_time (s), 5 end of the maximum lifetime (s), 6 lifetime in ms,
 --       7 identity version, 8 identity (JSON)
 -- Returns: 'created', or 'revoked' if there is already a tombstone.
 assert(#KEYS == 2 and #ARGV == 8)

@@ -1,12 +1,12 @@
 -- Shared by the scripts that rotate a refresh token of a current session that is not revoked; cached is the result of
--- `load`. Returns
+-- `load_session`. Returns
 --   'rotated', session   the counter was the current one, and was incremented
 --   'repeated', session  the counter was the previous one, within the reuse interval after its rotation: the same
 --                        refresh token again
 --   'expired'            after the maximum lifetime, or of a revoked generation
 --   'reused'             any other counter. The tombstone is written here, so that no later failure helps an attacker
 -- where session is rotation_counter, rotated_at (ms), generation, scope, client_id, auth_time, expires_at, identity.
-local function exchange(session, user, cached, presented, idle_timeout, reuse_interval, tombstone)
+local function exchange(session_key, user_key, cached, presented, idle_timeout, reuse_interval, tombstone)
   local now = now_ms()
   local counter, rotated_at = cached.rotation_counter, cached.rotated_at
   local left = tonumber(cached.expires_at) * 1000 - now
@@ -16,14 +16,14 @@ local function exchange(session, user, cached, presented, idle_timeout, reuse_in
   local status = 'repeated'
   if presented == counter then
     status, counter, rotated_at = 'rotated', counter + 1, now
-    redis.call('HSET', session, 'rotation_counter', counter, 'rotated_at', now)
+    redis.call('HSET', session_key, 'rotation_counter', counter, 'rotated_at', now)
     local lifetime = math.min(left, idle_timeout)
-    redis.call('PEXPIRE', session, lifetime)
+    redis.call('PEXPIRE', session_key, lifetime)
     -- Like `extend_lifetime`, in one command, for a key that already has an expiry.
-    redis.call('PEXPIRE', user, lifetime, 'GT')
+    redis.call('PEXPIRE', user_key, lifetime, 'GT')
   elseif presented ~= counter - 1 or now - rotated_at >= reuse_interval then
-    redis.call('HSET', session, 'revoked_reason', 'refresh_token_reused', 'unpersisted', 1)
-    extend_lifetime(session, tombstone)
+    redis.call('HSET', session_key, 'revoked_reason', 'refresh_token_reused', 'unpersisted', 1)
+    extend_lifetime(session_key, tombstone)
     return { 'reused' }
   end
   return { status, { counter, rotated_at, cached.generation, cached.scope, cached.client_id, cached.auth_time,

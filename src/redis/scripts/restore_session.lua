@@ -2,7 +2,7 @@
 -- KEYS: 1 session, 2 user
 -- ARGV: 1 counter presented, 2 idle timeout in ms, 3 reuse interval in ms, 4 lifetime of a tombstone in ms,
 --       5 when the session was found missing (ms), 6 for how long that is valid (ms),
---       7 counter in PostgreSQL, 8 when it was stored (ms), 9 generation, 10 scope, 11 client, 12 auth_time (s),
+--       7 counter in PostgreSQL, 8 when it was stored (ms), 9 generation, 10 scope, 11 client_id, 12 auth_time (s),
 --       13 end of the maximum lifetime (s), 14 identity version, 15 identity (JSON)
 -- Returns what rotate.lua returns, and 'late' instead of 'not_cached' if the caller's locks might have expired.
 assert(#KEYS == 2 and #ARGV == 15)
@@ -10,7 +10,7 @@ local since = now_ms() - tonumber(ARGV[5])
 if since < 0 or since > tonumber(ARGV[6]) then
   return { 'late' }
 end
-local cached = load(KEYS[1], KEYS[2])
+local cached = load_session(KEYS[1], KEYS[2])
 if cached.revoked_reason then
   return { 'revoked', cached.unpersisted }
 end
@@ -29,6 +29,6 @@ if not cached.is_current then
   store_identity(KEYS[2], ARGV[14], ARGV[15])
   extend_lifetime(KEYS[1], ARGV[2])
   extend_lifetime(KEYS[2], ARGV[2])
-  cached = load(KEYS[1], KEYS[2])
+  cached = load_session(KEYS[1], KEYS[2])
 end
 return exchange(KEYS[1], KEYS[2], cached, presented, tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4])

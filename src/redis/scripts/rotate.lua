@@ -1,4 +1,4 @@
--- Rotates a refresh token. refresh.lua contains `exchange`, account.lua `load`, and server.lua `now_ms`.
+-- Rotates a refresh token. refresh.lua contains `exchange`, account.lua `load_session`, and server.lua `now_ms`.
 -- KEYS: 1 session, 2 user
 -- ARGV: 1 counter presented, 2 idle timeout in ms, 3 reuse interval in ms, 4 lifetime of a tombstone in ms
 -- Returns what `exchange` returns, or
@@ -6,7 +6,7 @@
 --   'revoked'           revoked for another reason
 --   'not_cached', now   the session must be restored from PostgreSQL first; now (ms) is the time of this result
 assert(#KEYS == 2 and #ARGV == 4)
-local cached = load(KEYS[1], KEYS[2])
+local cached = load_session(KEYS[1], KEYS[2])
 if cached.revoked_reason then
   return { 'revoked', cached.unpersisted }
 end

@@ -107,7 +107,7 @@ async fn each_admin_change_records_its_event() {
     let admin_id = admin.claim("sub");
     let by_admin = format!(
         "select bool_and(
-            actor_id = '{admin_id}' and user_id <> actor_id and ip_address = '127.0.0.1'
+            actor_id = '{admin_id}' and subject_id <> actor_id and ip_address = '127.0.0.1'
          ) from audit_events"
     );
     assert_eq!(query_value(&fixture.server, &by_admin).await, "true");

@@ -236,7 +236,7 @@ impl Sessions {
     fn client_claims(&self, number: usize) -> Claims {
         let scopes = Scopes::of(&[Scope::ItemsRead]);
         let grant = ClientGrant {
-            client: self.client_id,
+            client_id: self.client_id,
             generation: 1,
             audience: self.policy.audience.clone(),
             scopes,

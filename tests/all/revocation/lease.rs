@@ -127,7 +127,7 @@ async fn trimmed_log_entries_stay_in_revocation_set() {
     let redis = ("REDIS_URL", own_redis.redis.url());
     let server = TestServer::with(&[LONG, (redis.0, &redis.1)]).await;
     let (session, log_access) = (server.sign_up("john").await, LogAccess::of(&server).await);
-    let entry = format!("sid {} 1 9999999999", session.claim("sid"));
+    let entry = format!("session {} 1 9999999999", session.claim("sid"));
     // Appends the entry atomically as the first one, as the script did 70 minutes ago.
     let script = "redis.call('DEL', KEYS[2]); \
         local last = redis.call('HINCRBY', KEYS[1], 'last_seq', 1); \

@@ -41,7 +41,7 @@ fn random_session() -> Entry {
 }
 
 async fn begin(redis: &Redis) -> String {
-    match redis.begin_log(None).await.expect("Redis responds") {
+    match redis.begin_rebuild(None).await.expect("Redis responds") {
         BeginOutcome::Begun(epoch) => epoch,
         other => panic!("{other:?}"),
     }
@@ -53,14 +53,14 @@ async fn build(redis: &Redis, entries: &[Entry]) -> String {
     let last = match entries {
         [] => 0,
         entries => redis
-            .fill_log(&epoch, 0, entries)
+            .fill_rebuild(&epoch, 0, entries)
             .await
             .expect("Redis responds")
             .expect("no other rebuilder"),
     };
     assert!(
         redis
-            .finish_log(&epoch, last, LEASE)
+            .finish_rebuild(&epoch, last, LEASE)
             .await
             .expect("Redis responds")
     );
@@ -98,41 +98,41 @@ async fn superseded_rebuilder_changes_nothing() {
     let (paused, other) = (begin(&redis).await, begin(&redis).await);
     assert_eq!(
         redis
-            .fill_log(&paused, 0, &[random_session()])
+            .fill_rebuild(&paused, 0, &[random_session()])
             .await
             .expect("Redis responds"),
         None
     );
     assert!(
         !redis
-            .finish_log(&paused, 0, LEASE)
+            .finish_rebuild(&paused, 0, LEASE)
             .await
             .expect("Redis responds")
     );
     let entry = random_session();
     assert_eq!(
         redis
-            .fill_log(&other, 0, &[entry])
+            .fill_rebuild(&other, 0, &[entry])
             .await
             .expect("Redis responds"),
         Some(1)
     );
     assert_eq!(
         redis
-            .fill_log(&paused, 1, &[random_session()])
+            .fill_rebuild(&paused, 1, &[random_session()])
             .await
             .expect("Redis responds"),
         None
     );
     assert!(
         !redis
-            .finish_log(&paused, 1, LEASE)
+            .finish_rebuild(&paused, 1, LEASE)
             .await
             .expect("Redis responds")
     );
     assert!(
         redis
-            .finish_log(&other, 1, LEASE)
+            .finish_rebuild(&other, 1, LEASE)
             .await
             .expect("Redis responds")
     );
@@ -148,20 +148,20 @@ async fn log_with_unexpected_length_is_not_completed() {
     let epoch = begin(&redis).await;
     assert_eq!(
         redis
-            .fill_log(&epoch, 0, &[random_session(), random_session()])
+            .fill_rebuild(&epoch, 0, &[random_session(), random_session()])
             .await
             .expect("Redis responds"),
         Some(2)
     );
     assert!(
         !redis
-            .finish_log(&epoch, 1, LEASE)
+            .finish_rebuild(&epoch, 1, LEASE)
             .await
             .expect("Redis responds")
     );
     assert_eq!(
         redis
-            .fill_log(&epoch, 1, &[random_session()])
+            .fill_rebuild(&epoch, 1, &[random_session()])
             .await
             .expect("Redis responds"),
         None,
@@ -174,18 +174,21 @@ async fn complete_log_is_replaced_only_by_epoch_id() {
     let redis = connect();
     let epoch = build(&redis, &[]).await;
     assert_eq!(
-        redis.begin_log(None).await.expect("Redis responds"),
+        redis.begin_rebuild(None).await.expect("Redis responds"),
         BeginOutcome::AlreadyComplete
     );
     assert_eq!(
         redis
-            .begin_log(Some("another"))
+            .begin_rebuild(Some("another"))
             .await
             .expect("Redis responds"),
         BeginOutcome::AlreadyComplete
     );
     assert!(matches!(
-        redis.begin_log(Some(&epoch)).await.expect("Redis responds"),
+        redis
+            .begin_rebuild(Some(&epoch))
+            .await
+            .expect("Redis responds"),
         BeginOutcome::Begun(_)
     ));
     assert_eq!(
@@ -352,21 +355,23 @@ async fn rebuilt_log_contains_entries_of_the_denylist() {
     let redis = connect();
     let listed = random_session();
     let epoch = build(&redis, &[listed]).await;
-    let BeginOutcome::Begun(next_epoch) =
-        redis.begin_log(Some(&epoch)).await.expect("Redis responds")
+    let BeginOutcome::Begun(next_epoch) = redis
+        .begin_rebuild(Some(&epoch))
+        .await
+        .expect("Redis responds")
     else {
         panic!("the epoch ID matches")
     };
     assert_eq!(
         redis
-            .fill_log(&next_epoch, 0, &[listed])
+            .fill_rebuild(&next_epoch, 0, &[listed])
             .await
             .expect("Redis responds"),
         Some(1)
     );
     assert!(
         redis
-            .finish_log(&next_epoch, 1, LEASE)
+            .finish_rebuild(&next_epoch, 1, LEASE)
             .await
             .expect("Redis responds")
     );

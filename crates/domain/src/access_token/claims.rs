@@ -7,7 +7,7 @@ use crate::{
     access_token::TokenPolicy,
     account::{Identity, Role},
     scope::{Scope, Scopes},
-    session::{PERSONAL_TOKEN_CLIENT, Session},
+    session::{PERSONAL_ACCESS_TOKEN_CLIENT, Session},
 };
 
 /// The claims of an access token (RFC 9068 section 2.2). Times are seconds since the Unix epoch.
@@ -76,7 +76,7 @@ impl Claims {
     pub fn holder(&self) -> Holder {
         match self.sid {
             Some(session_id) => Holder::User { session_id },
-            None if self.client_id == PERSONAL_TOKEN_CLIENT => Holder::PersonalAccessToken,
+            None if self.client_id == PERSONAL_ACCESS_TOKEN_CLIENT => Holder::PersonalAccessToken,
             None => Holder::Client,
         }
     }
@@ -125,7 +125,7 @@ impl Claims {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientGrant {
     /// The ID of the OAuth client.
-    pub client: Uuid,
+    pub client_id: Uuid,
     /// The generation of the OAuth client.
     pub generation: i64,
     /// The audience of the token.
@@ -193,10 +193,10 @@ pub fn client_claims(
 ) -> Claims {
     Claims {
         aud: grant.audience.clone(),
-        client_id: grant.client.to_string(),
+        client_id: grant.client_id.to_string(),
         scope: grant.scopes.to_string(),
         generation: grant.generation,
-        ..base_claims(policy, grant.client, jti, now, now + lifetime)
+        ..base_claims(policy, grant.client_id, jti, now, now + lifetime)
     }
 }
 
@@ -209,7 +209,7 @@ pub fn personal_claims(
     identity: &Identity,
 ) -> Claims {
     Claims {
-        client_id: PERSONAL_TOKEN_CLIENT.to_owned(),
+        client_id: PERSONAL_ACCESS_TOKEN_CLIENT.to_owned(),
         scope: token.scope.clone(),
         generation: token.generation,
         ..base_claims(

@@ -41,7 +41,7 @@ pub struct SessionEvidence {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Evidence {
     /// The user, or `None` if the user was deleted.
-    pub account: Option<UserEvidence>,
+    pub user: Option<UserEvidence>,
     /// The session, or `None` if PostgreSQL does not contain it.
     pub session: Option<SessionEvidence>,
     /// The generation of the OAuth client, or `None` if the client was deleted.

@@ -24,28 +24,21 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Returns the kind used in the revocation log and in denylist keys.
+    /// Returns the kind, as in the revocation log, in denylist keys, and in the revocation stream.
     pub const fn kind(&self) -> &'static str {
         match self {
-            Subject::Session(_) => "sid",
+            Subject::Session(_) => "session",
             Subject::User(_) => "user",
             Subject::Client(_) => "client",
-            Subject::Token(_) => "jti",
-            Subject::Key(_) => "kid",
+            Subject::Token(_) => "token",
+            Subject::Key(_) => "key",
             Subject::Probe(_) => "probe",
         }
     }
 
-    /// Returns the kind used in the revocation stream; `None` for a probe, which the stream omits.
-    pub const fn stream_name(&self) -> Option<&'static str> {
-        match self {
-            Subject::Session(_) => Some("session"),
-            Subject::User(_) => Some("user"),
-            Subject::Client(_) => Some("client"),
-            Subject::Token(_) => Some("token"),
-            Subject::Key(_) => Some("key"),
-            Subject::Probe(_) => None,
-        }
+    /// Returns whether the revocation stream contains entries of this subject. It omits probes.
+    pub const fn is_streamed(&self) -> bool {
+        !matches!(self, Subject::Probe(_))
     }
 
     /// Returns the ID as text.
@@ -62,11 +55,11 @@ impl Subject {
 
     fn parse(kind: &str, id: &str) -> Option<Subject> {
         match kind {
-            "sid" => id.parse().ok().map(Subject::Session),
+            "session" => id.parse().ok().map(Subject::Session),
             "user" => id.parse().ok().map(Subject::User),
             "client" => id.parse().ok().map(Subject::Client),
-            "jti" => id.parse().ok().map(Subject::Token),
-            "kid" => id.parse().ok().map(Subject::Key),
+            "token" => id.parse().ok().map(Subject::Token),
+            "key" => id.parse().ok().map(Subject::Key),
             "probe" => id.parse().ok().map(Subject::Probe),
             _other => None,
         }

@@ -85,7 +85,7 @@ pub enum RenewalAction<E, I> {
     /// Register as a member. Pass the response to [`LeaseRenewer::on_join`].
     Join,
     /// Start to follow the log from the position before its first entry.
-    BeginLog {
+    FollowLog {
         /// The position before the first entry.
         before: LogPosition<E>,
         /// The lease length.
@@ -202,7 +202,7 @@ impl<E: Clone + PartialEq, I: Copy + Ord> LeaseRenewer<E, I> {
                 self.stage = Stage::Joined;
                 self.position = Some(before.clone());
                 self.renewals.clear();
-                RenewalAction::BeginLog { before, lease }
+                RenewalAction::FollowLog { before, lease }
             }
             JoinOutcome::Lost => self.finish(LogHealth::Lost),
             JoinOutcome::EvictionEnabled => self.finish(LogHealth::EvictionEnabled),

@@ -58,7 +58,7 @@ fn first_renewal_joins_log_before_it_reads_entries() {
     assert_eq!(renewer.begin(), RenewalAction::Join);
     assert_eq!(
         renewer.on_join(joined('a', 7)),
-        RenewalAction::BeginLog {
+        RenewalAction::FollowLog {
             before: position('a', 7),
             lease: LEASE
         }
@@ -315,7 +315,7 @@ proptest! {
                     RenewalAction::Finish(_) => renewer.begin(),
                     RenewalAction::Renew(_) => break,
                     RenewalAction::Apply { .. }
-                    | RenewalAction::BeginLog { .. }
+                    | RenewalAction::FollowLog { .. }
                     | RenewalAction::ForgetStream => renewer.next_action(),
                 };
             }

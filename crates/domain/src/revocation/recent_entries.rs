@@ -136,7 +136,7 @@ impl RecentEntries {
                 continue;
             }
             position.applied = number;
-            if entry.subject.stream_name().is_none() {
+            if !entry.subject.is_streamed() {
                 continue;
             }
             if self.buffer.len() == self.capacity {

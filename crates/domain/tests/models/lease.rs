@@ -5,7 +5,7 @@
 //! with a new ID. Between any two steps of one process, all others can take steps: requests and
 //! responses can be late without a limit.
 //!
-//! Time is counted in ticks. With four ticks per lease, the drain period *W* has five ticks. The
+//! Time is counted in ticks. With four ticks per lease, the drain period has five ticks. The
 //! clock of the replicas loses at most one of five ticks, relative to the clock of the revoking
 //! replica. This is twice the drift that the protocol permits.
 //!

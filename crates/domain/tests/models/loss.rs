@@ -7,8 +7,8 @@
 //! the start. The second one, if there are two, starts at any time. So it can also represent the
 //! first one after a restart.
 //!
-//! Clocks agree in this model, and a lease and *W* last one tick, because the lease model covers
-//! drift. Each script is a single step. Responses to renewals can be late.
+//! Clocks agree in this model, and a lease and the drain period last one tick, because the lease
+//! model covers drift. Each script is a single step. Responses to renewals can be late.
 
 mod check;
 mod rebuilder;

@@ -7,7 +7,7 @@ use poem_openapi::{
 };
 use time::{OffsetDateTime, macros::datetime};
 
-use crate::app::revocation::StreamEvent;
+use crate::{app::revocation::StreamEvent, http::api::schemas::SESSION_ID};
 
 /// Data of `snapshot`: all revocations in force follow as `revoked` without sequence numbers, then
 /// `synced`.
@@ -42,8 +42,9 @@ pub struct RevokedSchema {
     /// Sequence number in the revocation log; `null` in a snapshot. Numbers increase, but not
     /// always by one.
     sequence: Option<u64>,
-    /// Sequence number of the previous `revoked` event. If it is larger than all numbers received,
-    /// events are missing. `null` in a snapshot.
+    /// Sequence number of the previous `revoked` event. If it is larger than all numbers received
+    /// since the last `snapshot`, events are missing; reconnect without `Last-Event-ID`. `null` in
+    /// a snapshot.
     previous_sequence: Option<u64>,
 }
 
@@ -56,8 +57,8 @@ pub struct HeartbeatSchema {
     epoch_id: String,
     /// Sequence number of the last log entry.
     sequence: u64,
-    /// Sequence number of the last `revoked` event. If it is larger than all numbers received,
-    /// events are missing.
+    /// Sequence number of the last `revoked` event. If it is larger than all numbers received since
+    /// the last `snapshot`, events are missing; reconnect without `Last-Event-ID`.
     previous_sequence: u64,
     /// Time of the heartbeat. If it is more than three seconds in the past, revocations might be
     /// missing.
@@ -101,8 +102,7 @@ pub enum RevocationStreamEventSchema {
 impl RevokedSchema {
     fn new(entry: &Entry, stream_entry: Option<&StreamEntry>) -> RevokedSchema {
         RevokedSchema {
-            // Only probes have no name, and the stream omits them.
-            kind: entry.subject.stream_name().unwrap_or_default().to_owned(),
+            kind: entry.subject.kind().to_owned(),
             id: entry.subject.id(),
             min_generation: entry.below(),
             expires_at: expires_at(entry),
@@ -122,7 +122,7 @@ impl Example for RevokedSchema {
     fn example() -> Self {
         RevokedSchema {
             kind: "session".to_owned(),
-            id: "019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42".to_owned(),
+            id: SESSION_ID.to_string(),
             min_generation: None,
             expires_at: datetime!(2026-11-20 09:05:00 UTC),
             sequence: Some(4711),
@@ -305,7 +305,8 @@ pub fn write_event(text: &mut String, event: &StreamEvent) {
     text.push_str(&format_event(event.into_str(), position, &data));
 }
 
-/// Formats a server-sent event. The position is its ID (HTML Standard section 9.2, `Last-Event-ID`).
+/// Formats a server-sent event. The position is its ID (HTML Standard section 9.2,
+/// `Last-Event-ID`).
 fn format_event(event: &str, position: Option<LogPosition<String>>, data: &str) -> String {
     let id = position
         .map(|position| format!("id: {position}\n"))

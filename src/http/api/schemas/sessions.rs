@@ -34,7 +34,7 @@ pub struct SessionSchema {
 }
 
 impl SessionSchema {
-    fn new(session: SessionRow, current: Option<Uuid>) -> Self {
+    fn new(session: SessionRow, current_session_id: Option<Uuid>) -> Self {
         SessionSchema {
             id: session.session_id,
             created_at: session.created_at,
@@ -42,7 +42,7 @@ impl SessionSchema {
             expires_at: session.active_until,
             ip_address: session.ip_address,
             user_agent: session.user_agent.as_deref().map(user_agent::describe),
-            current: Some(session.session_id) == current,
+            current: Some(session.session_id) == current_session_id,
         }
     }
 }
@@ -72,12 +72,12 @@ pub struct SessionPageSchema {
 }
 
 impl SessionPageSchema {
-    /// `current` is the session ID of the request, if the request belongs to a session.
-    pub fn new(page: SessionPage, current: Option<Uuid>) -> Self {
+    /// `current_session_id` is that of the request, if the request belongs to a session.
+    pub fn new(page: SessionPage, current_session_id: Option<Uuid>) -> Self {
         let data = page
             .sessions
             .into_iter()
-            .map(|session| SessionSchema::new(session, current))
+            .map(|session| SessionSchema::new(session, current_session_id))
             .collect();
         SessionPageSchema {
             data,
@@ -108,14 +108,14 @@ pub struct DashboardSchema {
 }
 
 impl DashboardSchema {
-    /// `current` is the session ID of the request, if the request belongs to a session.
-    pub fn new(dashboard: Dashboard, current: Option<Uuid>) -> Self {
+    /// `current_session_id` is that of the request, if the request belongs to a session.
+    pub fn new(dashboard: Dashboard, current_session_id: Option<Uuid>) -> Self {
         DashboardSchema {
             user: dashboard.user.into(),
             sessions: dashboard
                 .sessions
                 .into_iter()
-                .map(|session| SessionSchema::new(session, current))
+                .map(|session| SessionSchema::new(session, current_session_id))
                 .collect(),
             item_count: dashboard.items,
         }

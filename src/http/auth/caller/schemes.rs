@@ -59,8 +59,9 @@ fn client_scheme() -> MetaSecurityScheme {
         authorization_code: None,
     };
     oauth_scheme(
-        "OAuth client: `client_id` and `client_secret`. Its tokens are for your own services. This \
-         server accepts them at `GET /revocations` and `GET /auth/verify`.",
+        "OAuth client: `client_id` and `client_secret`. Its tokens are for your own services. At \
+         `GET /revocations` and `GET /auth/verify`, this server accepts those for its own \
+         audience.",
         flows,
     )
 }

@@ -84,7 +84,7 @@ pub(crate) struct ProblemBody {
 struct FieldErrorBody {
     /// Name of the field, parameter, or header.
     field: String,
-    /// Reason, which stands alone after the name.
+    /// Reason, for example `is missing`.
     reason: String,
 }
 

@@ -112,13 +112,13 @@ impl State {
     /// One of the two scripts: `{user_id}` first, `{rev}` second.
     fn run_script(&mut self, model: &AccountModel, index: usize, is_first: bool) {
         if is_first != model.is_mutant(Mutant::RevBeforeUser) {
-            self.run_sub_script(model, index);
+            self.run_user_script(model, index);
         } else {
             self.entries.apply(model, self.entry(model, index));
         }
     }
 
-    fn run_sub_script(&mut self, model: &AccountModel, index: usize) {
+    fn run_user_script(&mut self, model: &AccountModel, index: usize) {
         match index {
             _any if model.is_mutant(Mutant::NoUserScript) => {}
             0 => self.redis.revoke_session(),

@@ -46,7 +46,7 @@ impl CachedSession {
         }
     }
 
-    /// `load`: whether a rotation can use the keys.
+    /// `load_session`: whether a rotation can use the keys.
     fn is_current(&self) -> bool {
         self.has_session && self.history_matches && self.has_identity
     }
