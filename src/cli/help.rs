@@ -2,9 +2,8 @@
 
 use clap::{Arg, ArgAction, Command};
 
-const CONFIGURATION: &str = "\
-Configuration: the same settings as `serve`, from environment variables or `.env`. See \
-`latchkey help settings`.";
+const CONFIGURATION: &str =
+    "Configuration: environment variables or `.env`, as for `serve`. See `latchkey help settings`.";
 
 const EXIT_CODES: &str = "\
 Exit codes:

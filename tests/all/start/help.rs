@@ -69,7 +69,7 @@ fn every_command_has_short_and_long_help() {
             Some("user" | "client" | "keys" | "revocations" | "explain")
         );
         assert!(
-            !administers || long.contains("see `latchkey help settings`"),
+            !administers || long.contains("See `latchkey help settings`"),
             "{path:?}: {long}"
         );
     }
@@ -156,7 +156,7 @@ const ERRORS: &[(&str, &str, &str)] = &[
     (
         "LATCHKEY_TRUSTED_PROXIES",
         "proxy",
-        "must be comma-separated CIDR ranges, for example `10.0.0.0/8`",
+        "must be comma-separated IP addresses or CIDR ranges, for example `10.0.0.5`",
     ),
     (
         "LATCHKEY_CORS_ORIGINS",
