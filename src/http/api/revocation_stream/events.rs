@@ -42,9 +42,9 @@ pub struct RevokedSchema {
     /// Sequence number in the revocation log; `null` in a snapshot. Numbers increase, but not
     /// always by one.
     sequence: Option<u64>,
-    /// Sequence number of the previous `revoked` event. If it is larger than all numbers received
-    /// since the last `snapshot`, events are missing; reconnect without `Last-Event-ID`. `null` in
-    /// a snapshot.
+    /// Sequence number of the previous `revoked` event. If it is larger than the `sequence` of every
+    /// `snapshot`, `synced`, and `revoked` event since the last `snapshot`, events are missing;
+    /// reconnect without `Last-Event-ID`. `null` in a snapshot.
     previous_sequence: Option<u64>,
 }
 
@@ -57,8 +57,9 @@ pub struct HeartbeatSchema {
     epoch_id: String,
     /// Sequence number of the last log entry.
     sequence: u64,
-    /// Sequence number of the last `revoked` event. If it is larger than all numbers received since
-    /// the last `snapshot`, events are missing; reconnect without `Last-Event-ID`.
+    /// Sequence number of the last `revoked` event. If it is larger than the `sequence` of every
+    /// `snapshot`, `synced`, and `revoked` event since the last `snapshot`, events are missing;
+    /// reconnect without `Last-Event-ID`.
     previous_sequence: u64,
     /// Time of the heartbeat. If it is more than three seconds in the past, revocations might be
     /// missing.
