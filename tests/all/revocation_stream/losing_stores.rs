@@ -161,12 +161,11 @@ fn resident_memory(pid: u32) -> u64 {
         * 1024
 }
 
-/// Three subscribers request 50,000 entries, which are 8 MB of events each, and read nothing. The
-/// kernel buffers at most half of that.
+/// Eight subscribers request 50,000 entries, which are 8 MB of events each, and read nothing.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn idle_subscribers_are_disconnected_and_use_no_memory() {
-    const IDLE_SUBSCRIBERS: u8 = 3;
+    const IDLE_SUBSCRIBERS: u8 = 8;
     let fixture = Fixture::new().await;
     let entries = "insert into revocations (kind, subject_id, reason, expires_at) \
         select 'token', gen_random_uuid(), 'sign_out', now() + interval '1 hour' \
@@ -216,7 +215,7 @@ async fn idle_subscribers_are_disconnected_and_use_no_memory() {
     wait_until("the idle subscribers are disconnected", are_disconnected).await;
     let growth = resident_memory(fixture.server.pid()).saturating_sub(before);
     println!("memory growth: {growth} bytes");
-    assert!(growth < 12_000_000, "memory growth: {growth} bytes");
+    assert!(growth < 30_000_000, "memory growth: {growth} bytes");
     let session_id = fixture.revoke_session(&fixture.server).await;
     assert!(reader.first("revoked").await.is_of("session", &session_id));
     wait_until("one stream remains open", || async {
