@@ -72,22 +72,15 @@ pub(super) async fn insert(db: &mut Connection, batch: &RevocationBatch) -> Resu
 /// Returns the kind, the subject, the minimum generation, and the expiry (s since the Unix epoch)
 /// if the revocation contains one.
 fn columns(revocation: &Revocation) -> (&'static str, String, Option<i64>, Option<f64>) {
-    match revocation {
-        Revocation::Session { session_id } => {
-            (revocation.kind(), session_id.to_string(), None, None)
-        }
-        Revocation::User { user_id: id, below } | Revocation::Client { id, below } => {
-            (revocation.kind(), id.to_string(), Some(*below), None)
-        }
-        Revocation::Token { jti, exp } => (
-            revocation.kind(),
-            jti.to_string(),
-            None,
-            Some((exp + TOKEN_MARGIN_SECONDS) as f64),
-        ),
-        Revocation::PersonalAccessToken { id } => (revocation.kind(), id.to_string(), None, None),
-        Revocation::Key { kid } => (revocation.kind(), kid.to_string(), None, None),
-    }
+    let (min_generation, expires_at) = match revocation {
+        Revocation::User { below, .. } | Revocation::Client { below, .. } => (Some(*below), None),
+        Revocation::Token { exp, .. } => (None, Some((exp + TOKEN_MARGIN_SECONDS) as f64)),
+        Revocation::Session { .. }
+        | Revocation::PersonalAccessToken { .. }
+        | Revocation::Key { .. } => (None, None),
+    };
+    let subject = revocation.subject();
+    (subject.kind(), subject.id(), min_generation, expires_at)
 }
 
 impl Postgres {

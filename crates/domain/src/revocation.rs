@@ -83,14 +83,16 @@ pub enum Revocation {
 }
 
 impl Revocation {
-    /// Returns the kind used in PostgreSQL and in metrics.
-    pub const fn kind(&self) -> &'static str {
-        match self {
-            Revocation::Session { .. } => "session",
-            Revocation::User { .. } => "user",
-            Revocation::Client { .. } => "client",
-            Revocation::Token { .. } | Revocation::PersonalAccessToken { .. } => "token",
-            Revocation::Key { .. } => "key",
+    /// Returns the subject of the entry.
+    pub const fn subject(&self) -> Subject {
+        match *self {
+            Revocation::Session { session_id } => Subject::Session(session_id),
+            Revocation::User { user_id, .. } => Subject::User(user_id),
+            Revocation::Client { id, .. } => Subject::Client(id),
+            Revocation::Token { jti: id, .. } | Revocation::PersonalAccessToken { id } => {
+                Subject::Token(id)
+            }
+            Revocation::Key { kid } => Subject::Key(kid),
         }
     }
 
@@ -109,17 +111,15 @@ impl Revocation {
     /// Returns the entry to publish at `now`, in seconds since the Unix epoch.
     pub fn entry(&self, now: u64) -> Entry {
         let expires_at = now + self.lifetime(now);
-        let (subject, value) = match self {
-            Revocation::Session { session_id } => (Subject::Session(*session_id), EntryState::FLAG),
-            Revocation::User { user_id, below } => (Subject::User(*user_id), *below),
-            Revocation::Client { id, below } => (Subject::Client(*id), *below),
-            Revocation::Token { jti: id, .. } | Revocation::PersonalAccessToken { id } => {
-                (Subject::Token(*id), EntryState::FLAG)
-            }
-            Revocation::Key { kid } => (Subject::Key(*kid), EntryState::FLAG),
+        let value = match *self {
+            Revocation::User { below, .. } | Revocation::Client { below, .. } => below,
+            Revocation::Session { .. }
+            | Revocation::Token { .. }
+            | Revocation::PersonalAccessToken { .. }
+            | Revocation::Key { .. } => EntryState::FLAG,
         };
         Entry {
-            subject,
+            subject: self.subject(),
             state: EntryState { value, expires_at },
         }
     }

@@ -43,7 +43,7 @@ impl Revocations {
             .await
             .map_err(|error| self.publish_pending(error))?;
         for revocation in &batch.revocations {
-            metrics::counter!("latchkey_revocations_total", "kind" => revocation.kind())
+            metrics::counter!("latchkey_revocations_total", "kind" => revocation.subject().kind())
                 .increment(1);
         }
         self.wait_for(published, wait_for).await;

@@ -24,7 +24,8 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Returns the kind, as in the revocation log, in denylist keys, and in the revocation stream.
+    /// Returns the kind, as in the revocation log, in denylist keys, in the revocation stream, in
+    /// PostgreSQL, and in metrics.
     pub const fn kind(&self) -> &'static str {
         match self {
             Subject::Session(_) => "session",
