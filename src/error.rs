@@ -10,6 +10,8 @@ mod detail;
 
 use std::{borrow::Cow, error::Error as StdError, fmt};
 
+use latchkey_domain::account::Role;
+
 pub use chain::Chain;
 pub use code::{CSRF_HEADER_MISSING, Code};
 
@@ -148,13 +150,14 @@ impl Error {
     }
 
     /// Creates an error for an operation that requires this role.
-    pub fn role_required(role: &str) -> Error {
-        let hint = if role == "admin" {
-            " A token without the scope `admin` has the role `user`."
-        } else {
-            ""
-        };
-        Error::Forbidden(format!("This operation requires the `{role}` role.{hint}").into())
+    pub fn role_required(role: Role) -> Error {
+        Error::Forbidden(Cow::Borrowed(match role {
+            Role::Admin => {
+                "This operation requires the `admin` role. A token without the scope `admin` has \
+                 the role `user`."
+            }
+            Role::User => "This operation requires the `user` role.",
+        }))
     }
 
     /// Creates an error for an operation that requires a user session.

@@ -291,7 +291,7 @@ pub fn user_required() -> Error {
 
 /// The error of operations that require an administrator.
 pub fn admin_required() -> Error {
-    Error::role_required(Role::Admin.as_str())
+    Error::role_required(Role::Admin)
 }
 
 /// An OAuth client has neither a user nor items.

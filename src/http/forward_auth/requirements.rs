@@ -25,7 +25,7 @@ impl RequiredRole {
     /// Rejects a caller without the role.
     pub fn check(&self, claims: &Claims) -> Result<(), Error> {
         match self.0 {
-            Some(role) if !claims.roles.contains(&role) => Err(Error::role_required(role.as_str())),
+            Some(role) if !claims.roles.contains(&role) => Err(Error::role_required(role)),
             _met => Ok(()),
         }
     }

@@ -1,5 +1,6 @@
 //! One example of each error, for the OpenAPI document and for the page of its code.
 
+use latchkey_domain::account::Role;
 use poem::http::HeaderValue;
 use poem_openapi::types::ToJSON;
 use serde_json::Value;
@@ -50,7 +51,7 @@ pub fn error(code: Code) -> Error {
         Code::InvalidRefreshToken => Error::InvalidRefreshToken,
         Code::RefreshTokenReused => Error::RefreshTokenReused,
         Code::IncorrectPassword => Error::IncorrectPassword,
-        Code::Forbidden => Error::role_required("admin"),
+        Code::Forbidden => Error::role_required(Role::Admin),
         Code::InsufficientScope => Error::InsufficientScope("user:read".into()),
         Code::Csrf => Error::Csrf(CSRF_HEADER_MISSING),
         Code::ReauthenticationRequired => Error::ReauthenticationRequired,
