@@ -171,10 +171,10 @@ impl RevocationStreamApi {
     ///
     /// Revocations might be missing after `snapshot`, after `degraded`, after three seconds without
     /// an event, and after the stream closes. Until the next `heartbeat`, introspect each token
-    /// (`POST /oauth/introspect`), or reject it. If `previous_sequence` is larger than the `sequence`
-    /// of every `snapshot`, `synced`, and `revoked` event since the last `snapshot`, an event is
-    /// missing: close the stream, and reconnect without `Last-Event-ID`. Keep each entry until its
-    /// `expires_at` time, also if another `snapshot` arrives.
+    /// (`POST /oauth/introspect`), or reject it. If `previous_sequence` is larger than the
+    /// `sequence` of every `snapshot`, `synced`, and `revoked` event since the last `snapshot`, an
+    /// event is missing: close the stream, and reconnect without `Last-Event-ID`. Keep each entry
+    /// until its `expires_at` time, also if another `snapshot` arrives.
     ///
     /// The server closes the stream when the token expires or is revoked, when the client doesn't
     /// read for ten seconds, and when the replica stops. Send `Last-Event-ID` to resume; if the

@@ -1,13 +1,24 @@
 //! Events of the revocation stream, and their format as server-sent events.
 
-use latchkey_domain::revocation::{Entry, lease::LogPosition, recent_entries::StreamEntry};
+use std::fmt::Write;
+
+use latchkey_domain::revocation::{
+    Entry, EntryState, Subject, lease::LogPosition, recent_entries::StreamEntry,
+};
 use poem_openapi::{
     Object, Union,
     types::{Example, ToJSON},
 };
 use time::{OffsetDateTime, macros::datetime};
+use uuid::uuid;
 
 use crate::{app::revocation::StreamEvent, http::api::schemas::SESSION_ID};
+
+/// Expiry of the revocations in examples.
+const EXAMPLE_EXPIRY: OffsetDateTime = datetime!(2026-11-20 09:05:00 UTC);
+
+/// Time of the heartbeat in examples.
+const EXAMPLE_HEARTBEAT: OffsetDateTime = datetime!(2026-11-20 08:00:00 UTC);
 
 /// Data of `snapshot`: all revocations in force follow as `revoked` without sequence numbers, then
 /// `synced`.
@@ -42,9 +53,9 @@ pub struct RevokedSchema {
     /// Sequence number in the revocation log; `null` in a snapshot. Numbers increase, but not
     /// always by one.
     sequence: Option<u64>,
-    /// Sequence number of the previous `revoked` event. If it is larger than the `sequence` of every
-    /// `snapshot`, `synced`, and `revoked` event since the last `snapshot`, events are missing;
-    /// reconnect without `Last-Event-ID`. `null` in a snapshot.
+    /// Sequence number of the previous `revoked` event. If it is larger than the `sequence` of
+    /// every `snapshot`, `synced`, and `revoked` event since the last `snapshot`, events are
+    /// missing; reconnect without `Last-Event-ID`. `null` in a snapshot.
     previous_sequence: Option<u64>,
 }
 
@@ -125,7 +136,7 @@ impl Example for RevokedSchema {
             kind: "session".to_owned(),
             id: SESSION_ID.to_string(),
             min_generation: None,
-            expires_at: datetime!(2026-11-20 09:05:00 UTC),
+            expires_at: EXAMPLE_EXPIRY,
             sequence: Some(4711),
             previous_sequence: Some(4709),
         }
@@ -166,7 +177,7 @@ impl Example for HeartbeatSchema {
             epoch_id,
             sequence,
             previous_sequence: sequence,
-            at: datetime!(2026-11-20 08:00:00 UTC),
+            at: EXAMPLE_HEARTBEAT,
         }
     }
 }
@@ -181,48 +192,44 @@ impl Example for DegradedSchema {
 
 /// Example of a stream, for the OpenAPI document.
 pub fn example() -> String {
-    let revoked = RevokedSchema::example();
-    let start = revoked.previous_sequence.unwrap_or_default();
-    let snapshot = SnapshotSchema {
-        sequence: start,
-        ..SnapshotSchema::example()
+    let position_at = |applied| LogPosition {
+        applied,
+        ..example_position()
     };
-    // Entries of a snapshot have no sequence number.
-    let entry = RevokedSchema {
-        id: "019a9f5e-8a40-7c22-8b17-5d1e0f3a6b90".to_owned(),
-        sequence: None,
-        previous_sequence: None,
-        ..RevokedSchema::example()
+    let entry = |session_id| Entry {
+        subject: Subject::Session(session_id),
+        state: EntryState {
+            value: EntryState::FLAG,
+            expires_at: EXAMPLE_EXPIRY.unix_timestamp().unsigned_abs(),
+        },
     };
-    let synced = SyncedSchema {
-        sequence: start,
-        ..SyncedSchema::example()
-    };
-    let position_at = |applied| {
-        Some(LogPosition {
-            applied,
-            ..example_position()
-        })
-    };
+    let (start, end) = (4709, example_position().applied);
     let events = [
-        ("snapshot", None, snapshot.to_json_string()),
-        ("revoked", None, entry.to_json_string()),
-        ("synced", position_at(start), synced.to_json_string()),
-        (
-            "revoked",
-            revoked.sequence.and_then(position_at),
-            revoked.to_json_string(),
-        ),
-        (
-            "heartbeat",
-            None,
-            HeartbeatSchema::example().to_json_string(),
-        ),
+        StreamEvent::Snapshot {
+            position: position_at(start),
+            entries: 1,
+        },
+        StreamEvent::SnapshotEntry(entry(uuid!("019a9f5e-8a40-7c22-8b17-5d1e0f3a6b90"))),
+        StreamEvent::Synced(position_at(start)),
+        StreamEvent::Revoked {
+            entry: StreamEntry {
+                entry: entry(SESSION_ID),
+                number: end,
+                previous: start,
+            },
+            epoch: example_position().epoch.into(),
+        },
+        StreamEvent::Heartbeat {
+            position: position_at(end),
+            previous: end,
+            at: EXAMPLE_HEARTBEAT,
+        },
     ];
+    let mut text = String::new();
     events
-        .into_iter()
-        .map(|(event, position, data)| format_event(event, position, &data))
-        .collect()
+        .iter()
+        .for_each(|event| write_event(&mut text, event));
+    text
 }
 
 /// Example of a position in the revocation log.
@@ -286,33 +293,30 @@ impl From<&StreamEvent> for RevocationStreamEventSchema {
     }
 }
 
-/// Appends an event to the text. Only events at which a client can resume have a position.
+/// Appends an event to the text. Only events at which a client can resume have an ID (HTML Standard
+/// section 9.2, `Last-Event-ID`).
 pub fn write_event(text: &mut String, event: &StreamEvent) {
-    let position = match event {
-        StreamEvent::Synced(position) => Some(position.clone()),
+    let id = match event {
+        StreamEvent::Synced(position) => Some(position.to_string()),
         StreamEvent::Revoked {
             entry: stream_entry,
             epoch,
-        } => Some(LogPosition {
-            epoch: epoch.to_string(),
-            applied: stream_entry.number,
-        }),
+        } => {
+            let position = LogPosition {
+                epoch: epoch.to_string(),
+                applied: stream_entry.number,
+            };
+            Some(position.to_string())
+        }
         StreamEvent::Snapshot { .. }
         | StreamEvent::SnapshotEntry(_)
         | StreamEvent::Heartbeat { .. }
         | StreamEvent::Degraded { .. } => None,
     };
+    let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
     let data = RevocationStreamEventSchema::from(event).to_json_string();
-    text.push_str(&format_event(event.into_str(), position, &data));
-}
-
-/// Formats a server-sent event. The position is its ID (HTML Standard section 9.2,
-/// `Last-Event-ID`).
-fn format_event(event: &str, position: Option<LogPosition<String>>, data: &str) -> String {
-    let id = position
-        .map(|position| format!("id: {position}\n"))
-        .unwrap_or_default();
-    format!("event: {event}\n{id}data: {data}\n\n")
+    let result: Result<(), _> = write!(text, "event: {}\n{id}data: {data}\n\n", event.into_str());
+    result.expect("writing to a string succeeds");
 }
 
 #[cfg(test)]
@@ -320,7 +324,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use latchkey_domain::revocation::{EntryState, Subject, lease::CheckSource};
+    use latchkey_domain::revocation::lease::CheckSource;
 
     fn event_text(event: &StreamEvent) -> String {
         let mut text = String::new();
