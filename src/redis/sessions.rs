@@ -273,9 +273,15 @@ impl Redis {
             Option<u8>,
             Option<String>,
         );
-        let (counter, rotated_at, generation, user_generation, revoked_reason, is_current, scope): Fields =
-            self.run(&INSPECT_SESSION, &self.session_keys(user_id, session_id), &[])
-                .await?;
+        let fields: Fields = self
+            .run(
+                &INSPECT_SESSION,
+                &self.session_keys(user_id, session_id),
+                &[],
+            )
+            .await?;
+        let (counter, rotated_at, generation, user_generation, revoked_reason, is_current, scope) =
+            fields;
         if counter.is_none() && revoked_reason.is_none() {
             return Ok(None);
         }

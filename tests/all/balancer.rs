@@ -155,9 +155,9 @@ async fn revocation_stream_passes_unbuffered() {
         reader.read_until("heartbeat").await;
         let session = first.sign_in("john").await;
         second.sign_out(&session.access_token).await.is(204, "");
-        let sid = session.claim("sid");
+        let session_id = session.claim("sid");
         let event = reader.first("revoked").await;
-        assert!(event.is_of("session", &sid), "{kind:?}: {event:?}");
+        assert!(event.is_of("session", &session_id), "{kind:?}: {event:?}");
     }
 }
 

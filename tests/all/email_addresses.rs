@@ -238,9 +238,9 @@ async fn code_works_once_and_for_its_user_only() {
 async fn revoked_session_cannot_use_code() {
     let fixture = Fixture::new().await;
     let code = fixture.code_at(NEW).await;
-    let sid = fixture.other_session.claim("sid");
+    let session_id = fixture.other_session.claim("sid");
     let revoke = format!(
-        "update sessions set revoked_at = now(), revoked_reason = 'revoked' where id = '{sid}'"
+        "update sessions set revoked_at = now(), revoked_reason = 'revoked' where id = '{session_id}'"
     );
     execute(&fixture.server, &revoke).await;
     for code in [code.as_str(), "AAAAA-AAAAA"] {

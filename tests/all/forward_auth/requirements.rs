@@ -40,17 +40,17 @@ async fn identity_headers_are_complete_and_encoded() {
     let session = server.sign_up_with_email("john", "j%hn@example.com").await;
     let claims = session.claims();
     let text = |name: &str| claims[name].as_str().expect("text").to_owned();
-    let (user, sid, scope) = (text("sub"), text("sid"), text("scope"));
+    let (user_id, session_id, scope) = (text("sub"), text("sid"), text("scope"));
     let expected = |name: &str, verified: &str, roles: &str| {
         [
-            &user,
+            &user_id,
             "john",
             name,
             "j%25hn@example.com",
             verified,
             roles,
             &scope,
-            &sid,
+            &session_id,
             "",
         ]
         .map(str::to_owned)

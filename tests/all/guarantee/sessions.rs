@@ -151,7 +151,7 @@ impl Sessions {
             .collect();
         let ids: Vec<Uuid> = tokens.iter().map(|token| token.id).collect();
         let hashes: Vec<Vec<u8>> = tokens.iter().map(OpaqueToken::hash).collect();
-        let users: Vec<Uuid> = numbers
+        let user_ids: Vec<Uuid> = numbers
             .map(|number| Uuid::from_u128(USER_ID | number as u128))
             .collect();
         let insert = "insert into personal_access_tokens
@@ -159,7 +159,7 @@ impl Sessions {
              select id, user_id, 1, 'run', hash, 'items:read', now() + interval '1 day'
              from unnest($1::uuid[], $2::uuid[], $3::bytea[]) as token (id, user_id, hash)";
         client
-            .execute(insert, &[&ids, &users, &hashes])
+            .execute(insert, &[&ids, &user_ids, &hashes])
             .await
             .expect("a valid statement");
         client
