@@ -89,15 +89,19 @@ impl Folders {
 
 /// Creates the folder if it doesn't exist, restricts it to its owner, and returns its full path.
 pub(super) fn create_private(folder: &Path) -> Result<PathBuf, Error> {
-    let create = || {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
-        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-        folder.canonicalize()
-    };
-    create().map_err(Error::cannot("create the private folder", folder))
+    create_with_mode(folder, 0o700).map_err(Error::cannot("create the private folder", folder))
+}
+
+/// Creates the folder if it doesn't exist, and sets its mode.
+///
+/// The mode of an existing folder is set in one step, because programs of other stacks can use it.
+fn create_with_mode(folder: &Path, mode: u32) -> io::Result<PathBuf> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(folder)?;
+    fs::set_permissions(folder, Permissions::from_mode(mode))?;
+    folder.canonicalize()
 }
 
 /// Creates the folder of a store, owned by the user that runs the store.
@@ -143,9 +147,7 @@ fn create_account_data(directory: &Path, account: Account) -> Result<PathBuf, Er
     let data = stored
         .filter(is_own)
         .unwrap_or_else(|| base.join(format!("{prefix}{:016x}", random())));
-    create_private(base)?;
-    fs::set_permissions(base, Permissions::from_mode(0o711))
-        .map_err(Error::cannot("change the mode of", base))?;
+    create_with_mode(base, 0o711).map_err(Error::cannot("create", base))?;
     create_for_store(&data, Some(account))?;
     fs::write(&location_file, format!("{}\n", data.display()))
         .map_err(Error::cannot("write", &location_file))?;
@@ -267,6 +269,20 @@ fn remove_if_stale(folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mode_of_existing_folder_is_never_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = create_with_mode(&folder.path().join("base"), 0o711).unwrap();
+        std::thread::scope(|scope| {
+            let creator = scope.spawn(|| {
+                (0..2000).for_each(|_| drop(create_with_mode(&base, 0o711).unwrap()));
+            });
+            while !creator.is_finished() {
+                assert_eq!(fs::metadata(&base).unwrap().mode() & 0o777, 0o711);
+            }
+        });
+    }
 
     #[test]
     fn folder_hash_is_stable() {
