@@ -12,6 +12,9 @@ use crate::{
 /// Longer than a lease, and longer than the default timeout of Redis.
 const FAULT_DURATION: Duration = Duration::from_millis(700);
 
+/// The time in which all lost connections are closed.
+const RESET_DURATION: Duration = Duration::from_millis(20);
+
 /// Slow connections. A lease can barely be renewed with the first delay.
 const SLOW_STATES: [ConnectionState; 5] = [
     ConnectionState::Late(Duration::from_millis(20)),
@@ -34,7 +37,14 @@ pub async fn cut(fleet: &Fleet, round: usize) {
 }
 
 pub async fn half_open(fleet: &Fleet, round: usize) {
-    set_temporarily(&select_proxies(fleet, round), ConnectionState::Lost).await;
+    let proxies = select_proxies(fleet, round);
+    proxies
+        .iter()
+        .for_each(|proxy| proxy.set(ConnectionState::Lost));
+    sleep(FAULT_DURATION).await;
+    // When the network works again, both sides find out that the connections are lost. Otherwise,
+    // those of PostgreSQL would accumulate until its limit.
+    set_for(&proxies, ConnectionState::Cut, RESET_DURATION).await;
 }
 
 /// Alternates between one and all replicas, and between Redis and PostgreSQL. Every fourth round,
@@ -58,8 +68,12 @@ fn select_proxies(fleet: &Fleet, round: usize) -> Vec<&Proxy> {
 }
 
 async fn set_temporarily(proxies: &[&Proxy], state: ConnectionState) {
+    set_for(proxies, state, FAULT_DURATION).await;
+}
+
+async fn set_for(proxies: &[&Proxy], state: ConnectionState, duration: Duration) {
     proxies.iter().for_each(|proxy| proxy.set(state));
-    sleep(FAULT_DURATION).await;
+    sleep(duration).await;
     proxies
         .iter()
         .for_each(|proxy| proxy.set(ConnectionState::Open));
