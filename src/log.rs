@@ -3,12 +3,14 @@
 //! `serve` and `migrate` write the log to standard output, as JSON or, on a terminal, as text.
 //! Other commands write only warnings, to standard error, because standard output is for results.
 
+mod writer;
+
 use std::{
     fmt::{self, Write},
-    io::IsTerminal,
+    io::{self, IsTerminal},
 };
 
-use latchkey::config::Config;
+use latchkey::config::LogFilter;
 use tracing::{
     field::{Field, Visit},
     span::Record,
@@ -18,6 +20,8 @@ use tracing_subscriber::{
     field::RecordFields,
     fmt::{FormatFields, FormattedFields, format::Writer},
 };
+
+use writer::LogWriter;
 
 /// Filter directives that override `LATCHKEY_LOG`. At lower levels, the PostgreSQL driver logs
 /// statement parameters, which include password hashes, and refinery repeats events of the server.
@@ -32,27 +36,35 @@ pub enum Log {
     Brief,
 }
 
-/// Starts the log. It can be called once per process.
-pub fn start(config: &Config, kind: Log) {
+/// Starts the log at this level. It can be called once per process.
+///
+/// # Errors
+/// If the thread can't be started.
+pub fn start(level: &LogFilter, kind: Log) -> io::Result<Option<LogWriter>> {
     let filter = |level: &str| EnvFilter::new(format!("{level},{LIBRARY_FILTER}"));
     let log = tracing_subscriber::fmt().with_target(false);
-    match kind {
-        Log::Brief => log
-            .with_env_filter(filter("warn"))
-            .with_writer(std::io::stderr)
-            .init(),
-        Log::Full if std::io::stdout().is_terminal() => {
-            log.with_env_filter(filter(config.log.as_str())).init()
+    let log_writer = match kind {
+        Log::Brief => {
+            log.with_env_filter(filter("warn"))
+                .with_writer(std::io::stderr)
+                .init();
+            None
         }
         Log::Full => {
+            let is_terminal = std::io::stdout().is_terminal();
+            let (queue, log_writer) = LogWriter::start()?;
             let log = log
-                .with_env_filter(filter(config.log.as_str()))
-                .json()
-                .flatten_event(true)
-                .with_span_list(false);
-            log.fmt_fields(SpanFields).init();
+                .with_env_filter(filter(level.as_str()))
+                .with_writer(move || queue.clone());
+            if is_terminal {
+                log.init();
+            } else {
+                let log = log.json().flatten_event(true).with_span_list(false);
+                log.fmt_fields(SpanFields).init();
+            }
+            Some(log_writer)
         }
-    }
+    };
     // Panics are logged as events, so that each line of the log is valid JSON.
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
@@ -62,6 +74,7 @@ pub fn start(config: &Config, kind: Log) {
             "panicked"
         );
     }));
+    Ok(log_writer)
 }
 
 /// Writes the fields of a span as a JSON object.

@@ -185,8 +185,14 @@ fn with_app<S: Future<Output = ExitCode>>(
         Ok(config) => config,
         Err(errors) => return reject_configuration(&errors),
     };
-    log::start(&config, kind);
+    let log_writer = match log::start(&config.log, kind) {
+        Ok(log_writer) => log_writer,
+        Err(error) => return fail("the log can't be started", &error),
+    };
     with_runtime(async {
+        if let Some(log_writer) = &log_writer {
+            tokio::spawn(log_writer.count_dropped_lines());
+        }
         match App::new(config) {
             Ok(app) => run(app).await,
             Err(errors) => reject_configuration(&errors),

@@ -229,6 +229,8 @@ settings! {
             "Delay after SIGTERM during which the replica reports not ready and still accepts \
              requests, so that load balancers stop sending requests";
         log: LogFilter, "LATCHKEY_LOG" = "info",
-            "Log filter in `tracing` syntax. The log is JSON if stdout isn't a terminal.";
+            "Log level, or a filter in `tracing` syntax. Security events have the target `audit`: \
+             `warn,audit=info` logs security events, and otherwise only warnings and errors. The \
+             log is JSON if stdout isn't a terminal.";
     }
 }

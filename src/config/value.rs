@@ -14,6 +14,7 @@ use latchkey_domain::{
     master_secret::MasterSecrets, password::Argon2Implementation, rate_limit::RateLimit,
 };
 use secrecy::SecretString;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use url::Url;
 
 /// The error of a required setting without a more specific one.
@@ -140,8 +141,17 @@ fn parse_folder(url: &str, path: &str) -> Result<PathBuf, String> {
 
 impl Value for LogFilter {
     fn read(text: &str) -> Result<Self, String> {
-        let read = tracing_subscriber::EnvFilter::try_new(text).map(|_| LogFilter(text.to_owned()));
-        read.map_err(|_| "must be a filter, for example `info` or `info,latchkey=debug`".into())
+        // The parser takes an unknown level for the name of a target, and then logs nothing.
+        let is_level = |part: &str| part.parse::<LevelFilter>().is_ok();
+        let is_known = text
+            .split(',')
+            .all(|part| part.contains(['=', '[']) || is_level(part.trim()));
+        let is_filter = is_known && EnvFilter::try_new(text).is_ok();
+        is_filter.then(|| LogFilter(text.to_owned())).ok_or_else(|| {
+            "must be a level (`error`, `warn`, `info`, `debug`, `trace`, or `off`), or a filter \
+             such as `warn,audit=info`"
+                .into()
+        })
     }
 }
 

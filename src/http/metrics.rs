@@ -173,6 +173,10 @@ fn describe_workers() {
         "latchkey_cleanup_last_success_timestamp_seconds",
         "Time of the last successful cleanup run in seconds since the Unix epoch"
     );
+    metrics::describe_counter!(
+        "latchkey_log_lines_dropped_total",
+        "Log lines dropped because the reader of standard output is too slow"
+    );
 }
 
 /// Sets constant metrics and starts the audit event counters at 0.

@@ -107,6 +107,9 @@ impl<'a> NewAuditEvent<'a> {
     }
 }
 
+/// The target of security events in the log, so that a filter can select them.
+const LOG_TARGET: &str = "audit";
+
 /// Logs an event and increments its metric. Only this function does either.
 pub fn log_event(event: &AuditEvent) {
     let AuditEvent {
@@ -122,6 +125,7 @@ pub fn log_event(event: &AuditEvent) {
     macro_rules! log_event {
         ($level:ident) => {
             tracing::$level!(
+                target: LOG_TARGET,
                 event = kind.as_str(),
                 outcome = kind.outcome().as_str(),
                 subject_id = displayed(*subject_id),

@@ -291,6 +291,11 @@ async fn security_events_are_recorded_once_with_actor_and_ip() {
 
 /// Asserts one log line per event. The log is written at once, and the table counts per minute.
 async fn assert_log_has_each_event(server: &TestServer) {
+    let events = query_value(server, "select sum(count) from audit_events").await;
+    wait_until("all events are logged", || async {
+        count_lines(server, EVENT).to_string() == events
+    })
+    .await;
     let log: Vec<Value> = server
         .log()
         .iter()
@@ -436,11 +441,9 @@ async fn rejected_sign_ins_are_counted_by_network() {
         query_value(&server, counts).await == expected
     })
     .await;
-    let lines = server
-        .log()
-        .iter()
-        .filter(|line| line.contains("\"2001:db8:1:2::6\""))
-        .count();
+    let address = "\"2001:db8:1:2::6\"";
+    server.wait_for_log(&[address]).await;
+    let lines = count_lines(&server, address);
     assert_eq!(lines, 1, "the log contains the full address");
 }
 
@@ -499,7 +502,12 @@ async fn unrecordable_changes_are_rolled_back() {
     })
     .await;
     let before = query_value(server, state).await;
-    let lines = count_logged_events(server);
+    let events = query_value(server, "select sum(count) from audit_events").await;
+    wait_until("all events are logged", || async {
+        count_lines(server, EVENT).to_string() == events
+    })
+    .await;
+    let lines = count_lines(server, EVENT);
     execute(
         server,
         "alter table audit_events add constraint broken check (event = 'none') not valid",
@@ -543,8 +551,13 @@ async fn unrecordable_changes_are_rolled_back() {
         response.is(500, "internal");
     }
     assert_eq!(query_value(server, state).await, before);
+    // The log is written in order, and the failure of a request comes last.
+    wait_until("all failures are logged", || async {
+        count_lines(server, "request failed") == attempts.len()
+    })
+    .await;
     assert_eq!(
-        count_logged_events(server),
+        count_lines(server, EVENT),
         lines,
         "changes that are rolled back are not logged"
     );
@@ -568,12 +581,13 @@ async fn unrecordable_changes_are_rolled_back() {
         .is(204, "");
 }
 
-fn count_logged_events(server: &TestServer) -> usize {
-    server
-        .log()
-        .iter()
-        .filter(|line| line.contains("\"event\":"))
-        .count()
+/// The part of a log line of each event.
+const EVENT: &str = "\"event\":";
+
+/// Counts the log lines that contain this text.
+fn count_lines(server: &TestServer, part: &str) -> usize {
+    let lines = server.log();
+    lines.iter().filter(|line| line.contains(part)).count()
 }
 
 #[tokio::test]

@@ -290,7 +290,7 @@ async fn password_change_of_revoked_session_is_rejected() {
     change_password(&server, &first, "not the right one", PASSWORD)
         .await
         .is(403, "incorrect_password");
-    assert!(server.has_logged(&denied), "{:?}", server.log());
+    server.wait_for_log(&denied).await;
 }
 
 #[tokio::test]

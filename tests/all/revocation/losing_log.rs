@@ -121,7 +121,10 @@ async fn lost_log_is_rebuilt_from_postgres() {
         );
     }
     let warning = ["WARN", "revocation log missing in Redis; rebuilding"];
-    assert!(fixture.server.has_logged(&warning) || fixture.replica.has_logged(&warning));
+    wait_until("a replica has logged the loss", || async {
+        fixture.server.has_logged(&warning) || fixture.replica.has_logged(&warning)
+    })
+    .await;
 }
 
 /// Redis contains a log, a fence, a user, and a session with the field names of older versions.

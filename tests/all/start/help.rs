@@ -202,7 +202,14 @@ const ERRORS: &[(&str, &str, &str)] = &[
     (
         "LATCHKEY_LOG",
         "latchkey=loud",
-        "must be a filter, for example `info` or `info,latchkey=debug`",
+        "must be a level (`error`, `warn`, `info`, `debug`, `trace`, or `off`), or a filter such as \
+         `warn,audit=info`",
+    ),
+    (
+        "LATCHKEY_LOG",
+        "verbose",
+        "must be a level (`error`, `warn`, `info`, `debug`, `trace`, or `off`), or a filter such as \
+         `warn,audit=info`",
     ),
     (
         "LATCHKEY_MAIL_FROM",
