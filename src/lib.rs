@@ -49,9 +49,9 @@
 //! 3. In a task that outlives the connection, `redis::Redis::rotate` runs `rotate.lua` (with
 //!    `server.lua`, `account.lua`, and `refresh.lua`) in one round trip. It increments the current
 //!    counter. For the previous counter, within the reuse interval, it returns the current counter
-//!    again. Any other counter revokes the session in the same step. If Redis lacks the session or
-//!    its history changed, `app::sessions::restore` reads the session from PostgreSQL, and
-//!    `restore_session.lua` rotates it.
+//!    again. A smaller counter revokes the session in the same step. If Redis lacks the session, if
+//!    its history changed, or if the counter is larger than that in Redis, `app::sessions::restore`
+//!    reads the session from PostgreSQL, and `restore_session.lua` rotates it.
 //! 4. [`app::sessions::activity`] writes the counter to PostgreSQL within a second.
 //! 5. [`app::keys`] selects the key, [`latchkey_domain::access_token`] signs the claims, and the
 //!    next refresh token is derived from the counter. The middleware adds the common headers.

@@ -27,7 +27,7 @@ pub use codes::{CodeRegistration, Reservation};
 pub use members::LogMember;
 pub use revocations::{AppendOutcome, LookupOutcome, PublishedEntries};
 use script::Script;
-pub use sessions::{RefreshPolicy, RotatedSession, Rotation, StoredSession};
+pub use sessions::{RefreshPolicy, RotatedSession, Rotation, StoredSession, format_outages};
 use shared::SharedConnection;
 
 use crate::error::Error;

@@ -40,9 +40,11 @@ use std::{
 
 use latchkey_domain::{
     access_token::Kid,
+    outages::{Outage, Outages},
     revocation::{
         lease::{AcknowledgedPositions, LogHealth, LogPosition},
         leased_set::LeasedSet,
+        unpublished::UnpublishedEntries,
     },
 };
 use time::OffsetDateTime;
@@ -53,7 +55,12 @@ pub use enforcement::WaitFor;
 pub use rebuilder::RebuildOutcome;
 pub use stream::{StreamEvent, Subscription};
 
-use crate::{app::clock::Clock, config::Config, postgres::Postgres, redis::Redis};
+use crate::{
+    app::clock::{self, Clock},
+    config::Config,
+    postgres::Postgres,
+    redis::Redis,
+};
 use log::LogAppender;
 use revocation_set::RevocationSet;
 use stream::RevocationStream;
@@ -71,7 +78,10 @@ pub struct Revocations {
     on_key_revoked: Box<dyn Fn(Kid) + Send + Sync>,
     /// The ID of this process among the members.
     member_id: Uuid,
+    /// All live revocations that this replica has read from the log or from PostgreSQL.
     set: LeasedSet<RevocationSet>,
+    /// The entries of `set` that the log lacks.
+    unpublished: Mutex<UnpublishedEntries>,
     log: Mutex<LogObservation>,
     /// How far each member has applied the log.
     acknowledged: watch::Sender<AcknowledgedPositions<String, Uuid>>,
@@ -120,9 +130,10 @@ impl RevocationSettings {
 }
 
 /// The last known state of the log in Redis.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct LogObservation {
     health: LogHealth,
+    outages: Outages,
     /// The length of leases in the current epoch, if it is known.
     lease: Option<Duration>,
 }
@@ -145,8 +156,10 @@ impl Revocations {
             on_key_revoked: Box::new(on_key_revoked),
             member_id: Uuid::new_v4(),
             set: LeasedSet::new(RevocationSet::default()),
+            unpublished: Mutex::default(),
             log: Mutex::new(LogObservation {
                 health: LogHealth::NotSeen,
+                outages: Outages::default(),
                 lease: None,
             }),
             acknowledged: watch::Sender::new(AcknowledgedPositions::default()),
@@ -172,7 +185,28 @@ impl Revocations {
     }
 
     fn set_log_health(&self, health: LogHealth) {
-        self.log_observation().health = health;
+        let now = clock::boot_time();
+        let mut observation = self.log_observation();
+        observation.health = health;
+        match health {
+            LogHealth::Unreachable => observation.outages.record_failure(now),
+            // Refreshes need no log.
+            LogHealth::Complete
+            | LogHealth::NotSeen
+            | LogHealth::Lost
+            | LogHealth::EvictionEnabled
+            | LogHealth::NewerVersion => observation.outages.record_success(now),
+        }
+    }
+
+    /// The outages of Redis during the last two minutes.
+    pub(crate) fn recent_outages(&self) -> Vec<Outage> {
+        let now = clock::boot_time();
+        self.log_observation().outages.recent(now)
+    }
+
+    fn unpublished(&self) -> MutexGuard<'_, UnpublishedEntries> {
+        self.unpublished.lock().expect("no holder panics")
     }
 
     fn set_published_until(&self, until: OffsetDateTime) {

@@ -11,7 +11,7 @@ pub mod sign_out;
 
 use std::{sync::Arc, time::Duration};
 
-use latchkey_domain::{access_token::TokenPolicy, refresh_token::RefreshKey};
+use latchkey_domain::{access_token::TokenPolicy, outages::Outage, refresh_token::RefreshKey};
 
 use crate::{
     app::{
@@ -26,7 +26,7 @@ use crate::{
     },
     config::Config,
     postgres::{Idle, Postgres},
-    redis::{Redis, RefreshPolicy},
+    redis::{Redis, RefreshPolicy, format_outages},
 };
 use activity::SessionActivityWriter;
 use renew_cookie::RenewedCookies;
@@ -82,12 +82,14 @@ impl SessionSettings {
         }
     }
 
-    fn refresh_policy(&self) -> RefreshPolicy {
+    /// The limits of a refresh after these outages of Redis.
+    fn refresh_policy(&self, outages: &[Outage]) -> RefreshPolicy {
         let milliseconds =
             |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         RefreshPolicy {
             idle_timeout_ms: milliseconds(self.session_idle_timeout),
             reuse_interval_ms: milliseconds(self.refresh_reuse_interval),
+            outages: format_outages(outages),
             restore_timeout_ms: milliseconds(self.restore_timeout),
         }
     }

@@ -140,7 +140,8 @@ settings! {
             "Maximum lifetime of a session";
         refresh_reuse_interval: Duration, "LATCHKEY_REFRESH_REUSE_INTERVAL" = "10s",
             "Reuse interval: for this long after rotation, the previous refresh token still \
-             returns the same new refresh token. `0s` disables it.";
+             returns the same new refresh token. Outages of Redis extend it by at most 2 minutes. \
+             `0s` disables it.";
         cookie_idle_timeout: Duration, "LATCHKEY_COOKIE_IDLE_TIMEOUT" = "10m",
             "Idle timeout of a browser session (sliding expiration), at most `1h`";
         cookie_domain: Option<CookieDomain>, "LATCHKEY_COOKIE_DOMAIN",

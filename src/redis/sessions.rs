@@ -6,6 +6,7 @@ use deadpool_redis::redis::{FromRedisValue, Value};
 use latchkey_domain::{
     account::Identity,
     explanation::CachedSession,
+    outages::Outage,
     refresh_token::RefreshToken,
     revocation::{ENTRY_SECONDS, RevocationReason},
     session::Session,
@@ -49,15 +50,27 @@ static STORE_IDENTITY: LazyLock<Script> = LazyLock::new(|| {
 });
 
 /// Limits of a refresh, in milliseconds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct RefreshPolicy {
     /// The idle timeout of a session.
     pub idle_timeout_ms: u64,
     /// The reuse interval: for this long after a rotation, the previous token returns the same new
-    /// refresh token.
+    /// refresh token. Outages of Redis don't count, because clients can't repeat a request.
     pub reuse_interval_ms: u64,
     /// For this long after a session was found missing, it can be restored.
     pub restore_timeout_ms: u64,
+    /// The recent outages of Redis, in the form of [`format_outages`].
+    pub outages: String,
+}
+
+/// Returns the outages in the form that the scripts read: per outage its begin and its end, in
+/// milliseconds before the current time.
+pub fn format_outages(outages: &[Outage]) -> String {
+    let pairs = outages.iter().map(|outage| {
+        let (began, ended) = (outage.began_ago.as_millis(), outage.ended_ago.as_millis());
+        format!("{began}-{ended} ")
+    });
+    pairs.collect()
 }
 
 /// The result of presenting a refresh token.
@@ -65,8 +78,8 @@ pub struct RefreshPolicy {
 pub enum Rotation {
     /// The token was the current one, or the previous one within the reuse interval.
     Rotated(Box<RotatedSession>),
-    /// The session must be restored from PostgreSQL: Redis lacks it, or the replication history
-    /// changed.
+    /// The session must be restored from PostgreSQL: Redis lacks it, the replication history
+    /// changed, or the counter is larger than the stored one.
     NotCached {
         /// The time of this result on the clock of Redis (ms since the Unix epoch).
         observed_at: u64,
@@ -144,7 +157,8 @@ impl Redis {
         token: &RefreshToken,
         policy: &RefreshPolicy,
     ) -> Result<Rotation, Error> {
-        let args = rotation_args(token, policy);
+        let mut args = rotation_args(token, policy).to_vec();
+        args.push(policy.outages.clone());
         let result = self
             .run(
                 &ROTATE,
@@ -185,6 +199,7 @@ impl Redis {
             session.expires_at.to_string(),
             identity.version.to_string(),
             json(identity)?,
+            policy.outages.clone(),
         ]);
         let result = self
             .run(

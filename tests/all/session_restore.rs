@@ -1,6 +1,8 @@
 //! Redis loses sessions: by a flush, a restart, or a failover to older data. Users stay signed in,
 //! and rotated tokens stay invalid.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -153,6 +155,87 @@ async fn previous_token_returns_same_pair_after_a_redis_flush() {
         .refresh(&tokens[1].refresh_token)
         .await
         .is(401, "refresh_token_reused");
+}
+
+impl Fixture {
+    /// Sets the counter of the session in Redis, as if a failover had gone back to older data.
+    async fn set_cached_counter(&self, counter: u64) {
+        let claims = self.session.claims();
+        let key = format!(
+            "{}:{{{}}}:session:{}",
+            self.server.setting("LATCHKEY_REDIS_PREFIX"),
+            claims["sub"].as_str().expect("an ID"),
+            claims["sid"].as_str().expect("an ID"),
+        );
+        let counter = counter.to_string();
+        let command = ["HSET", &key, "rotation_counter", &counter];
+        let set = self.own_redis.command::<i64>(&command).await;
+        assert_eq!(set, 0, "the session is cached");
+    }
+}
+
+/// Two servers accept writes for some seconds during an ordinary failover behind a proxy.
+#[tokio::test]
+async fn counter_above_that_of_redis_is_restored() {
+    let fixture = Fixture::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "0s")]).await;
+    let newest = fixture.rotate(5).await.pop().expect("the newest");
+    fixture.set_cached_counter(1).await;
+    let restored = refresh(&fixture.replica, &newest).await;
+    refresh(&fixture.server, &restored).await;
+    // Redis has the counter again, so the previous token is reused.
+    fixture
+        .server
+        .refresh(&newest.refresh_token)
+        .await
+        .is(401, "refresh_token_reused");
+}
+
+#[tokio::test]
+async fn older_token_above_counter_of_redis_is_reused() {
+    let fixture = Fixture::with(&[("LATCHKEY_REFRESH_REUSE_INTERVAL", "0s")]).await;
+    let tokens = fixture.rotate(5).await;
+    fixture.wait_for_counter(5).await;
+    fixture.set_cached_counter(1).await;
+    fixture
+        .server
+        .refresh(&tokens[3].refresh_token)
+        .await
+        .is(401, "refresh_token_reused");
+    fixture.assert_revoked(&tokens[5]).await;
+}
+
+/// A response is lost, and the client can't repeat its request before Redis is available again.
+#[tokio::test]
+async fn outage_of_redis_does_not_count_toward_reuse_interval() {
+    let (stack, database) = own_stack();
+    let (redis, interval) = (stack.redis.url(), Duration::from_millis(500));
+    let server = TestServer::with(&[
+        ("DATABASE_URL", database.as_str()),
+        ("REDIS_URL", redis.as_str()),
+        ("LATCHKEY_REDIS_TIMEOUT", "200ms"),
+        ("LATCHKEY_REFRESH_REUSE_INTERVAL", "500ms"),
+    ])
+    .await;
+    let session = server.sign_up("john").await;
+    let rotated = refresh(&server, &session).await;
+    let rotated_at = Instant::now();
+    stack.redis.pause();
+    wait_until(
+        "PostgreSQL serves checks, and the interval has passed",
+        || async {
+            let response = server.get("/health/ready").await;
+            response.body["check_source"] == "postgres" && rotated_at.elapsed() > 2 * interval
+        },
+    )
+    .await;
+    stack.redis.resume();
+    let repeat = || server.refresh(&session.refresh_token);
+    wait_until("Redis is available", || async {
+        server.get("/health/ready").await.body["check_source"] == "memory"
+    })
+    .await;
+    let repeated = Session::of(repeat().await.is(200, ""));
+    assert_eq!(repeated.refresh_token, rotated.refresh_token);
 }
 
 #[tokio::test]

@@ -232,6 +232,7 @@ fn default_refresh_policy() -> RefreshPolicy {
         idle_timeout_ms: 7 * 86_400_000,
         reuse_interval_ms: 10_000,
         restore_timeout_ms: 4_200,
+        outages: String::new(),
     }
 }
 

@@ -19,6 +19,7 @@ pub mod master_secret;
 pub mod oauth_client;
 pub mod one_time_code;
 pub mod opaque_token;
+pub mod outages;
 pub mod page;
 pub mod password;
 pub mod rate_limit;

@@ -9,6 +9,7 @@ pub mod lease_renewer;
 pub mod leased_set;
 mod reason;
 pub mod recent_entries;
+pub mod unpublished;
 
 use uuid::Uuid;
 

@@ -48,7 +48,8 @@ impl Revocations {
             CheckSource::Redis => match self.redis.find_revocations(keys).await {
                 Ok(LookupOutcome::NotListed) => {
                     BY_REDIS.increment(1);
-                    return Ok(false);
+                    // Redis lacks revocations that are committed and not published yet.
+                    return Ok(self.set.set().is_revoked(keys));
                 }
                 Ok(LookupOutcome::Listed(_)) => {
                     BY_REDIS.increment(1);

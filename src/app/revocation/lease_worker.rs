@@ -161,7 +161,7 @@ impl LeaseWorker {
     fn apply(&self, entries: Vec<(u64, Entry)>, extension: Option<LeaseExtension<String, Uuid>>) {
         let revocations = &self.revocations;
         let applied: Vec<Entry> = entries.iter().map(|(_, entry)| *entry).collect();
-        revocations.apply_entries(&applied);
+        revocations.apply_published(&applied);
         // After the set, because a snapshot reads the position first. Before the lease, which
         // covers the stream as well.
         revocations.stream.extend(entries.into_iter());

@@ -101,7 +101,7 @@ impl Revocations {
                 ));
             }
         };
-        self.apply_entries(&entries);
+        self.apply_published(&entries);
         let batch = PublishedBatch {
             published,
             appended_at,
@@ -113,8 +113,24 @@ impl Revocations {
         Ok(())
     }
 
+    /// Applies entries of the log.
+    pub(super) fn apply_published(&self, entries: &[Entry]) {
+        self.apply(entries);
+        let mut unpublished = self.unpublished();
+        if !unpublished.is_empty() {
+            unpublished.remove_published(entries);
+        }
+    }
+
+    /// Applies committed entries that the log might lack.
+    pub(super) fn apply_committed(&self, entries: &[Entry]) {
+        self.apply(entries);
+        let (mut unpublished, now) = (self.unpublished(), clock::boot_time());
+        entries.iter().for_each(|entry| unpublished.add(entry, now));
+    }
+
     /// Adds entries to the revocation set, and reports revoked signing keys.
-    pub(super) fn apply_entries(&self, entries: &[Entry]) {
+    fn apply(&self, entries: &[Entry]) {
         self.set.set().apply(entries);
         for entry in entries {
             if let Subject::Key(kid) = entry.subject {

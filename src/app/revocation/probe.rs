@@ -20,6 +20,7 @@ impl Revocations {
         loop {
             tokio::time::sleep(PROBE_INTERVAL).await;
             self.set.set().evict_expired(self.clock.now());
+            self.unpublished().remove_expired(self.clock.now());
             if self.log_health() == LogHealth::Complete {
                 self.send_probe().await;
             }

@@ -9,7 +9,7 @@
 use latchkey_domain::{
     account::Identity,
     audit::AuditEvent,
-    revocation::{RevocationBatch, RevocationReason},
+    revocation::{Entry, RevocationBatch, RevocationReason},
 };
 use uuid::Uuid;
 
@@ -108,17 +108,16 @@ impl Revocations {
         if batch.revocations.is_empty() {
             return Ok(None);
         }
-        self.stop_refreshes(batch).await?;
         let now = self.clock.now();
-        self.append(
-            batch
-                .revocations
-                .iter()
-                .map(|revocation| revocation.entry(now))
-                .collect(),
-        )
-        .await
-        .map(Some)
+        let entries = batch
+            .revocations
+            .iter()
+            .map(|revocation| revocation.entry(now));
+        let entries: Vec<Entry> = entries.collect();
+        // From now on, this replica rejects the tokens, even if Redis doesn't respond.
+        self.apply_committed(&entries);
+        self.stop_refreshes(batch).await?;
+        self.append(entries).await.map(Some)
     }
 
     /// Runs the scripts of the user, so that no refresh token of a revoked session is rotated.

@@ -60,6 +60,23 @@ impl RepublishProgress {
     }
 }
 
+impl RepublishProgress {
+    /// Plans a comparison that doesn't depend on a log, after the later one of two progresses.
+    pub fn plan_without_log(
+        &self,
+        other: &RepublishProgress,
+        now: OffsetDateTime,
+        overlap: Duration,
+    ) -> Comparison {
+        let later = if self.since >= other.since {
+            self
+        } else {
+            other
+        };
+        later.plan(now, later.log_generation, overlap)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +85,20 @@ mod tests {
 
     fn at(seconds: u64) -> OffsetDateTime {
         OffsetDateTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + seconds)
+    }
+
+    #[test]
+    fn comparison_without_log_continues_the_later_progress() {
+        let earlier = RepublishProgress::default()
+            .plan(at(1_000), 7, OVERLAP)
+            .next;
+        let later = RepublishProgress::default()
+            .plan(at(1_005), 8, OVERLAP)
+            .next;
+        for (one, other) in [(&earlier, &later), (&later, &earlier)] {
+            let comparison = one.plan_without_log(other, at(1_006), OVERLAP);
+            assert_eq!(comparison.rows_since, at(990));
+        }
     }
 
     #[test]

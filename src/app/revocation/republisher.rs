@@ -3,7 +3,8 @@
 //!
 //! It compares the rows of PostgreSQL with the revocation set and publishes the missing ones:
 //! recent rows every second, and all rows when this replica starts to follow a log. No flag marks a
-//! row as published, so none can be wrong, and publishing twice is harmless. The cleanup worker
+//! row as published, so none can be wrong, and publishing twice is harmless. A row that was read
+//! is added to the revocation set at once, even if it can't be published. The cleanup worker
 //! deletes only rows that were compared, because refreshes would continue without a tombstone in
 //! Redis.
 
@@ -13,7 +14,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use latchkey_domain::revocation::lease::LogHealth;
+use latchkey_domain::revocation::{Entry, lease::LogHealth};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -41,14 +42,21 @@ const MIN_OVERLAP: Duration = Duration::from_secs(15);
 impl Revocations {
     /// Runs until the process exits.
     pub(crate) async fn run_republish_worker(self: Arc<Self>) {
-        let (mut progress, mut is_failing) = (RepublishProgress::default(), false);
+        let (mut published, mut is_failing) = (RepublishProgress::default(), false);
+        let mut applied = RepublishProgress::default();
         loop {
-            match self.publish_missing(&mut progress).await {
+            // Without a complete log, publishing would fail. The lease worker logs the reason.
+            let outcome = if self.log_health() == LogHealth::Complete {
+                self.publish_missing(&mut published).await
+            } else {
+                self.apply_missing(&mut applied, &published).await
+            };
+            match outcome {
                 Ok(()) => is_failing = false,
                 Err(error) if !is_failing => {
                     tracing::warn!(
                         error = %Chain(&error),
-                        "finding unpublished revocations failed; retrying"
+                        "reading or publishing committed revocations failed; retrying"
                     );
                     is_failing = true;
                 }
@@ -66,10 +74,6 @@ impl Revocations {
 
     /// Compares PostgreSQL with the revocation set, and publishes the missing rows.
     async fn publish_missing(&self, progress: &mut RepublishProgress) -> Result<(), Error> {
-        // Without a complete log, publishing would fail. The lease worker logs the reason.
-        if self.log_health() != LogHealth::Complete {
-            return Ok(());
-        }
         let log_generation = self.log_generation.load(Ordering::Relaxed);
         let now = self.postgres.read_clock().await?;
         let comparison = progress.plan(now, log_generation, self.overlap());
@@ -84,6 +88,41 @@ impl Revocations {
         *progress = comparison.next;
         self.set_published_until(now - CLOCK_STEP_WINDOW);
         Ok(())
+    }
+
+    /// Applies the rows of PostgreSQL without publishing them. So this replica rejects their tokens
+    /// although the log lacks them.
+    async fn apply_missing(
+        &self,
+        progress: &mut RepublishProgress,
+        published: &RepublishProgress,
+    ) -> Result<(), Error> {
+        let now = self.postgres.read_clock().await?;
+        // All rows at the start, then the recent ones.
+        let comparison = progress.plan_without_log(published, now, self.overlap());
+        let mut after = None;
+        loop {
+            let page = self
+                .postgres
+                .list_revocations(comparison.rows_since, after.as_ref())
+                .await?;
+            if page.is_empty() {
+                *progress = comparison.next;
+                return Ok(());
+            }
+            self.apply_rows(&page);
+            after = page.into_iter().next_back();
+        }
+    }
+
+    /// Applies the rows that the revocation set lacks.
+    fn apply_rows(&self, rows: &[StoredRevocation]) {
+        let now = self.clock.now();
+        let entries = rows.iter().map(|row| row.revocation.entry(now));
+        let unknown: Vec<Entry> = entries
+            .filter(|entry| !self.set.set().covers(entry, now))
+            .collect();
+        self.apply_committed(&unknown);
     }
 
     fn overlap(&self) -> Duration {
@@ -135,10 +174,14 @@ impl Revocations {
     }
 
     async fn publish_rows(&self, rows: &[StoredRevocation]) -> Result<(), Error> {
+        self.apply_rows(rows);
         let now = self.clock.now();
-        let is_missing =
-            |row: &&StoredRevocation| !self.set.set().covers(&row.revocation.entry(now), now);
-        let missing: Vec<_> = rows.iter().filter(is_missing).collect();
+        let missing: Vec<_> = {
+            let unpublished = self.unpublished();
+            let is_missing =
+                |row: &&StoredRevocation| unpublished.contains(&row.revocation.subject());
+            rows.iter().filter(is_missing).collect()
+        };
         self.stop_all_refreshes(&missing).await?;
         for chunk in missing.chunks(MAX_ENTRIES_PER_SCRIPT) {
             self.append(chunk.iter().map(|row| row.revocation.entry(now)).collect())

@@ -16,10 +16,14 @@ impl Revocations {
 
     /// Each impairment of the protocol, with its cause and the fix.
     pub(crate) fn impairments(&self) -> Vec<String> {
-        [self.log_impairment(), self.lease_mismatch()]
-            .into_iter()
-            .flatten()
-            .collect()
+        [
+            self.log_impairment(),
+            self.publish_delay(),
+            self.lease_mismatch(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     fn log_impairment(&self) -> Option<String> {
@@ -48,6 +52,22 @@ impl Revocations {
             }
         };
         Some(text.to_owned())
+    }
+
+    fn publish_delay(&self) -> Option<String> {
+        // In every other state, another impairment states the cause.
+        if self.log_health() != LogHealth::Complete {
+            return None;
+        }
+        let unpublished = self.unpublished();
+        let delay = unpublished.delay(clock::boot_time())?;
+        Some(format!(
+            "Committed revocations are not published: {}, the oldest for {} s. This replica \
+             rejects their tokens, but sign-out returns 503. Fix the Redis error in the log of this \
+             replica.",
+            unpublished.len(),
+            delay.as_secs(),
+        ))
     }
 
     fn lease_mismatch(&self) -> Option<String> {

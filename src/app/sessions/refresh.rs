@@ -117,7 +117,8 @@ impl Sessions {
         token: &RefreshToken,
         origin: &Origin,
     ) -> Result<RotatedSession, Error> {
-        let policy = self.settings.refresh_policy();
+        let outages = self.revocations.recent_outages();
+        let policy = self.settings.refresh_policy(&outages);
         let rotation = match self.redis.rotate(token, &policy).await? {
             // Boxed, like reuse below: cold path, keeps the caller's future small.
             Rotation::NotCached { observed_at } => {

@@ -1,4 +1,5 @@
-//! Restores a session from PostgreSQL if Redis has lost it or its replication history changed. A
+//! Restores a session from PostgreSQL if Redis has lost it, its replication history changed,
+//! or the counter in Redis is older than the token. A
 //! flush, a restart, or a failover of Redis therefore signs no user out, and doesn't make a rotated
 //! refresh token valid again.
 //!

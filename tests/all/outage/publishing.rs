@@ -4,6 +4,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::OwnRedis;
 use crate::{
     metrics,
     proxy::{ConnectionState, Proxy},
@@ -293,4 +294,51 @@ async fn replica_republishes_a_name_change_for_a_killed_process() {
         name == "John Doe"
     };
     wait_until("access tokens contain the new name", has_new_name).await;
+}
+
+/// Redis rejects only the command that appends entries.
+#[tokio::test]
+async fn unpublishable_revocation_is_enforced_and_reported() {
+    let own_redis = OwnRedis::start();
+    let server = own_redis.start_server().await;
+    let replica = server.replica().await;
+    let session = server.sign_up("john").await;
+    let readiness = async |replica: &TestServer| replica.get("/health/ready").await.body;
+    for replica in [&server, &replica] {
+        wait_until("checks are served from memory", || async {
+            readiness(replica).await["check_source"] == "memory"
+        })
+        .await;
+    }
+    let set_rights = |right| ["ACL", "SETUSER", "default", right];
+    own_redis.command::<String>(&set_rights("-xadd")).await;
+    server
+        .sign_out(&session.access_token)
+        .await
+        .is(503, "unavailable");
+    for replica in [&server, &replica] {
+        wait_until("the token is rejected", || async {
+            replica.verify(&session.access_token).await == (401, "token_revoked".into())
+        })
+        .await;
+        wait_until("the delay is reported", || async {
+            let body = readiness(replica).await;
+            assert_eq!(
+                body["check_source"], "memory",
+                "leases don't need the command"
+            );
+            body["degraded"]
+                .to_string()
+                .contains("are not published: 1,")
+        })
+        .await;
+    }
+    own_redis.command::<String>(&set_rights("+xadd")).await;
+    for replica in [&server, &replica] {
+        wait_until("the revocation is published", || async {
+            readiness(replica).await["degraded"] == json!([])
+        })
+        .await;
+    }
+    server.sign_out(&session.access_token).await.is(204, "");
 }

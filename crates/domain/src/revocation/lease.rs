@@ -61,7 +61,7 @@ pub fn can_reap(first_seen: BootTime, now: BootTime, lease: Duration) -> bool {
     now > drained_at(first_seen, lease)
 }
 
-fn nanoseconds(duration: Duration) -> u64 {
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

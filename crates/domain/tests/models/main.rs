@@ -1,12 +1,13 @@
-//! Models of the revocation protocol, explored completely within their bounds.
+//! Models of the revocation protocol and of reuse detection, explored completely within their
+//! bounds.
 //!
 //! The main property: no replica accepts a check that begins after the response to the sign-out. It
 //! must hold although Redis loses data, messages are late, and processes pause or crash.
 //!
-//! A single model would have millions of states. Each of these three small models has documented
-//! bounds and takes some seconds. For every decision, a model calls the function or the state
-//! machine of `latchkey_domain::revocation` that the server calls. Each Lua script is one step that
-//! follows its source.
+//! A single model would have millions of states. Each of these four small models has documented
+//! bounds and takes some seconds. For every decision about leases and the log, a model calls the
+//! function or the state machine of `latchkey_domain::revocation` that the server calls. The reuse
+//! model contains only scripts. Each Lua script is one step that follows its source.
 //!
 //! Each model also lists what must be *possible*, such as an early acknowledgement, because a model
 //! in which nothing happens proves nothing. `mutants.rs` lists broken variants of the protocol,
@@ -33,3 +34,5 @@ mod log_page;
 mod mutants;
 // Exploration of a model, and its report.
 mod report;
+// Which refresh tokens count as reused, with two primaries and outages.
+mod reuse;

@@ -14,11 +14,13 @@ pub enum Catcher {
     Loss,
     /// The account model finds a counterexample.
     Account,
+    /// The reuse model finds a counterexample.
+    Reuse,
     /// The test with this name, in this file, fails.
     Test(&'static str, &'static str),
 }
 
-use Catcher::{Account, Lease, Loss, Test};
+use Catcher::{Account, Lease, Loss, Reuse, Test};
 
 macro_rules! mutants {
     ($($name:ident: $description:literal, caught by $catchers:expr;)+) => {
@@ -91,6 +93,13 @@ mutants! {
         ];
     EntryLifetimeBySetting: "the current token lifetime setting limits the lifetime of an entry",
         caught by [Account];
+    HigherCounterIsReuse: "a counter above that of Redis counts as reuse", caught by [Reuse];
+    RestoreIgnoresToken: "a restore ignores the counter of the presented token",
+        caught by [Reuse];
+    RestoreIgnoresPostgres: "a restore ignores the counter in PostgreSQL", caught by [Reuse];
+    OutagesCount: "outages of Redis count toward the reuse interval", caught by [Reuse];
+    EarlierOutagesExtend: "outages before the rotation extend the reuse interval",
+        caught by [Reuse];
 }
 
 impl Mutant {
