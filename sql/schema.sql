@@ -106,8 +106,9 @@ create table users (
     constraint users_role CHECK ((role = ANY (ARRAY['user'::text, 'admin'::text]))),
     constraint users_username_or_email CHECK (((username IS NOT NULL) OR (email IS NOT NULL)))
 );
+CREATE INDEX users_admins ON users USING btree (id) WHERE (role = 'admin'::text);
 CREATE UNIQUE INDEX users_email_key ON users USING btree (lower((email COLLATE "C")));
-CREATE INDEX users_identity_changed ON users USING btree (identity_changed_at) WHERE (identity_changed_at IS NOT NULL);
+CREATE INDEX users_identity_changes ON users USING btree (identity_changed_at, id) WHERE (identity_changed_at IS NOT NULL);
 CREATE UNIQUE INDEX users_username_key ON users USING btree (lower((username COLLATE "C")));
 
 create table items (
@@ -159,3 +160,61 @@ create table sessions (
 CREATE INDEX sessions_active ON sessions USING btree (user_id, id) WHERE (revoked_at IS NULL);
 CREATE INDEX sessions_expired ON sessions USING btree (COALESCE(revoked_at, expires_at));
 CREATE INDEX sessions_of_user ON sessions USING btree (user_id);
+
+CREATE OR REPLACE FUNCTION public.create_audit_partitions()
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    month timestamp;
+    name text;
+begin
+    for ahead in 0..2 loop
+        month := date_trunc('month', now() at time zone 'utc') + make_interval(months => ahead);
+        name := to_char(month, '"audit_events_"YYYY_MM');
+        continue when to_regclass(format('%I.%I', 'public', name)) is not null;
+        -- The statement needs a lock that blocks all writers, so it gives up early.
+        perform set_config('lock_timeout', '300ms', true);
+        continue when exists (
+            select from public.audit_events_default
+            where at >= month at time zone 'utc' and at < (month + interval '1 month') at time zone 'utc'
+        );
+        execute format(
+            'create table %I.%I partition of %I.audit_events for values from (%L) to (%L)',
+            'public', name, 'public', month at time zone 'utc', (month + interval '1 month') at time zone 'utc'
+        );
+    end loop;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.drop_audit_partitions(retention double precision)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+    retained_since timestamptz := now() - make_interval(secs => greatest(retention, 86400));
+    month regclass;
+    dropped bigint := 0;
+begin
+    for month in
+        select inhrelid::regclass
+        from pg_inherits
+        join pg_class on pg_class.oid = inhrelid
+        where inhparent = 'public.audit_events'::regclass
+            and retained_since >= case
+                when relname ~ '^audit_events_[0-9]{4}_(0[1-9]|1[0-2])$'
+                then (to_date(relname, '"audit_events_"YYYY_MM') + interval '1 month') at time zone 'utc'
+            end
+    loop
+        -- The statement needs a lock that blocks all writers, so it gives up early.
+        perform set_config('lock_timeout', '300ms', true);
+        execute format('drop table %s', month);
+        dropped := dropped + 1;
+    end loop;
+    return dropped;
+end
+$function$;

@@ -31,15 +31,14 @@ pub mod tokens;
 
 use std::{sync::Arc, time::Duration};
 
-use secrecy::ExposeSecret;
 use tokio::task::JoinSet;
 
 use crate::{
     config::{Config, ConfigError},
     error::Chain,
     mail::{MailSettingError, Mailer},
-    postgres::Postgres,
-    redis::Redis,
+    postgres::{Postgres, PostgresTimeouts},
+    redis::{Redis, RedisTimeouts},
 };
 use accounts::Accounts;
 use admin::{oauth_clients::OAuthClients, users::Users};
@@ -103,18 +102,26 @@ impl App {
     /// All settings that are invalid.
     pub fn new(config: Config) -> Result<Arc<App>, Vec<ConfigError>> {
         let postgres = Postgres::new(
-            config.database_url.expose_secret(),
+            config.database_url.url(),
+            config.database_url.reader(),
             config.database_connections,
-            config.database_timeout,
+            PostgresTimeouts {
+                transaction: config.database_timeout,
+                connect: config.database_connect_timeout,
+            },
         )
         .map_err(|reason| ConfigError {
             variable: "DATABASE_URL",
             reason,
         });
         let redis = Redis::new(
-            config.redis_url.expose_secret(),
+            config.redis_url.url(),
+            config.redis_url.reader(),
             &config.redis_prefix,
-            config.redis_timeout,
+            RedisTimeouts {
+                operation: config.redis_timeout,
+                connect: config.redis_connect_timeout,
+            },
         )
         .map_err(|reason| ConfigError {
             variable: "REDIS_URL",

@@ -24,7 +24,7 @@ use range::Range;
 pub use source::Source;
 use value::MAX_ISSUER_OR_AUDIENCE_LENGTH;
 pub use value::{
-    Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, Signup, Toggle,
+    Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, Signup, StoreUrl, Toggle,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -77,14 +77,7 @@ impl Config {
     /// # Errors
     /// All configuration errors, not only the first.
     pub fn load(source: &Source) -> Result<Config, Vec<ConfigError>> {
-        let mut errors: Vec<ConfigError> = source
-            .env_file_error
-            .iter()
-            .cloned()
-            .chain(source.unknown_settings())
-            .collect();
-        let draft = Draft::read(source, &mut errors);
-        errors.extend(draft.conflicts());
+        let (draft, errors) = Draft::load(source);
         match draft.effective_config() {
             Some(config) if errors.is_empty() => Ok(config),
             _invalid => Err(errors),
@@ -97,7 +90,75 @@ impl Config {
     }
 }
 
+/// The settings of a command that needs only PostgreSQL. It has no `Debug`, because it contains a
+/// secret.
+pub struct DatabaseConfig {
+    /// The URL of PostgreSQL.
+    pub database_url: StoreUrl,
+    /// The timeout of a transaction.
+    pub database_timeout: Duration,
+    /// The timeout of an attempt to connect.
+    pub database_connect_timeout: Duration,
+    /// The filter of the log.
+    pub log: LogFilter,
+}
+
+impl DatabaseConfig {
+    const VARIABLES: [&str; 4] = [
+        "DATABASE_URL",
+        "LATCHKEY_DATABASE_TIMEOUT",
+        "LATCHKEY_DATABASE_CONNECT_TIMEOUT",
+        "LATCHKEY_LOG",
+    ];
+
+    /// Reads and validates these settings. Other settings can be absent or invalid, but unknown
+    /// settings are errors.
+    ///
+    /// # Errors
+    /// All configuration errors, not only the first.
+    pub fn load(source: &Source) -> Result<DatabaseConfig, Vec<ConfigError>> {
+        let (draft, mut errors) = Draft::load(source);
+        errors.retain(|error| {
+            let is_of = |setting: &Setting| setting.variable == error.variable;
+            Self::VARIABLES.contains(&error.variable) || !SETTINGS.iter().any(is_of)
+        });
+        let config = || {
+            Some(DatabaseConfig {
+                database_url: draft.database_url?,
+                database_timeout: draft.database_timeout?,
+                database_connect_timeout: draft.database_connect_timeout?,
+                log: draft.log?,
+            })
+        };
+        match config() {
+            Some(config) if errors.is_empty() => Ok(config),
+            _invalid => Err(errors),
+        }
+    }
+}
+
 impl Draft {
+    /// Reads all settings. Returns the valid ones, and all errors.
+    fn load(source: &Source) -> (Draft, Vec<ConfigError>) {
+        let mut errors: Vec<ConfigError> = source
+            .env_file_error
+            .iter()
+            .cloned()
+            .chain(source.unknown_settings())
+            .collect();
+        let mut draft = Draft::read(source, &mut errors);
+        for (url, variable) in [
+            (&mut draft.database_url, "DATABASE_URL"),
+            (&mut draft.redis_url, "REDIS_URL"),
+        ] {
+            if let Some(url) = url {
+                url.set_file(source.secret_file(variable));
+            }
+        }
+        errors.extend(draft.conflicts());
+        (draft, errors)
+    }
+
     /// Returns the errors of values that are out of range or conflict with each other.
     fn conflicts(&self) -> Vec<ConfigError> {
         let error = |variable, reason: String| ConfigError { variable, reason };
@@ -232,8 +293,20 @@ impl Draft {
                 NO_MAXIMUM,
             ),
             time(
+                "LATCHKEY_REDIS_CONNECT_TIMEOUT",
+                self.redis_connect_timeout,
+                SECOND / 1000,
+                NO_MAXIMUM,
+            ),
+            time(
                 "LATCHKEY_DATABASE_TIMEOUT",
                 self.database_timeout,
+                SECOND / 1000,
+                NO_MAXIMUM,
+            ),
+            time(
+                "LATCHKEY_DATABASE_CONNECT_TIMEOUT",
+                self.database_connect_timeout,
                 SECOND / 1000,
                 NO_MAXIMUM,
             ),

@@ -11,10 +11,14 @@ use cli::{
     print_error,
 };
 use latchkey::{
-    app::{App, lifecycle::start::StartupError},
-    config::{self, Config, ConfigError, Source},
+    app::{
+        App,
+        lifecycle::{migrate::Migrator, start::StartupError},
+    },
+    config::{self, Config, ConfigError, DatabaseConfig, Source},
     error::Chain,
     http,
+    postgres::MigrationError,
 };
 use log::Log;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -48,7 +52,7 @@ fn main() -> ExitCode {
         Some(("openapi", _)) => print(&http::document::json()),
         Some(("settings", _)) => print(&config::settings_help()),
         Some(("config", matches)) => show_settings(&Source::new(matches)),
-        Some(("migrate", matches)) => with_app(matches, Log::Full, migrate),
+        Some(("migrate", matches)) => migrate(&Source::new(matches)),
         Some(("user", matches)) => with_app(matches, Log::Brief, |app| cli::run(app, matches)),
         Some(("client", matches)) => {
             with_app(matches, Log::Brief, |app| cli::client::run(app, matches))
@@ -113,9 +117,15 @@ fn migrate_command() -> Command {
         .about("Apply the database migrations and exit")
         .long_about(
             "Applies the database migrations and exits. `serve`, `user`, `client`, `keys`, and \
-             `revocations` apply them as well.",
+             `revocations` also apply missing migrations, so their role must then be able to create \
+             tables. `migrate` requires only DATABASE_URL, and reads LATCHKEY_DATABASE_TIMEOUT, \
+             LATCHKEY_DATABASE_CONNECT_TIMEOUT, and LATCHKEY_LOG.",
         );
-    add_help(command, "latchkey migrate")
+    add_help(
+        command,
+        "latchkey migrate
+         DATABASE_URL_FILE=/run/secrets/owner_url latchkey migrate",
+    )
 }
 
 fn config_command() -> Command {
@@ -217,23 +227,43 @@ fn fail(failure: &str, error: &dyn std::error::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn migrate(app: Arc<App>) -> ExitCode {
-    match app.lifecycle.migrate().await {
+fn migrate(source: &Source) -> ExitCode {
+    let config = match DatabaseConfig::load(source) {
+        Ok(config) => config,
+        Err(errors) => return reject_configuration(&errors),
+    };
+    let _log_writer = match log::start(&config.log, Log::Full) {
+        Ok(log_writer) => log_writer,
+        Err(error) => return fail("the log can't be started", &error),
+    };
+    with_runtime(async {
+        match Migrator::new(&config) {
+            Ok(migrator) => print_migrations(migrator.run().await),
+            Err(error) => reject_configuration(&[error]),
+        }
+    })
+}
+
+fn print_migrations(outcome: Result<Vec<String>, MigrationError>) -> ExitCode {
+    match outcome {
         Ok(applied) if applied.is_empty() => print("The database is up to date.\n"),
         Ok(applied) => print(&format!("Applied {}.\n", applied.join(", "))),
-        Err(error) => match StartupError::from(error) {
-            StartupError::Retryable(error) => {
-                print_error(
-                    format!("store unavailable: {}", Chain(error.as_ref())),
-                    None,
-                );
-                ExitCode::from(STORE_UNAVAILABLE)
+        Err(error) => {
+            let hint = error.hint();
+            match StartupError::from(error) {
+                StartupError::Retryable(error) => {
+                    print_error(
+                        format!("store unavailable: {}", Chain(error.as_ref())),
+                        hint,
+                    );
+                    ExitCode::from(STORE_UNAVAILABLE)
+                }
+                StartupError::Fatal(error) => {
+                    print_error(Chain(&error), hint);
+                    ExitCode::FAILURE
+                }
             }
-            StartupError::Fatal(error) => {
-                print_error(Chain(&error), error.hint());
-                ExitCode::FAILURE
-            }
-        },
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 mod audit;
 mod batcher;
 mod cleanup;
+mod connect;
 mod email_changes;
 mod email_outbox;
 mod explanation;
@@ -25,15 +26,12 @@ mod token_state;
 mod user_administration;
 mod users;
 
-use std::{
-    str::FromStr,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use deadpool_postgres::{Object, Pool};
 use latchkey_domain::audit::AuditEvent;
+use secrecy::SecretString;
 use tokio::time::timeout_at;
-use tokio_postgres::{Row, config::TargetSessionAttrs, error::SqlState, types::ToSql};
+use tokio_postgres::{Row, error::SqlState, types::ToSql};
 use uuid::Uuid;
 
 pub use crate::postgres::cleanup::{CLEANUP_BATCH_SIZE, ExpiredRows};
@@ -61,13 +59,13 @@ use crate::{
         token_state::{RevokedToken, TokenLookup},
     },
 };
+pub use connect::UrlReader;
+use connect::{Locator, TargetSource};
 use items::{ItemKey, NewItem};
-use pools::{BATCH_CONNECTIONS, ConnectionSettings};
+pub use pools::PostgresTimeouts;
+use pools::{BATCH_CONNECTIONS, Pool, PooledClient};
 
 type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
-
-/// Idle time before the first TCP keepalive. Firewalls drop connections that are idle for minutes.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 
 /// A connection pool for transactions, and batchers with their own pool for concurrent queries.
 pub struct Postgres {
@@ -79,34 +77,28 @@ pub struct Postgres {
     token_states: Batcher<TokenLookup, (), RevokedToken>,
     clients: Batcher<Uuid, (), StoredClient>,
     personal_access_tokens: Batcher<Uuid, (), PersonalAccessTokenRow>,
-    timeout: Duration,
-    connection_settings: ConnectionSettings,
+    locator: Arc<Locator>,
+    timeouts: PostgresTimeouts,
 }
 
 impl Postgres {
-    /// Parses the URL without connecting. Some of the connections are reserved for batchers.
+    /// Parses the URL without connecting. Some of the connections are reserved for batchers. When
+    /// the server rejects the credentials, `read_again` reads the URL again.
     ///
     /// # Errors
     /// The reason why the URL is invalid. The text never contains the URL, because it can contain a
     /// password.
-    pub fn new(url: &str, connections: usize, timeout: Duration) -> Result<Postgres, String> {
-        let mut config = tokio_postgres::Config::from_str(&tls::remove_unsupported_options(url)?)
-            .map_err(|_| {
-            "must be a URL, for example `postgres://USER:PASSWORD@HOST/DATABASE`".to_owned()
-        })?;
-        config.connect_timeout(timeout).application_name("latchkey");
-        // Reads also require the primary: a standby might not contain recent revocations.
-        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        if !url.contains("keepalives_idle") {
-            config.keepalives_idle(KEEPALIVE_IDLE);
-        }
-        let connection_settings = ConnectionSettings {
-            tls: tls::build_connector(&mut config)?,
-            config,
-        };
+    pub fn new(
+        url: &SecretString,
+        read_again: UrlReader,
+        connections: usize,
+        timeouts: PostgresTimeouts,
+    ) -> Result<Postgres, String> {
+        let source = TargetSource::new(url, read_again)?;
+        let locator = Arc::new(Locator::new(source, timeouts.connect));
         let connections = connections.saturating_sub(BATCH_CONNECTIONS).max(1);
-        let pool = connection_settings.build_pool(connections, timeout)?;
-        let batch_pool = connection_settings.build_batch_pool(timeout)?;
+        let pool = pools::build_pool(&locator, connections, timeouts)?;
+        let batch_pool = pools::build_batch_pool(&locator, timeouts)?;
         Ok(Postgres {
             users: users::build_batcher(&batch_pool, &pool),
             items: items::build_batcher(&batch_pool, &pool),
@@ -116,8 +108,8 @@ impl Postgres {
             personal_access_tokens: personal_access_tokens::build_batcher(&batch_pool, &pool),
             pool,
             batch_pool,
-            timeout,
-            connection_settings,
+            locator,
+            timeouts,
         })
     }
 
@@ -139,7 +131,7 @@ impl Postgres {
 
     /// The time by which a transaction that starts now must complete.
     fn deadline(&self) -> Instant {
-        Instant::now() + self.timeout
+        Instant::now() + self.timeouts.transaction
     }
 }
 
@@ -149,7 +141,7 @@ impl Postgres {
 /// the connection is unknown. It is then closed instead of recycled, so that the server rolls back
 /// an open transaction.
 struct Connection {
-    object: Option<Object>,
+    object: Option<PooledClient>,
     deadline: Instant,
     /// The connection must not be recycled in its current state.
     must_close: bool,
@@ -268,7 +260,7 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         if let Some(object) = self.object.take().filter(|_| self.must_close) {
-            drop(Object::take(object));
+            drop(PooledClient::take(object));
         }
     }
 }
@@ -289,7 +281,7 @@ impl From<tokio_postgres::Error> for Error {
             ),
             // Another transaction has locked a row for longer than `lock_timeout`.
             _other if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Error::Busy,
-            _other if is_outage(&error) => Error::unavailable(error),
+            _other if is_outage(error.code()) => Error::unavailable(error),
             _other => Error::internal(error),
         }
     }
@@ -298,13 +290,13 @@ impl From<tokio_postgres::Error> for Error {
 /// Whether the connection is unusable, for example because its server became read-only (25006) in a
 /// failover.
 fn is_broken(error: &tokio_postgres::Error) -> bool {
-    error.is_closed() || error.as_db_error().is_none() || is_outage(error)
+    error.is_closed() || error.as_db_error().is_none() || is_outage(error.code())
 }
 
 /// Whether the server is temporarily unavailable, so that a retry might succeed: no SQLSTATE, its
 /// classes 08, 53, and 57, or 25006.
-fn is_outage(error: &tokio_postgres::Error) -> bool {
-    match error.code() {
+fn is_outage(code: Option<&SqlState>) -> bool {
+    match code {
         None => true,
         Some(code) => {
             *code == SqlState::READ_ONLY_SQL_TRANSACTION

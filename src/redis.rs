@@ -2,38 +2,52 @@
 //!
 //! Every change is one script: a `.lua` file with one function in a module below, whose results are
 //! an enum. Keys of one user share the hash tag `{user_id}`, keys of the revocation log share
-//! `{rev}`, and keys of rate limits share the tag of their owner. So all keys of a script are in one
-//! slot of a cluster.
+//! `{rev}`, and keys of rate limits share the tag of their owner. So all keys of a script are in
+//! one slot of a cluster.
 
 mod codes;
+mod connection;
+mod exclusive;
 mod members;
+mod primary;
 mod rate_limits;
 mod revocation_log;
 mod revocations;
 mod script;
 mod sessions;
-mod shared;
+mod url;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use deadpool_redis::{Manager, Pool, Runtime, Timeouts, redis};
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, IntoConnectionInfo};
+use deadpool_redis::redis::{self, FromRedisValue};
+use secrecy::SecretString;
 use uuid::Uuid;
 
 pub use crate::redis::revocation_log::{
     BeginOutcome, JoinOutcome, LogNotification, LogPage, RenewOutcome,
 };
 pub use codes::{CodeRegistration, Reservation};
+use connection::SharedConnection;
+use exclusive::ExclusiveConnections;
 pub use members::LogMember;
+use primary::Primary;
 pub use revocations::{AppendOutcome, LookupOutcome, PublishedEntries};
 use script::Script;
 pub use sessions::{RefreshPolicy, RotatedSession, Rotation, StoredSession, format_outages};
-use shared::SharedConnection;
+use url::RedisUrl;
+pub use url::UrlReader;
 
 use crate::error::Error;
 
-/// Maximum number of exclusive connections. Only the scripts of one-time codes use them.
-const POOL_SIZE: usize = 4;
+/// The timeouts of Redis.
+#[derive(Debug, Clone, Copy)]
+pub struct RedisTimeouts {
+    /// The timeout of an operation, including the wait for a connection.
+    pub operation: Duration,
+    /// The timeout of an attempt to connect, which continues when an operation stops waiting for
+    /// it.
+    pub connect: Duration,
+}
 
 /// Connections to Redis.
 pub struct Redis {
@@ -41,54 +55,31 @@ pub struct Redis {
     shared: SharedConnection,
     /// A connection for leases only, so that a large response never delays a renewal.
     leases: SharedConnection,
+    exclusive: ExclusiveConnections,
     /// Opens connections for subscriptions.
-    client: Client,
-    /// Exclusive connections. Each checkout costs two additional round trips, so frequent
-    /// operations don't use the pool.
-    pool: Pool,
-    timeout: Duration,
+    primary: Arc<Primary>,
     prefix: String,
 }
 
 impl Redis {
-    /// Parses the URL without connecting.
+    /// Parses the URL without connecting. When Redis rejects the credentials, `read_again` reads
+    /// the URL again.
     ///
     /// # Errors
     /// The reason why the URL is invalid. The text never contains the URL, because it can contain a
     /// password.
-    pub fn new(url: &str, prefix: &str, timeout: Duration) -> Result<Redis, String> {
-        let url_error = |_| "must be a URL, for example `redis://USER:PASSWORD@HOST`".to_owned();
-        let info = url.into_connection_info().map_err(url_error)?;
-        // With Nagle's algorithm, a small command might wait 40 ms for the acknowledgment of the
-        // previous one.
-        let tcp = info.tcp_settings().clone().set_nodelay(true);
-        let info = info.set_tcp_settings(tcp);
-        // The driver's timeouts are off: the functions below have timeouts of their own, and a
-        // second timer per command would only cost time.
-        let settings = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None);
-        let manager =
-            Manager::new_with_config(info.clone(), settings.clone()).map_err(url_error)?;
-        let timeouts = Timeouts {
-            wait: Some(timeout),
-            create: Some(timeout),
-            recycle: Some(timeout),
-        };
-        let pool = Pool::builder(manager)
-            .max_size(POOL_SIZE)
-            .timeouts(timeouts)
-            .runtime(Runtime::Tokio1);
-        let pool = pool.build().map_err(|_| "cannot be pooled".to_owned())?;
-        let client = Client::open(info).map_err(url_error)?;
-        let shared = SharedConnection::new(client.clone(), settings.clone(), timeout);
-        let leases = SharedConnection::new(client.clone(), settings, timeout);
+    pub fn new(
+        url: &SecretString,
+        read_again: UrlReader,
+        prefix: &str,
+        timeouts: RedisTimeouts,
+    ) -> Result<Redis, String> {
+        let primary = Primary::new(RedisUrl::new(url, read_again)?, timeouts.connect);
         Ok(Redis {
-            shared,
-            leases,
-            client,
-            pool,
-            timeout,
+            shared: SharedConnection::new(primary.clone(), timeouts.operation),
+            leases: SharedConnection::new(primary.clone(), timeouts.operation),
+            exclusive: ExclusiveConnections::new(primary.clone(), timeouts)?,
+            primary,
             prefix: prefix.to_owned(),
         })
     }
@@ -115,17 +106,7 @@ impl Redis {
         keys: &[String],
         args: &[&[u8]],
     ) -> Result<T, Error> {
-        let call = async {
-            let mut connection = self.pool.get().await.map_err(Error::unavailable)?;
-            let result = script.invoke(&mut *connection, keys, args).await;
-            if result.as_ref().is_err_and(shared::must_reconnect) {
-                drop(deadpool_redis::Connection::take(connection));
-            }
-            result.map_err(redis_error)
-        };
-        let result = tokio::time::timeout(self.timeout, call)
-            .await
-            .map_err(|_| timeout_error())??;
+        let result = self.exclusive.run_script(script, keys, args).await?;
         T::from_redis_value(result).map_err(|_| script.unknown_result())
     }
 

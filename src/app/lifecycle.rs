@@ -1,6 +1,7 @@
 //! The life of a replica: start, readiness, and drain.
 
 pub mod cleanup;
+pub mod migrate;
 pub mod readiness;
 pub mod start;
 

@@ -5,13 +5,12 @@ use std::{net::SocketAddr, time::Duration};
 use latchkey_domain::{
     master_secret::MasterSecrets, password::Argon2Implementation, rate_limit::RateLimit,
 };
-use secrecy::SecretString;
 
 use super::{
     ConfigError, Setting, Source,
     value::{
         Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, REQUIRED, Signup,
-        Toggle, Value,
+        StoreUrl, Toggle, Value,
     },
 };
 
@@ -81,10 +80,10 @@ fn read_setting<T: Value>(
 
 settings! {
     "Required" {
-        database_url: SecretString, "DATABASE_URL" secret,
+        database_url: StoreUrl, "DATABASE_URL" secret,
             "URL of PostgreSQL, for example `postgres://USER:PASSWORD@HOST/DATABASE`. Several \
              hosts are allowed.";
-        redis_url: SecretString, "REDIS_URL" secret,
+        redis_url: StoreUrl, "REDIS_URL" secret,
             "URL of Redis 7.0 or later, or of Valkey 7.2 or later, for example `redis://HOST`, or \
              `rediss://HOST` with TLS";
         secret: MasterSecrets, "LATCHKEY_SECRET" secret,
@@ -188,7 +187,10 @@ settings! {
     }
     "Stores" {
         database_timeout: Duration, "LATCHKEY_DATABASE_TIMEOUT" = "2s",
-            "Timeout per database transaction, including connecting";
+            "Timeout per database transaction, including the wait for a connection";
+        database_connect_timeout: Duration, "LATCHKEY_DATABASE_CONNECT_TIMEOUT" = "5s",
+            "Timeout of an attempt to connect to PostgreSQL. An attempt continues after the transaction \
+             that waits for it has timed out, so this timeout can be longer.";
         database_connections: usize, "LATCHKEY_DATABASE_CONNECTIONS" = "16",
             "Maximum PostgreSQL connections per replica. Eight are reserved for batched lookups \
              and opened when needed.";
@@ -196,7 +198,10 @@ settings! {
             "Prefix of Redis keys. Installations that share a Redis must have different prefixes, \
              otherwise one can remove revocations of the other.";
         redis_timeout: Duration, "LATCHKEY_REDIS_TIMEOUT" = "100ms",
-            "Timeout per Redis operation, including connecting";
+            "Timeout per Redis operation, including the wait for a connection";
+        redis_connect_timeout: Duration, "LATCHKEY_REDIS_CONNECT_TIMEOUT" = "2s",
+            "Timeout of an attempt to connect to Redis. An attempt continues after the operation that \
+             waits for it has timed out, so this timeout can be longer.";
     }
     "Checks and capacity" {
         lease: Duration, "LATCHKEY_LEASE" = "250ms",

@@ -1,6 +1,11 @@
 //! The sources of settings.
 
-use std::{collections::HashMap, ffi::OsString, io::ErrorKind, path::Path};
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use clap::ArgMatches;
 
@@ -83,6 +88,20 @@ impl Source {
             }
         }
         Ok(setting.default.map(str::to_owned))
+    }
+
+    /// Returns the file from which a secret was read; `None` if a variable contains it.
+    pub(super) fn secret_file(&self, variable: &'static str) -> Option<PathBuf> {
+        let setting = SETTINGS.iter().find(|one| one.variable == variable)?;
+        let file_variable = format!("{variable}_FILE");
+        SOURCE_PRECEDENCE.into_iter().find_map(|kind| {
+            let read = |name: &str| self.read_variable(kind, setting, name).ok().flatten();
+            match (read(variable), read(&file_variable)) {
+                (Some(_), _) => Some(None),
+                (None, Some(path)) => Some(Some(PathBuf::from(path))),
+                (None, None) => None,
+            }
+        })?
     }
 
     /// Returns the value of one source. The variable of a secret overrides its `…_FILE` form.
@@ -208,7 +227,10 @@ mod tests {
         let redis_url = setting("REDIS_URL");
         let expected = Some("redis://localhost".to_owned());
         assert_eq!(source.resolve(redis_url), Ok(expected));
+        assert_eq!(source.secret_file("REDIS_URL"), None);
         source.env_file.remove("REDIS_URL");
         assert!(source.resolve(redis_url).is_err());
+        let file = PathBuf::from("/nowhere/redis");
+        assert_eq!(source.secret_file("REDIS_URL"), Some(file));
     }
 }

@@ -70,6 +70,44 @@ impl LogFilter {
     }
 }
 
+/// The URL of a store, which can contain a password.
+pub struct StoreUrl {
+    url: SecretString,
+    /// The file that contains it, unless a variable does.
+    file: Option<PathBuf>,
+}
+
+impl StoreUrl {
+    /// Returns the URL.
+    pub fn url(&self) -> &SecretString {
+        &self.url
+    }
+
+    /// Stores the file from which the URL was read.
+    pub(super) fn set_file(&mut self, file: Option<PathBuf>) {
+        self.file = file;
+    }
+
+    /// Returns a function that reads the file again. It returns `None` if there is no file, or the
+    /// file can't be read.
+    pub fn reader(&self) -> Box<dyn Fn() -> Option<SecretString> + Send + Sync> {
+        let file = self.file.clone();
+        Box::new(move || {
+            let text = std::fs::read_to_string(file.as_ref()?).ok()?;
+            Some(text.trim_end().into())
+        })
+    }
+}
+
+impl Value for StoreUrl {
+    fn read(text: &str) -> Result<Self, String> {
+        Ok(StoreUrl {
+            url: text.into(),
+            file: None,
+        })
+    }
+}
+
 /// Networks of trusted proxies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cidrs(pub Vec<IpNet>);

@@ -21,7 +21,6 @@ const DELETE_EXPIRED_PERSONAL_ACCESS_TOKENS: &str =
 const DELETE_EXPIRED_AUDIT_EVENTS: &str =
     include_str!("../../sql/queries/delete_expired_audit_events.sql");
 const CREATE_AUDIT_PARTITIONS: &str = include_str!("../../sql/queries/create_audit_partitions.sql");
-const SET_AUDIT_RETENTION: &str = include_str!("../../sql/queries/set_audit_retention.sql");
 const DROP_AUDIT_PARTITIONS: &str = include_str!("../../sql/queries/drop_audit_partitions.sql");
 
 /// ID of the advisory lock of the cleanup worker (ASCII "LATCHCLN").
@@ -105,7 +104,7 @@ impl Postgres {
         let Some(mut db) = self.begin_cleanup().await? else {
             return Ok(());
         };
-        db.batch_execute(CREATE_AUDIT_PARTITIONS).await?;
+        db.query(CREATE_AUDIT_PARTITIONS, &[]).await?;
         db.commit().await
     }
 
@@ -116,16 +115,13 @@ impl Postgres {
             return Ok(None);
         };
         let row = db
-            .query_first(SET_AUDIT_RETENTION, &[&retention.as_secs_f64()])
+            .query_first(DROP_AUDIT_PARTITIONS, &[&retention.as_secs_f64()])
             .await?;
-        let count: i64 = row
+        let dropped: i64 = row
             .ok_or_else(|| Error::internal("a count returned no row"))?
-            .try_get(1)?;
-        if count > 0 {
-            db.batch_execute(DROP_AUDIT_PARTITIONS).await?;
-        }
+            .try_get(0)?;
         db.commit().await?;
-        Ok(Some(u64::try_from(count).unwrap_or(0)))
+        Ok(Some(u64::try_from(dropped).unwrap_or(0)))
     }
 
     /// Begins a transaction that holds the cleanup lock; `None` if another replica holds it.

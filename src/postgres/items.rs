@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use deadpool_postgres::Pool;
 use latchkey_domain::{item::IfMatch, page::Page};
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Connection, Postgres, pools};
+use super::{Connection, Postgres, pools, pools::Pool};
 use crate::{error::Error, postgres::batcher::Batcher};
 
 const INSERT_ITEMS: &str = include_str!("../../sql/queries/insert_items.sql");

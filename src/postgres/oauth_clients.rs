@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use deadpool_postgres::Pool;
 use latchkey_domain::{
     audit::AuditEvent,
     page::Page,
@@ -15,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     error::Error,
-    postgres::{Connection, Postgres, audit, batcher::Batcher, pools, revocations},
+    postgres::{Connection, Postgres, audit, batcher::Batcher, pools, pools::Pool, revocations},
 };
 
 const INSERT_CLIENT: &str = include_str!("../../sql/queries/insert_client.sql");

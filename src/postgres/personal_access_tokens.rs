@@ -3,13 +3,12 @@
 use crate::{
     error::Error,
     postgres::{
-        Connection, Postgres, StoredUser, audit, batcher::Batcher, pools, revocations,
+        Connection, Postgres, StoredUser, audit, batcher::Batcher, pools, pools::Pool, revocations,
         stored_user::read_user,
     },
 };
 use std::collections::BTreeMap;
 
-use deadpool_postgres::Pool;
 use latchkey_domain::{
     audit::AuditEvent,
     page::Page,

@@ -2,20 +2,22 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Metrics, Pool, QueueMode,
-    RecyclingMethod,
-};
+use deadpool::managed::{self, QueueMode};
 use futures_util::future::FutureExt;
 
-use super::{Connection, tls};
-use crate::{
-    error::Error,
-    postgres::batcher::{BatchFuture, Batcher},
+use super::{
+    Connection,
+    batcher::{BatchFuture, Batcher},
+    connect::{Connector, Locator},
 };
+use crate::error::Error;
+
+pub(super) type Pool = managed::Pool<Connector>;
+pub(super) type PooledClient = managed::Object<Connector>;
 
 /// Concurrent statements of a batcher. Up to this number of callers never wait for each other.
 const SLOTS_PER_BATCHER: usize = 4;
@@ -41,65 +43,74 @@ const FORCE_INDEX_LOOKUPS: &str = "set plan_cache_mode = force_generic_plan; \
     set enable_seqscan = off; set enable_bitmapscan = off; set enable_hashjoin = off; \
     set enable_mergejoin = off;";
 
-/// The parsed `DATABASE_URL`, and the TLS connector for it.
-pub(super) struct ConnectionSettings {
-    pub config: tokio_postgres::Config,
-    pub tls: tls::Connector,
+/// Settings of every session, because the server, the database, or the role can have other
+/// defaults.
+///
+/// - The statements are written for the isolation level `read committed`, in which a statement that
+///   has waited for a lock reads the new row. Other levels report a serialization failure instead.
+/// - A commit must be on disk before the client receives a response. `remote_apply` waits longer
+///   and is kept; all other levels are weaker.
+pub(super) const SESSION_SETTINGS: &str = "set default_transaction_isolation = 'read committed'; \
+    set default_transaction_deferrable = off; set timezone = 'UTC'; \
+    select set_config('synchronous_commit', 'on', false) \
+    where current_setting('synchronous_commit') not in ('on', 'remote_apply');";
+
+/// The timeouts of connections.
+#[derive(Debug, Clone, Copy)]
+pub struct PostgresTimeouts {
+    /// The timeout of a transaction, including the wait for a connection.
+    pub transaction: Duration,
+    /// The timeout of an attempt to connect, which continues when a transaction stops waiting for
+    /// it.
+    pub connect: Duration,
 }
 
-impl ConnectionSettings {
-    /// Builds the pool for transactions.
-    pub fn build_pool(&self, connections: usize, timeout: Duration) -> Result<Pool, String> {
-        self.build(connections, timeout_settings(timeout))
-    }
-
-    /// Builds the pool for batches.
-    pub fn build_batch_pool(&self, timeout: Duration) -> Result<Pool, String> {
-        let lock_timeout = (timeout / LOCK_TIMEOUT_DIVISOR).as_millis().max(1);
-        self.build(
-            BATCH_CONNECTIONS,
-            format!(
-                "{}; set lock_timeout = {lock_timeout}; {FORCE_INDEX_LOOKUPS}",
-                timeout_settings(timeout)
-            ),
-        )
-    }
-
-    /// Builds a pool whose new connections run these session settings. PgBouncer rejects them as
-    /// startup options.
-    fn build(&self, connections: usize, session_settings: String) -> Result<Pool, String> {
-        let recycling = ManagerConfig {
-            recycling_method: RecyclingMethod::Fast,
-        };
-        let manager = Manager::from_config(self.config.clone(), self.tls.clone(), recycling);
-        let configure = Hook::async_fn(move |client: &mut ClientWrapper, _: &Metrics| {
-            let session_settings = session_settings.clone();
-            Box::pin(async move {
-                client
-                    .batch_execute(&session_settings)
-                    .await
-                    .map_err(HookError::Backend)
-            })
-        });
-        // LIFO: the most recently used connection has a warm server process, and a small load opens
-        // few connections.
-        let pool = Pool::builder(manager)
-            .max_size(connections)
-            .queue_mode(QueueMode::Lifo)
-            .post_create(configure);
-        pool.build().map_err(|_| "cannot be pooled".to_owned())
-    }
+/// Builds the pool for transactions.
+pub(super) fn build_pool(
+    locator: &Arc<Locator>,
+    connections: usize,
+    timeouts: PostgresTimeouts,
+) -> Result<Pool, String> {
+    let settings = session_settings(timeouts.transaction);
+    build(locator, connections, settings)
 }
 
-/// Returns session settings that limit statements and idle transactions.
+/// Builds the pool for batches.
+pub(super) fn build_batch_pool(
+    locator: &Arc<Locator>,
+    timeouts: PostgresTimeouts,
+) -> Result<Pool, String> {
+    let lock_timeout = timeouts.transaction / LOCK_TIMEOUT_DIVISOR;
+    let settings = format!(
+        "{} set lock_timeout = {}; {FORCE_INDEX_LOOKUPS}",
+        session_settings(timeouts.transaction),
+        lock_timeout.as_millis().max(1),
+    );
+    build(locator, BATCH_CONNECTIONS, settings)
+}
+
+/// Builds a pool whose new connections run these session settings. PgBouncer rejects them as
+/// startup options.
+fn build(locator: &Arc<Locator>, connections: usize, settings: String) -> Result<Pool, String> {
+    // LIFO: the most recently used connection has a warm server process, and a small load opens few
+    // connections.
+    Pool::builder(Connector::new(locator.clone(), settings))
+        .max_size(connections)
+        .queue_mode(QueueMode::Lifo)
+        .build()
+        .map_err(|_| "cannot be pooled".to_owned())
+}
+
+/// Returns the settings of a session.
 ///
 /// A statement of a disconnected caller must not run forever. If the network connection is lost
 /// during a transaction, the server must roll it back and release its locks. No transaction of this
 /// program takes longer than the timeout.
-fn timeout_settings(timeout: Duration) -> String {
+fn session_settings(timeout: Duration) -> String {
     let timeout = timeout.as_millis();
     format!(
-        "set statement_timeout = {timeout}; set idle_in_transaction_session_timeout = {timeout}"
+        "{SESSION_SETTINGS} set lock_timeout = 0; set statement_timeout = {timeout}; \
+         set idle_in_transaction_session_timeout = {timeout};"
     )
 }
 

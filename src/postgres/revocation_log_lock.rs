@@ -50,7 +50,7 @@ impl Postgres {
             db.batch_execute(SET_LOG_LOCK_TIMEOUT).await?;
             return Ok(Some(RebuildLock {
                 db,
-                timeout: self.timeout,
+                timeout: self.timeouts.transaction,
             }));
         }
         db.roll_back().await?;

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use deadpool_postgres::Pool;
 use latchkey_domain::{access_token::Kid, revocation::RevocationKeys};
 use uuid::Uuid;
 
 use crate::{
     error::Error,
-    postgres::{Connection, Postgres, batcher::Batcher, pools},
+    postgres::{Connection, Postgres, batcher::Batcher, pools, pools::Pool},
 };
 
 const FIND_REVOKED_TOKENS: &str = include_str!("../../sql/queries/find_revoked_tokens.sql");

@@ -5,13 +5,14 @@ use crate::{
     postgres::{
         Connection, EmailTemplate, NewSession, Postgres, audit,
         batcher::Batcher,
-        email_outbox, pools, retry_on_deadlock, sessions,
+        email_outbox, pools,
+        pools::Pool,
+        retry_on_deadlock, sessions,
         stored_user::{StoredUser, read_user},
     },
 };
 use std::collections::BTreeMap;
 
-use deadpool_postgres::Pool;
 use latchkey_domain::{
     account::Role,
     audit::AuditEvent,

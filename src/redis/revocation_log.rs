@@ -61,8 +61,6 @@ pub enum BeginOutcome {
     Begun(String),
     /// There is a valid log.
     AlreadyComplete,
-    /// This server is a follower.
-    NotPrimary,
 }
 
 impl Redis {
@@ -138,7 +136,6 @@ impl Redis {
             .await?;
         match (result.first().map(String::as_str), result.get(1)) {
             (Some("complete"), None) => Ok(BeginOutcome::AlreadyComplete),
-            (Some("not_primary"), None) => Ok(BeginOutcome::NotPrimary),
             (Some("begun"), Some(epoch)) => Ok(BeginOutcome::Begun(epoch.clone())),
             _other => Err(BEGIN_REBUILD.unknown_result()),
         }
@@ -192,23 +189,34 @@ impl Redis {
         mut on_notification: impl FnMut(LogNotification),
     ) -> Result<(), Error> {
         let subscribe = async {
-            let mut subscription = self.client.get_async_pubsub().await?;
+            let (client, version) = self.primary.client();
+            let subscription = client.get_async_pubsub().await;
+            let mut subscription =
+                subscription.inspect_err(|error| self.primary.refresh_url_after(error, version))?;
             subscription.subscribe(self.channel()).await?;
             Ok(subscription)
         };
-        let subscription = tokio::time::timeout(self.timeout, subscribe)
+        let generation = self.primary.generation();
+        let subscription = tokio::time::timeout(self.primary.connect_timeout(), subscribe)
             .await
             .map_err(|_| timeout_error())?
             .map_err(redis_error)?;
         let mut messages = subscription.into_on_message();
-        while let Some(message) = messages.next().await {
+        let mut ended = std::pin::pin!(self.primary.wait_for_end(generation));
+        loop {
+            let message = tokio::select! {
+                message = messages.next() => message,
+                () = &mut ended => return Err(Error::unavailable("Redis has failed over")),
+            };
+            let Some(message) = message else {
+                return Err(Error::unavailable("Redis closed the connection"));
+            };
             on_notification(if message.get_payload_bytes() == b"acknowledged" {
                 LogNotification::Acknowledged
             } else {
                 LogNotification::AppendedEntry
             });
         }
-        Err(Error::unavailable("Redis closed the connection"))
     }
 
     async fn run_for_lease<T: FromRedisValue>(

@@ -72,6 +72,7 @@ mod outage; // stores that are down, paused, or slow
 mod pages; // HTML pages of the binary
 mod prose; // the words of the public texts
 mod published; // generated files: OpenAPI document, Postman collection, README, .env.example
+mod query_plans; // no statement reads a large table completely
 mod rate_limits; // attackers are limited, and users can still sign in
 mod revocation; // leases, the revocation log, and check sources
 mod revocation_matrix; // every revocation × every credential × a second replica

@@ -5,8 +5,10 @@
 
 mod both; // both stores, and startup without a store
 mod postgres; // PostgreSQL
+mod postgres_hosts; // several hosts, slow connections, changed passwords
 mod publishing; // Redis, between a commit and its publication
 mod redis; // Redis
+mod redis_failover; // failover of Redis, slow connections, changed passwords
 mod writes_rejected; // a Redis that returns errors
 
 use std::{

@@ -2,6 +2,7 @@
 //!
 //! A configuration error contains the variable and never its value.
 
+mod database; // migrations, roles, encodings, and defaults of the database
 mod env_file; // `.env` and its example
 mod help; // the help of all commands
 mod sources; // the precedence of the environment and `.env`
@@ -15,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     program,
     test_server::{TestServer, change, random_secret, settings, wait_until},
-    test_stores::{STACK, connect, execute, fresh_database},
+    test_stores::{STACK, connect, fresh_database},
 };
 
 static SECRET: LazyLock<String> = LazyLock::new(random_secret);
@@ -81,7 +82,7 @@ async fn create_empty_database() -> String {
 
 #[test]
 fn missing_settings_are_listed() {
-    for arguments in [&["serve"][..], &[], &["migrate"], &["config"]] {
+    for arguments in [&["serve"][..], &[], &["config"]] {
         let output = latchkey(arguments, &[]);
         let errors = stderr(&output);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
@@ -351,77 +352,6 @@ fn openapi_command_requires_no_settings() {
     );
     let document: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert!(document["paths"]["/login"].is_object());
-}
-
-#[tokio::test]
-async fn second_migration_changes_nothing() {
-    let settings = settings(
-        &create_empty_database().await,
-        &STACK.redis_url(),
-        "migrate",
-    );
-    let variables = as_str_pairs(&settings);
-    let (first, second) = (
-        latchkey(&["migrate"], &variables),
-        latchkey(&["migrate"], &variables),
-    );
-    assert!(
-        first.status.success() && second.status.success(),
-        "{}{}",
-        stderr(&first),
-        stderr(&second)
-    );
-    assert!(stdout(&first).contains("Applied"), "{}", stdout(&first));
-    assert!(
-        stdout(&second).contains("is up to date"),
-        "{}",
-        stdout(&second)
-    );
-}
-
-#[tokio::test]
-async fn replica_serves_with_a_newer_schema() {
-    let server = TestServer::start().await;
-    let session = server.sign_up("john").await;
-    let newer = "insert into refinery_schema_history (version, name, applied_on, checksum) \
-        select max(version) + 1, 'newer', max(applied_on), '1' from refinery_schema_history";
-    execute(&server, newer).await;
-    let replica = server.replica().await;
-    assert_eq!(replica.verify(&session.access_token).await.0, 204);
-    replica.sign_up("jane").await;
-}
-
-/// Two migrations and a table, as version 0.1.0-dev created them before it had one migration.
-const OLDER_DATABASE: &str = "
-    create table refinery_schema_history (
-        version int4 primary key, name varchar(255), applied_on varchar(255), checksum varchar(255)
-    );
-    insert into refinery_schema_history values
-        (1, 'first', '2026-11-01T00:00:00Z', '1'),
-        (2, 'sessions_users_audit', '2026-11-01T00:00:00Z', '2');
-    create table users (id uuid primary key, gen bigint not null default 1);";
-
-#[tokio::test]
-async fn older_development_database_is_rejected_unchanged() {
-    let database = create_empty_database().await;
-    let client = connect(&database).await;
-    client
-        .batch_execute(OLDER_DATABASE)
-        .await
-        .expect("an older schema");
-    let settings = settings(&database, &STACK.redis_url(), "older");
-    for (arguments, code) in [(["serve"], 2), (["migrate"], 1)] {
-        let output = latchkey(&arguments, &as_str_pairs(&settings));
-        let errors = stderr(&output);
-        assert_eq!(output.status.code(), Some(code), "{errors}");
-        assert!(errors.contains("older development version"), "{errors}");
-        assert!(errors.contains("create an empty database"), "{errors}");
-        assert_eq!(errors.trim().lines().count(), 1, "{errors}");
-    }
-    let tables = "select string_agg(tablename, ' ' order by tablename) from pg_tables \
-        where schemaname = 'public'";
-    let row = client.query_one(tables, &[]).await.expect("a row");
-    assert_eq!(row.get::<_, String>(0), "refinery_schema_history users");
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::{
 
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use latchkey::redis::{Redis, RefreshPolicy, Rotation};
+use latchkey::redis::{Redis, RedisTimeouts, RefreshPolicy, Rotation};
 use latchkey_domain::{
     access_token::{self, Claims, SigningKey, TokenPolicy},
     account::{Identity, Role},
@@ -207,7 +207,11 @@ pub fn measure_rotation_rate(
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let redis = Redis::new(url, REDIS_KEY_PREFIX, Duration::from_secs(1))?;
+        let timeouts = RedisTimeouts {
+            operation: Duration::from_secs(1),
+            connect: Duration::from_secs(1),
+        };
+        let redis = Redis::new(&url.into(), Box::new(|| None), REDIS_KEY_PREFIX, timeouts)?;
         let (next, done, began) = (AtomicUsize::new(0), AtomicU64::new(0), Instant::now());
         let caller = || async {
             while began.elapsed() < duration {

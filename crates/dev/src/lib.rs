@@ -93,7 +93,29 @@ pub struct Stack {
     _folders: Folders,
 }
 
+/// A standby that replicates from the PostgreSQL of a stack.
+///
+/// Dropping it stops it and removes its data.
+pub struct Standby {
+    // Fields are dropped in order of declaration, so the store must come before the folders.
+    /// The server, which only reads until it is promoted.
+    pub postgres: Postgres,
+    _folders: Folders,
+}
+
 impl Stack {
+    /// Starts a standby of PostgreSQL.
+    ///
+    /// # Errors
+    /// If the primary can't be copied, or the standby can't be started.
+    pub fn start_standby(&self) -> Result<Standby, Error> {
+        let folders = Folders::temporary()?;
+        Ok(Standby {
+            postgres: Postgres::start_standby(&self.postgres, &folders.postgres(false))?,
+            _folders: folders,
+        })
+    }
+
     /// Starts empty stores for a test, without `fsync` and persistence.
     ///
     /// # Errors

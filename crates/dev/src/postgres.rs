@@ -74,6 +74,26 @@ impl Postgres {
         Ok(postgres)
     }
 
+    /// Copies the data of a primary and starts a standby, which replicates from it. Returns when it
+    /// accepts connections.
+    ///
+    /// # Errors
+    /// If the primary can't be copied, or the standby can't be started.
+    pub fn start_standby(primary: &Postgres, options: &PostgresOptions) -> Result<Self, Error> {
+        let account = Account::for_stores()?;
+        folders::create_for_store(&options.data, account)?;
+        copy_primary(primary, options, account)?;
+        Self::start(options)
+    }
+
+    /// Makes a standby the primary, and returns when it accepts writes.
+    ///
+    /// # Errors
+    /// If the statement fails.
+    pub fn promote(&self) -> Result<(), Error> {
+        self.psql("select pg_promote();\n")
+    }
+
     /// Returns the URL of a database in the form that `tokio-postgres` accepts for a socket.
     pub fn url(&self, database: &str) -> String {
         format!(
@@ -155,7 +175,7 @@ impl Postgres {
         let output = run().map_err(Error::cannot("run", &path))?;
         output.status.success().then_some(()).ok_or_else(|| {
             Error::new(format!(
-                "PostgreSQL failed to create a database: {}",
+                "a PostgreSQL statement failed: {}",
                 String::from_utf8_lossy(&output.stderr)
             ))
         })
@@ -249,6 +269,33 @@ fn initialize(
     initdb(programs, options, account, &unfinished)?;
     // The rename fails without changes if a file or a non-empty folder has this name.
     fs::rename(&unfinished, data).map_err(Error::cannot("fill", data))
+}
+
+/// Copies the data of the primary, and the address from which the standby replicates.
+fn copy_primary(
+    primary: &Postgres,
+    options: &PostgresOptions,
+    account: Option<Account>,
+) -> Result<(), Error> {
+    let path = primary.programs.join("pg_basebackup");
+    let (from, to) = (primary.options.sockets.clone(), options.data.clone());
+    let mut process = Process::start(Program {
+        name: "pg_basebackup".into(),
+        log: Some(options.log.clone()),
+        stop_signals: &[Signal::TERM],
+        command: Box::new(move || {
+            let mut command = clean_command(&path);
+            command
+                .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"])
+                .args(["--port=5432", "--username", SUPERUSER, "--host"])
+                .arg(&from)
+                .arg("--pgdata")
+                .arg(&to);
+            account::run_as(account, &mut command);
+            command
+        }),
+    })?;
+    process.wait_for_success(READY_TIMEOUT)
 }
 
 fn initdb(

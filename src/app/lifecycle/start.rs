@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::{
-    app::lifecycle::Lifecycle,
+    app::lifecycle::{Lifecycle, migrate},
     error::{Chain, Error},
     postgres::MigrationError,
 };
@@ -45,7 +45,7 @@ impl StartError {
                 "set the same LATCHKEY_SECRET for all replicas; during rotation, set both secrets, \
                  separated by a comma",
             ),
-            StartError::Migration(_) => None,
+            StartError::Migration(error) => error.hint(),
         }
     }
 }
@@ -62,8 +62,10 @@ pub enum StartupError {
 impl From<MigrationError> for StartupError {
     fn from(error: MigrationError) -> Self {
         match error {
-            MigrationError::Unreachable(_) => StartupError::Retryable(error.into()),
-            MigrationError::Outdated | MigrationError::Failed(_) => {
+            MigrationError::Unreachable(_) | MigrationError::Locked => {
+                StartupError::Retryable(error.into())
+            }
+            MigrationError::Outdated | MigrationError::Encoding(_) | MigrationError::Failed(_) => {
                 StartupError::Fatal(StartError::Migration(error))
             }
         }
@@ -110,30 +112,12 @@ impl Lifecycle {
         }
     }
 
-    /// Applies the migrations and creates the partitions of the audit log. Returns the names of the
-    /// migrations that it applied.
-    ///
-    /// # Errors
-    /// If PostgreSQL is unreachable, or this version can't use its database.
-    pub async fn migrate(&self) -> Result<Vec<String>, MigrationError> {
-        let applied = self.postgres.migrate().await?;
-        // Without a partition, events are stored in the default partition. The cleanup worker
-        // retries.
-        if let Err(error) = self.postgres.create_audit_partitions().await {
-            tracing::warn!(
-                error = %Chain(&error),
-                "creating audit partitions failed"
-            );
-        }
-        Ok(applied)
-    }
-
     /// Prepares this replica once, without retries.
     ///
     /// # Errors
     /// If a store is unavailable, or this replica can't run.
     pub async fn try_start(&self) -> Result<(), StartupError> {
-        self.migrate().await?;
+        migrate::run(&self.postgres).await?;
         let stored = self.postgres.agree_on_issuer(&self.policy.issuer).await?;
         if stored != self.policy.issuer {
             return Err(StartupError::Fatal(StartError::OtherIssuer { stored }));

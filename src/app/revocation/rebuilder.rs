@@ -96,9 +96,6 @@ impl Revocations {
         let epoch = match self.redis.begin_rebuild(replaced).await? {
             BeginOutcome::Begun(epoch) => epoch,
             BeginOutcome::AlreadyComplete => return Ok(RebuildOutcome::AlreadyComplete),
-            BeginOutcome::NotPrimary => {
-                return Err(Error::unavailable("Redis is a follower, not the primary"));
-            }
         };
         on_begin();
         let lease = match self.settings.lease {

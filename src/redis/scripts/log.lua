@@ -21,7 +21,7 @@ end
 -- Whether an epoch belongs to the history of which this server is the primary.
 local function belongs_here(epoch_id)
   local history = primary_history_id()
-  return history and string.sub(epoch_id, 1, #history + 1) == history .. ':'
+  return string.sub(epoch_id, 1, #history + 1) == history .. ':'
 end
 
 -- The epoch, if it belongs to this server. A flush deletes the state; a restart or a failover changes the history.

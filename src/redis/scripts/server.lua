@@ -15,8 +15,11 @@ local function history_matches(history)
   return string.find(redis.call('INFO', 'replication'), 'master_replid:' .. history, 1, true) ~= nil
 end
 
--- The history, if this server is its primary.
+-- The history of which this server is the primary. The error of a follower makes the caller connect to the primary.
 local function primary_history_id()
   local info = redis.call('INFO', 'replication')
-  return string.find(info, 'role:master', 1, true) and string.match(info, 'master_replid:(%x+)')
+  if not string.find(info, 'role:master', 1, true) then
+    error({ err = 'NOTPRIMARY this server is a follower' })
+  end
+  return string.match(info, 'master_replid:(%x+)')
 end

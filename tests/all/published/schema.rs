@@ -49,6 +49,11 @@ const INDEXES: &str = "
         and not exists (select from pg_constraint where conindid = indexrelid and contype <> 'f')
     order by indexrelid::regclass::text collate \"C\"";
 
+const FUNCTIONS: &str = "
+    select pg_get_functiondef(oid) from pg_proc
+    where pronamespace = 'public'::regnamespace
+    order by proname collate \"C\"";
+
 async fn texts(database: &Client, query: &str, table: u32) -> Vec<String> {
     let rows = database.query(query, &[&table]).await.expect("rows");
     rows.iter().map(|row| row.get(0)).collect()
@@ -76,6 +81,10 @@ async fn schema(database: &Client) -> String {
             let index = index.replace(" ON ONLY ", " ON ").replace(" public.", " ");
             schema += &format!("{index};\n");
         }
+    }
+    for row in database.query(FUNCTIONS, &[]).await.expect("functions") {
+        let definition: String = row.get(0);
+        schema += &format!("\n{};\n", definition.trim_end());
     }
     schema
 }

@@ -4,6 +4,8 @@
 
 use futures_util::future::join_all;
 
+use latchkey::postgres::{Postgres, PostgresTimeouts};
+
 use super::{LogAccess, check_source, count_checks, wait_for_check_source};
 use crate::{
     metrics::value,
@@ -303,8 +305,12 @@ async fn stalled_rebuilder_is_replaced() {
     let server = TestServer::with(&[("REDIS_URL", &own_redis.redis.url())]).await;
     let session = server.sign_up("john").await;
     let timeout = std::time::Duration::from_secs(10);
-    let postgres = latchkey::postgres::Postgres::new(server.setting("DATABASE_URL"), 10, timeout)
-        .expect("a database URL");
+    let timeouts = PostgresTimeouts {
+        transaction: timeout,
+        connect: timeout,
+    };
+    let url = server.setting("DATABASE_URL").into();
+    let postgres = Postgres::new(&url, Box::new(|| None), 10, timeouts).expect("a database URL");
     let lock = postgres
         .lock_log()
         .await

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use latchkey::redis::{
     AppendOutcome, BeginOutcome, JoinOutcome, LogPage, LookupOutcome, PublishedEntries, Redis,
-    RenewOutcome,
+    RedisTimeouts, RenewOutcome,
 };
 use latchkey_domain::{
     access_token::{Kid, SigningKey},
@@ -22,7 +22,12 @@ const FAR_FUTURE: u64 = 9_000_000_000;
 
 fn connect() -> Redis {
     let prefix = format!("t{}", Uuid::new_v4().simple());
-    Redis::new(&STACK.redis_url(), &prefix, Duration::from_secs(5)).expect("a Redis URL")
+    let timeouts = RedisTimeouts {
+        operation: Duration::from_secs(5),
+        connect: Duration::from_secs(5),
+    };
+    let url = STACK.redis_url().into();
+    Redis::new(&url, Box::new(|| None), &prefix, timeouts).expect("a Redis URL")
 }
 
 fn entry(subject: Subject, value: i64, expires_at: u64) -> Entry {

@@ -1,0 +1,382 @@
+//! Finds the primary among the hosts.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use deadpool_postgres::ClientWrapper;
+use futures_util::{
+    future::{FutureExt, join_all},
+    stream::{FuturesUnordered, StreamExt},
+};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_postgres::SimpleQueryMessage;
+
+use super::{
+    error::ConnectError,
+    source::TargetSource,
+    spawn_driver,
+    target::{HostAddress, Target},
+};
+
+const READ_ROLE: &str = include_str!("../../../sql/queries/read_role.sql");
+const READ_TIMELINE: &str = include_str!("../../../sql/queries/read_timeline.sql");
+
+/// The delay until a host that isn't the primary is contacted again, while another host hangs.
+const RETRY_DELAY: Duration = Duration::from_millis(200);
+
+/// After a primary was found, other hosts have this long to report a newer timeline: a deposed
+/// primary might respond first.
+const SETTLE_TIME: Duration = Duration::from_millis(500);
+
+/// A connection to the primary.
+pub(super) struct LocatedPrimary {
+    pub address: HostAddress,
+    pub client: ClientWrapper,
+    timeline: Option<Timeline>,
+}
+
+/// Finds the primary. All connectors of a process share it, so that they use the same server.
+pub(in crate::postgres) struct Locator {
+    source: TargetSource,
+    timeout: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The last known primary, unless connecting to it has failed since.
+    primary: Option<HostAddress>,
+    /// The address of the connections of the current generation.
+    generation_address: Option<HostAddress>,
+    /// Incremented when another address becomes the primary.
+    generation: u64,
+    /// The larger one of the numbers of hosts and of their addresses.
+    address_count: usize,
+    timelines: Timelines,
+}
+
+/// The timeline of a database cluster. A promotion increments its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Timeline {
+    cluster: String,
+    number: u32,
+}
+
+/// The newest timeline of each database cluster.
+#[derive(Default)]
+struct Timelines(BTreeMap<String, u32>);
+
+impl Timelines {
+    /// Returns whether a server with this timeline was the primary before a failover.
+    fn is_deposed(&mut self, timeline: &Timeline) -> bool {
+        let Timeline { cluster, number } = timeline;
+        let newest = self.0.entry(cluster.clone()).or_insert(*number);
+        *newest = (*newest).max(*number);
+        number < newest
+    }
+}
+
+impl LocatedPrimary {
+    /// Returns the connection whose server was promoted last, or `self` if that is unknown.
+    fn or_newer(self, other: LocatedPrimary) -> LocatedPrimary {
+        match (&self.timeline, &other.timeline) {
+            (Some(own), Some(others))
+                if own.cluster == others.cluster && own.number < others.number =>
+            {
+                other
+            }
+            _same => self,
+        }
+    }
+}
+
+impl Locator {
+    /// Creates a locator whose attempts end after `timeout`.
+    pub fn new(source: TargetSource, timeout: Duration) -> Locator {
+        Locator {
+            source,
+            timeout,
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder panics")
+    }
+
+    /// Returns the current connection generation.
+    pub(super) fn generation(&self) -> u64 {
+        self.state().generation
+    }
+
+    /// Returns the last known primary and the generation of connections to it.
+    pub(super) fn primary(&self) -> Option<(HostAddress, u64)> {
+        let state = self.state();
+        Some((state.primary.clone()?, state.generation))
+    }
+
+    /// Records that connecting to an address has failed.
+    pub(super) fn forget_primary(&self, address: &HostAddress) {
+        let mut state = self.state();
+        if state.primary.as_ref() == Some(address) {
+            state.primary = None;
+        }
+    }
+
+    /// Makes the server of a connection the primary, and returns the generation of its connections.
+    /// Returns `None` if another server was promoted, or became the primary after `generation`.
+    pub(super) fn accept(&self, located: &LocatedPrimary, generation: Option<u64>) -> Option<u64> {
+        let mut state = self.state();
+        if generation.is_some_and(|generation| generation != state.generation) {
+            return None;
+        }
+        let timeline = located.timeline.as_ref();
+        if timeline.is_some_and(|timeline| state.timelines.is_deposed(timeline)) {
+            return None;
+        }
+        if state.generation_address.as_ref() != Some(&located.address) {
+            state.generation += 1;
+            state.generation_address = Some(located.address.clone());
+        }
+        state.primary = Some(located.address.clone());
+        Some(state.generation)
+    }
+
+    /// Connects to the host that was the primary. If other hosts exist, the attempt fails after
+    /// half of the timeout, so that they are contacted.
+    pub(super) async fn connect_to(
+        &self,
+        address: &HostAddress,
+        settings: &str,
+    ) -> Result<LocatedPrimary, ConnectError> {
+        let limit = match self.state().address_count {
+            0 | 1 => self.timeout,
+            _several => self.timeout / 2,
+        };
+        let target = self.source.target();
+        let attempt = async {
+            if !target.leads_to(address).await {
+                return Err(ConnectError::Moved(address.clone()));
+            }
+            self.open(&target, address, settings).await
+        };
+        timeout(limit, attempt)
+            .await
+            .unwrap_or_else(|_| Err(ConnectError::TimedOut(address.clone())))
+    }
+
+    /// Contacts all hosts until one is the primary, or all have failed. If a server rejects the
+    /// credentials and the file has changed, contacts all hosts again.
+    pub(super) async fn locate(&self, settings: &str) -> Result<LocatedPrimary, ConnectError> {
+        loop {
+            let target = self.source.target();
+            let mut search = Search::default();
+            let outcome = timeout(self.timeout, self.search(&target, &mut search, settings))
+                .await
+                .unwrap_or_else(|_| Err(search.timeout_error(&target)));
+            if outcome.is_ok() || !search.was_rejected || !self.source.refresh(&target) {
+                return outcome;
+            }
+        }
+    }
+
+    async fn search(
+        &self,
+        target: &Target,
+        search: &mut Search,
+        settings: &str,
+    ) -> Result<LocatedPrimary, ConnectError> {
+        self.resolve(target, search).await;
+        let mut attempts = FuturesUnordered::new();
+        let attempt = |address: HostAddress, delay| {
+            async move {
+                sleep(delay).await;
+                let outcome = self.open(target, &address, settings).await;
+                (address, outcome)
+            }
+            .boxed()
+        };
+        for address in search.pending.clone() {
+            attempts.push(attempt(address, Duration::ZERO));
+        }
+        let mut settled = pin!(sleep(Duration::MAX));
+        let mut best: Option<LocatedPrimary> = None;
+        loop {
+            let (address, outcome) = tokio::select! {
+                () = &mut settled => break,
+                response = attempts.next() => match response {
+                    Some(response) => response,
+                    None => break,
+                },
+            };
+            search.pending.remove(&address);
+            match outcome {
+                Ok(located) if best.is_none() => {
+                    best = Some(located);
+                    settled.as_mut().reset(Instant::now() + SETTLE_TIME);
+                }
+                Ok(located) => best = best.map(|best| best.or_newer(located)),
+                Err(error) => search.record(error),
+            }
+            if search.pending.is_empty() {
+                break;
+            }
+            if best.is_none() {
+                attempts.push(attempt(address, RETRY_DELAY));
+            }
+        }
+        best.ok_or_else(|| search.error.take().unwrap_or(ConnectError::Interrupted))
+    }
+
+    async fn resolve(&self, target: &Target, search: &mut Search) {
+        let hosts = target.hosts();
+        let host_count = hosts.len();
+        let resolved = join_all(hosts.iter().map(|host| target.resolve(host))).await;
+        for (host, addresses) in hosts.into_iter().zip(resolved) {
+            match addresses {
+                Ok(addresses) => search.pending.extend(addresses),
+                Err(error) => search.record(ConnectError::Unresolved(host, Arc::new(error))),
+            }
+        }
+        self.state().address_count = search.pending.len().max(host_count);
+    }
+
+    /// Connects to an address, and checks that its server is the primary.
+    async fn open(
+        &self,
+        target: &Target,
+        address: &HostAddress,
+        settings: &str,
+    ) -> Result<LocatedPrimary, ConnectError> {
+        let failed = |error| ConnectError::Failed(address.clone(), Arc::new(error));
+        let (config, tls) = target.config_of(address);
+        let (client, connection) = config.connect(tls).await.map_err(failed)?;
+        let client = ClientWrapper::new(client, spawn_driver(connection));
+        let role = client.simple_query(READ_ROLE).await.map_err(failed)?;
+        match read_columns(&role).first().copied() {
+            Some("primary") => {}
+            Some("read_only") => return Err(ConnectError::ReadOnly(address.clone())),
+            _standby => return Err(ConnectError::Standby(address.clone())),
+        }
+        let timeline = self.read_timeline(&client).await;
+        let is_deposed = |timeline| self.state().timelines.is_deposed(timeline);
+        if timeline.as_ref().is_some_and(is_deposed) {
+            return Err(ConnectError::Deposed(address.clone()));
+        }
+        client.batch_execute(settings).await.map_err(failed)?;
+        Ok(LocatedPrimary {
+            address: address.clone(),
+            client,
+            timeline,
+        })
+    }
+
+    /// Reads the timeline, if several addresses can lead to different servers. Some managed
+    /// services don't report it, and stop a deposed primary themselves.
+    async fn read_timeline(&self, client: &ClientWrapper) -> Option<Timeline> {
+        let is_single = {
+            let state = self.state();
+            state.address_count < 2 && state.timelines.0.is_empty()
+        };
+        if is_single {
+            return None;
+        }
+        let response = client.simple_query(READ_TIMELINE).await.ok()?;
+        let [cluster, number] = read_columns(&response)[..] else {
+            return None;
+        };
+        Some(Timeline {
+            cluster: cluster.to_owned(),
+            number: u32::from_str_radix(number, 16).ok()?,
+        })
+    }
+}
+
+/// A search for the primary.
+#[derive(Default)]
+struct Search {
+    /// The addresses that have not responded yet.
+    pending: BTreeSet<HostAddress>,
+    /// The most important error so far.
+    error: Option<ConnectError>,
+    /// Whether a server rejected the credentials.
+    was_rejected: bool,
+}
+
+impl Search {
+    /// Keeps the error if it is more important than the previous one: a standby is normal.
+    fn record(&mut self, error: ConnectError) {
+        self.was_rejected |= error.is_authentication_failure();
+        let importance = |error: &ConnectError| match error {
+            rejected if rejected.is_authentication_failure() => 4,
+            ConnectError::Standby(_) | ConnectError::Interrupted | ConnectError::Moved(_) => 0,
+            ConnectError::Unresolved(..) => 1,
+            ConnectError::TimedOut(_) | ConnectError::Failed(..) | ConnectError::ReadOnly(_) => 2,
+            ConnectError::Deposed(_) => 3,
+        };
+        let is_more_important = self
+            .error
+            .as_ref()
+            .is_none_or(|previous| importance(&error) > importance(previous));
+        if is_more_important {
+            self.error = Some(error);
+        }
+    }
+
+    fn timeout_error(&self, target: &Target) -> ConnectError {
+        let pending = self.pending.first().cloned();
+        match pending.or_else(|| target.hosts().into_iter().next()) {
+            Some(address) => ConnectError::TimedOut(address),
+            None => ConnectError::Interrupted,
+        }
+    }
+}
+
+/// Returns the columns of the first row.
+fn read_columns(messages: &[SimpleQueryMessage]) -> Vec<&str> {
+    let row = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _other => None,
+    });
+    row.into_iter()
+        .flat_map(|row| (0..row.len()).filter_map(|index| row.get(index)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn smaller_timeline_of_the_same_cluster_is_deposed() {
+        let mut timelines = Timelines::default();
+        let mut is_deposed = |cluster: &str, number| {
+            let cluster = cluster.to_owned();
+            timelines.is_deposed(&Timeline { cluster, number })
+        };
+        assert!(!is_deposed("a", 1));
+        assert!(!is_deposed("a", 2), "promoted");
+        assert!(is_deposed("a", 1), "the deposed primary");
+        assert!(!is_deposed("b", 1), "an upgraded cluster starts again");
+    }
+
+    #[test]
+    fn most_important_error_is_reported() {
+        let hosts = Target::parse("postgres://u@one,two/x?sslmode=disable")
+            .unwrap()
+            .hosts();
+        let mut search = Search::default();
+        search.record(ConnectError::Standby(hosts[0].clone()));
+        search.record(ConnectError::TimedOut(hosts[1].clone()));
+        search.record(ConnectError::Standby(hosts[1].clone()));
+        let text = search.error.unwrap().to_string();
+        assert!(
+            text.starts_with("PostgreSQL at two did not respond"),
+            "{text}"
+        );
+    }
+}

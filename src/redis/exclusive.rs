@@ -1,0 +1,125 @@
+//! Exclusive connections. Each checkout costs two additional round trips, so frequent operations
+//! don't use them.
+
+use std::sync::{Arc, Mutex};
+
+use deadpool_redis::{
+    Manager, Pool, PoolError, Runtime, Timeouts as PoolTimeouts,
+    redis::{Client, Value},
+};
+use tokio::time::timeout;
+
+use super::{
+    RedisTimeouts,
+    connection::ErrorImpact,
+    primary::{Primary, connection_settings},
+    redis_error,
+    script::Script,
+    timeout_error,
+};
+use crate::error::Error;
+
+/// Maximum number of exclusive connections. Only the scripts of one-time codes use them.
+const POOL_SIZE: usize = 4;
+
+pub(super) struct ExclusiveConnections {
+    primary: Arc<Primary>,
+    timeouts: RedisTimeouts,
+    current: Mutex<CurrentPool>,
+}
+
+/// The pool of one URL and one generation.
+struct CurrentPool {
+    url_version: u64,
+    generation: u64,
+    pool: Pool,
+}
+
+impl ExclusiveConnections {
+    /// # Errors
+    /// If the URL can't be pooled.
+    pub fn new(
+        primary: Arc<Primary>,
+        timeouts: RedisTimeouts,
+    ) -> Result<ExclusiveConnections, String> {
+        let current = CurrentPool::build(&primary, timeouts)?;
+        Ok(ExclusiveConnections {
+            primary,
+            timeouts,
+            current: Mutex::new(current),
+        })
+    }
+
+    pub async fn run_script(
+        &self,
+        script: &Script,
+        keys: &[String],
+        args: &[&[u8]],
+    ) -> Result<Value, Error> {
+        let (pool, generation, url_version) = self.pool()?;
+        let call = async {
+            let mut connection = pool.get().await.map_err(|error| {
+                if let PoolError::Backend(cause) = &error {
+                    self.primary.refresh_url_after(cause, url_version);
+                }
+                Error::unavailable(error)
+            })?;
+            let result = script.invoke(&mut *connection, keys, args).await;
+            let fault = result.as_ref().err().map(ErrorImpact::of);
+            if !matches!(fault, None | Some(ErrorImpact::Command)) {
+                drop(deadpool_redis::Connection::take(connection));
+            }
+            if fault == Some(ErrorImpact::Server) {
+                self.primary.abandon(generation);
+            }
+            result.map_err(redis_error)
+        };
+        timeout(self.timeouts.operation, call)
+            .await
+            .map_err(|_| timeout_error())?
+    }
+
+    /// Returns the pool, the generation of its connections, and the version of its URL. After a
+    /// failover, and when the URL has changed, it is a new pool.
+    fn pool(&self) -> Result<(Pool, u64, u64), Error> {
+        let mut current = self.current.lock().expect("no holder panics");
+        let is_current = current.generation == self.primary.generation()
+            && current.url_version == self.primary.url_version();
+        if !is_current {
+            *current = CurrentPool::build(&self.primary, self.timeouts).map_err(Error::internal)?;
+        }
+        Ok((
+            current.pool.clone(),
+            current.generation,
+            current.url_version,
+        ))
+    }
+}
+
+impl CurrentPool {
+    fn build(primary: &Primary, timeouts: RedisTimeouts) -> Result<CurrentPool, String> {
+        let generation = primary.generation();
+        let (client, url_version) = primary.client();
+        Ok(CurrentPool {
+            url_version,
+            generation,
+            pool: build_pool(&client, timeouts)?,
+        })
+    }
+}
+
+fn build_pool(client: &Client, timeouts: RedisTimeouts) -> Result<Pool, String> {
+    let info = client.get_connection_info().clone();
+    let manager = Manager::new_with_config(info, connection_settings())
+        .map_err(|_| "cannot be pooled".to_owned())?;
+    Pool::builder(manager)
+        .max_size(POOL_SIZE)
+        .timeouts(PoolTimeouts {
+            wait: Some(timeouts.operation),
+            create: Some(timeouts.connect),
+            recycle: Some(timeouts.operation),
+        })
+        .runtime(Runtime::Tokio1)
+        .build()
+        .map_err(|_| "cannot be pooled".to_owned())
+}

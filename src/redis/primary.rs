@@ -1,0 +1,291 @@
+//! The Redis server that is the primary, and the generation of the connections to it.
+//!
+//! All shared connections of a generation lead to the same replication history. A connection with
+//! another history begins the next generation, and connections of the previous generation are not
+//! used again. So shared connections never write to two primaries. Exclusive connections and
+//! subscriptions are not checked, only replaced with the generation.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use deadpool_redis::redis::{
+    AsyncConnectionConfig, Client, ErrorKind, RedisError, aio::MultiplexedConnection, cmd,
+};
+use tokio::{sync::watch, time::timeout};
+
+use super::url::RedisUrl;
+
+/// The reason why there is no connection. Several callers can receive the same error.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum RedisConnectError {
+    /// The server or the network reported an error.
+    #[error("connecting to Redis failed")]
+    Failed(#[source] RedisError),
+    /// The server returned an error of a server that can't serve as the primary.
+    #[error("Redis rejected a command")]
+    Rejected(#[source] RedisError),
+    /// The server is a follower.
+    #[error("the server of REDIS_URL isn't a primary; set REDIS_URL to the URL of the primary")]
+    Follower,
+    /// Another server is the primary as well.
+    #[error(
+        "REDIS_URL leads to two primaries in turn; make sure that a deposed primary is not reachable"
+    )]
+    TwoPrimaries,
+    /// The server doesn't respond.
+    #[error(
+        "Redis did not respond within LATCHKEY_REDIS_CONNECT_TIMEOUT; check the server and REDIS_URL"
+    )]
+    TimedOut,
+    /// The attempt was interrupted.
+    #[error("connecting to Redis was interrupted")]
+    Interrupted,
+}
+
+impl RedisConnectError {
+    /// Returns whether Redis rejected the credentials.
+    fn is_authentication_failure(&self) -> bool {
+        matches!(self, RedisConnectError::Failed(error) if is_authentication_failure(error))
+    }
+}
+
+/// Returns whether Redis rejected the credentials.
+pub(super) fn is_authentication_failure(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::AuthenticationFailed
+        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
+}
+
+/// Returns the settings of the driver. Its timeouts are off: the callers have timeouts of their
+/// own, and a second timer per command would only cost time.
+pub(super) fn connection_settings() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(None)
+}
+
+/// The shortest interval between two changes of the history, unless a server rejects writes.
+const MIN_CHANGE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Opens connections to the primary.
+pub(super) struct Primary {
+    url: RedisUrl,
+    connect_timeout: Duration,
+    generation: watch::Sender<Generation>,
+    /// The number of connections so far.
+    connections: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Generation {
+    number: u64,
+    /// The replication ID of the first connection.
+    history_id: Option<String>,
+    /// When the history last changed.
+    changed_at: Option<Instant>,
+}
+
+/// A connection of one generation.
+#[derive(Clone)]
+pub(super) struct PrimaryConnection {
+    pub connection: MultiplexedConnection,
+    /// Identifies this connection.
+    pub id: u64,
+    pub generation: u64,
+}
+
+impl Primary {
+    pub fn new(url: RedisUrl, connect_timeout: Duration) -> Arc<Primary> {
+        Arc::new(Primary {
+            url,
+            connect_timeout,
+            generation: watch::Sender::default(),
+            connections: AtomicU64::new(0),
+        })
+    }
+
+    /// Returns the client of the current URL, and the version of the URL.
+    pub fn client(&self) -> (Client, u64) {
+        self.url.client()
+    }
+
+    /// Returns the version of the current URL.
+    pub fn url_version(&self) -> u64 {
+        self.url.client().1
+    }
+
+    /// Reads the URL again if Redis rejected the credentials of this version of it.
+    pub fn refresh_url_after(&self, error: &RedisError, version: u64) {
+        if is_authentication_failure(error) {
+            self.url.refresh(version);
+        }
+    }
+
+    /// Returns the timeout of an attempt to connect.
+    pub fn connect_timeout(&self) -> Duration {
+        self.connect_timeout
+    }
+
+    /// Returns the number of the current generation.
+    pub fn generation(&self) -> u64 {
+        self.generation.borrow().number
+    }
+
+    /// Waits until a generation ends.
+    pub async fn wait_for_end(&self, number: u64) {
+        let mut generation = self.generation.subscribe();
+        // The sender exists as long as `self`.
+        let _ = generation
+            .wait_for(|current| current.number != number)
+            .await;
+    }
+
+    /// Ends a generation, because its server can't serve as the primary. Returns `false` if it has
+    /// ended already.
+    pub fn abandon(&self, number: u64) -> bool {
+        self.generation.send_if_modified(|current| {
+            let is_current = current.number == number;
+            if is_current {
+                current.number += 1;
+                current.history_id = None;
+            }
+            is_current
+        })
+    }
+
+    /// Opens a connection, and checks that its server is the primary. If Redis rejects the
+    /// credentials, and the file has changed, repeats the attempt.
+    pub async fn connect(&self) -> Result<PrimaryConnection, RedisConnectError> {
+        loop {
+            let (client, version) = self.url.client();
+            let outcome = timeout(self.connect_timeout, self.open(&client))
+                .await
+                .unwrap_or(Err(RedisConnectError::TimedOut));
+            let is_authentication_failure = outcome
+                .as_ref()
+                .is_err_and(RedisConnectError::is_authentication_failure);
+            if !is_authentication_failure || !self.url.refresh(version) {
+                return outcome;
+            }
+        }
+    }
+
+    async fn open(&self, client: &Client) -> Result<PrimaryConnection, RedisConnectError> {
+        let mut connection = client
+            .get_multiplexed_async_connection_with_config(&connection_settings())
+            .await
+            .map_err(RedisConnectError::Failed)?;
+        let info: String = cmd("INFO")
+            .arg("replication")
+            .query_async(&mut connection)
+            .await
+            .map_err(RedisConnectError::Failed)?;
+        let history_id = read_primary_history(&info).ok_or(RedisConnectError::Follower)?;
+        Ok(PrimaryConnection {
+            connection,
+            id: self.connections.fetch_add(1, Ordering::Relaxed),
+            generation: self
+                .observe_history(history_id)
+                .ok_or(RedisConnectError::TwoPrimaries)?,
+        })
+    }
+
+    /// Returns the generation of a connection to a server with this replication history. Returns
+    /// `None` if the history has just changed: two servers are primaries, and connections would
+    /// alternate between them.
+    fn observe_history(&self, history_id: &str) -> Option<u64> {
+        let (mut number, now) = (None, Instant::now());
+        self.generation.send_if_modified(|current| {
+            number = Some(current.number);
+            match &current.history_id {
+                Some(joined) if joined == history_id => return false,
+                Some(_other) => {
+                    let is_recent = |changed| now - changed < MIN_CHANGE_INTERVAL;
+                    if current.changed_at.is_some_and(is_recent) {
+                        number = None;
+                        return false;
+                    }
+                    current.number += 1;
+                }
+                None => {}
+            }
+            current.changed_at = Some(now);
+            number = Some(current.number);
+            current.history_id = Some(history_id.to_owned());
+            true
+        });
+        number
+    }
+}
+
+/// Returns the replication ID in the response to `INFO replication`; `None` if the server is a
+/// follower.
+fn read_primary_history(info: &str) -> Option<&str> {
+    let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name));
+    if value("role:")?.trim() != "master" {
+        return None;
+    }
+    value("master_replid:").map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn primary() -> Arc<Primary> {
+        let url = RedisUrl::new(&"redis://127.0.0.1".into(), Box::new(|| None)).unwrap();
+        Primary::new(url, Duration::from_secs(1))
+    }
+
+    #[test]
+    fn another_history_begins_a_generation() {
+        let primary = primary();
+        let first = primary.observe_history("a");
+        assert_eq!(primary.observe_history("a"), first);
+        primary
+            .generation
+            .send_modify(|current| current.changed_at = None);
+        let second = primary.observe_history("b");
+        assert!(second != first && Some(primary.generation()) == second);
+    }
+
+    #[test]
+    fn history_of_two_primaries_does_not_alternate() {
+        let primary = primary();
+        let first = primary.observe_history("a");
+        assert_eq!(primary.observe_history("b"), None);
+        assert_eq!(primary.observe_history("a"), first);
+        assert!(primary.abandon(first.unwrap()));
+        assert!(
+            primary.observe_history("b").is_some(),
+            "the first one rejected writes"
+        );
+    }
+
+    #[test]
+    fn generation_is_abandoned_once() {
+        let primary = primary();
+        let first = primary.observe_history("a");
+        assert!(primary.abandon(first.unwrap()));
+        let second = primary.observe_history("a");
+        assert!(!primary.abandon(first.unwrap()));
+        assert_eq!(
+            Some(primary.generation()),
+            second,
+            "another caller has abandoned the first one"
+        );
+        assert_ne!(first, second);
+    }
+
+    #[test]
+    fn only_a_primary_has_a_history() {
+        let info = |role: &str| format!("# Replication\r\nrole:{role}\r\nmaster_replid:abc\r\n");
+        assert_eq!(read_primary_history(&info("master")), Some("abc"));
+        assert_eq!(read_primary_history(&info("slave")), None);
+        assert_eq!(read_primary_history(""), None);
+    }
+}
