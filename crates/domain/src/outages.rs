@@ -52,7 +52,7 @@ impl Outages {
     }
 
     /// Records that Redis was unavailable at `now`. The outage began when Redis was last available,
-    /// but not earlier than [`MAX_DETECTION_TIME`]: a process that was paused observed nothing.
+    /// but at most five seconds ago: a process that was paused observed nothing.
     pub fn record_failure(&mut self, now: BootTime) {
         let earliest = now.saturating_sub(nanoseconds(MAX_DETECTION_TIME));
         let began = self.last_available.unwrap_or(now).max(earliest);
