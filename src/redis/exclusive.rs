@@ -65,11 +65,11 @@ impl ExclusiveConnections {
                 Error::unavailable(error)
             })?;
             let result = script.invoke(&mut *connection, keys, args).await;
-            let fault = result.as_ref().err().map(ErrorImpact::of);
-            if !matches!(fault, None | Some(ErrorImpact::Command)) {
+            let impact = result.as_ref().err().map(ErrorImpact::of);
+            if !matches!(impact, None | Some(ErrorImpact::Command)) {
                 drop(deadpool_redis::Connection::take(connection));
             }
-            if fault == Some(ErrorImpact::Server) {
+            if impact == Some(ErrorImpact::Server) {
                 self.primary.abandon(generation);
             }
             result.map_err(redis_error)
