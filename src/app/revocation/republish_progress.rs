@@ -58,9 +58,7 @@ impl RepublishProgress {
             },
         }
     }
-}
 
-impl RepublishProgress {
     /// Plans a comparison that doesn't depend on a log, after the later one of two progresses.
     pub fn plan_without_log(
         &self,
