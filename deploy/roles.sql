@@ -13,6 +13,16 @@ create role latchkey login;
 revoke create on schema public from public;
 grant usage, create on schema public to latchkey_owner;
 grant usage on schema public to latchkey;
+-- The history of migrations, as the migrations create it. Servers only read it.
+set role latchkey_owner;
+create table refinery_schema_history (
+    version int4 primary key,
+    name varchar(255),
+    applied_on varchar(255),
+    checksum varchar(255)
+);
+grant select on refinery_schema_history to latchkey;
+reset role;
 -- For all tables and functions that migrations create.
 alter default privileges for role latchkey_owner in schema public
     grant select, insert, update, delete on tables to latchkey;

@@ -72,6 +72,7 @@ CREATE INDEX revocations_expired ON revocations USING btree (expires_at);
 CREATE INDEX revocations_recent ON revocations USING btree (revoked_at, kind, subject_id);
 
 create table settings (
+    database_id uuid,
     issuer text not null,
     max_lease_ms bigint,
     only_row boolean not null default true,

@@ -17,6 +17,8 @@ pub mod admin;
 pub mod audit;
 pub mod clock;
 mod compose;
+pub mod impairment;
+pub mod installation;
 pub mod items;
 pub mod keys;
 pub mod lifecycle;
@@ -26,10 +28,11 @@ pub mod origin;
 pub mod revocation;
 pub mod sessions;
 pub mod store_health;
+mod store_monitor;
 pub mod tasks;
 pub mod tokens;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
@@ -57,9 +60,6 @@ use sessions::{Sessions, activity::SessionActivityWriter};
 use store_health::StoreHealth;
 use tasks::Tasks;
 use tokens::Tokens;
-
-/// The interval between two observations of the stores.
-const STORE_POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The components of a replica. One per process, shared by all requests.
 pub struct App {
@@ -139,21 +139,16 @@ impl App {
         }
     }
 
-    /// Observes the stores and updates the gauges until the process exits.
-    pub async fn run_store_monitor(self: Arc<Self>) {
-        loop {
-            let (postgres, redis) = tokio::join!(self.postgres.ping(), self.redis.ping());
-            self.store_health.postgres.update("PostgreSQL", postgres);
-            self.store_health.redis.update("Redis", redis);
-            self.measure();
-            tokio::time::sleep(STORE_POLL_INTERVAL).await;
-        }
-    }
-
     fn measure(&self) {
         let (postgres, redis) = (&self.store_health.postgres, &self.store_health.redis);
         metrics::gauge!("latchkey_store_up", "store" => "postgres").set(postgres.gauge());
         metrics::gauge!("latchkey_store_up", "store" => "redis").set(redis.gauge());
+        for (store, observation) in [("postgres", postgres), ("redis", redis)] {
+            if let Some(offset) = observation.clock_offset() {
+                metrics::gauge!("latchkey_clock_offset_seconds", "store" => store)
+                    .set(offset.seconds());
+            }
+        }
         let (used, open) = self.postgres.connections();
         metrics::gauge!("latchkey_postgres_connections", "state" => "used").set(used as f64);
         metrics::gauge!("latchkey_postgres_connections", "state" => "open").set(open as f64);

@@ -6,6 +6,7 @@
 //! process arguments are visible.
 
 mod arguments;
+pub mod check;
 pub mod client;
 pub mod explain;
 pub mod help;

@@ -7,6 +7,7 @@
 mod chain;
 mod code;
 mod detail;
+mod diagnosis;
 
 use std::{borrow::Cow, error::Error as StdError, fmt};
 
@@ -14,6 +15,7 @@ use latchkey_domain::account::Role;
 
 pub use chain::Chain;
 pub use code::{CSRF_HEADER_MISSING, Code};
+pub use diagnosis::Diagnosis;
 
 type Source = Box<dyn StdError + Send + Sync>;
 

@@ -98,9 +98,13 @@ pub async fn run(
     Ok(())
 }
 
-/// Serves `/metrics` until the process exits.
-pub async fn run_metrics(listener: TcpListener, handle: metrics::Handle) -> io::Result<()> {
+/// Serves `/metrics` and the details of the readiness until the process exits.
+pub async fn run_metrics(
+    listener: TcpListener,
+    app: Arc<App>,
+    handle: metrics::Handle,
+) -> io::Result<()> {
     tokio::spawn(metrics::run_upkeep(handle.clone()));
-    let (endpoint, no_stop) = (metrics::endpoint(handle), std::future::pending());
+    let (endpoint, no_stop) = (metrics::endpoint(handle, app), std::future::pending());
     server::serve("metrics", listener, endpoint, no_stop, Duration::ZERO).await
 }

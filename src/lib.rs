@@ -79,6 +79,8 @@ pub mod app;
 pub mod config;
 pub mod error;
 pub mod http;
+mod issuer_probe;
 pub mod mail;
 pub mod postgres;
 pub mod redis;
+mod tls;

@@ -59,6 +59,26 @@ impl Mailer {
         !matches!(self.transport, Transport::Off)
     }
 
+    /// Checks that the mail server accepts connections and the credentials. Returns its kind.
+    ///
+    /// # Errors
+    /// If it doesn't.
+    pub async fn check(&self) -> Result<&'static str, MailError> {
+        match &self.transport {
+            Transport::Off => Ok("Email is off."),
+            Transport::File(_) => Ok("Emails are written to a folder."),
+            Transport::Smtp(server) => {
+                let is_connected =
+                    tokio::time::timeout(SEND_TIMEOUT, server.test_connection()).await??;
+                if is_connected {
+                    Ok("The mail server accepts connections.")
+                } else {
+                    Err("the mail server closed the connection".into())
+                }
+            }
+        }
+    }
+
     /// Sends an email to one recipient. The `Message-ID` contains `id`, so that mail clients can
     /// detect an email that was sent twice.
     pub async fn send(

@@ -57,6 +57,9 @@ fn main() -> ExitCode {
         Some(("client", matches)) => {
             with_app(matches, Log::Brief, |app| cli::client::run(app, matches))
         }
+        Some(("check", matches)) => {
+            with_app(matches, Log::Brief, |app| cli::check::run(app, matches))
+        }
         Some(("explain", matches)) => with_app(matches, Log::Brief, cli::explain::run),
         Some(("keys", matches)) => {
             with_app(matches, Log::Brief, |app| cli::keys::run(app, matches))
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
 fn command() -> Command {
     let settings = || config::arguments().map(|argument| argument.hide(true));
     let admin = [
+        cli::check::command(),
         cli::command(),
         cli::client::command(),
         cli::explain::command(),
@@ -92,6 +96,7 @@ fn command() -> Command {
         command,
         "latchkey serve
          latchkey config
+         latchkey check
          latchkey user create --username admin --role admin
          latchkey help settings",
         CONFIGURATION,
@@ -294,7 +299,7 @@ async fn serve(app: Arc<App>) -> ExitCode {
     ) else {
         return ExitCode::FAILURE;
     };
-    tokio::spawn(http::run_metrics(metrics_listener, metrics));
+    tokio::spawn(http::run_metrics(metrics_listener, app.clone(), metrics));
     tokio::spawn(app.clone().run_store_monitor());
     let preparation = prepare(app.clone());
     let service = http::run(listener, app, stop_signal());

@@ -8,8 +8,10 @@ mod audit;
 mod batcher;
 mod cleanup;
 mod connect;
+mod diagnosis;
 mod email_changes;
 mod email_outbox;
+mod examination;
 mod explanation;
 mod items;
 mod migrations;
@@ -46,14 +48,15 @@ pub use crate::postgres::stored_user::StoredUser;
 pub use crate::postgres::user_administration::UpdatedUser;
 pub use crate::postgres::users::{Credentials, NewUser};
 pub use audit::{CountedEvent, StoredAuditEvent, log_event};
+pub use examination::DatabaseExamination;
 pub use items::{ItemChange, StoredItem};
 pub use migrations::MigrationError;
 pub use revocations::StoredRevocation;
 pub use sessions::{CreatedSession, Idle, LockedSession, NewSession, SessionActivity, SessionRow};
-pub use signing_keys::{RevokedKey, SealedKey, StoredKey};
+pub use signing_keys::{RevokedKey, SealedKey, SharedSettings, StoredKey};
 
 use crate::{
-    error::Error,
+    error::{Diagnosis, Error},
     postgres::{
         batcher::Batcher,
         token_state::{RevokedToken, TokenLookup},
@@ -61,6 +64,8 @@ use crate::{
 };
 pub use connect::UrlReader;
 use connect::{Locator, TargetSource};
+use diagnosis::PostgresTimedOut;
+pub use diagnosis::diagnose;
 use items::{ItemKey, NewItem};
 pub use pools::PostgresTimeouts;
 use pools::{BATCH_CONNECTIONS, Pool, PooledClient};
@@ -120,9 +125,10 @@ impl Postgres {
         (used + batch_used, open + batch_open)
     }
 
-    /// Checks that PostgreSQL responds within the timeout.
-    pub async fn ping(&self) -> Result<(), Error> {
-        self.connection().await?.batch_execute("select 1").await
+    /// Returns the cause and the fix of a statement that the server rejected in the last minute,
+    /// because a resource was missing.
+    pub fn recent_rejection(&self) -> Option<Diagnosis> {
+        self.locator.last_rejection().recent()
     }
 
     async fn connection(&self) -> Result<Connection, Error> {
@@ -239,8 +245,18 @@ impl Connection {
         let result = timeout_at(self.deadline.into(), object.batch_execute(sql))
             .await
             .map_err(|_| timeout_error())?;
+        self.report_rejection(&result);
         self.must_close = self.in_transaction || result.as_ref().is_err_and(is_broken);
         result.map_err(Error::from)
+    }
+
+    fn report_rejection<T>(&self, result: &Result<T, tokio_postgres::Error>) {
+        let pool = || self.object.as_ref().and_then(PooledClient::pool);
+        if let Err(error) = result
+            && let Some(pool) = pool()
+        {
+            pool.manager().report_rejection(error);
+        }
     }
 
     /// Rolls back after a failed statement. A broken connection is closed on drop instead.
@@ -249,6 +265,7 @@ impl Connection {
         result: Result<T, tokio_postgres::Error>,
     ) -> Result<T, Error> {
         let broken = result.as_ref().is_err_and(is_broken);
+        self.report_rejection(&result);
         if result.is_err() && self.in_transaction && !broken {
             self.roll_back().await?;
         }
@@ -325,5 +342,5 @@ fn is_deadlock<T>(result: &Result<T, Error>) -> bool {
 }
 
 fn timeout_error() -> Error {
-    Error::unavailable("PostgreSQL timed out")
+    Error::unavailable(PostgresTimedOut)
 }

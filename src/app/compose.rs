@@ -1,6 +1,6 @@
 //! Builds the components: each constructor names the dependencies of a component.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use latchkey_domain::{
     access_token::TokenPolicy, one_time_code::CodeKeys, rate_limit::RateLimitKey,
@@ -18,7 +18,7 @@ use crate::app::audit::{Audit, DeniedEvents};
 use crate::app::clock::Clock;
 use crate::app::items::Items;
 use crate::app::keys::{KeyRing, KeySettings, Keys};
-use crate::app::lifecycle::{Lifecycle, LifecycleSettings, Phase};
+use crate::app::lifecycle::{Lifecycle, LifecycleSettings, Phase, impairments::ImpairmentHistory};
 use crate::app::limits::{
     password_hasher::PasswordHasher, rate_limit_settings::RateLimitSettings,
     rate_limits::RateLimits,
@@ -61,12 +61,16 @@ pub(super) fn compose(config: Config, postgres: Postgres, redis: Redis, mailer: 
         },
         lifecycle: Lifecycle {
             postgres: base.postgres.clone(),
+            redis: base.redis.clone(),
             store_health: base.store_health.clone(),
+            clock: base.clock.clone(),
+            mail: base.mail.clone(),
             revocations: revocations.clone(),
             keys: keys.clone(),
             policy: base.policy.clone(),
             settings: LifecycleSettings::new(&config),
             phase: Phase::default(),
+            impairments: ImpairmentHistory::default(),
         },
         sessions,
         tokens,
@@ -132,6 +136,7 @@ impl Base {
             policy: policy.clone(),
             code_lifetime: config.code_lifetime,
             ready: Notify::new(),
+            failure: Mutex::default(),
         });
         Base {
             store_health: Arc::default(),

@@ -35,7 +35,7 @@ pub use admin::{ListedKey, RotationOutcome};
 use crate::{
     app::{clock::Clock, revocation::Revocations, tasks::Tasks},
     config::Config,
-    error::Error,
+    error::{Diagnosis, Error},
     postgres::{Postgres, StoredKey},
 };
 use reload_schedule::ReloadSchedule;
@@ -76,6 +76,9 @@ pub struct KeyRing {
     unknown_keys: UnknownKeys,
     /// Notified when a key was revoked, so that the key worker doesn't wait for its next poll.
     reload_ready: Notify,
+    /// The cause and the fix of the last failed round of the key worker, unless one has succeeded
+    /// since.
+    last_failure: std::sync::Mutex<Option<Diagnosis>>,
 }
 
 /// An immutable view of all keys.
@@ -96,6 +99,8 @@ struct KeyPair {
     /// `None` if the private key is encrypted with another secret. A decrypted private key is kept,
     /// even if another replica encrypts it with another secret later.
     private: Option<Arc<SigningKey>>,
+    /// Whether the master secrets decrypt the stored private key.
+    is_decryptable: bool,
 }
 
 /// A public key with which resource servers verify tokens.
@@ -189,12 +194,13 @@ impl KeyRing {
                     .pairs
                     .get(&stored.schedule.kid)
                     .and_then(|pair| pair.private.clone());
-                let private = decrypted.or_else(|| unseal(stored).map(Arc::new));
+                let unsealed = unseal(stored);
                 (
                     stored.schedule.kid,
                     KeyPair {
                         public: stored.key.public.as_slice().into(),
-                        private,
+                        is_decryptable: unsealed.is_some(),
+                        private: decrypted.or_else(|| unsealed.map(Arc::new)),
                     },
                 )
             })

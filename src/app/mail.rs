@@ -2,15 +2,21 @@
 //! crash, and each email is sent at least once.
 
 use crate::{
-    app::clock::{Clock, timestamp_from_ms},
-    error::{Chain, Error},
+    app::{
+        clock::{Clock, timestamp_from_ms},
+        impairment::{Component, Impairment},
+    },
+    error::{Chain, Diagnosis, Error},
     mail::{EmailMessage, MailError, Mailer, Occasion},
     postgres::{DueEmail, EmailTemplate, Postgres},
     redis::{CodeRegistration, Redis},
 };
 use latchkey_domain::access_token::TokenPolicy;
 use latchkey_domain::one_time_code::CodeKeys;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::sync::Notify;
 
 use latchkey_domain::one_time_code::CodePurpose;
@@ -35,6 +41,8 @@ pub struct Mail {
     pub(super) code_lifetime: Duration,
     /// Notified when an email was enqueued, so that the worker doesn't wait for its next poll.
     pub(super) ready: Notify,
+    /// Why the last delivery has failed, unless one has succeeded since.
+    pub(super) failure: Mutex<Option<String>>,
 }
 
 /// The result of a delivery. Its text is the value of the label `outcome` in metrics.
@@ -90,6 +98,7 @@ impl Mail {
         let outcome = self.deliver(&due).await;
         let label = outcome.as_ref().map_or("failed", Delivery::into_str);
         metrics::counter!("latchkey_emails_total", "outcome" => label).increment(1);
+        self.store_outcome(&outcome);
         if let Err(error) = outcome {
             tracing::warn!(
                 error = %Chain(error.as_ref()),
@@ -100,6 +109,37 @@ impl Mail {
             self.postgres.retry_email_soon(due.id).await?;
         }
         Ok(true)
+    }
+
+    /// Checks that the mail server accepts connections. Returns a sentence.
+    ///
+    /// # Errors
+    /// The reason why it doesn't.
+    pub(crate) async fn check_server(&self) -> Result<&'static str, String> {
+        let checked = self.mailer.check().await;
+        checked.map_err(|error| Chain(error.as_ref()).to_string())
+    }
+
+    /// Only a sent or rejected email proves that the mail server responds.
+    fn store_outcome(&self, outcome: &Result<Delivery, MailError>) {
+        let mut failure = self.failure.lock().expect("no holder panics");
+        match outcome {
+            Ok(Delivery::Sent | Delivery::Rejected) => *failure = None,
+            Ok(_) => {}
+            Err(error) => *failure = Some(Chain(error.as_ref()).to_string()),
+        }
+    }
+
+    /// The impairment of the delivery.
+    pub(crate) fn impairment(&self) -> Option<Impairment> {
+        let failure = self.failure.lock().expect("no holder panics").clone()?;
+        Some(Impairment::new(
+            Component::Email,
+            Diagnosis::new(
+                format!("The last email was not delivered, and will be sent again: {failure}."),
+                "Check the mail server and `LATCHKEY_SMTP_URL`.",
+            ),
+        ))
     }
 
     async fn deliver(&self, due: &DueEmail) -> Result<Delivery, MailError> {

@@ -58,6 +58,7 @@ pub use stream::{StreamEvent, Subscription};
 use crate::{
     app::clock::{self, Clock},
     config::Config,
+    error::Diagnosis,
     postgres::Postgres,
     redis::Redis,
 };
@@ -136,6 +137,8 @@ struct LogObservation {
     outages: Outages,
     /// The length of leases in the current epoch, if it is known.
     lease: Option<Duration>,
+    /// The cause and the fix of the last failed renewal, unless one has succeeded since.
+    failure: Option<Diagnosis>,
 }
 
 impl Revocations {
@@ -161,6 +164,7 @@ impl Revocations {
                 health: LogHealth::NotSeen,
                 outages: Outages::default(),
                 lease: None,
+                failure: None,
             }),
             acknowledged: watch::Sender::new(AcknowledgedPositions::default()),
             waiting: AtomicUsize::new(0),
@@ -197,6 +201,10 @@ impl Revocations {
             | LogHealth::EvictionEnabled
             | LogHealth::NewerVersion => observation.outages.record_success(now),
         }
+    }
+
+    fn set_log_failure(&self, failure: Option<Diagnosis>) {
+        self.log_observation().failure = failure;
     }
 
     /// The outages of Redis during the last two minutes.

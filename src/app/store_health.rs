@@ -1,8 +1,14 @@
-//! Whether the stores respond, measured by a worker, so that a request never waits for the result.
+//! Whether the stores respond, and their clocks, measured by a worker, so that a request never
+//! waits for the result.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
-use crate::error::{Chain, Error};
+use latchkey_domain::clock_offset::ClockOffset;
+
+use crate::error::Diagnosis;
 
 /// The last known state of both stores.
 #[derive(Default)]
@@ -14,19 +20,18 @@ pub struct StoreHealth {
 }
 
 impl StoreHealth {
-    /// Whether each store has responded at least once.
-    pub(crate) fn have_both_responded(&self) -> bool {
-        self.postgres.has_responded.load(Ordering::Relaxed)
-            && self.redis.has_responded.load(Ordering::Relaxed)
+    /// Whether each store could be used at least once.
+    pub(crate) fn were_both_usable(&self) -> bool {
+        self.postgres.was_usable() && self.redis.was_usable()
     }
 }
 
 /// The last known state of one store.
 #[derive(Default)]
 pub struct Observation {
-    is_observed: AtomicBool,
     is_up: AtomicBool,
-    has_responded: AtomicBool,
+    was_usable: AtomicBool,
+    last: Mutex<Option<Result<ClockOffset, Diagnosis>>>,
 }
 
 /// Whether a store responds.
@@ -48,6 +53,26 @@ impl Observation {
         }
     }
 
+    /// Whether the store could be used at least once.
+    pub(crate) fn was_usable(&self) -> bool {
+        self.was_usable.load(Ordering::Relaxed)
+    }
+
+    /// Stores that the store can be used: every kind of operation has succeeded.
+    pub(crate) fn set_usable(&self) {
+        self.was_usable.store(true, Ordering::Relaxed);
+    }
+
+    /// The cause and the fix of the last failure, unless the store has responded since.
+    pub(crate) fn failure(&self) -> Option<Diagnosis> {
+        self.last().clone().and_then(Result::err)
+    }
+
+    /// The clock of the store, if it responds.
+    pub(crate) fn clock_offset(&self) -> Option<ClockOffset> {
+        self.last().clone().and_then(Result::ok)
+    }
+
     /// The state as the value of a gauge.
     pub(crate) fn gauge(&self) -> f64 {
         match self.state() {
@@ -56,25 +81,31 @@ impl Observation {
         }
     }
 
-    /// Stores the outcome of a ping. Logs the first outcome and each change.
-    pub(crate) fn update(&self, store: &str, outcome: Result<(), Error>) {
-        let is_change = self.store_outcome(outcome.is_ok());
-        match outcome {
-            Ok(()) if is_change => tracing::info!(store, "connected to store"),
-            Err(error) if is_change => {
-                tracing::warn!(store, error = %Chain(&error), "store unavailable")
+    /// Stores the outcome of a probe. Logs the first outcome, each change, and each other reason.
+    pub(crate) fn update(&self, store: &str, outcome: Result<ClockOffset, Diagnosis>) {
+        if self.store_outcome(outcome.clone()) {
+            match outcome {
+                Ok(_) => tracing::info!(store, "connected to store"),
+                Err(error) => tracing::warn!(store, %error, "store unavailable"),
             }
-            _unchanged => {}
         }
     }
 
-    /// Stores whether the store has responded. Returns whether that is the first outcome or differs
-    /// from the last one.
-    fn store_outcome(&self, is_up: bool) -> bool {
-        let is_first = !self.is_observed.swap(true, Ordering::Relaxed);
-        let was_up = self.is_up.swap(is_up, Ordering::Relaxed);
-        self.has_responded.fetch_or(is_up, Ordering::Relaxed);
-        is_first || was_up != is_up
+    /// Stores an outcome. Returns whether it is the first one or differs from the last one.
+    fn store_outcome(&self, outcome: Result<ClockOffset, Diagnosis>) -> bool {
+        self.is_up.store(outcome.is_ok(), Ordering::Relaxed);
+        let mut last = self.last();
+        let is_same = match (&*last, &outcome) {
+            (Some(Ok(_)), Ok(_)) => true,
+            (Some(Err(last)), Err(error)) => last == error,
+            _other => false,
+        };
+        *last = Some(outcome);
+        !is_same
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, Option<Result<ClockOffset, Diagnosis>>> {
+        self.last.lock().expect("no holder panics")
     }
 }
 
@@ -82,33 +113,44 @@ impl Observation {
 mod tests {
     use super::*;
 
+    fn success() -> Result<ClockOffset, Diagnosis> {
+        Ok(ClockOffset::between(1, 1, 1))
+    }
+
+    fn failure(reason: &'static str) -> Result<ClockOffset, Diagnosis> {
+        Err(Diagnosis::new(reason, "Fix it."))
+    }
+
     #[test]
     fn first_outcome_and_each_change_are_reported() {
         for (outcomes, changes) in [
-            ([true, true, false, false], [true, false, true, false]),
-            ([false, false, true, false], [true, false, true, true]),
+            (
+                [success(), success(), failure("a"), failure("a")],
+                [true, false, true, false],
+            ),
+            (
+                [failure("a"), failure("b"), success(), failure("b")],
+                [true, true, true, true],
+            ),
         ] {
             let observation = Observation::default();
             assert_eq!(observation.state(), StoreState::Down, "never observed");
             assert_eq!(
-                outcomes.map(|is_up| observation.store_outcome(is_up)),
+                outcomes.map(|outcome| observation.store_outcome(outcome)),
                 changes
             );
             assert_eq!(observation.state(), StoreState::Down);
+            assert!(observation.failure().is_some() && observation.clock_offset().is_none());
         }
     }
 
     #[test]
-    fn both_stores_must_have_responded_once() {
+    fn both_stores_must_have_been_usable_once() {
         let health = StoreHealth::default();
-        health.postgres.store_outcome(true);
-        health.redis.store_outcome(false);
-        assert!(!health.have_both_responded());
-        health.redis.store_outcome(true);
-        health.postgres.store_outcome(false);
-        assert!(
-            health.have_both_responded(),
-            "a later failure changes nothing"
-        );
+        health.postgres.set_usable();
+        assert!(!health.were_both_usable());
+        health.redis.set_usable();
+        health.redis.store_outcome(failure("a"));
+        assert!(health.were_both_usable(), "a later failure changes nothing");
     }
 }

@@ -102,7 +102,8 @@ settings! {
         listen: SocketAddr, "LATCHKEY_LISTEN" = "127.0.0.1:8000",
             "IP address and port of the API. Port 0 selects a free port, which the log contains.";
         metrics_listen: SocketAddr, "LATCHKEY_METRICS_LISTEN" = "127.0.0.1:9464",
-            "IP address and port of `/metrics`. Keep it off public networks.";
+            "IP address and port of `/metrics` and of the details of `/health/ready`. Keep it off \
+             public networks.";
         insecure_http: Toggle, "LATCHKEY_INSECURE_HTTP" = "no",
             "`yes` allows an `http://` issuer that isn't a loopback address";
         trusted_proxies: Cidrs, "LATCHKEY_TRUSTED_PROXIES" = "none",
@@ -149,8 +150,10 @@ settings! {
             "`yes` adds a signed identity assertion, the header `X-Auth-Assertion`, to forward \
              authentication. Its audience is the origin of the upstream, from the headers of a \
              trusted proxy.";
-        clock_skew: Duration, "LATCHKEY_CLOCK_SKEW" = "5s",
-            "Tolerance for the claims `iat` and `nbf`. `exp` has no tolerance.";
+        clock_skew: Duration, "LATCHKEY_CLOCK_SKEW" = "1m",
+            "Tolerance for the clocks of other replicas: for the claims `iat` and `nbf` (`exp` has \
+             no tolerance). A replica whose clock differs from those of both stores by more than \
+             this, at least `5s`, is not ready.";
     }
     "Signing keys" {
         key_rotation: Duration, "LATCHKEY_KEY_ROTATION" = "30d",
@@ -195,8 +198,8 @@ settings! {
             "Maximum PostgreSQL connections per replica. Eight are reserved for batched lookups \
              and opened when needed.";
         redis_prefix: String, "LATCHKEY_REDIS_PREFIX" = "lk",
-            "Prefix of Redis keys. Installations that share a Redis must have different prefixes, \
-             otherwise one can remove revocations of the other.";
+            "Prefix of Redis keys and channels. Keys also contain an ID of the database, so \
+             installations can share a Redis and a prefix.";
         redis_timeout: Duration, "LATCHKEY_REDIS_TIMEOUT" = "100ms",
             "Timeout per Redis operation, including the wait for a connection";
         redis_connect_timeout: Duration, "LATCHKEY_REDIS_CONNECT_TIMEOUT" = "2s",

@@ -1,13 +1,16 @@
-//! Prometheus metrics at `/metrics`, on a separate listener that isn't public.
+//! Prometheus metrics and the details of the readiness, on a separate listener that isn't public.
 
 mod process;
+mod readiness;
 
-use std::{cell::RefCell, collections::HashMap, time::Duration};
+use std::{cell::RefCell, collections::HashMap, sync::Arc, time::Duration};
 
 use latchkey_domain::audit::EventKind;
 use metrics::Histogram;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use poem::{Endpoint, EndpointExt, Response, Route, endpoint::make_sync, get};
+
+use crate::app::App;
 
 /// Buckets of all histograms in seconds, from a cached check to a request that waits for stores.
 const DURATION_BUCKETS: &[f64] = &[
@@ -42,6 +45,10 @@ fn describe() {
     metrics::describe_gauge!(
         "latchkey_store_up",
         "Whether the last check of a store succeeded (1) or failed (0), by store (postgres, redis)"
+    );
+    metrics::describe_gauge!(
+        "latchkey_clock_offset_seconds",
+        "Clock of a store minus the clock of this replica in seconds, by store (postgres, redis)"
     );
     metrics::describe_gauge!(
         "latchkey_postgres_connections",
@@ -234,12 +241,16 @@ pub async fn run_upkeep(handle: Handle) {
     }
 }
 
-/// Serves `/metrics`.
-pub fn endpoint(handle: Handle) -> impl Endpoint<Output = Response> {
+/// Serves `/metrics` and the details of `/health/ready`.
+pub fn endpoint(handle: Handle, app: Arc<App>) -> impl Endpoint<Output = Response> {
     let page = make_sync(move |_| {
         Response::builder()
             .content_type("text/plain; version=0.0.4")
             .body(handle.render() + &process::render())
     });
-    Route::new().at("/metrics", get(page)).map_to_response()
+    let readiness = make_sync(move |_| readiness::render(&app.lifecycle.readiness()));
+    Route::new()
+        .at("/metrics", get(page))
+        .at("/health/ready", get(readiness))
+        .map_to_response()
 }

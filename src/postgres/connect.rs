@@ -87,6 +87,11 @@ impl Connector {
         }
     }
 
+    /// Records a statement that the server rejected.
+    pub fn report_rejection(&self, error: &tokio_postgres::Error) {
+        self.shared.locator.last_rejection().record(error);
+    }
+
     /// Opens a connection, or returns one whose caller has given up.
     ///
     /// # Errors

@@ -37,6 +37,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "0003_partition_functions",
         include_str!("../../sql/migrations/0003_partition_functions.sql"),
     ),
+    (
+        "0004_database_id",
+        include_str!("../../sql/migrations/0004_database_id.sql"),
+    ),
 ];
 
 /// ID of the advisory lock of migrations (ASCII "LATCHKEY").
@@ -65,7 +69,7 @@ impl Postgres {
         let timeout = self.timeouts.transaction;
         let is_current = async {
             session.require_utf8().await?;
-            session.is_current().await
+            is_current(&mut session.0).await
         };
         if limit(timeout, is_current).await? {
             return Ok(Vec::new());
@@ -103,29 +107,6 @@ impl MigrationClient {
         } else {
             Err(MigrationError::Encoding(encoding))
         }
-    }
-
-    /// Returns whether every migration of this version was applied. Migrations of a newer version
-    /// might have been applied as well; they are backward compatible.
-    async fn is_current(&mut self) -> Result<bool, MigrationError> {
-        let row = self.0.query_one(FIND_HISTORY, &[]).await?;
-        if !row.try_get::<_, bool>(0)? {
-            return Ok(false);
-        }
-        let runner = build_runner();
-        let applied = runner.get_applied_migrations_async(&mut **self.0).await?;
-        let mut is_current = true;
-        for migration in runner.get_migrations() {
-            match applied
-                .iter()
-                .find(|applied| applied.version() == migration.version())
-            {
-                Some(applied) if applied == migration => {}
-                Some(_different) => return Err(MigrationError::Outdated),
-                None => is_current = false,
-            }
-        }
-        Ok(is_current)
     }
 
     /// Waits until no other process migrates. The lock is held until the result is dropped.
@@ -169,6 +150,29 @@ impl MigrationClient {
             tokio::time::sleep(RETRY_DELAY).await;
         }
     }
+}
+
+/// Returns whether every migration of this version was applied. Migrations of a newer version might
+/// have been applied as well; they are backward compatible.
+pub(super) async fn is_current(client: &mut PrimaryClient) -> Result<bool, MigrationError> {
+    let row = client.query_one(FIND_HISTORY, &[]).await?;
+    if !row.try_get::<_, bool>(0)? {
+        return Ok(false);
+    }
+    let runner = build_runner();
+    let applied = runner.get_applied_migrations_async(&mut ***client).await?;
+    let mut is_current = true;
+    for migration in runner.get_migrations() {
+        match applied
+            .iter()
+            .find(|applied| applied.version() == migration.version())
+        {
+            Some(applied) if applied == migration => {}
+            Some(_different) => return Err(MigrationError::Outdated),
+            None => is_current = false,
+        }
+    }
+    Ok(is_current)
 }
 
 fn build_runner() -> Runner {

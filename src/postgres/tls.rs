@@ -2,9 +2,10 @@
 //! (loopback address or Unix socket), or the URL disables TLS.
 
 use latchkey_domain::host;
-use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::tls;
 
 pub type Connector = MakeRustlsConnect;
 
@@ -48,17 +49,11 @@ pub fn build_connector(config: &mut tokio_postgres::Config) -> Result<Connector,
             SslMode::Disable
         });
     }
-    let mut roots = RootCertStore::empty();
-    if config.get_ssl_mode() != SslMode::Disable {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if config.get_ssl_mode() == SslMode::Disable {
+        // Without the root certificates, which take milliseconds to load.
+        return tls::client_config_without_roots().map(MakeRustlsConnect::new);
     }
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let client = ClientConfig::builder_with_provider(provider.into())
-        .with_safe_default_protocol_versions()
-        .map_err(|_| "TLS can't be used, because no protocol version is available".to_owned())?;
-    Ok(MakeRustlsConnect::new(
-        client.with_root_certificates(roots).with_no_client_auth(),
-    ))
+    tls::client_config().map(MakeRustlsConnect::new)
 }
 
 fn is_this_machine(host: &Host) -> bool {

@@ -161,6 +161,6 @@ impl Redis {
     }
 
     fn code_key(&self, purpose: CodePurpose, user_id: Uuid) -> String {
-        format!("{}:{{{user_id}}}:code:{}", self.prefix, purpose.as_str())
+        format!("{}:{{{user_id}}}:code:{}", self.prefix(), purpose.as_str())
     }
 }

@@ -10,15 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deadpool_redis::redis::{Cmd, RedisError, Value, aio::MultiplexedConnection};
+use deadpool_redis::redis::{RedisError, Value};
 use futures_util::future::{BoxFuture, FutureExt, Shared};
 use tokio::time::timeout;
 
 use super::{
-    primary::{Primary, PrimaryConnection, RedisConnectError},
-    redis_error,
+    connect_error::{RedisConnectError, RedisTimedOut},
+    primary::{Primary, PrimaryConnection},
     script::Script,
-    timeout_error,
 };
 use crate::error::Error;
 
@@ -58,53 +57,44 @@ impl SharedConnection {
         }
     }
 
-    pub async fn run_command(&self, command: &Cmd) -> Result<Value, Error> {
-        self.with_connection(
-            |mut connection| async move { command.query_async(&mut connection).await },
-        )
-        .await
-    }
-
     pub async fn run_script(
         &self,
         script: &Script,
         keys: &[String],
         args: &[&[u8]],
     ) -> Result<Value, Error> {
-        let result = self
-            .with_connection(|mut connection| async move {
-                script.invoke(&mut connection, keys, args).await
-            })
-            .await;
-        // Only a script proves that the server works: a server that rejects writes responds to
-        // `PING`.
-        if result.is_ok() && self.failures.load(Ordering::Relaxed) > 0 {
-            self.failures.store(0, Ordering::Relaxed);
-        }
-        result
-    }
-
-    async fn with_connection<F: Future<Output = Result<Value, RedisError>>>(
-        &self,
-        call: impl FnOnce(MultiplexedConnection) -> F,
-    ) -> Result<Value, Error> {
         let mut used = None;
         let attempt = async {
-            let connection = self.connection().await.map_err(Error::unavailable)?;
+            let mut connection = self.connection().await.map_err(Error::unavailable)?;
             used = Some(connection.id);
-            let result = call(connection.connection).await;
-            if let Err(error) = &result {
-                self.handle_error(error, connection.id, connection.generation);
+            let result = script.invoke(&mut connection.connection, keys, args).await;
+            match &result {
+                // Only a script proves that the server works.
+                Ok(_) if self.failures.load(Ordering::Relaxed) > 0 => {
+                    self.failures.store(0, Ordering::Relaxed);
+                }
+                Ok(_) => {}
+                Err(error) => self.handle_error(error, connection.id, connection.generation),
             }
-            result.map_err(redis_error)
+            result.map_err(Error::unavailable)
         };
         let result = timeout(self.timeout, attempt).await;
-        result.unwrap_or_else(|_| {
-            // The server might have failed without closing the connection. Only a new connection
-            // can detect that.
-            self.drop_connection(used);
-            Err(timeout_error())
-        })
+        result.unwrap_or_else(|_| Err(self.handle_timeout(used)))
+    }
+
+    /// Drops the connection that was used, because the server might have failed without closing it.
+    /// Only a new connection can detect that.
+    fn handle_timeout(&self, used: Option<u64>) -> Error {
+        self.drop_connection(used);
+        let last_failure = self
+            .state()
+            .failure
+            .as_ref()
+            .map(|(error, _)| error.clone());
+        match (used, last_failure) {
+            (None, Some(error)) => Error::unavailable(error),
+            _timed_out => Error::unavailable(RedisTimedOut),
+        }
     }
 
     async fn connection(&self) -> Result<PrimaryConnection, RedisConnectError> {
@@ -162,10 +152,7 @@ impl SharedConnection {
             ErrorImpact::Connection => self.drop_connection(Some(id)),
             // Concurrent operations fail for the same reason, which counts once.
             ErrorImpact::Server if self.primary.abandon(generation) => {
-                self.delay_next_attempt(
-                    &mut self.state(),
-                    RedisConnectError::Rejected(error.clone()),
-                );
+                self.delay_next_attempt(&mut self.state(), RedisConnectError::from(error.clone()));
             }
             ErrorImpact::Server => {}
         }

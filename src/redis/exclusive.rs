@@ -4,18 +4,17 @@
 use std::sync::{Arc, Mutex};
 
 use deadpool_redis::{
-    Manager, Pool, PoolError, Runtime, Timeouts as PoolTimeouts,
+    Hook, HookError, Manager, Pool, PoolError, Runtime, Timeouts as PoolTimeouts,
     redis::{Client, Value},
 };
 use tokio::time::timeout;
 
 use super::{
     RedisTimeouts,
+    connect_error::{RedisConnectError, RedisTimedOut},
     connection::ErrorImpact,
     primary::{Primary, connection_settings},
-    redis_error,
     script::Script,
-    timeout_error,
 };
 use crate::error::Error;
 
@@ -58,7 +57,13 @@ impl ExclusiveConnections {
     ) -> Result<Value, Error> {
         let (pool, generation, url_version) = self.pool()?;
         let call = async {
-            let mut connection = pool.get().await.map_err(|error| {
+            // A task of its own: the attempt to connect continues when this operation gives up, and
+            // a later one receives the connection.
+            let connection = tokio::spawn(async move { pool.get().await });
+            let connection = connection
+                .await
+                .map_err(|_| Error::unavailable(RedisConnectError::Interrupted))?;
+            let mut connection = connection.map_err(|error| {
                 if let PoolError::Backend(cause) = &error {
                     self.primary.refresh_url_after(cause, url_version);
                 }
@@ -72,11 +77,11 @@ impl ExclusiveConnections {
             if impact == Some(ErrorImpact::Server) {
                 self.primary.abandon(generation);
             }
-            result.map_err(redis_error)
+            result.map_err(Error::unavailable)
         };
         timeout(self.timeouts.operation, call)
             .await
-            .map_err(|_| timeout_error())?
+            .map_err(|_| Error::unavailable(RedisTimedOut))?
     }
 
     /// Returns the pool, the generation of its connections, and the version of its URL. After a
@@ -97,23 +102,28 @@ impl ExclusiveConnections {
 }
 
 impl CurrentPool {
-    fn build(primary: &Primary, timeouts: RedisTimeouts) -> Result<CurrentPool, String> {
+    fn build(primary: &Arc<Primary>, timeouts: RedisTimeouts) -> Result<CurrentPool, String> {
         let generation = primary.generation();
         let (client, url_version) = primary.client();
         Ok(CurrentPool {
             url_version,
             generation,
-            pool: build_pool(&client, timeouts)?,
+            pool: build_pool(primary, &client, timeouts)?,
         })
     }
 }
 
-fn build_pool(client: &Client, timeouts: RedisTimeouts) -> Result<Pool, String> {
+fn build_pool(
+    primary: &Arc<Primary>,
+    client: &Client,
+    timeouts: RedisTimeouts,
+) -> Result<Pool, String> {
     let info = client.get_connection_info().clone();
     let manager = Manager::new_with_config(info, connection_settings())
         .map_err(|_| "cannot be pooled".to_owned())?;
     Pool::builder(manager)
         .max_size(POOL_SIZE)
+        .post_create(examine_server(primary.clone()))
         .timeouts(PoolTimeouts {
             wait: Some(timeouts.operation),
             create: Some(timeouts.connect),
@@ -122,4 +132,17 @@ fn build_pool(client: &Client, timeouts: RedisTimeouts) -> Result<Pool, String> 
         .runtime(Runtime::Tokio1)
         .build()
         .map_err(|_| "cannot be pooled".to_owned())
+}
+
+/// Checks that each new connection leads to the primary.
+fn examine_server(primary: Arc<Primary>) -> Hook {
+    Hook::async_fn(move |connection, _| {
+        let primary = primary.clone();
+        Box::pin(async move {
+            let examined = primary.examine(connection).await;
+            examined
+                .map(drop)
+                .map_err(|error| HookError::message(error.to_string()))
+        })
+    })
 }

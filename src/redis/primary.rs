@@ -2,8 +2,8 @@
 //!
 //! All shared connections of a generation lead to the same replication history. A connection with
 //! another history begins the next generation, and connections of the previous generation are not
-//! used again. So shared connections never write to two primaries. Exclusive connections and
-//! subscriptions are not checked, only replaced with the generation.
+//! used again. So they never write to two primaries. Subscriptions are not examined, only replaced
+//! with the generation.
 
 use std::{
     sync::{
@@ -14,51 +14,15 @@ use std::{
 };
 
 use deadpool_redis::redis::{
-    AsyncConnectionConfig, Client, ErrorKind, RedisError, aio::MultiplexedConnection, cmd,
+    AsyncConnectionConfig, Client, RedisError, aio::MultiplexedConnection,
 };
 use tokio::{sync::watch, time::timeout};
 
-use super::url::RedisUrl;
-
-/// The reason why there is no connection. Several callers can receive the same error.
-#[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum RedisConnectError {
-    /// The server or the network reported an error.
-    #[error("connecting to Redis failed")]
-    Failed(#[source] RedisError),
-    /// The server returned an error of a server that can't serve as the primary.
-    #[error("Redis rejected a command")]
-    Rejected(#[source] RedisError),
-    /// The server is a follower.
-    #[error("the server of REDIS_URL isn't a primary; set REDIS_URL to the URL of the primary")]
-    Follower,
-    /// Another server is the primary as well.
-    #[error(
-        "REDIS_URL leads to two primaries in turn; make sure that a deposed primary is not reachable"
-    )]
-    TwoPrimaries,
-    /// The server doesn't respond.
-    #[error(
-        "Redis did not respond within LATCHKEY_REDIS_CONNECT_TIMEOUT; check the server and REDIS_URL"
-    )]
-    TimedOut,
-    /// The attempt was interrupted.
-    #[error("connecting to Redis was interrupted")]
-    Interrupted,
-}
-
-impl RedisConnectError {
-    /// Returns whether Redis rejected the credentials.
-    fn is_authentication_failure(&self) -> bool {
-        matches!(self, RedisConnectError::Failed(error) if is_authentication_failure(error))
-    }
-}
-
-/// Returns whether Redis rejected the credentials.
-pub(super) fn is_authentication_failure(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::AuthenticationFailed
-        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
-}
+use super::{
+    connect_error::{RedisConnectError, is_authentication_failure},
+    preflight::{self, RedisServer},
+    url::RedisUrl,
+};
 
 /// Returns the settings of the driver. Its timeouts are off: the callers have timeouts of their
 /// own, and a second timer per command would only cost time.
@@ -74,6 +38,8 @@ const MIN_CHANGE_INTERVAL: Duration = Duration::from_secs(1);
 /// Opens connections to the primary.
 pub(super) struct Primary {
     url: RedisUrl,
+    /// A key of the revocation log. A proxy in front of a cluster routes by it.
+    preflight_key: String,
     connect_timeout: Duration,
     generation: watch::Sender<Generation>,
     /// The number of connections so far.
@@ -99,9 +65,10 @@ pub(super) struct PrimaryConnection {
 }
 
 impl Primary {
-    pub fn new(url: RedisUrl, connect_timeout: Duration) -> Arc<Primary> {
+    pub fn new(url: RedisUrl, preflight_key: String, connect_timeout: Duration) -> Arc<Primary> {
         Arc::new(Primary {
             url,
+            preflight_key,
             connect_timeout,
             generation: watch::Sender::default(),
             connections: AtomicU64::new(0),
@@ -162,9 +129,13 @@ impl Primary {
     pub async fn connect(&self) -> Result<PrimaryConnection, RedisConnectError> {
         loop {
             let (client, version) = self.url.client();
-            let outcome = timeout(self.connect_timeout, self.open(&client))
-                .await
-                .unwrap_or(Err(RedisConnectError::TimedOut));
+            let outcome = match timeout(self.connect_timeout, self.open(&client)).await {
+                Ok(outcome) => outcome,
+                Err(_) if preflight::responds_without_tls(&client).await => {
+                    Err(RedisConnectError::NoTls)
+                }
+                Err(_) => Err(RedisConnectError::TimedOut),
+            };
             let is_authentication_failure = outcome
                 .as_ref()
                 .is_err_and(RedisConnectError::is_authentication_failure);
@@ -177,21 +148,26 @@ impl Primary {
     async fn open(&self, client: &Client) -> Result<PrimaryConnection, RedisConnectError> {
         let mut connection = client
             .get_multiplexed_async_connection_with_config(&connection_settings())
-            .await
-            .map_err(RedisConnectError::Failed)?;
-        let info: String = cmd("INFO")
-            .arg("replication")
-            .query_async(&mut connection)
-            .await
-            .map_err(RedisConnectError::Failed)?;
-        let history_id = read_primary_history(&info).ok_or(RedisConnectError::Follower)?;
+            .await?;
+        let (_, generation) = self.examine(&mut connection).await?;
         Ok(PrimaryConnection {
             connection,
             id: self.connections.fetch_add(1, Ordering::Relaxed),
-            generation: self
-                .observe_history(history_id)
-                .ok_or(RedisConnectError::TwoPrimaries)?,
+            generation,
         })
+    }
+
+    /// Checks that the server of a connection is the primary. Returns its description, and the
+    /// generation of the connection.
+    pub async fn examine(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<(RedisServer, u64), RedisConnectError> {
+        let server = preflight::examine(connection, &self.preflight_key).await?;
+        let generation = self
+            .observe_history(&server.history_id)
+            .ok_or(RedisConnectError::TwoPrimaries)?;
+        Ok((server, generation))
     }
 
     /// Returns the generation of a connection to a server with this replication history. Returns
@@ -222,23 +198,13 @@ impl Primary {
     }
 }
 
-/// Returns the replication ID in the response to `INFO replication`; `None` if the server is a
-/// follower.
-fn read_primary_history(info: &str) -> Option<&str> {
-    let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name));
-    if value("role:")?.trim() != "master" {
-        return None;
-    }
-    value("master_replid:").map(str::trim)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn primary() -> Arc<Primary> {
         let url = RedisUrl::new(&"redis://127.0.0.1".into(), Box::new(|| None)).unwrap();
-        Primary::new(url, Duration::from_secs(1))
+        Primary::new(url, "lk:{rev}:state".to_owned(), Duration::from_secs(1))
     }
 
     #[test]
@@ -279,13 +245,5 @@ mod tests {
             "another caller has abandoned the first one"
         );
         assert_ne!(first, second);
-    }
-
-    #[test]
-    fn only_a_primary_has_a_history() {
-        let info = |role: &str| format!("# Replication\r\nrole:{role}\r\nmaster_replid:abc\r\n");
-        assert_eq!(read_primary_history(&info("master")), Some("abc"));
-        assert_eq!(read_primary_history(&info("slave")), None);
-        assert_eq!(read_primary_history(""), None);
     }
 }

@@ -61,7 +61,7 @@ impl Redis {
             let account = account
                 .map(|account| format!(":{account}"))
                 .unwrap_or_default();
-            format!("{}:{{{owner}}}:rate_limit:{name}{account}", self.prefix)
+            format!("{}:{{{owner}}}:rate_limit:{name}{account}", self.prefix())
         };
         buckets.iter().map(|bucket| key(bucket.id)).collect()
     }

@@ -4,16 +4,16 @@ use crate::{
     error::Error,
     redis::{
         Redis,
+        connect_error::RedisTimedOut,
         members::{LogMember, parse_members},
-        redis_error,
         revocations::entry_args,
         script::Script,
-        timeout_error, to_byte_args,
+        to_byte_args,
     },
 };
 use std::{sync::LazyLock, time::Duration};
 
-use deadpool_redis::redis::{FromRedisValue, Value};
+use deadpool_redis::redis::{FromRedisValue, RedisError, Value};
 use futures_util::StreamExt;
 use latchkey_domain::revocation::{Entry, lease::LogPosition, lease_renewer};
 use uuid::Uuid;
@@ -188,19 +188,20 @@ impl Redis {
         &self,
         mut on_notification: impl FnMut(LogNotification),
     ) -> Result<(), Error> {
+        self.require_open().await?;
         let subscribe = async {
             let (client, version) = self.primary.client();
             let subscription = client.get_async_pubsub().await;
             let mut subscription =
                 subscription.inspect_err(|error| self.primary.refresh_url_after(error, version))?;
             subscription.subscribe(self.channel()).await?;
-            Ok(subscription)
+            Ok::<_, RedisError>(subscription)
         };
         let generation = self.primary.generation();
         let subscription = tokio::time::timeout(self.primary.connect_timeout(), subscribe)
             .await
-            .map_err(|_| timeout_error())?
-            .map_err(redis_error)?;
+            .map_err(|_| Error::unavailable(RedisTimedOut))?
+            .map_err(Error::unavailable)?;
         let mut messages = subscription.into_on_message();
         let mut ended = std::pin::pin!(self.primary.wait_for_end(generation));
         loop {
@@ -225,6 +226,7 @@ impl Redis {
         keys: &[String],
         args: &[String],
     ) -> Result<T, Error> {
+        self.require_open().await?;
         let result = self
             .leases
             .run_script(script, keys, &to_byte_args(args))
@@ -240,7 +242,7 @@ impl Redis {
         [
             self.state_key(),
             self.log_key(),
-            format!("{}:{{rev}}:fence", self.prefix),
+            format!("{}:{{rev}}:fence", self.prefix()),
         ]
     }
 }

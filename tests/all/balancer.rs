@@ -230,7 +230,7 @@ async fn redis_outage_removes_no_replica_from_the_pool() {
     own_redis.redis.kill();
     for replica in &pool.replicas {
         wait_until("the replica detects the outage", || async {
-            replica.get("/health/ready").await.text("redis") == "down"
+            replica.readiness().await.text("redis") == "down"
         })
         .await;
         // HAProxy removes a server after half as many failed checks.

@@ -7,7 +7,7 @@ use deadpool_redis::redis::cmd;
 use crate::{
     metrics,
     test_server::TestServer,
-    test_stores::{connect, connect_redis, query_value},
+    test_stores::{connect, connect_redis, query_value, redis_prefix},
 };
 
 /// A Lua script that returns the names and values of all keys with a prefix.
@@ -48,7 +48,7 @@ async fn read_redis(server: &TestServer) -> String {
     let mut eval = cmd("EVAL");
     eval.arg(READ_ALL_KEYS)
         .arg(0)
-        .arg(server.setting("LATCHKEY_REDIS_PREFIX"));
+        .arg(redis_prefix(server).await);
     eval.query_async(&mut redis).await.expect("a string")
 }
 

@@ -70,6 +70,7 @@ mod matrix; // every operation × every role
 mod metrics; // metrics for operators
 mod outage; // stores that are down, paused, or slow
 mod pages; // HTML pages of the binary
+mod preflight; // stores that can't be used, and `latchkey check`
 mod prose; // the words of the public texts
 mod published; // generated files: OpenAPI document, Postman collection, README, .env.example
 mod query_plans; // no statement reads a large table completely

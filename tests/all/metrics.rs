@@ -38,7 +38,13 @@ async fn metrics_are_not_on_the_public_listener() {
     for path in ["/metrics", "/metrics/"] {
         server.get(path).await.is(404, "not_found");
     }
-    for path in ["/", "/login", "/health/live", "/metrics/x"] {
+    for path in [
+        "/",
+        "/login",
+        "/health/live",
+        "/health/ready/x",
+        "/metrics/x",
+    ] {
         let response = reqwest::get(format!("http://{}{path}", server.metrics))
             .await
             .expect("the server listens");

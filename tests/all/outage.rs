@@ -273,7 +273,7 @@ async fn wait_until_recovered(server: &TestServer, session: &Session) {
 }
 
 async fn is_check_source(server: &TestServer, source: &str) -> bool {
-    server.get("/health/ready").await.text("check_source") == source
+    server.readiness().await.text("check_source") == source
 }
 
 /// Repeats a request while Redis does not respond in time, because the machine might be busy. A 503

@@ -14,7 +14,7 @@ use crate::{
     mail::{MailServer, code},
     proxy::{ConnectionState, Proxy},
     test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
-    test_stores::{RowLock, connect, connect_redis},
+    test_stores::{RowLock, connect, connect_redis, redis_prefix},
 };
 
 const EMAIL: &str = "john@example.com";
@@ -273,7 +273,7 @@ async fn code_restored_in_redis_cannot_be_used_again() {
     let code = mail_server.reset_code(&server, EMAIL).await;
     let (mut redis, key) = (
         connect_redis(server.setting("REDIS_URL")).await,
-        code_key(&server, &session),
+        code_key(&server, &session).await,
     );
     let dump: Vec<u8> = cmd("DUMP")
         .arg(&key)
@@ -302,8 +302,8 @@ async fn code_restored_in_redis_cannot_be_used_again() {
     server.try_sign_in("john", NEW_PASSWORD).await.is(200, "");
 }
 
-fn code_key(server: &TestServer, session: &Session) -> String {
-    let (prefix, claims) = (server.setting("LATCHKEY_REDIS_PREFIX"), session.claims());
+async fn code_key(server: &TestServer, session: &Session) -> String {
+    let (prefix, claims) = (redis_prefix(server).await, session.claims());
     format!(
         "{prefix}:{{{}}}:code:password_reset",
         claims["sub"].as_str().expect("a user ID")

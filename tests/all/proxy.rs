@@ -17,6 +17,8 @@ pub enum ConnectionState {
     Open,
     /// Bytes are forwarded after a delay, in both directions.
     Late(Duration),
+    /// Bytes are forwarded, but Redis reports an older version.
+    OldRedis,
     /// Bytes from the server wait.
     Held,
     /// Bytes from the store wait.
@@ -144,8 +146,29 @@ async fn copy(
             tokio::time::sleep(delay).await;
         }
         let _ = state.wait_for(|state| *state != stalled).await;
+        if *state.borrow() == ConnectionState::OldRedis {
+            report_old_version(&mut bytes[..count]);
+        }
         if writer.write_all(&bytes[..count]).await.is_err() {
             break;
+        }
+    }
+}
+
+/// Replaces the version in the response to `INFO` by one of the same length.
+fn report_old_version(response: &mut [u8]) {
+    const FIELD: &[u8] = b"redis_version:";
+    let found = response
+        .windows(FIELD.len())
+        .position(|window| window == FIELD);
+    let Some(start) = found.map(|position| position + FIELD.len()) else {
+        return;
+    };
+    let end = response[start..].iter().position(|byte| *byte == b'\r');
+    if let Some(length) = end {
+        let old = b"6.2.14000".iter().chain(std::iter::repeat(&b'0'));
+        for (byte, old) in response[start..start + length].iter_mut().zip(old) {
+            *byte = *old;
         }
     }
 }

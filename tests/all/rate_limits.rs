@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     metrics,
     test_server::{PASSWORD, TestResponse, TestServer},
-    test_stores::{connect_redis, query_value},
+    test_stores::{connect_redis, query_value, redis_prefix},
 };
 
 const WRONG_PASSWORD: &str = "not the right one";
@@ -441,7 +441,7 @@ async fn redis_keys_expire_and_contain_no_identity() {
     .await
     .is(401, "invalid_refresh_token");
     let mut redis = connect_redis(server.setting("REDIS_URL")).await;
-    let pattern = format!("{}:*:rate_limit:*", server.setting("LATCHKEY_REDIS_PREFIX"));
+    let pattern = format!("{}:*:rate_limit:*", redis_prefix(&server).await);
     let keys: Vec<String> = cmd("KEYS")
         .arg(pattern)
         .query_async(&mut redis)

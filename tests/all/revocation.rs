@@ -3,6 +3,7 @@
 mod enforcement; // wait until all replicas enforce a revocation
 mod lease; // the lease and the revocation log
 mod losing_log; // lost, unreliable, or incompatible logs
+mod previous_version; // replicas with other keys, and installations with the same prefix
 mod scripts; // the Lua scripts of the log
 
 use std::{collections::HashMap, time::Duration};
@@ -12,7 +13,7 @@ use deadpool_redis::redis::{FromRedisValue, aio::MultiplexedConnection, cmd};
 use crate::{
     metrics::value,
     test_server::{TestServer, wait_until},
-    test_stores::connect_redis,
+    test_stores::{connect_redis, redis_prefix},
 };
 
 /// A lease that doesn't expire on a busy machine before the test has checked it.
@@ -46,7 +47,7 @@ async fn count_enforced(server: &TestServer, completion: &str) -> f64 {
 
 /// Returns the check source that `/health/ready` reports.
 async fn check_source(server: &TestServer) -> String {
-    server.get("/health/ready").await.text("check_source")
+    server.readiness().await.text("check_source")
 }
 
 async fn wait_for_check_source(server: &TestServer, source: &str) {
@@ -63,7 +64,7 @@ impl LogAccess {
     async fn of(server: &TestServer) -> LogAccess {
         LogAccess {
             connection: connect_redis(server.setting("REDIS_URL")).await,
-            prefix: server.setting("LATCHKEY_REDIS_PREFIX").to_owned(),
+            prefix: redis_prefix(server).await,
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     outage::OwnRedis,
     test_server::{PASSWORD, Session, TestServer, wait_until},
-    test_stores::{RowLock, execute, own_stack, query_value},
+    test_stores::{RowLock, execute, own_stack, query_value, redis_prefix},
 };
 
 async fn refresh(server: &TestServer, session: &Session) -> Session {
@@ -49,10 +49,7 @@ impl Fixture {
 
     /// Waits for the revocation log. Without it, nothing can be revoked.
     async fn wait_for_log(&self) {
-        let state = format!(
-            "{}:{{rev}}:state",
-            self.server.setting("LATCHKEY_REDIS_PREFIX")
-        );
+        let state = format!("{}:{{rev}}:state", redis_prefix(&self.server).await);
         wait_until("the revocation log exists", || async {
             self.own_redis.command::<u8>(&["EXISTS", &state]).await == 1
         })
@@ -163,7 +160,7 @@ impl Fixture {
         let claims = self.session.claims();
         let key = format!(
             "{}:{{{}}}:session:{}",
-            self.server.setting("LATCHKEY_REDIS_PREFIX"),
+            redis_prefix(&self.server).await,
             claims["sub"].as_str().expect("an ID"),
             claims["sid"].as_str().expect("an ID"),
         );
@@ -223,7 +220,7 @@ async fn outage_of_redis_does_not_count_toward_reuse_interval() {
     wait_until(
         "PostgreSQL serves checks, and the interval has passed",
         || async {
-            let response = server.get("/health/ready").await;
+            let response = server.readiness().await;
             response.body["check_source"] == "postgres" && rotated_at.elapsed() > 2 * interval
         },
     )
@@ -231,7 +228,7 @@ async fn outage_of_redis_does_not_count_toward_reuse_interval() {
     stack.redis.resume();
     let repeat = || server.refresh(&session.refresh_token);
     wait_until("Redis is available", || async {
-        server.get("/health/ready").await.body["check_source"] == "memory"
+        server.readiness().await.body["check_source"] == "memory"
     })
     .await;
     let repeated = Session::of(repeat().await.is(200, ""));
@@ -351,10 +348,7 @@ async fn graceful_stop_writes_the_last_refresh() {
 async fn missing_user_key_is_restored() {
     let fixture = Fixture::new().await;
     let user_id = fixture.session.claim("sub");
-    let key = format!(
-        "{}:{{{user_id}}}:user",
-        fixture.server.setting("LATCHKEY_REDIS_PREFIX")
-    );
+    let key = format!("{}:{{{user_id}}}:user", redis_prefix(&fixture.server).await);
     assert_eq!(fixture.own_redis.command::<i64>(&["DEL", &key]).await, 1);
     let refreshed = refresh(&fixture.server, &fixture.session).await;
     assert_eq!(
@@ -426,10 +420,7 @@ async fn long_log_is_rebuilt_completely() {
     execute(&fixture.server, rows).await;
     fixture.flush().await;
     fixture.wait_for_log().await;
-    let entries = format!(
-        "{}:{{rev}}:session:*",
-        fixture.server.setting("LATCHKEY_REDIS_PREFIX")
-    );
+    let entries = format!("{}:{{rev}}:session:*", redis_prefix(&fixture.server).await);
     assert_eq!(
         fixture
             .own_redis
@@ -483,7 +474,7 @@ async fn checks_return_503_after_failover_without_postgres() {
     let session_id = session.claim("sid");
     let entry = format!(
         "{}:{{rev}}:session:{session_id}",
-        server.setting("LATCHKEY_REDIS_PREFIX")
+        redis_prefix(&server).await
     );
     assert_eq!(own_redis.command::<i64>(&["DEL", &entry]).await, 1);
     own_redis

@@ -343,6 +343,22 @@ impl TestServer {
         self.send(self.request(Method::GET, path)).await
     }
 
+    /// Returns the details of the readiness, from the listener of the metrics.
+    pub async fn readiness(&self) -> TestResponse {
+        let url = format!("http://{}/health/ready", self.metrics);
+        let response = self.client.get(url).send().await;
+        let response = response.expect("the server responds");
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let bytes = response.bytes().await.expect("a body").to_vec();
+        let body = serde_json::from_slice(&bytes).expect("JSON");
+        TestResponse {
+            status,
+            headers,
+            body,
+            bytes,
+        }
+    }
+
     pub async fn post(&self, path: &str, body: Value) -> TestResponse {
         self.send(self.request(Method::POST, path).json(&body))
             .await

@@ -164,6 +164,12 @@ pub async fn query_value(server: &TestServer, sql: &str) -> String {
         .get(0)
 }
 
+/// Returns the prefix of the keys of a server in Redis.
+pub async fn redis_prefix(server: &TestServer) -> String {
+    let id = query_value(server, "select database_id from settings").await;
+    format!("{}:{}", server.setting("LATCHKEY_REDIS_PREFIX"), &id[..8])
+}
+
 /// Locks on rows, so that a test can act while statements of a server wait for them.
 pub struct RowLock(tokio_postgres::Client);
 

@@ -94,8 +94,9 @@ fn measure(
     fault: Fault,
     outage_length: Duration,
 ) -> Outcome<OutageResult> {
-    let (server, check_source, requests) = (
+    let (server, metrics, check_source, requests) = (
         bench.server.address,
+        bench.server.metrics,
         bench.server.check_source,
         &mixture.requests,
     );
@@ -114,7 +115,7 @@ fn measure(
         let load = scope.spawn(|| pace::run_unchecked(&plan));
         let (outage_start, outage_end) = inject_fault(bench, fault, outage_length)?;
         let memory = scope
-            .spawn(move || poll_recovery(finished, outage_end, || is_ready(server, check_source)));
+            .spawn(move || poll_recovery(finished, outage_end, || is_ready(metrics, check_source)));
         let logout = scope
             .spawn(move || poll_recovery(finished, outage_end, || can_sign_out(server, sign_out)));
         let recording = load.join();

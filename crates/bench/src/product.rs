@@ -32,8 +32,15 @@ use crate::{Outcome, database::Database, seed};
 /// The issuer and the audience of all tokens.
 pub const ISSUER: &str = "https://auth.example.com";
 
-/// The prefix of the server's keys in Redis.
-pub const REDIS_KEY_PREFIX: &str = "lk";
+/// The prefix in the settings of the server.
+const REDIS_PREFIX: &str = "lk";
+
+/// The prefix of the server's keys in Redis: that of the settings, and the first digits of
+/// [`DATABASE_ID`].
+pub const REDIS_KEY_PREFIX: &str = "lk:00000000";
+
+/// The ID of the database, which seed.sql stores.
+const DATABASE_ID: Uuid = Uuid::nil();
 
 /// The maximum of the settings for access tokens and cookies, so that none expires or is renewed
 /// during a run.
@@ -211,7 +218,8 @@ pub fn measure_rotation_rate(
             operation: Duration::from_secs(1),
             connect: Duration::from_secs(1),
         };
-        let redis = Redis::new(&url.into(), Box::new(|| None), REDIS_KEY_PREFIX, timeouts)?;
+        let redis = Redis::new(&url.into(), Box::new(|| None), REDIS_PREFIX, timeouts)?;
+        redis.open_for_reading(DATABASE_ID);
         let (next, done, began) = (AtomicUsize::new(0), AtomicU64::new(0), Instant::now());
         let caller = || async {
             while began.elapsed() < duration {

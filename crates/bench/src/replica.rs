@@ -35,7 +35,7 @@ pub struct ReplicaLauncher {
 /// A running replica.
 pub struct Replica {
     server: Server,
-    metrics: SocketAddr,
+    pub metrics: SocketAddr,
     /// The check source of a healthy replica, as `/health/ready` reports it.
     pub check_source: &'static str,
 }
@@ -123,7 +123,7 @@ impl Replica {
     /// Waits until the expected source serves checks and at least `entries` revocations are loaded.
     pub fn wait_until_ready(&self, entries: u64) -> Outcome<()> {
         let deadline = Instant::now() + READY_TIMEOUT;
-        while !(is_ready(self.address, self.check_source)
+        while !(is_ready(self.metrics, self.check_source)
             && self.metric("latchkey_revocation_entries")? >= entries as f64)
         {
             interrupt::check()?;
@@ -146,7 +146,8 @@ impl Replica {
     }
 }
 
-/// Returns whether the replica is ready and the expected source serves its checks.
+/// Returns whether the replica is ready and the expected source serves its checks. `address` is that
+/// of its metrics.
 pub fn is_ready(address: SocketAddr, check_source: &str) -> bool {
     let body = send_request(address, &get_request("/health/ready"))
         .ok()

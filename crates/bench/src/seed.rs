@@ -86,7 +86,10 @@ pub fn fill(database: &Database, secret: &str, hash: &str, revocations: u64) -> 
         ("$DAYS", SESSION_DAYS),
     ];
     database.run(&fill_placeholders(
-        &statements.replace("$HASH", hash).replace("$SECRET", secret),
+        &statements
+            .replace("$HASH", hash)
+            .replace("$SECRET", secret)
+            .replace("$ISSUER", crate::product::ISSUER),
         &placeholders,
     ))?;
     insert_revocations(database, 0, revocations)

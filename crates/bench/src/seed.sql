@@ -1,4 +1,6 @@
 -- Rows that the benchmark reads and changes. seed.rs replaces the placeholders in capitals.
+insert into settings (issuer, database_id) values ('$ISSUER', '00000000-0000-0000-0000-000000000000');
+
 insert into users (id, username, email, password_hash, email_verified, name)
 select ('00000000000070008000' || n)::uuid, 'user-' || n, 'user-' || n || '@example.com', '$HASH', true, 'John Doe'
 from generate_series($FIRST, $LAST) n;

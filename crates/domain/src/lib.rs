@@ -10,6 +10,7 @@
 pub mod access_token;
 pub mod account;
 pub mod audit;
+pub mod clock_offset;
 pub mod explanation;
 pub mod host;
 pub mod identity_assertion;

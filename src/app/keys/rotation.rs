@@ -16,8 +16,12 @@ use strum::VariantArray;
 use tokio::time::timeout;
 
 use crate::{
-    app::keys::Keys,
-    error::{Chain, Error},
+    app::{
+        impairment::{Component, Impairment},
+        keys::Keys,
+    },
+    error::{Chain, Diagnosis, Error},
+    postgres,
 };
 
 impl Keys {
@@ -88,6 +92,35 @@ impl Keys {
             }
         }
         *logged = report;
+        *self.ring.last_failure.lock().expect("no holder panics") =
+            failure.as_ref().map(postgres::diagnose);
+    }
+
+    /// The impairment of the signing keys.
+    pub(crate) fn impairment(&self) -> Option<Impairment> {
+        // Before the first load, another impairment states why the replica doesn't start.
+        self.require_loaded().ok()?;
+        let diagnosis = if self.signing_kid().is_none() {
+            Diagnosis::new(
+                "No signing key is usable, so sign-in and refresh return 503.",
+                "Run `latchkey keys rotate`.",
+            )
+        } else if self.has_undecryptable_key() {
+            Diagnosis::new(
+                "`LATCHKEY_SECRET` can't decrypt a signing key, because another replica has \
+                 encrypted it with a secret that this replica lacks. Refresh tokens of that replica \
+                 are invalid here.",
+                "Set the same `LATCHKEY_SECRET` for all replicas; during rotation, set both \
+                 secrets, separated by a comma.",
+            )
+        } else {
+            self.ring
+                .last_failure
+                .lock()
+                .expect("no holder panics")
+                .clone()?
+        };
+        Some(Impairment::new(Component::SigningKeys, diagnosis))
     }
 
     fn has_undecryptable_key(&self) -> bool {
@@ -99,7 +132,7 @@ impl Keys {
             snapshot
                 .pairs
                 .get(&key.kid)
-                .is_none_or(|pair| pair.private.is_none())
+                .is_none_or(|pair| !pair.is_decryptable)
         })
     }
 

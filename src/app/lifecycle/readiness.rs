@@ -3,10 +3,13 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use latchkey_domain::revocation::lease::CheckSource;
+use latchkey_domain::{clock_offset::ClockSeverity, revocation::lease::CheckSource};
 use strum::IntoStaticStr;
 
-use crate::app::{lifecycle::Lifecycle, store_health::StoreState};
+use crate::app::{
+    lifecycle::{Lifecycle, impairments::DegradedComponent},
+    store_health::StoreState,
+};
 
 /// The longest time that a request waits for a replica that is starting. With responsive stores, a
 /// start takes a fraction of it.
@@ -22,13 +25,14 @@ const DRAINING: u8 = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "lowercase", const_into_str)]
 pub enum Status {
-    /// The start isn't complete, or a store has never responded.
+    /// The start isn't complete, or a store could never be used.
     Starting,
     /// The replica accepts traffic.
     Ready,
     /// The process is about to exit.
     Draining,
-    /// Neither store responds.
+    /// Neither store responds, or the clock of this replica differs too much from those of both
+    /// stores.
     Down,
 }
 
@@ -44,36 +48,39 @@ pub struct Readiness {
     pub redis: StoreState,
     /// The source of revocation checks.
     pub check_source: CheckSource,
-    /// Each impairment with its cause and the fix.
-    pub degraded: Vec<String>,
+    /// Each impaired component with its cause and the fix.
+    pub degraded: Vec<DegradedComponent>,
 }
 
 impl Lifecycle {
     /// Returns whether this replica accepts traffic, without I/O.
+    pub fn status(&self) -> Status {
+        let clock = self.clock_problem();
+        decide_status(
+            self.phase.current.load(Ordering::Relaxed),
+            self.store_health.were_both_usable(),
+            self.stores(),
+            clock.is_some_and(|problem| problem.severity == ClockSeverity::Unusable),
+        )
+    }
+
+    /// Returns whether this replica accepts traffic, and what is impaired, without I/O.
     pub fn readiness(&self) -> Readiness {
-        let (postgres, redis) = (
-            self.store_health.postgres.state(),
-            self.store_health.redis.state(),
-        );
-        let mut degraded = self.revocations.impairments();
-        if postgres == StoreState::Down {
-            degraded.push(
-                "PostgreSQL does not respond. Requests that read or write it return 503. Check the \
-                 PostgreSQL server and `DATABASE_URL`."
-                    .to_owned(),
-            );
-        }
+        let [postgres, redis] = self.stores();
         Readiness {
-            status: decide_status(
-                self.phase.current.load(Ordering::Relaxed),
-                self.store_health.have_both_responded(),
-                [postgres, redis],
-            ),
+            status: self.status(),
             postgres,
             redis,
             check_source: self.revocations.check_source(),
-            degraded,
+            degraded: self.degraded(),
         }
+    }
+
+    fn stores(&self) -> [StoreState; 2] {
+        [
+            self.store_health.postgres.state(),
+            self.store_health.redis.state(),
+        ]
     }
 
     /// Starts draining: reports not ready, and closes the revocation streams.
@@ -104,12 +111,17 @@ impl Lifecycle {
     }
 }
 
-/// Decides whether a replica in this phase accepts traffic. `have_both_responded` is whether each
-/// store has responded at least once.
-fn decide_status(phase: u8, have_both_responded: bool, stores: [StoreState; 2]) -> Status {
-    match (phase, have_both_responded) {
+/// Decides whether a replica in this phase accepts traffic. `were_both_usable` is whether each
+/// store could be used at least once.
+fn decide_status(
+    phase: u8,
+    were_both_usable: bool,
+    stores: [StoreState; 2],
+    is_clock_unusable: bool,
+) -> Status {
+    match (phase, were_both_usable) {
         (DRAINING, _) => Status::Draining,
-        (SERVING, true) if stores == [StoreState::Down; 2] => Status::Down,
+        (SERVING, true) if stores == [StoreState::Down; 2] || is_clock_unusable => Status::Down,
         (SERVING, true) => Status::Ready,
         _starting => Status::Starting,
     }
@@ -122,7 +134,7 @@ mod tests {
     #[test]
     fn replica_is_ready_while_one_store_responds() {
         use StoreState::{Down, Up};
-        for (phase, have_both_responded, stores, status) in [
+        for (phase, were_both_usable, stores, status) in [
             (STARTING, false, [Down, Down], Status::Starting),
             (STARTING, true, [Up, Up], Status::Starting),
             (SERVING, false, [Down, Down], Status::Starting),
@@ -135,10 +147,20 @@ mod tests {
             (DRAINING, false, [Down, Down], Status::Draining),
         ] {
             assert_eq!(
-                decide_status(phase, have_both_responded, stores),
+                decide_status(phase, were_both_usable, stores, false),
                 status,
-                "{phase}, {have_both_responded}, {stores:?}"
+                "{phase}, {were_both_usable}, {stores:?}"
             );
         }
+    }
+
+    #[test]
+    fn replica_with_unusable_clock_is_not_ready() {
+        let stores = [StoreState::Up; 2];
+        assert_eq!(decide_status(SERVING, true, stores, true), Status::Down);
+        assert_eq!(
+            decide_status(DRAINING, true, stores, true),
+            Status::Draining
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     app::lifecycle::{Lifecycle, migrate},
-    error::{Chain, Error},
+    error::{Chain, Diagnosis, Error},
     postgres::MigrationError,
 };
 
@@ -91,6 +91,7 @@ impl Lifecycle {
         loop {
             match self.try_start().await {
                 Ok(()) => {
+                    self.phase.set_failure(None);
                     // The first request then finds a log. If Redis is down, the lease worker
                     // rebuilds it later.
                     let _ = self.revocations.rebuild_log(|| {}).await;
@@ -102,6 +103,10 @@ impl Lifecycle {
                 Err(StartupError::Retryable(error)) => {
                     // One log line per reason, not per attempt.
                     let reason = Chain(error.as_ref()).to_string();
+                    self.phase.set_failure(Some(Diagnosis::new(
+                        format!("The start has failed: {reason}."),
+                        "See the log of this replica.",
+                    )));
                     if reason != logged_reason {
                         tracing::warn!(error = reason, "startup failed; retrying");
                         logged_reason = reason;
@@ -118,10 +123,12 @@ impl Lifecycle {
     /// If a store is unavailable, or this replica can't run.
     pub async fn try_start(&self) -> Result<(), StartupError> {
         migrate::run(&self.postgres).await?;
-        let stored = self.postgres.agree_on_issuer(&self.policy.issuer).await?;
-        if stored != self.policy.issuer {
+        let shared = self.postgres.agree_on_settings(&self.policy.issuer).await?;
+        if shared.issuer != self.policy.issuer {
+            let stored = shared.issuer;
             return Err(StartupError::Fatal(StartError::OtherIssuer { stored }));
         }
+        self.redis.set_database(shared.database_id);
         match self.keys.load_or_create_keys().await? {
             true => Ok(()),
             false => Err(StartupError::Fatal(StartError::OtherSecret)),

@@ -22,7 +22,7 @@ use super::Revocations;
 use crate::{
     app::clock,
     error::{Chain, Error},
-    redis::{LogMember, LogNotification},
+    redis::{self, LogMember, LogNotification},
 };
 
 /// The delay until the next attempt to subscribe.
@@ -96,8 +96,11 @@ impl LeaseWorker {
     async fn renew_once(&mut self) -> Duration {
         let outcome = self.renew().await;
         let health = *outcome.as_ref().unwrap_or(&LogHealth::Unreachable);
+        let failure = outcome.err();
         self.revocations.set_log_health(health);
-        self.log_change(health, outcome.err());
+        self.revocations
+            .set_log_failure(failure.as_ref().map(redis::diagnose));
+        self.log_change(health, failure);
         match health {
             LogHealth::Lost => self.rebuild().await,
             // This replica can't acknowledge entries that it doesn't understand, so no revocation

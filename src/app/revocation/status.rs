@@ -3,7 +3,13 @@
 use latchkey_domain::revocation::lease::{CheckSource, LogHealth, source_without_lease};
 
 use super::Revocations;
-use crate::app::clock;
+use crate::{
+    app::{
+        clock,
+        impairment::{Component, Impairment},
+    },
+    error::Diagnosis,
+};
 
 impl Revocations {
     /// The current source of checks.
@@ -15,7 +21,7 @@ impl Revocations {
     }
 
     /// Each impairment of the protocol, with its cause and the fix.
-    pub(crate) fn impairments(&self) -> Vec<String> {
+    pub(crate) fn impairments(&self) -> Vec<Impairment> {
         [
             self.log_impairment(),
             self.publish_delay(),
@@ -26,59 +32,68 @@ impl Revocations {
         .collect()
     }
 
-    fn log_impairment(&self) -> Option<String> {
-        let text = match self.log_health() {
-            LogHealth::Complete => return None,
-            LogHealth::NotSeen => {
-                "This replica has not read the revocation log yet. PostgreSQL serves checks. No \
-                 action is required."
-            }
-            LogHealth::Lost => {
-                "Redis has lost the revocation log. PostgreSQL serves checks, and sign-out returns \
-                 503. A replica rebuilds the log; if that takes more than a few seconds, see its \
-                 log."
-            }
-            LogHealth::Unreachable => {
-                "Redis does not respond. PostgreSQL serves checks; refresh and sign-out return \
-                 503. Check the Redis server and `REDIS_URL`."
-            }
-            LogHealth::EvictionEnabled => {
-                "Redis is configured to evict keys when its memory is full. PostgreSQL serves \
-                 checks. Set `maxmemory-policy` to `noeviction`."
-            }
-            LogHealth::NewerVersion => {
-                "A newer version of Latchkey wrote entries to the revocation log that this replica \
-                 can't read. Checks return 503. Update this replica."
-            }
-        };
-        Some(text.to_owned())
+    /// The cause and the fix of the last failed renewal, unless one has succeeded since.
+    pub(crate) fn log_failure(&self) -> Option<Diagnosis> {
+        self.log_observation().failure.clone()
     }
 
-    fn publish_delay(&self) -> Option<String> {
+    fn log_impairment(&self) -> Option<Impairment> {
+        let (reason, action) = match self.log_health() {
+            // The impairment of Redis states the cause.
+            LogHealth::Complete | LogHealth::Unreachable => return None,
+            LogHealth::NotSeen => (
+                "This replica has not read the revocation log yet. PostgreSQL serves checks.",
+                "Wait; no action is required.",
+            ),
+            LogHealth::Lost => (
+                "Redis has lost the revocation log. PostgreSQL serves checks, and sign-out returns \
+                 503.",
+                "Wait until a replica has rebuilt the log; if that takes more than a few seconds, \
+                 see its log.",
+            ),
+            LogHealth::EvictionEnabled => (
+                "Redis evicts keys when its memory is full. PostgreSQL serves checks.",
+                "Set `maxmemory-policy` of Redis to `noeviction`.",
+            ),
+            LogHealth::NewerVersion => (
+                "A newer version of Latchkey wrote entries to the revocation log that this replica \
+                 can't read. Checks return 503.",
+                "Update this replica.",
+            ),
+        };
+        Some(Impairment::new(
+            Component::RevocationLog,
+            Diagnosis::new(reason, action),
+        ))
+    }
+
+    fn publish_delay(&self) -> Option<Impairment> {
         // In every other state, another impairment states the cause.
         if self.log_health() != LogHealth::Complete {
             return None;
         }
         let unpublished = self.unpublished();
         let delay = unpublished.delay(clock::boot_time())?;
-        Some(format!(
+        let reason = format!(
             "Committed revocations are not published: {}, the oldest for {} s. This replica \
-             rejects their tokens, but sign-out returns 503. Fix the Redis error in the log of this \
-             replica.",
+             rejects their tokens, but sign-out returns 503.",
             unpublished.len(),
             delay.as_secs(),
+        );
+        let action = "Fix the Redis error in the log of this replica.";
+        Some(Impairment::new(
+            Component::Publication,
+            Diagnosis::new(reason, action),
         ))
     }
 
-    fn lease_mismatch(&self) -> Option<String> {
+    fn lease_mismatch(&self) -> Option<Impairment> {
         let (configured, current) = (self.settings.lease, self.current_lease()?);
         let differs = !configured.is_zero() && configured != current;
-        differs.then(|| {
-            format!(
-                "LATCHKEY_LEASE is {configured:?}, but leases of {current:?} are in force. Run \
-                 `latchkey revocations rebuild` with the value for all replicas."
-            )
-        })
+        let reason =
+            format!("`LATCHKEY_LEASE` is {configured:?}, but leases of {current:?} are in force.");
+        let action = "Run `latchkey revocations rebuild` with the value for all replicas.";
+        differs.then(|| Impairment::new(Component::Lease, Diagnosis::new(reason, action)))
     }
 
     /// Updates the gauges.

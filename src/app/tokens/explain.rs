@@ -37,6 +37,9 @@ impl Tokens {
     /// If PostgreSQL is unavailable, or its signing keys are encrypted with another secret.
     pub async fn explain(&self, token: &str) -> Result<Explanation, ExplainError> {
         let keys = self.load_public_keys().await?;
+        if let Some(shared) = self.postgres.find_settings().await? {
+            self.redis.open_for_reading(shared.database_id);
+        }
         if let Some(token) = self.refresh_key.verify(token) {
             return Ok(self.explain_refresh_token(&token).await?);
         }

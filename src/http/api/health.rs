@@ -7,7 +7,7 @@ use poem::web::Data;
 use poem_openapi::{ApiResponse, Object, OpenApi, payload::Json, types::Example};
 
 use crate::{
-    app::{App, lifecycle::readiness::Status, store_health::StoreState},
+    app::{App, lifecycle::readiness::Status},
     http::Tag,
 };
 
@@ -17,35 +17,23 @@ use crate::{
 struct ReadinessSchema {
     /// `starting`, `ready`, `draining`, or `down`.
     status: String,
-    /// Status of PostgreSQL at the last check: `up` or `down`.
-    postgres: String,
-    /// Status of Redis at the last check: `up` or `down`.
-    redis: String,
-    /// Source of this replica's token checks: `memory`; without a lease `redis`, `postgres`, or
-    /// `unavailable`.
-    check_source: String,
-    /// Problems, each with its effect and fix.
-    degraded: Vec<String>,
 }
 
 impl Example for ReadinessSchema {
     fn example() -> Self {
         ReadinessSchema {
             status: "ready".to_owned(),
-            postgres: "up".to_owned(),
-            redis: "up".to_owned(),
-            check_source: "memory".to_owned(),
-            degraded: Vec::new(),
         }
     }
 }
 
 #[derive(ApiResponse)]
 enum ReadinessResponse {
-    /// The replica accepts traffic. The body contains the status of the stores.
+    /// The replica accepts traffic.
     #[oai(status = 200)]
     Ready(Json<ReadinessSchema>),
-    /// The replica is starting or draining, or both stores are down.
+    /// The replica is starting or draining, both stores are down, or its clock differs too much
+    /// from those of both stores.
     #[oai(status = 503)]
     NotReady(Json<ReadinessSchema>),
 }
@@ -71,11 +59,13 @@ impl HealthApi {
 
     /// Check readiness
     ///
-    /// Returns 200 if the replica accepts traffic; the body reports store status.
+    /// Returns 200 if the replica accepts traffic.
     ///
     /// If only one store is down, the replica stays ready, because all replicas share the stores,
     /// and the load balancer would remove all of them. If both are down, or while the replica
-    /// starts or drains, the response is 503.
+    /// starts or drains, the response is 503. For operators, `/health/ready` on the metrics
+    /// listener returns the state of the stores, the source of checks, and each problem with its
+    /// cause and its fix.
     #[oai(
         path = "/health/ready",
         method = "get",
@@ -83,19 +73,11 @@ impl HealthApi {
         tag = "Tag::Health"
     )]
     async fn get_readiness(&self, app: Data<&Arc<App>>) -> ReadinessResponse {
-        let readiness = app.lifecycle.readiness();
-        let store_status = |state| match state {
-            StoreState::Up => "up".to_owned(),
-            StoreState::Down => "down".to_owned(),
-        };
+        let status = app.lifecycle.status();
         let body = Json(ReadinessSchema {
-            status: readiness.status.into_str().to_owned(),
-            postgres: store_status(readiness.postgres),
-            redis: store_status(readiness.redis),
-            check_source: readiness.check_source.as_str().to_owned(),
-            degraded: readiness.degraded,
+            status: status.into_str().to_owned(),
         });
-        if readiness.status == Status::Ready {
+        if status == Status::Ready {
             ReadinessResponse::Ready(body)
         } else {
             ReadinessResponse::NotReady(body)

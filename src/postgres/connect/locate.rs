@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::SimpleQueryMessage;
 
 use super::{
+    super::diagnosis::LastRejection,
     error::ConnectError,
     source::TargetSource,
     spawn_driver,
@@ -44,6 +45,7 @@ pub(in crate::postgres) struct Locator {
     source: TargetSource,
     timeout: Duration,
     state: Mutex<State>,
+    last_rejection: LastRejection,
 }
 
 #[derive(Default)]
@@ -101,7 +103,13 @@ impl Locator {
             source,
             timeout,
             state: Mutex::default(),
+            last_rejection: LastRejection::default(),
         }
+    }
+
+    /// Returns the last statement that the primary rejected.
+    pub(in crate::postgres) fn last_rejection(&self) -> &LastRejection {
+        &self.last_rejection
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -5,7 +5,10 @@ use std::error::Error as StdError;
 use refinery::error::Kind;
 use tokio_postgres::error::{DbError, SqlState};
 
-use crate::postgres::{connect::ConnectError, is_outage};
+use crate::{
+    error::{Chain, Diagnosis},
+    postgres::{connect::ConnectError, is_outage},
+};
 
 type Source = Box<dyn StdError + Send + Sync>;
 
@@ -13,7 +16,7 @@ type Source = Box<dyn StdError + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum MigrationError {
     /// PostgreSQL is unreachable, or can't write at the moment; retrying might help.
-    #[error("PostgreSQL is unreachable; check DATABASE_URL")]
+    #[error("PostgreSQL is unavailable")]
     Unreachable(#[source] Source),
     /// Another process held a lock for a minute; retrying might help.
     #[error(
@@ -48,6 +51,25 @@ impl MigrationError {
             ),
             MigrationError::Failed(source) => hint_of(source.downcast_ref::<DbError>()?.code()),
         }
+    }
+}
+
+impl MigrationError {
+    /// Returns the cause and its fix.
+    pub fn diagnosis(&self) -> Diagnosis {
+        if let MigrationError::Unreachable(source) = self {
+            return match source.downcast_ref::<ConnectError>() {
+                Some(error) => error.diagnosis(),
+                None => Diagnosis::new(
+                    format!("PostgreSQL is unavailable: {}.", Chain(source.as_ref())),
+                    "Check the PostgreSQL server and `DATABASE_URL`.",
+                ),
+            };
+        }
+        Diagnosis::new(
+            format!("PostgreSQL can't be used: {}.", Chain(self)),
+            self.hint().unwrap_or("See the log of PostgreSQL."),
+        )
     }
 }
 

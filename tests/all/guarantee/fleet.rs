@@ -17,7 +17,7 @@ use crate::{
 /// The smallest number with which two replicas still have to agree if one fails.
 pub const REPLICA_COUNT: usize = 3;
 
-pub const REDIS_PREFIX: &str = "lk";
+const REDIS_PREFIX: &str = "lk";
 
 /// One replica and the proxies of its connections.
 pub struct Replica {

@@ -17,7 +17,7 @@ fn settings_with_default_timeouts(database: &str, redis: &str) -> Vec<(String, S
 
 /// Returns the status code of `/health/ready`, and the states of the server, PostgreSQL, and Redis.
 async fn read_readiness(server: &TestServer) -> (u16, String) {
-    let response = server.get("/health/ready").await;
+    let response = server.readiness().await;
     (
         response.status,
         format!(

@@ -68,7 +68,7 @@ async fn assert_works_without_rows(server: &TestServer, session: &mut Session) {
         assert_eq!(server.get(path).await.status, 200, "{path}");
     }
     wait_until("the replica is ready", || async {
-        let ready = server.get("/health/ready").await;
+        let ready = server.readiness().await;
         assert!(
             ready.status == 200 || ready.text("redis") == "down",
             "an outage of PostgreSQL alone does not affect readiness: {}",

@@ -96,7 +96,7 @@ async fn url_of_a_standby_is_reported() {
     let url = standby.postgres.url("latchkey");
     let misdirected = TestServer::launch(server.settings_with(&[("DATABASE_URL", &url)]));
     misdirected
-        .wait_for_log(&["is a standby; add the primary to DATABASE_URL"])
+        .wait_for_log(&["is a standby; add the primary to `DATABASE_URL`"])
         .await;
     assert_eq!(misdirected.get("/health/ready").await.status, 503);
 }

@@ -303,7 +303,7 @@ async fn unpublishable_revocation_is_enforced_and_reported() {
     let server = own_redis.start_server().await;
     let replica = server.replica().await;
     let session = server.sign_up("john").await;
-    let readiness = async |replica: &TestServer| replica.get("/health/ready").await.body;
+    let readiness = async |replica: &TestServer| replica.readiness().await.body;
     for replica in [&server, &replica] {
         wait_until("checks are served from memory", || async {
             readiness(replica).await["check_source"] == "memory"

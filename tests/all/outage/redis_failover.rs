@@ -70,7 +70,7 @@ impl OwnRedis {
 /// Waits until the server checks from memory and can sign out.
 async fn wait_until_normal(server: &TestServer) {
     wait_until("checks are served from memory", || async {
-        server.get("/health/ready").await.body["check_source"] == "memory"
+        server.readiness().await.body["check_source"] == "memory"
     })
     .await;
     let session = server
@@ -121,7 +121,7 @@ async fn url_of_a_follower_is_reported() {
     let url = pair.follower.redis.url();
     let server = TestServer::launch(settings(&database, &url, "follower"));
     server
-        .wait_for_log(&["the server of REDIS_URL isn't a primary"])
+        .wait_for_log(&["`REDIS_URL` names a follower; set"])
         .await;
     assert_eq!(server.get("/health/ready").await.status, 503);
 }

@@ -129,7 +129,7 @@ async fn code_expires() {
         start_with_user_and(&[("LATCHKEY_CODE_LIFETIME", "3s")]).await;
     let code = mail_server.reset_code(&server, EMAIL).await;
     let mut redis = connect_redis(server.setting("REDIS_URL")).await;
-    let key = code_key(&server, &session);
+    let key = code_key(&server, &session).await;
     let mut remaining_ms = i64::MAX;
     let mut is_expired = async || {
         remaining_ms = cmd("PTTL")

@@ -168,7 +168,7 @@ async fn redis_outage_checks_tokens_in_postgres() {
     );
     stack.redis.kill();
     let is_checked_in_postgres =
-        || async { server.get("/health/ready").await.text("check_source") == "postgres" };
+        || async { server.readiness().await.text("check_source") == "postgres" };
     wait_until("the lease has expired", is_checked_in_postgres).await;
     assert_eq!(server.verify(&token).await.0, 204);
     revoke_token(&server, &user.access_token, &id)

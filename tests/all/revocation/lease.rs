@@ -9,7 +9,7 @@ use crate::{
     explain::says,
     outage::OwnRedis,
     test_server::{TestServer, wait_until},
-    test_stores::{execute, query_value},
+    test_stores::{execute, query_value, redis_prefix},
 };
 
 #[tokio::test]
@@ -39,10 +39,7 @@ async fn check_from_memory_sends_nothing_to_redis() {
         .await
         .run::<String>(&["ECHO", "{}:the end"])
         .await;
-    let end = format!(
-        "{}:{{rev}}:the end",
-        server.setting("LATCHKEY_REDIS_PREFIX")
-    );
+    let end = format!("{}:{{rev}}:the end", redis_prefix(&server).await);
     while let Some(command) = commands.next().await {
         assert!(
             !command.contains(&valid.claim("sid")) && !command.contains(&revoked.claim("sid")),
@@ -236,11 +233,22 @@ async fn propagation_probes_are_measured() {
     wait_until("a lease is held", is_lease_held).await;
 }
 
+/// The details are for operators: they name hosts and settings.
+#[tokio::test]
+async fn public_readiness_contains_only_the_status() {
+    let server = TestServer::start().await;
+    let public = server.get("/health/ready").await;
+    assert_eq!(
+        (public.status, public.body),
+        (200, json!({"status": "ready"}))
+    );
+}
+
 #[tokio::test]
 async fn readiness_reports_check_source() {
     let server = TestServer::start().await;
     let is_healthy = || async {
-        let ready = server.get("/health/ready").await;
+        let ready = server.readiness().await;
         (
             ready.status,
             &ready.body["check_source"],

@@ -12,7 +12,7 @@ use crate::{
     operator,
     outage::OwnRedis,
     test_server::{Session, TestServer, wait_until},
-    test_stores::{execute, own_stack, query_value},
+    test_stores::{execute, own_stack, query_value, redis_prefix},
 };
 
 /// Two replicas that serve checks from memory, and a user with a valid and a revoked session.
@@ -67,7 +67,7 @@ impl Fixture {
     }
 
     async fn degraded(&self) -> String {
-        self.server.get("/health/ready").await.body["degraded"].to_string()
+        self.server.readiness().await.body["degraded"].to_string()
     }
 
     async fn wait_for_degraded(&self, part: &str) {
@@ -139,7 +139,7 @@ async fn keys_of_an_older_version_are_ignored() {
     let epoch = log_access.epoch().await.expect("an epoch ID");
     let user_key = format!(
         "{}:{{{}}}",
-        stopped_server.setting("LATCHKEY_REDIS_PREFIX"),
+        redis_prefix(&stopped_server).await,
         session.claim("sub")
     );
     let session_key = format!("{user_key}:session:{}", session.claim("sid"));
@@ -204,7 +204,7 @@ async fn evicting_redis_serves_no_checks() {
         fixture.wait_for_source(replica, "postgres").await;
     }
     fixture
-        .wait_for_degraded("`maxmemory-policy` to `noeviction`")
+        .wait_for_degraded("`maxmemory-policy` of Redis to `noeviction`")
         .await;
     fixture.assert_sign_out_works().await;
     assert_eq!(
@@ -493,13 +493,12 @@ async fn rebuild_applies_new_lease_to_all_replicas() {
     wait_for_check_source(&replica, "memory").await;
     let revoked = server.sign_up("john").await;
     server.sign_out(&revoked.access_token).await.is(204, "");
-    let degraded = async |replica: &TestServer| {
-        replica.get("/health/ready").await.body["degraded"].to_string()
-    };
+    let degraded =
+        async |replica: &TestServer| replica.readiness().await.body["degraded"].to_string();
     assert!(
         degraded(&replica)
             .await
-            .contains("LATCHKEY_LEASE is 300ms, but leases of 100ms are in force")
+            .contains("`LATCHKEY_LEASE` is 300ms, but leases of 100ms are in force")
     );
     wait_until("nothing is degraded", || async {
         degraded(&server).await == "[]"

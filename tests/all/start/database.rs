@@ -158,12 +158,16 @@ async fn server_needs_no_right_to_create_tables() {
     let [owner, url] = create_deployed_roles(&database).await;
     let output = migrate(&owner);
     assert!(output.status.success(), "{}", stderr(&output));
-    let create = "create table public.forbidden (id int)";
-    let rejected = connect(&url).await.batch_execute(create).await;
-    assert!(
-        rejected.is_err(),
-        "the role of the server can create tables"
-    );
+    for forbidden in [
+        "create table public.forbidden (id int)",
+        "delete from refinery_schema_history",
+    ] {
+        let rejected = connect(&url).await.batch_execute(forbidden).await;
+        assert!(
+            rejected.is_err(),
+            "the role of the server can run: {forbidden}"
+        );
+    }
 
     // Creating partitions is part of the start.
     let drop_partitions = "do $$ declare name regclass; begin

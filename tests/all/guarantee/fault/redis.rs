@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{task::block_in_place, time::sleep};
 
-use crate::guarantee::fleet::{Fleet, REDIS_PREFIX};
+use crate::{guarantee::fleet::Fleet, test_stores::redis_prefix};
 
 /// Kills Redis, which restarts empty: immediately, or after all leases expired.
 pub async fn kill(fleet: &mut Fleet, round: usize) {
@@ -29,12 +29,8 @@ pub async fn flush(fleet: &Fleet) {
 
 /// Deletes a key of the revocation log.
 pub async fn delete_key(fleet: &Fleet, key: &str) {
-    assert_eq!(
-        fleet
-            .redis
-            .command::<i64>(&["DEL", &format!("{REDIS_PREFIX}:{{rev}}:{key}")])
-            .await,
-        1,
-        "the key existed"
-    );
+    let prefix = redis_prefix(&fleet.replicas[0].server).await;
+    let key = format!("{prefix}:{{rev}}:{key}");
+    let deleted = fleet.redis.command::<i64>(&["DEL", &key]).await;
+    assert_eq!(deleted, 1, "the key existed");
 }

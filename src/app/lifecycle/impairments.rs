@@ -1,0 +1,229 @@
+//! The impairments of a replica: parts that don't work as they should, with the cause and the fix. A
+//! replica with an impairment serves requests, except those that the impairment affects.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use latchkey_domain::clock_offset::{self, ClockProblem, ClockSeverity};
+use time::OffsetDateTime;
+
+use crate::{
+    app::{
+        clock::timestamp_from_ms,
+        impairment::{Component, Impairment, SYNCHRONIZE_CLOCK},
+        lifecycle::Lifecycle,
+        store_health::StoreState,
+    },
+    error::Diagnosis,
+};
+
+/// An impairment and when it began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DegradedComponent {
+    /// The impairment.
+    pub impairment: Impairment,
+    /// When this replica first observed it.
+    pub since: OffsetDateTime,
+}
+
+/// When each impairment began, and which ones were logged.
+#[derive(Default)]
+pub(in crate::app) struct ImpairmentHistory {
+    observed: Mutex<BTreeMap<Component, Observed>>,
+    is_clock_warning_logged: AtomicBool,
+}
+
+struct Observed {
+    since: OffsetDateTime,
+    /// The fix in the last log line. Unlike the reason, it contains no changing numbers.
+    logged_action: Option<String>,
+}
+
+impl ImpairmentHistory {
+    fn observed(&self) -> MutexGuard<'_, BTreeMap<Component, Observed>> {
+        self.observed.lock().expect("no holder panics")
+    }
+
+    /// Records the current impairments, and returns them with the time when each began.
+    fn record(&self, current: Vec<Impairment>, now: OffsetDateTime) -> Vec<DegradedComponent> {
+        let mut observed = self.observed();
+        observed.retain(|component, observation| {
+            let is_current = current.iter().any(|found| found.component == *component);
+            if !is_current && observation.logged_action.is_some() {
+                tracing::info!(component = component.into_str(), "no longer degraded");
+            }
+            is_current
+        });
+        let with_start = |impairment: Impairment| DegradedComponent {
+            since: observed
+                .entry(impairment.component)
+                .or_insert(Observed {
+                    since: now,
+                    logged_action: None,
+                })
+                .since,
+            impairment,
+        };
+        current.into_iter().map(with_start).collect()
+    }
+
+    /// Logs the impairments that were observed before `now`, once per fix. A short one, for example
+    /// at the start, is not logged.
+    fn log(&self, degraded: &[DegradedComponent], now: OffsetDateTime) {
+        let mut observed = self.observed();
+        for DegradedComponent { impairment, since } in degraded {
+            let diagnosis = &impairment.diagnosis;
+            let Some(observation) = observed.get_mut(&impairment.component) else {
+                continue;
+            };
+            let is_logged = observation.logged_action.as_deref() == Some(&diagnosis.action);
+            if is_logged || *since >= now {
+                continue;
+            }
+            observation.logged_action = Some(diagnosis.action.clone().into_owned());
+            tracing::warn!(
+                component = impairment.component.into_str(),
+                reason = %diagnosis.reason,
+                action = %diagnosis.action,
+                "degraded"
+            );
+        }
+    }
+}
+
+impl Lifecycle {
+    /// Logs impairments that last, and their ends.
+    pub(crate) fn log_impairments(&self) {
+        let now = timestamp_from_ms(self.clock.now_ms());
+        let mut degraded = self.degraded();
+        // Others are logged where they are detected.
+        degraded.retain(|degraded| match degraded.impairment.component {
+            Component::Publication | Component::Lease | Component::Clock => true,
+            Component::Postgres => self.store_health.postgres.state() == StoreState::Up,
+            Component::Start
+            | Component::Redis
+            | Component::RevocationLog
+            | Component::SigningKeys
+            | Component::Email => false,
+        });
+        self.impairments.log(&degraded, now);
+        self.log_clock_warning();
+    }
+
+    fn log_clock_warning(&self) {
+        let problem = self.clock_problem();
+        let warning = problem.filter(|problem| problem.severity == ClockSeverity::Warning);
+        let was_warned = &self.impairments.is_clock_warning_logged;
+        if was_warned.swap(warning.is_some(), Ordering::Relaxed) {
+            return;
+        }
+        if let Some(problem) = warning {
+            tracing::warn!(reason = %problem, action = SYNCHRONIZE_CLOCK, "clocks differ");
+        }
+    }
+
+    /// Returns the impaired components, each with the time when that began.
+    pub(super) fn degraded(&self) -> Vec<DegradedComponent> {
+        let mut current = Vec::new();
+        current.extend(self.start_impairment());
+        current.extend(self.postgres_impairment());
+        current.extend(self.redis_impairment());
+        current.extend(self.revocations.impairments());
+        current.extend(self.keys.impairment());
+        current.extend(self.mail.impairment());
+        current.extend(self.clock_impairment());
+        let now = timestamp_from_ms(self.clock.now_ms());
+        self.impairments.record(current, now)
+    }
+
+    fn start_impairment(&self) -> Option<Impairment> {
+        let failure = self.phase.failure()?;
+        // With PostgreSQL down, its own impairment states the cause.
+        let is_up = self.store_health.postgres.state() == StoreState::Up;
+        is_up.then(|| Impairment::new(Component::Start, failure))
+    }
+
+    fn postgres_impairment(&self) -> Option<Impairment> {
+        let failure = self.store_health.postgres.failure();
+        let failure = failure.or_else(|| self.postgres.recent_rejection())?;
+        Some(Impairment::with_effect(
+            Component::Postgres,
+            failure,
+            "Requests that require PostgreSQL return 503.",
+        ))
+    }
+
+    fn redis_impairment(&self) -> Option<Impairment> {
+        let failure = self.store_health.redis.failure();
+        let failure = failure.or_else(|| self.revocations.log_failure())?;
+        Some(Impairment::with_effect(
+            Component::Redis,
+            failure,
+            "PostgreSQL serves checks; refresh and sign-out return 503.",
+        ))
+    }
+
+    fn clock_impairment(&self) -> Option<Impairment> {
+        let problem = self.clock_problem()?;
+        if problem.severity == ClockSeverity::Warning {
+            return None;
+        }
+        let effect = match problem.severity {
+            ClockSeverity::Unusable => {
+                "This replica is not ready, because others reject its tokens, or it rejects theirs."
+            }
+            ClockSeverity::Warning | ClockSeverity::Degraded => {
+                "From `LATCHKEY_CLOCK_SKEW` on, valid tokens are rejected."
+            }
+        };
+        Some(Impairment::with_effect(
+            Component::Clock,
+            Diagnosis::new(problem.to_string(), SYNCHRONIZE_CLOCK),
+            effect,
+        ))
+    }
+
+    /// Returns the difference between the clocks, if it is at least a second.
+    pub(super) fn clock_problem(&self) -> Option<ClockProblem> {
+        clock_offset::assess(
+            self.store_health.postgres.clock_offset(),
+            self.store_health.redis.clock_offset(),
+            self.settings.clock_skew_ms,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn impairment(reason: &'static str) -> Impairment {
+        Impairment::new(Component::Email, Diagnosis::new(reason, "Fix it."))
+    }
+
+    fn at(seconds: i64) -> OffsetDateTime {
+        OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(seconds)
+    }
+
+    #[test]
+    fn impairment_keeps_its_start_until_it_ends() {
+        let history = ImpairmentHistory::default();
+        let since = |current, now| {
+            let degraded = history.record(current, at(now));
+            degraded.first().map(|degraded| degraded.since)
+        };
+        assert_eq!(since(vec![impairment("a")], 1), Some(at(1)));
+        assert_eq!(
+            since(vec![impairment("b")], 2),
+            Some(at(1)),
+            "another cause"
+        );
+        assert_eq!(since(vec![], 3), None);
+        assert_eq!(since(vec![impairment("a")], 4), Some(at(4)));
+    }
+}

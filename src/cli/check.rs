@@ -1,0 +1,93 @@
+//! `latchkey check`: examines the installation before a start, or when a replica is degraded.
+
+use std::{process::ExitCode, sync::Arc};
+
+use clap::{Arg, ArgMatches, Command};
+use latchkey::app::{
+    App,
+    installation::{Finding, Outcome},
+};
+use serde_json::{Value, json};
+
+use super::{FAILED, help::add_help_with_exit_codes};
+use crate::print;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  no failure; warnings are possible
+  1  at least one failure
+  2  invalid usage or configuration";
+
+/// Builds the command, without the flags of settings.
+pub fn command() -> Command {
+    let output = Arg::new("output")
+        .long("output")
+        .value_name("FORMAT")
+        .help("Format of the output")
+        .value_parser(["text", "json"])
+        .default_value("text");
+    let command = Command::new("check")
+        .about("Examine the stores, the mail server, the clocks, and the proxy")
+        .long_about(
+            "Examines PostgreSQL (version, encoding, rights, migrations), Redis (version, rights, \
+             eviction policy), the clocks of this machine and of both stores, the issuer and the \
+             secret of the database, the mail server, and the issuer URL through the proxy. Each \
+             line is ok, a warning, or a failure with its fix. It changes nothing, except for one \
+             key in Redis that expires after a minute.",
+        )
+        .arg(output);
+    add_help_with_exit_codes(
+        command,
+        "latchkey check
+         latchkey check --output json",
+        EXIT_CODES,
+    )
+}
+
+/// Examines the installation and prints the findings.
+pub async fn run(app: Arc<App>, matches: &ArgMatches) -> ExitCode {
+    let findings = app.examine_installation().await;
+    let format: &String = matches.get_one("output").expect("a default value");
+    print(&match format.as_str() {
+        "json" => format!("{:#}\n", to_json(&findings)),
+        _text => to_text(&findings),
+    });
+    let has_failed = findings
+        .iter()
+        .any(|finding| matches!(finding.outcome, Outcome::Failure(_)));
+    ExitCode::from(if has_failed { FAILED } else { 0 })
+}
+
+/// Returns the word for an outcome, its description, and the fix.
+fn describe(outcome: &Outcome) -> (&'static str, &str, Option<&str>) {
+    match outcome {
+        Outcome::Ok(text) => ("ok", text, None),
+        Outcome::Warning(found) => ("warning", &found.reason, Some(&found.action)),
+        Outcome::Failure(found) => ("failure", &found.reason, Some(&found.action)),
+    }
+}
+
+fn to_text(findings: &[Finding]) -> String {
+    let line = |finding: &Finding| {
+        let (status, text, action) = describe(&finding.outcome);
+        let action = action.map_or_else(String::new, |action| format!(" {action}"));
+        format!(
+            "{status:<8} {:<9} {text}{action}\n",
+            finding.subject.into_str()
+        )
+    };
+    findings.iter().map(line).collect()
+}
+
+fn to_json(findings: &[Finding]) -> Value {
+    let entry = |finding: &Finding| {
+        let (status, text, action) = describe(&finding.outcome);
+        json!({
+            "subject": finding.subject.into_str(),
+            "status": status,
+            "detail": text,
+            "action": action,
+        })
+    };
+    json!({ "findings": findings.iter().map(entry).collect::<Vec<_>>() })
+}
