@@ -131,6 +131,8 @@ guarantee_tests! {
     revocation_is_immediate_while_log_is_lost LostLog;
     revocation_is_immediate_while_log_state_is_lost LostState;
     revocation_is_immediate_while_redis_fails_over Failover;
+    revocation_is_immediate_while_redis_is_demoted DemotedRedis;
+    revocation_is_immediate_with_two_primaries TwoPrimaries;
     revocation_is_immediate_while_connections_are_slow SlowConnections;
     revocation_is_immediate_while_connections_are_cut CutConnections;
     revocation_is_immediate_while_connections_are_half_open HalfOpenConnections;

@@ -2,11 +2,14 @@
 //! returns after its cause is removed.
 
 mod connections;
+mod demotion;
 mod failover;
 mod processes;
 mod redis;
 
 use std::sync::Arc;
+
+pub use demotion::Follower;
 
 use super::{fleet::Fleet, load::Load};
 
@@ -43,6 +46,8 @@ faults! {
     LostLog "lost-log" "the revocation log is deleted";
     LostState "lost-state" "the state of the log is deleted";
     Failover "failover" "failover to a lagging follower";
+    DemotedRedis "demoted-redis" "the primary of Redis becomes a follower; connections stay open";
+    TwoPrimaries "two-primaries" "two primaries of Redis; the deposed one rejects writes";
     SlowConnections "slow-connections" "connections to a store are slow, or stall in one direction";
     CutConnections "cut-connections" "connections to a store are cut";
     HalfOpenConnections "half-open-connections" "connections to a store are half open";
@@ -68,6 +73,8 @@ impl Fault {
             Fault::LostLog => redis::delete_key(fleet, "log").await,
             Fault::LostState => redis::delete_key(fleet, "state").await,
             Fault::Failover => failover::fail_over(fleet, load).await,
+            Fault::DemotedRedis => demotion::demote(fleet, round).await,
+            Fault::TwoPrimaries => demotion::keep_two_primaries(fleet, load, round).await,
             Fault::SlowConnections => connections::slow_down(fleet, round).await,
             Fault::CutConnections => connections::cut(fleet, round).await,
             Fault::HalfOpenConnections => connections::half_open(fleet, round).await,

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use latchkey_dev::Stack;
 use tokio::task::block_in_place;
 
-use super::client::Target;
+use super::{client::Target, fault::Follower};
 use crate::{
     outage::OwnRedis,
     proxy::Proxy,
@@ -31,6 +31,8 @@ pub struct Fleet {
     // Declared before the stores, because fields are dropped in this order.
     pub replicas: Vec<Replica>,
     pub redis: OwnRedis,
+    /// The follower of Redis, after the first round of a fault that requires it.
+    pub follower: Option<Follower>,
     /// A separate PostgreSQL, for faults that kill it.
     pub own_stack: Option<Stack>,
     /// The URL of the database without a proxy.
@@ -52,6 +54,7 @@ impl Fleet {
         let mut fleet = Fleet {
             replicas: Vec::new(),
             redis,
+            follower: None,
             own_stack,
             database,
             targets,
@@ -104,6 +107,14 @@ impl Fleet {
     pub fn relaunch(&mut self, replica: usize) {
         let server = &mut self.replicas[replica].server;
         *server = block_in_place(|| TestServer::launch(server.settings()));
+    }
+
+    /// Leads new connections of all replicas to the current Redis. Existing ones stay open.
+    pub fn lead_to_redis(&self) {
+        let socket = self.redis_socket();
+        self.replicas
+            .iter()
+            .for_each(|replica| replica.redis.lead_to(socket.clone()));
     }
 
     /// Returns the socket of the current Redis.

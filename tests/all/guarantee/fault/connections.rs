@@ -47,6 +47,11 @@ pub async fn half_open(fleet: &Fleet, round: usize) {
     set_for(&proxies, ConnectionState::Cut, RESET_DURATION).await;
 }
 
+/// Cuts the connections of one proxy. The replica connects again immediately.
+pub async fn reset(proxy: &Proxy) {
+    set_for(&[proxy], ConnectionState::Cut, RESET_DURATION).await;
+}
+
 /// Alternates between one and all replicas, and between Redis and PostgreSQL. Every fourth round,
 /// the next replica is selected.
 fn select_proxies(fleet: &Fleet, round: usize) -> Vec<&Proxy> {

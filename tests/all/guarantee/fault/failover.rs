@@ -27,11 +27,7 @@ pub async fn fail_over(fleet: &mut Fleet, load: &Arc<Load>) {
         .redis
         .command::<String>(&["REPLICAOF", "NO", "ONE"])
         .await;
-    let socket = fleet.redis_socket();
-    fleet
-        .replicas
-        .iter()
-        .for_each(|replica| replica.redis.lead_to(socket.clone()));
+    fleet.lead_to_redis();
 }
 
 /// Starts replication through a proxy, and waits until the follower is synchronized.
