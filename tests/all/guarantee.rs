@@ -138,6 +138,7 @@ guarantee_tests! {
     revocation_is_immediate_while_connections_are_half_open HalfOpenConnections;
     revocation_is_immediate_in_a_flood_of_sign_outs Flood;
     revocation_is_immediate_while_everything_restarts Restart;
+    revocation_is_immediate_while_postgres_hangs HangingPostgresHost;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

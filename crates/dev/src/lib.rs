@@ -103,17 +103,27 @@ pub struct Standby {
     _folders: Folders,
 }
 
+impl Standby {
+    /// Starts a standby of this primary, which can be a promoted standby.
+    ///
+    /// # Errors
+    /// If the primary can't be copied, or the standby can't be started.
+    pub fn start(primary: &Postgres) -> Result<Self, Error> {
+        let folders = Folders::temporary()?;
+        Ok(Self {
+            postgres: Postgres::start_standby(primary, &folders.postgres(false))?,
+            _folders: folders,
+        })
+    }
+}
+
 impl Stack {
     /// Starts a standby of PostgreSQL.
     ///
     /// # Errors
     /// If the primary can't be copied, or the standby can't be started.
     pub fn start_standby(&self) -> Result<Standby, Error> {
-        let folders = Folders::temporary()?;
-        Ok(Standby {
-            postgres: Postgres::start_standby(&self.postgres, &folders.postgres(false))?,
-            _folders: folders,
-        })
+        Standby::start(&self.postgres)
     }
 
     /// Starts empty stores for a test, without `fsync` and persistence.

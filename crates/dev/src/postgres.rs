@@ -102,6 +102,11 @@ impl Postgres {
         )
     }
 
+    /// Returns the path of the socket.
+    pub fn socket(&self) -> PathBuf {
+        self.options.sockets.join(".s.PGSQL.5432")
+    }
+
     /// Creates a database if it doesn't exist.
     ///
     /// # Errors

@@ -4,14 +4,19 @@
 mod connections;
 mod demotion;
 mod failover;
+mod postgres_hosts;
 mod processes;
 mod redis;
 
 use std::sync::Arc;
 
 pub use demotion::Follower;
+pub use postgres_hosts::PostgresHosts;
 
-use super::{fleet::Fleet, load::Load};
+use super::{
+    fleet::{Fleet, FleetKind},
+    load::Load,
+};
 
 /// The number of concurrent sign-outs.
 const FLOOD_SIZE: usize = 200;
@@ -53,12 +58,17 @@ faults! {
     HalfOpenConnections "half-open-connections" "connections to a store are half open";
     Flood "flood" "200 concurrent sign-outs";
     Restart "restart" "all processes are killed at once, PostgreSQL too";
+    HangingPostgresHost "hanging-postgres-host" "PostgreSQL hangs, and a standby is promoted";
 }
 
 impl Fault {
-    /// Returns whether the fault kills PostgreSQL.
-    pub fn needs_own_postgres(self) -> bool {
-        self == Fault::Restart
+    /// Returns the fleet that the fault requires.
+    pub fn fleet_kind(self) -> FleetKind {
+        match self {
+            Fault::Restart => FleetKind::OwnPostgres,
+            Fault::HangingPostgresHost => FleetKind::TwoPostgresHosts,
+            _other => FleetKind::Usual,
+        }
     }
 
     /// Injects the fault once. The target and the duration depend on the round.
@@ -80,6 +90,7 @@ impl Fault {
             Fault::HalfOpenConnections => connections::half_open(fleet, round).await,
             Fault::Flood => load.flood(FLOOD_SIZE).await,
             Fault::Restart => processes::restart_everything(fleet).await,
+            Fault::HangingPostgresHost => postgres_hosts::hang_primary(fleet).await,
         }
     }
 }

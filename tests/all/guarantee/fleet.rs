@@ -6,7 +6,10 @@ use futures_util::future::join_all;
 use latchkey_dev::Stack;
 use tokio::task::block_in_place;
 
-use super::{client::Target, fault::Follower};
+use super::{
+    client::Target,
+    fault::{Follower, PostgresHosts},
+};
 use crate::{
     outage::OwnRedis,
     proxy::Proxy,
@@ -18,6 +21,17 @@ use crate::{
 pub const REPLICA_COUNT: usize = 3;
 
 const REDIS_PREFIX: &str = "lk";
+
+/// The parts of a fleet that only some faults require.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FleetKind {
+    /// None of them.
+    Usual,
+    /// A separate PostgreSQL, for faults that kill it.
+    OwnPostgres,
+    /// A separate PostgreSQL, and two hosts in `DATABASE_URL`.
+    TwoPostgresHosts,
+}
 
 /// One replica and the proxies of its connections.
 pub struct Replica {
@@ -33,21 +47,30 @@ pub struct Fleet {
     pub redis: OwnRedis,
     /// The follower of Redis, after the first round of a fault that requires it.
     pub follower: Option<Follower>,
-    /// A separate PostgreSQL, for faults that kill it.
+    /// A separate PostgreSQL.
     pub own_stack: Option<Stack>,
+    /// The hosts in `DATABASE_URL`, if there are two.
+    pub postgres_hosts: Option<PostgresHosts>,
     /// The URL of the database without a proxy.
     pub database: String,
     pub targets: Arc<[Target]>,
 }
 
 impl Fleet {
-    /// Starts three replicas with these settings, and with a separate PostgreSQL if required.
-    pub async fn start(needs_own_postgres: bool, changes: &[(&str, &str)]) -> Fleet {
-        let (own_stack, database) = if needs_own_postgres {
-            let (stack, database) = block_in_place(test_stores::own_stack);
-            (Some(stack), database)
-        } else {
-            (None, fresh_database().await)
+    /// Starts three replicas with these settings.
+    pub async fn start(kind: FleetKind, changes: &[(&str, &str)]) -> Fleet {
+        let (own_stack, database) = match kind {
+            FleetKind::Usual => (None, fresh_database().await),
+            FleetKind::OwnPostgres | FleetKind::TwoPostgresHosts => {
+                let (stack, database) = block_in_place(test_stores::own_stack);
+                (Some(stack), database)
+            }
+        };
+        let postgres_hosts = match &own_stack {
+            Some(stack) if kind == FleetKind::TwoPostgresHosts => {
+                Some(PostgresHosts::of(&stack.postgres).await)
+            }
+            _one_host => None,
         };
         let redis = block_in_place(OwnRedis::start);
         let targets = (0..REPLICA_COUNT).map(|_| Target::default()).collect();
@@ -56,6 +79,7 @@ impl Fleet {
             redis,
             follower: None,
             own_stack,
+            postgres_hosts,
             database,
             targets,
         };
@@ -77,9 +101,13 @@ impl Fleet {
     async fn launch_replica(&self, common: &[(String, String)]) -> Replica {
         let redis = Proxy::to(self.redis_socket()).await;
         let postgres = Proxy::to(self.postgres_socket()).await;
+        let database_url = match &self.postgres_hosts {
+            Some(hosts) => hosts.url(&self.database),
+            None => postgres.postgres_url(&self.database),
+        };
         let urls = [
             ("REDIS_URL", redis.redis_url()),
-            ("DATABASE_URL", postgres.postgres_url(&self.database)),
+            ("DATABASE_URL", database_url),
         ];
         let mut settings = common.to_vec();
         settings.extend(urls.map(|(name, value)| (name.to_owned(), value)));

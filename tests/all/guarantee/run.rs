@@ -44,7 +44,7 @@ pub struct Outcome {
 }
 
 pub async fn run(fault: Fault, scale: Scale) -> Outcome {
-    let mut fleet = Fleet::start(fault.needs_own_postgres(), scale.settings).await;
+    let mut fleet = Fleet::start(fault.fleet_kind(), scale.settings).await;
     // Floods and slow rounds revoke more than the minimum.
     let count = scale.revocations * 2 + 2_000;
     let sessions = Sessions::create(&fleet.replicas[0].server, &fleet.database, count).await;
