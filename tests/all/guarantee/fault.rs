@@ -1,6 +1,7 @@
 //! The faults. Each one breaks a real process, store, or connection under the running load, and
 //! returns after its cause is removed.
 
+mod clock;
 mod connections;
 mod demotion;
 mod failover;
@@ -10,6 +11,7 @@ mod redis;
 
 use std::sync::Arc;
 
+pub use clock::WallClock;
 pub use demotion::Follower;
 pub use postgres_hosts::PostgresHosts;
 
@@ -59,6 +61,7 @@ faults! {
     Flood "flood" "200 concurrent sign-outs";
     Restart "restart" "all processes are killed at once, PostgreSQL too";
     HangingPostgresHost "hanging-postgres-host" "PostgreSQL hangs, and a standby is promoted";
+    ClockStep "clock-step" "the wall clock of a replica steps by 2 s, and back";
 }
 
 impl Fault {
@@ -67,7 +70,16 @@ impl Fault {
         match self {
             Fault::Restart => FleetKind::OwnPostgres,
             Fault::HangingPostgresHost => FleetKind::TwoPostgresHosts,
+            Fault::ClockStep => FleetKind::OwnClocks,
             _other => FleetKind::Usual,
+        }
+    }
+
+    /// Returns the reason why this machine can't inject the fault.
+    pub fn missing_requirement(self) -> Option<&'static str> {
+        match self {
+            Fault::ClockStep if !cfg!(target_os = "linux") => Some("the fault requires Linux"),
+            _other => None,
         }
     }
 
@@ -91,6 +103,7 @@ impl Fault {
             Fault::Flood => load.flood(FLOOD_SIZE).await,
             Fault::Restart => processes::restart_everything(fleet).await,
             Fault::HangingPostgresHost => postgres_hosts::hang_primary(fleet).await,
+            Fault::ClockStep => clock::step(fleet, load, round).await,
         }
     }
 }

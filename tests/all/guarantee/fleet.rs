@@ -8,7 +8,7 @@ use tokio::task::block_in_place;
 
 use super::{
     client::Target,
-    fault::{Follower, PostgresHosts},
+    fault::{Follower, PostgresHosts, WallClock},
 };
 use crate::{
     outage::OwnRedis,
@@ -31,13 +31,16 @@ pub enum FleetKind {
     OwnPostgres,
     /// A separate PostgreSQL, and two hosts in `DATABASE_URL`.
     TwoPostgresHosts,
+    /// A wall clock for each replica.
+    OwnClocks,
 }
 
-/// One replica and the proxies of its connections.
+/// One replica, its wall clock, and the proxies of its connections.
 pub struct Replica {
     pub server: TestServer,
     pub redis: Proxy,
     pub postgres: Proxy,
+    pub clock: Option<WallClock>,
 }
 
 /// The replicas and their stores, which stop when this value is dropped.
@@ -60,7 +63,7 @@ impl Fleet {
     /// Starts three replicas with these settings.
     pub async fn start(kind: FleetKind, changes: &[(&str, &str)]) -> Fleet {
         let (own_stack, database) = match kind {
-            FleetKind::Usual => (None, fresh_database().await),
+            FleetKind::Usual | FleetKind::OwnClocks => (None, fresh_database().await),
             FleetKind::OwnPostgres | FleetKind::TwoPostgresHosts => {
                 let (stack, database) = block_in_place(test_stores::own_stack);
                 (Some(stack), database)
@@ -90,7 +93,8 @@ impl Fleet {
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
         );
         for _ in 0..REPLICA_COUNT {
-            let replica = fleet.launch_replica(&common).await;
+            let clock = (kind == FleetKind::OwnClocks).then(WallClock::new);
+            let replica = fleet.launch_replica(&common, clock).await;
             fleet.replicas.push(replica);
         }
         fleet.wait_until_ready().await;
@@ -98,7 +102,11 @@ impl Fleet {
     }
 
     /// Launches a replica whose connections to the stores lead through proxies.
-    async fn launch_replica(&self, common: &[(String, String)]) -> Replica {
+    async fn launch_replica(
+        &self,
+        common: &[(String, String)],
+        clock: Option<WallClock>,
+    ) -> Replica {
         let redis = Proxy::to(self.redis_socket()).await;
         let postgres = Proxy::to(self.postgres_socket()).await;
         let database_url = match &self.postgres_hosts {
@@ -111,10 +119,12 @@ impl Fleet {
         ];
         let mut settings = common.to_vec();
         settings.extend(urls.map(|(name, value)| (name.to_owned(), value)));
+        settings.extend(clock.iter().flat_map(WallClock::variables));
         Replica {
             server: block_in_place(|| TestServer::launch(settings)),
             redis,
             postgres,
+            clock,
         }
     }
 

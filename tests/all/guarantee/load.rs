@@ -18,6 +18,7 @@ use super::{
     client::Target,
     sessions::{Credential, SURVIVOR_COUNT, Sessions},
 };
+use crate::test_server::TestServer;
 
 /// The delays after which a revoked session is checked on every replica: immediately, after the
 /// current leases expired, and much later.
@@ -151,6 +152,16 @@ impl Load {
                 load.check_on_all_replicas(session, &credential).await;
             });
         }
+    }
+
+    /// Requests a token from a replica, checks it on all replicas, and revokes it. Returns its time
+    /// of issue.
+    pub async fn revoke_issued_token(self: &Arc<Self>, server: &TestServer) -> i64 {
+        let session = self.sessions.next().expect("an unused credential");
+        let credential = self.sessions.request_token(session, server).await;
+        self.check_on_all_replicas(session, &credential).await;
+        self.revoke(session, &credential).await;
+        credential.issued_at()
     }
 
     /// Signs out this many sessions concurrently.

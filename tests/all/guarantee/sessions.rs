@@ -2,7 +2,13 @@
 //!
 //! Thousands of rows are inserted directly, and tokens are signed here with the key of the server.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use latchkey_domain::{
     access_token::{self, Claims, ClientGrant, SigningKey, TokenPolicy},
@@ -16,7 +22,10 @@ use secrecy::{ExposeSecret, SecretBox};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{test_server::TestServer, test_stores::connect};
+use crate::{
+    test_server::{TestServer, claims},
+    test_stores::connect,
+};
 
 /// The lifetime of a token in seconds, longer than any run.
 const TOKEN_LIFETIME: u64 = 3600;
@@ -48,6 +57,11 @@ enum CredentialKind {
 }
 
 impl Credential {
+    /// Returns the time in the claim `iat` of an access token.
+    pub fn issued_at(&self) -> i64 {
+        claims(&self.token)["iat"].as_i64().expect("a time")
+    }
+
     pub fn check_request(&self) -> String {
         // Client tokens are only accepted if the check requires a scope.
         let path = "/auth/verify?scope=items:read";
@@ -90,6 +104,8 @@ pub struct Sessions {
     /// The secret of all opaque tokens, which differs per run.
     random: [u8; SECRET_BYTES],
     client_id: Uuid,
+    /// Client tokens that a server issued, by the index of the credential.
+    issued: Mutex<HashMap<usize, String>>,
 }
 
 impl Sessions {
@@ -129,6 +145,7 @@ impl Sessions {
             next,
             random,
             client_id: Uuid::now_v7(),
+            issued: Mutex::default(),
         };
         created.insert_opaque_tokens(&client).await;
         created
@@ -183,8 +200,34 @@ impl Sessions {
         (number < self.count).then_some(number)
     }
 
+    /// Requests a client token from a server, and makes it the credential with this index. Returns
+    /// the credential.
+    pub async fn request_token(&self, number: usize, server: &TestServer) -> Credential {
+        let secret = self.client_secret().text();
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", &self.client_id.to_string()),
+            ("client_secret", secret.expose_secret()),
+        ];
+        let response = server.form("/oauth/token", &form).await;
+        let token = response.is(200, "").text("access_token");
+        self.issued
+            .lock()
+            .expect("no poisoned lock")
+            .insert(number, token.clone());
+        self.client_credential(token)
+    }
+
+    fn find_issued(&self, number: usize) -> Option<String> {
+        let issued = self.issued.lock().expect("no poisoned lock");
+        issued.get(&number).cloned()
+    }
+
     /// Returns a credential. Each call for a session returns another access token.
     pub fn credential(&self, number: usize) -> Credential {
+        if let Some(token) = self.find_issued(number) {
+            return self.client_credential(token);
+        }
         match number % 4 {
             2 => Credential {
                 token: self
@@ -194,21 +237,20 @@ impl Sessions {
                     .to_owned(),
                 kind: CredentialKind::PersonalToken,
             },
-            3 => {
-                let kind = CredentialKind::ClientToken {
-                    id: self.client_id,
-                    secret: self.client_secret().text().expose_secret().to_owned(),
-                };
-                Credential {
-                    token: self.sign(&self.client_claims(number)),
-                    kind,
-                }
-            }
+            3 => self.client_credential(self.sign(&self.client_claims(number))),
             _session => Credential {
                 token: self.sign(&self.session_claims(number)),
                 kind: CredentialKind::Session,
             },
         }
+    }
+
+    fn client_credential(&self, token: String) -> Credential {
+        let kind = CredentialKind::ClientToken {
+            id: self.client_id,
+            secret: self.client_secret().text().expose_secret().to_owned(),
+        };
+        Credential { token, kind }
     }
 
     fn sign(&self, claims: &Claims) -> String {
