@@ -144,6 +144,7 @@ guarantee_tests! {
     revocation_is_immediate_while_everything_restarts Restart;
     revocation_is_immediate_while_postgres_hangs HangingPostgresHost;
     revocation_is_immediate_while_clocks_step ClockStep;
+    revocation_is_immediate_with_shifted_boot_times ShiftedBootTime;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -168,8 +168,13 @@ impl TestServer {
 
     /// Starts a server and waits only until it listens.
     pub fn launch(settings: Vec<(String, String)>) -> TestServer {
+        TestServer::launch_with(Command::new(binary()), settings)
+    }
+
+    /// Like [`TestServer::launch`], with a command that starts the binary in another way. Only
+    /// [`TestServer::kill`] affects the binary if the command starts it as a child.
+    pub fn launch_with(mut command: Command, settings: Vec<(String, String)>) -> TestServer {
         let log = tempfile::tempfile().expect("a temporary file");
-        let mut command = Command::new(binary());
         command
             .arg("serve")
             .env_clear()

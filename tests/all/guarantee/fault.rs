@@ -1,6 +1,7 @@
 //! The faults. Each one breaks a real process, store, or connection under the running load, and
 //! returns after its cause is removed.
 
+mod boot_time;
 mod clock;
 mod connections;
 mod demotion;
@@ -62,6 +63,7 @@ faults! {
     Restart "restart" "all processes are killed at once, PostgreSQL too";
     HangingPostgresHost "hanging-postgres-host" "PostgreSQL hangs, and a standby is promoted";
     ClockStep "clock-step" "the wall clock of a replica steps by 2 s, and back";
+    ShiftedBootTime "shifted-boot-time" "replicas restart with other times since boot";
 }
 
 impl Fault {
@@ -79,6 +81,9 @@ impl Fault {
     pub fn missing_requirement(self) -> Option<&'static str> {
         match self {
             Fault::ClockStep if !cfg!(target_os = "linux") => Some("the fault requires Linux"),
+            Fault::ShiftedBootTime if !boot_time::can_shift() => {
+                Some("time namespaces require root on Linux")
+            }
             _other => None,
         }
     }
@@ -104,6 +109,7 @@ impl Fault {
             Fault::Restart => processes::restart_everything(fleet).await,
             Fault::HangingPostgresHost => postgres_hosts::hang_primary(fleet).await,
             Fault::ClockStep => clock::step(fleet, load, round).await,
+            Fault::ShiftedBootTime => boot_time::shift(fleet, round).await,
         }
     }
 }

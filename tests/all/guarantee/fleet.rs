@@ -1,6 +1,6 @@
 //! Three replicas, whose stores and connections can be broken.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, process::Command, sync::Arc};
 
 use futures_util::future::join_all;
 use latchkey_dev::Stack;
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     outage::OwnRedis,
     proxy::Proxy,
-    test_server::{TestServer, settings},
+    test_server::{TestServer, binary, settings},
     test_stores::{self, STACK, fresh_database, postgres_socket, redis_socket},
 };
 
@@ -143,8 +143,13 @@ impl Fleet {
 
     /// Launches a replica again with the same settings, without waiting until it is ready.
     pub fn relaunch(&mut self, replica: usize) {
+        self.relaunch_with(replica, Command::new(binary()));
+    }
+
+    /// Like [`Fleet::relaunch`], with a command that starts the binary in another way.
+    pub fn relaunch_with(&mut self, replica: usize, command: Command) {
         let server = &mut self.replicas[replica].server;
-        *server = block_in_place(|| TestServer::launch(server.settings()));
+        *server = block_in_place(|| TestServer::launch_with(command, server.settings()));
     }
 
     /// Leads new connections of all replicas to the current Redis. Existing ones stay open.
