@@ -115,8 +115,9 @@ async fn run_with_fault(fault: Fault) {
 
 /// Declares a test for each fault.
 macro_rules! guarantee_tests {
-    ($($name:ident $fault:ident;)*) => {
+    ($($(#[$attribute:meta])* $name:ident $fault:ident;)*) => {
         $(
+            $(#[$attribute])*
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 run_with_fault(Fault::$fault).await;
@@ -145,6 +146,8 @@ guarantee_tests! {
     revocation_is_immediate_while_postgres_hangs HangingPostgresHost;
     revocation_is_immediate_while_clocks_step ClockStep;
     revocation_is_immediate_with_shifted_boot_times ShiftedBootTime;
+    #[ignore = "keys don't contain the database ID yet"]
+    revocation_is_immediate_with_shared_prefix SharedPrefix;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,6 +9,7 @@ mod failover;
 mod postgres_hosts;
 mod processes;
 mod redis;
+mod shared_prefix;
 
 use std::sync::Arc;
 
@@ -64,6 +65,7 @@ faults! {
     HangingPostgresHost "hanging-postgres-host" "PostgreSQL hangs, and a standby is promoted";
     ClockStep "clock-step" "the wall clock of a replica steps by 2 s, and back";
     ShiftedBootTime "shifted-boot-time" "replicas restart with other times since boot";
+    SharedPrefix "shared-prefix" "another database has the same key prefix; FLUSHALL";
 }
 
 impl Fault {
@@ -110,6 +112,7 @@ impl Fault {
             Fault::HangingPostgresHost => postgres_hosts::hang_primary(fleet).await,
             Fault::ClockStep => clock::step(fleet, load, round).await,
             Fault::ShiftedBootTime => boot_time::shift(fleet, round).await,
+            Fault::SharedPrefix => shared_prefix::flush(fleet, round).await,
         }
     }
 }
