@@ -146,7 +146,6 @@ guarantee_tests! {
     revocation_is_immediate_while_postgres_hangs HangingPostgresHost;
     revocation_is_immediate_while_clocks_step ClockStep;
     revocation_is_immediate_with_shifted_boot_times ShiftedBootTime;
-    #[ignore = "keys don't contain the database ID yet"]
     revocation_is_immediate_with_shared_prefix SharedPrefix;
 }
 

@@ -18,6 +18,7 @@ mod test_server; // a running server, with one method per operation
 mod test_stores; // the stores, and a new database for each test
 mod token_signer; // tokens that the server never issued
 mod tools; // programs from PyPI and npm
+mod wall_clock; // wall clocks that differ from that of the machine
 
 // Use cases.
 mod browser; // session cookies: sign-in, sign-out, renewal, CSRF, and a real browser
@@ -51,8 +52,11 @@ mod bad_input; // every malformed body gets a 4xx that names the field, never th
 #[cfg(target_os = "linux")]
 mod balancer; // three replicas behind real nginx and real HAProxy
 mod batching; // concurrent callers share a statement, and each gets its own result
+// Only Linux can change the clock of one program.
 mod caller_check; // every protected operation × every invalid credential
 mod cleanup; // expired rows are deleted
+#[cfg(target_os = "linux")]
+mod clocks; // replicas whose wall clock differs from those of the stores
 mod crash; // SIGKILL loses no acknowledged write
 mod document_linters; // linters of the OpenAPI document
 mod encodings; // chunks, charsets, forms, parameters

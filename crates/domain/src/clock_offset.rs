@@ -144,7 +144,7 @@ fn differing_clock(postgres: Option<ClockOffset>, redis: Option<ClockOffset>) ->
 /// The difference as a sentence, for operators.
 impl fmt::Display for ClockProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.milliseconds.unsigned_abs() / 1_000;
+        let seconds = (self.milliseconds.unsigned_abs() + 500) / 1_000;
         let direction = if self.milliseconds < 0 {
             "behind"
         } else {

@@ -13,7 +13,6 @@ mod shared_prefix;
 
 use std::sync::Arc;
 
-pub use clock::WallClock;
 pub use demotion::Follower;
 pub use postgres_hosts::PostgresHosts;
 
@@ -63,7 +62,7 @@ faults! {
     Flood "flood" "200 concurrent sign-outs";
     Restart "restart" "all processes are killed at once, PostgreSQL too";
     HangingPostgresHost "hanging-postgres-host" "PostgreSQL hangs, and a standby is promoted";
-    ClockStep "clock-step" "the wall clock of a replica steps by 2 s, and back";
+    ClockStep "clock-step" "the wall clock of a replica steps by 5 s, and back";
     ShiftedBootTime "shifted-boot-time" "replicas restart with other times since boot";
     SharedPrefix "shared-prefix" "another database has the same key prefix; FLUSHALL";
 }

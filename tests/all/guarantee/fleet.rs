@@ -8,13 +8,14 @@ use tokio::task::block_in_place;
 
 use super::{
     client::Target,
-    fault::{Follower, PostgresHosts, WallClock},
+    fault::{Follower, PostgresHosts},
 };
 use crate::{
     outage::OwnRedis,
     proxy::Proxy,
     test_server::{TestServer, binary, settings},
     test_stores::{self, STACK, fresh_database, postgres_socket, redis_socket},
+    wall_clock::WallClock,
 };
 
 /// The smallest number with which two replicas still have to agree if one fails.

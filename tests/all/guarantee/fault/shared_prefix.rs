@@ -29,7 +29,7 @@ pub async fn flush(fleet: &mut Fleet, round: usize) {
     redis::flush(fleet).await;
     let server = block_in_place(|| TestServer::launch(settings));
     wait_until("the second installation has a log", || async {
-        server.get("/health/ready").await.body["check_source"] == "memory"
+        server.readiness().await.body["check_source"] == "memory"
     })
     .await;
     fleet.second_installation = Some(server);

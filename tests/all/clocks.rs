@@ -1,0 +1,86 @@
+//! Replicas whose wall clock differs from those of both stores: first a warning in the log, then
+//! degraded, then not ready.
+
+use crate::{
+    test_server::{TestServer, settings, wait_until},
+    test_stores::{STACK, fresh_database},
+    wall_clock::WallClock,
+};
+
+/// Starts a server whose clock differs by these seconds.
+async fn start(seconds: i64) -> (TestServer, WallClock) {
+    let clock = WallClock::new();
+    clock.set_offset(seconds);
+    let mut settings = settings(&fresh_database().await, &STACK.redis_url(), "clocks");
+    settings.extend(clock.variables());
+    let server = TestServer::launch(settings);
+    (server, clock)
+}
+
+/// Waits until the server reports this reason for the component `clock`.
+async fn wait_for_reason(server: &TestServer, reason: &str) {
+    wait_until(reason, || async {
+        let readiness = server.readiness().await;
+        let degraded = readiness.body["degraded"].as_array().expect("a list");
+        degraded.iter().any(|entry| {
+            let text = entry["reason"].as_str().expect("a text");
+            entry["component"] == "clock" && text.contains(reason)
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn small_difference_is_logged() {
+    let (server, _clock) = start(3).await;
+    server.wait_until_ready().await;
+    server
+        .wait_for_log(&[
+            "clocks differ",
+            "3 s ahead of those of PostgreSQL and Redis",
+        ])
+        .await;
+    let readiness = server.readiness().await;
+    assert_eq!(readiness.body["degraded"].to_string(), "[]");
+    let offset = "latchkey_clock_offset_seconds{store=\"redis\"}";
+    let seconds = crate::metrics::value(&server, offset).await;
+    assert!((-3.5..-2.5).contains(&seconds), "{seconds}");
+}
+
+#[tokio::test]
+async fn larger_difference_is_degraded_and_tokens_are_valid() {
+    let (server, _clock) = start(30).await;
+    server.wait_until_ready().await;
+    wait_for_reason(&server, "The clock of this replica is 30 s ahead of").await;
+    server
+        .wait_for_log(&["degraded", "\"component\":\"clock\""])
+        .await;
+    // A replica without the variables of the other clock.
+    let mut settings = server.settings();
+    settings.retain(|(name, _)| !name.contains("FAKE") && name != "LD_PRELOAD");
+    let replica = TestServer::run(settings).await;
+    let session = server.sign_up("john").await;
+    assert_eq!(replica.verify(&session.access_token).await.0, 204);
+    let session = replica.sign_in("john").await;
+    assert_eq!(server.verify(&session.access_token).await.0, 204);
+}
+
+#[tokio::test]
+async fn replica_beyond_the_tolerance_is_not_ready() {
+    for (seconds, reason) in [
+        (-3_600, "3600 s behind those of PostgreSQL and Redis"),
+        (90, "90 s ahead of those of PostgreSQL and Redis"),
+    ] {
+        let (server, clock) = start(seconds).await;
+        wait_for_reason(&server, reason).await;
+        wait_until("the replica is not ready", || async {
+            let ready = server.get("/health/ready").await;
+            (ready.status, ready.text("status")) == (503, "down".into())
+        })
+        .await;
+        clock.set_offset(0);
+        if seconds < 0 {
+            server.wait_until_ready().await;
+        }
+    }
+}
