@@ -254,6 +254,14 @@ impl Draft {
                 HOUR,
                 NO_MAXIMUM,
             ),
+            // An entry of the revocation log outlives a token by five minutes, which the clocks of two
+            // replicas and a store must not exceed.
+            time(
+                "LATCHKEY_CLOCK_SKEW",
+                self.clock_skew,
+                Duration::ZERO,
+                SECOND * 60,
+            ),
             time("LATCHKEY_JWKS_MAX_AGE", self.jwks_max_age, SECOND, HOUR),
             time(
                 "LATCHKEY_COOKIE_IDLE_TIMEOUT",

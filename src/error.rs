@@ -13,7 +13,7 @@ use std::{borrow::Cow, error::Error as StdError, fmt};
 
 use latchkey_domain::account::Role;
 
-pub use chain::Chain;
+pub use chain::{Chain, find_cause};
 pub use code::{CSRF_HEADER_MISSING, Code};
 pub use diagnosis::Diagnosis;
 

@@ -31,9 +31,11 @@ const METADATA_PATH: &str = "/.well-known/oauth-authorization-server";
 /// Where the URL of the issuer leads.
 pub enum IssuerOutcome {
     /// To a server with this issuer.
-    Same,
-    /// To another server.
-    Other,
+    SameIssuer,
+    /// To a server with another issuer.
+    OtherIssuer,
+    /// To a server that returned this status.
+    Failed(StatusCode),
     /// To a server whose certificate isn't trusted.
     Untrusted(String),
     /// To no server, or one that doesn't respond. Contains the cause.
@@ -41,14 +43,11 @@ pub enum IssuerOutcome {
 }
 
 /// Requests the metadata, and compares its issuer.
-pub async fn request_metadata(issuer: &str) -> IssuerOutcome {
+pub async fn probe_issuer(issuer: &str) -> IssuerOutcome {
     let request = async {
         match fetch(issuer).await {
             Ok((StatusCode::OK, body)) => compare(&body, issuer),
-            Ok((status, _)) if status.is_server_error() => {
-                IssuerOutcome::Unreachable(format!("the response is {status}"))
-            }
-            Ok(_) => IssuerOutcome::Other,
+            Ok((status, _)) => IssuerOutcome::Failed(status),
             Err(FetchError::Tls(reason)) => IssuerOutcome::Untrusted(reason),
             Err(FetchError::Other(reason)) => IssuerOutcome::Unreachable(reason),
         }
@@ -64,8 +63,8 @@ fn compare(body: &[u8], issuer: &str) -> IssuerOutcome {
         .as_ref()
         .and_then(|metadata| metadata["issuer"].as_str())
     {
-        Some(found) if found == issuer => IssuerOutcome::Same,
-        _other => IssuerOutcome::Other,
+        Some(found) if found == issuer => IssuerOutcome::SameIssuer,
+        _other => IssuerOutcome::OtherIssuer,
     }
 }
 

@@ -10,16 +10,18 @@
 //! |---|---|---|
 //! | `main`, `cli`, `log` | the binary: command line, admin commands, log format | everything |
 //! | [`http`] | HTTP adapters: routing, authentication, error responses. No business logic. | `app` |
-//! | [`app`] | the application layer: components with the use cases | `postgres`, `redis`, `mail` |
+//! | [`app`] | the application layer: components with the use cases | `postgres`, `redis`, `mail`, `issuer_probe` |
 //! | [`postgres`] | one function per file of `sql/queries/` | – |
 //! | [`redis`] | one function per script of `src/redis/scripts/`; results are enums | – |
 //! | [`mail`] | renders and sends emails; uses no store | – |
+//! | `issuer_probe` | requests the issuer through the proxy, for `latchkey check` | – |
+//! | `tls`, `reloadable_url` | TLS as a client; URLs of stores that can change in their files | – |
 //! | [`config`] | the settings: the only reader of the environment | – |
-//! | [`error`] | the error type, and the closed list of error codes | – |
+//! | [`error`] | the error type, the closed list of error codes, and diagnoses for operators | – |
 //! | [`latchkey_domain`] | the rules as pure functions, in a package of its own | – |
 //!
-//! Dependencies point in one direction: `main → {http, cli} → app → {postgres, redis, mail}`; all
-//! of them use the domain. `crates/dev` is the local stack of `./dev up` and of the tests;
+//! Dependencies point in one direction: `main → {http, cli} → app → {postgres, redis, mail,
+//! issuer_probe}`; all of them use the domain. `crates/dev` is the local stack of `./dev up` and of the tests;
 //! `crates/bench` contains the benchmarks.
 //!
 //! # Invariants
@@ -83,4 +85,5 @@ mod issuer_probe;
 pub mod mail;
 pub mod postgres;
 pub mod redis;
+mod reloadable_url;
 mod tls;

@@ -59,7 +59,8 @@ impl Mailer {
         !matches!(self.transport, Transport::Off)
     }
 
-    /// Checks that the mail server accepts connections and the credentials. Returns its kind.
+    /// Checks that the mail server accepts connections and the credentials. Returns a
+    /// sentence.
     ///
     /// # Errors
     /// If it doesn't.
@@ -110,6 +111,17 @@ impl Mailer {
         error
             .downcast_ref::<lettre::transport::smtp::Error>()
             .is_some_and(lettre::transport::smtp::Error::is_permanent)
+    }
+
+    /// Describes a failure without the text of the mail server, which can contain a recipient.
+    pub fn describe_failure(error: &MailError) -> String {
+        let smtp = error.downcast_ref::<lettre::transport::smtp::Error>();
+        match smtp.map(|error| (error.status(), error.is_timeout())) {
+            Some((Some(code), _)) => format!("the mail server returned the code {code}"),
+            Some((None, true)) => "the mail server did not respond in time".to_owned(),
+            Some((None, false)) => "the connection to the mail server failed".to_owned(),
+            None => "see the log of this replica".to_owned(),
+        }
     }
 
     fn build_message(

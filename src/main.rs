@@ -300,7 +300,7 @@ async fn serve(app: Arc<App>) -> ExitCode {
         return ExitCode::FAILURE;
     };
     tokio::spawn(http::run_metrics(metrics_listener, app.clone(), metrics));
-    tokio::spawn(app.clone().run_store_monitor());
+    let monitor = tokio::spawn(app.clone().run_store_monitor());
     let preparation = prepare(app.clone());
     let service = http::run(listener, app, stop_signal());
     tokio::select! {
@@ -309,6 +309,8 @@ async fn serve(app: Arc<App>) -> ExitCode {
             Err(error) => fail("the listener failed", &error),
         },
         code = preparation => code,
+        // It never returns. If it panics, the process exits and is restarted.
+        _panicked = monitor => ExitCode::FAILURE,
     }
 }
 

@@ -21,6 +21,7 @@ mod pools;
 mod revocation_log_lock;
 mod revocations;
 mod sessions;
+mod shared_settings;
 mod signing_keys;
 mod stored_user;
 mod tls;
@@ -53,7 +54,8 @@ pub use items::{ItemChange, StoredItem};
 pub use migrations::MigrationError;
 pub use revocations::StoredRevocation;
 pub use sessions::{CreatedSession, Idle, LockedSession, NewSession, SessionActivity, SessionRow};
-pub use signing_keys::{RevokedKey, SealedKey, SharedSettings, StoredKey};
+pub use shared_settings::SharedSettings;
+pub use signing_keys::{RevokedKey, SealedKey, StoredKey};
 
 use crate::{
     error::{Diagnosis, Error},
@@ -61,9 +63,9 @@ use crate::{
         batcher::Batcher,
         token_state::{RevokedToken, TokenLookup},
     },
+    reloadable_url::{ReloadableUrl, UrlReader},
 };
-pub use connect::UrlReader;
-use connect::{Locator, TargetSource};
+use connect::{Locator, Target};
 use diagnosis::PostgresTimedOut;
 pub use diagnosis::diagnose;
 use items::{ItemKey, NewItem};
@@ -99,7 +101,7 @@ impl Postgres {
         connections: usize,
         timeouts: PostgresTimeouts,
     ) -> Result<Postgres, String> {
-        let source = TargetSource::new(url, read_again)?;
+        let source = ReloadableUrl::new("DATABASE_URL", url, Target::parse_secret, read_again)?;
         let locator = Arc::new(Locator::new(source, timeouts.connect));
         let connections = connections.saturating_sub(BATCH_CONNECTIONS).max(1);
         let pool = pools::build_pool(&locator, connections, timeouts)?;

@@ -8,10 +8,11 @@
 mod codes;
 mod connect_error;
 mod connection;
+mod driver_error;
 mod exclusive;
 mod members;
 mod preflight;
-mod previous_version;
+mod previous_layout;
 mod primary;
 mod probe;
 mod rate_limits;
@@ -19,7 +20,6 @@ mod revocation_log;
 mod revocations;
 mod script;
 mod sessions;
-mod url;
 
 use std::{
     sync::{
@@ -29,28 +29,30 @@ use std::{
     time::Duration,
 };
 
-use deadpool_redis::redis::FromRedisValue;
-use secrecy::SecretString;
+use deadpool_redis::redis::{Client, FromRedisValue, IntoConnectionInfo, RedisError};
+use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 pub use crate::redis::revocation_log::{
     BeginOutcome, JoinOutcome, LogNotification, LogPage, RenewOutcome,
 };
 pub use codes::{CodeRegistration, Reservation};
+pub use connect_error::diagnose;
 use connection::SharedConnection;
 use exclusive::ExclusiveConnections;
 pub use members::LogMember;
 pub use preflight::RedisServer;
-use previous_version::PreviousMembers;
+use previous_layout::PreviousMembers;
 use primary::Primary;
-pub use probe::diagnose;
+pub use probe::ProbeOutcome;
 pub use revocations::{AppendOutcome, LookupOutcome, PublishedEntries};
 use script::Script;
 pub use sessions::{RefreshPolicy, RotatedSession, Rotation, StoredSession, format_outages};
-use url::RedisUrl;
-pub use url::UrlReader;
 
-use crate::error::Error;
+use crate::{
+    error::Error,
+    reloadable_url::{ReloadableUrl, UrlReader},
+};
 
 /// The digits of the database ID in a key. Two databases share them with a probability of one in four
 /// billion.
@@ -77,10 +79,10 @@ pub struct Redis {
     primary: Arc<Primary>,
     /// The prefix in the settings.
     configured_prefix: String,
-    /// The prefix with the ID of the database.
+    /// The prefix with the database ID.
     prefix: OnceLock<String>,
-    /// Whether no replica of the previous version was found.
-    is_open: AtomicBool,
+    /// Whether the database ID is known, and no replica uses the previous layout of keys.
+    has_usable_keys: AtomicBool,
     previous_members: Mutex<PreviousMembers>,
 }
 
@@ -97,8 +99,8 @@ impl Redis {
         prefix: &str,
         timeouts: RedisTimeouts,
     ) -> Result<Redis, String> {
-        let url = RedisUrl::new(url, read_again)?;
-        let primary = Primary::new(url, format!("{prefix}:{{rev}}:state"), timeouts.connect);
+        let url = ReloadableUrl::new("REDIS_URL", url, parse_url, read_again)?;
+        let primary = Primary::new(url, prefix, timeouts.connect);
         Ok(Redis {
             shared: SharedConnection::new(primary.clone(), timeouts.operation),
             leases: SharedConnection::new(primary.clone(), timeouts.operation),
@@ -106,13 +108,13 @@ impl Redis {
             primary,
             configured_prefix: prefix.to_owned(),
             prefix: OnceLock::new(),
-            is_open: AtomicBool::new(false),
+            has_usable_keys: AtomicBool::new(false),
             previous_members: Mutex::default(),
         })
     }
 
-    /// Sets the ID of the database, which all keys contain. So installations that share a Redis and
-    /// a prefix never use each other's keys.
+    /// Sets the database ID, which all keys contain, except the probe and the keys of the previous
+    /// layout. So deployments that share a Redis and a prefix never use each other's keys.
     pub fn set_database(&self, database_id: Uuid) {
         let id = database_id.simple().to_string();
         let prefix = format!("{}:{}", self.configured_prefix, &id[..DATABASE_ID_DIGITS]);
@@ -120,17 +122,17 @@ impl Redis {
         let _ = self.prefix.set(prefix);
     }
 
-    /// Like [`Redis::set_database`], for a process that only reads. It doesn't affect replicas of
-    /// the previous version.
-    pub fn open_for_reading(&self, database_id: Uuid) {
+    /// Like [`Redis::set_database`], for a process that only reads. It doesn't affect replicas with
+    /// the previous layout of keys.
+    pub fn set_database_for_reading(&self, database_id: Uuid) {
         self.set_database(database_id);
-        self.is_open.store(true, Ordering::Relaxed);
+        self.has_usable_keys.store(true, Ordering::Relaxed);
     }
 
-    /// Checks that keys can be used: the ID of the database is known, and no replica of the previous
-    /// version uses this Redis.
-    async fn require_open(&self) -> Result<(), Error> {
-        if self.is_open.load(Ordering::Relaxed) {
+    /// Checks that keys can be used: the database ID is known, and no replica uses the previous layout
+    /// of keys.
+    async fn require_usable_keys(&self) -> Result<(), Error> {
+        if self.has_usable_keys.load(Ordering::Relaxed) {
             return Ok(());
         }
         // Boxed: cold path, keeps the future of each operation small.
@@ -143,8 +145,8 @@ impl Redis {
                 "the ID of the database is not known yet",
             ));
         }
-        self.retire_previous_version().await?;
-        self.is_open.store(true, Ordering::Relaxed);
+        self.retire_previous_layout().await?;
+        self.has_usable_keys.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -159,7 +161,7 @@ impl Redis {
         keys: &[String],
         args: &[&[u8]],
     ) -> Result<T, Error> {
-        self.require_open().await?;
+        self.require_usable_keys().await?;
         let result = self.shared.run_script(script, keys, args).await?;
         T::from_redis_value(result).map_err(|_| script.unknown_result())
     }
@@ -171,7 +173,7 @@ impl Redis {
         keys: &[String],
         args: &[&[u8]],
     ) -> Result<T, Error> {
-        self.require_open().await?;
+        self.require_usable_keys().await?;
         let result = self.exclusive.run_script(script, keys, args).await?;
         T::from_redis_value(result).map_err(|_| script.unknown_result())
     }
@@ -191,4 +193,17 @@ fn to_byte_args(args: &[String]) -> Vec<&[u8]> {
 
 fn to_milliseconds(seconds: u64) -> String {
     (seconds * 1000).to_string()
+}
+
+fn parse_url(url: &SecretString) -> Result<Client, String> {
+    let url_error =
+        |_: RedisError| "must be a URL, for example `redis://USER:PASSWORD@HOST`".to_owned();
+    let info = url
+        .expose_secret()
+        .into_connection_info()
+        .map_err(url_error)?;
+    // With Nagle's algorithm, a small command might wait 40 ms for the acknowledgment of the
+    // previous one.
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    Client::open(info.set_tcp_settings(tcp)).map_err(url_error)
 }

@@ -1,13 +1,22 @@
-//! An impairment: a part of a replica that doesn't work as it should, with the cause and the fix. The
-//! replica serves requests, except those that the impairment affects.
+//! An impairment: a part of a replica that doesn't work as it should, with the cause and the fix.
 
+use latchkey_domain::clock_offset::DifferingClock;
 use strum::IntoStaticStr;
 
 use crate::error::Diagnosis;
 
-/// The fix of a clock that differs.
-pub const SYNCHRONIZE_CLOCK: &str =
-    "Synchronize the clock of this machine, for example with `chrony` or `systemd-timesyncd`.";
+/// Returns the fix of a clock that differs.
+pub fn clock_action(clock: DifferingClock) -> &'static str {
+    match clock {
+        DifferingClock::Replica => {
+            "Synchronize the clock of this machine, for example with `chrony` or \
+             `systemd-timesyncd`. If the clock was ahead, then restart this replica."
+        }
+        DifferingClock::Postgres => "Synchronize the clock of the PostgreSQL server.",
+        DifferingClock::Redis => "Synchronize the clock of the Redis server.",
+        DifferingClock::Unknown => "Synchronize the clocks of this machine and of both stores.",
+    }
+}
 
 /// The part of a replica that is impaired. Its text is the word in the response and in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]

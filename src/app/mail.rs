@@ -41,7 +41,7 @@ pub struct Mail {
     pub(super) code_lifetime: Duration,
     /// Notified when an email was enqueued, so that the worker doesn't wait for its next poll.
     pub(super) ready: Notify,
-    /// Why the last delivery has failed, unless one has succeeded since.
+    /// Why the last attempt to send an email has failed, unless one has succeeded since.
     pub(super) failure: Mutex<Option<String>>,
 }
 
@@ -98,7 +98,6 @@ impl Mail {
         let outcome = self.deliver(&due).await;
         let label = outcome.as_ref().map_or("failed", Delivery::into_str);
         metrics::counter!("latchkey_emails_total", "outcome" => label).increment(1);
-        self.store_outcome(&outcome);
         if let Err(error) = outcome {
             tracing::warn!(
                 error = %Chain(error.as_ref()),
@@ -120,14 +119,9 @@ impl Mail {
         checked.map_err(|error| Chain(error.as_ref()).to_string())
     }
 
-    /// Only a sent or rejected email proves that the mail server responds.
-    fn store_outcome(&self, outcome: &Result<Delivery, MailError>) {
-        let mut failure = self.failure.lock().expect("no holder panics");
-        match outcome {
-            Ok(Delivery::Sent | Delivery::Rejected) => *failure = None,
-            Ok(_) => {}
-            Err(error) => *failure = Some(Chain(error.as_ref()).to_string()),
-        }
+    /// Stores whether the mail server has accepted or rejected an email.
+    fn store_send_outcome(&self, failure: Option<&MailError>) {
+        *self.failure.lock().expect("no holder panics") = failure.map(Mailer::describe_failure);
     }
 
     /// The impairment of the delivery.
@@ -136,7 +130,10 @@ impl Mail {
         Some(Impairment::new(
             Component::Email,
             Diagnosis::new(
-                format!("The last email was not delivered, and will be sent again: {failure}."),
+                format!(
+                    "The last attempt to send an email failed: {failure}. The server retries for 24 \
+                     hours."
+                ),
                 "Check the mail server and `LATCHKEY_SMTP_URL`.",
             ),
         ))
@@ -146,6 +143,7 @@ impl Mail {
         let now = timestamp_from_ms(self.clock.now_ms());
         if now - due.created_at > MAX_EMAIL_AGE {
             self.postgres.finish_email(due.id).await?;
+            self.store_send_outcome(None);
             return Ok(Delivery::Expired);
         }
         let Some(recipient) = &due.recipient else {
@@ -170,8 +168,12 @@ impl Mail {
         let outcome = match sent {
             Ok(()) => Delivery::Sent,
             Err(error) if Mailer::is_permanent_rejection(&error) => Delivery::Rejected,
-            Err(error) => return Err(error),
+            Err(error) => {
+                self.store_send_outcome(Some(&error));
+                return Err(error);
+            }
         };
+        self.store_send_outcome(None);
         self.postgres.finish_email(due.id).await?;
         Ok(outcome)
     }

@@ -7,22 +7,47 @@ use std::sync::{
 };
 
 use latchkey_domain::clock_offset::ClockOffset;
+use uuid::Uuid;
 
 use crate::error::Diagnosis;
 
 /// The last known state of both stores.
-#[derive(Default)]
 pub struct StoreHealth {
+    /// Identifies this process among the replicas that compare their clocks.
+    pub(crate) replica_id: Uuid,
     /// PostgreSQL.
     pub(crate) postgres: Observation,
     /// Redis.
     pub(crate) redis: Observation,
+    /// The clock of Redis minus those of other replicas, in milliseconds.
+    other_offsets: Mutex<Vec<i64>>,
+}
+
+impl Default for StoreHealth {
+    fn default() -> StoreHealth {
+        StoreHealth {
+            replica_id: Uuid::new_v4(),
+            postgres: Observation::default(),
+            redis: Observation::default(),
+            other_offsets: Mutex::default(),
+        }
+    }
 }
 
 impl StoreHealth {
+    /// Stores the offsets of other replicas.
+    pub(crate) fn set_other_offsets(&self, offsets: Vec<i64>) {
+        *self.other_offsets.lock().expect("no holder panics") = offsets;
+    }
+
+    /// The clock of Redis minus those of other replicas, in milliseconds.
+    pub(crate) fn other_offsets(&self) -> Vec<i64> {
+        self.other_offsets.lock().expect("no holder panics").clone()
+    }
+
     /// Whether each store could be used at least once.
-    pub(crate) fn were_both_usable(&self) -> bool {
-        self.postgres.was_usable() && self.redis.was_usable()
+    pub(crate) fn have_both_been_usable(&self) -> bool {
+        self.postgres.has_been_usable() && self.redis.has_been_usable()
     }
 }
 
@@ -30,7 +55,7 @@ impl StoreHealth {
 #[derive(Default)]
 pub struct Observation {
     is_up: AtomicBool,
-    was_usable: AtomicBool,
+    has_been_usable: AtomicBool,
     last: Mutex<Option<Result<ClockOffset, Diagnosis>>>,
 }
 
@@ -54,13 +79,13 @@ impl Observation {
     }
 
     /// Whether the store could be used at least once.
-    pub(crate) fn was_usable(&self) -> bool {
-        self.was_usable.load(Ordering::Relaxed)
+    pub(crate) fn has_been_usable(&self) -> bool {
+        self.has_been_usable.load(Ordering::Relaxed)
     }
 
-    /// Stores that the store can be used: every kind of operation has succeeded.
+    /// Notes that the store can be used.
     pub(crate) fn set_usable(&self) {
-        self.was_usable.store(true, Ordering::Relaxed);
+        self.has_been_usable.store(true, Ordering::Relaxed);
     }
 
     /// The cause and the fix of the last failure, unless the store has responded since.
@@ -148,9 +173,12 @@ mod tests {
     fn both_stores_must_have_been_usable_once() {
         let health = StoreHealth::default();
         health.postgres.set_usable();
-        assert!(!health.were_both_usable());
+        assert!(!health.have_both_been_usable());
         health.redis.set_usable();
         health.redis.store_outcome(failure("a"));
-        assert!(health.were_both_usable(), "a later failure changes nothing");
+        assert!(
+            health.have_both_been_usable(),
+            "a later failure changes nothing"
+        );
     }
 }

@@ -16,16 +16,25 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 
 impl App {
     /// Probes the stores, updates the gauges, and logs changes of the readiness until the process
-    /// exits.
+    /// exits. A store that responds slowly doesn't delay the probes of the other one.
     pub async fn run_store_monitor(self: Arc<Self>) {
-        loop {
-            let (postgres, redis) = tokio::join!(self.probe_postgres(), self.probe_redis());
-            self.store_health.postgres.update("PostgreSQL", postgres);
-            self.store_health.redis.update("Redis", redis);
-            self.lifecycle.log_impairments();
-            self.measure();
-            tokio::time::sleep(PROBE_INTERVAL).await;
-        }
+        let postgres = async {
+            loop {
+                let outcome = self.probe_postgres().await;
+                self.store_health.postgres.update("PostgreSQL", outcome);
+                self.measure();
+                tokio::time::sleep(PROBE_INTERVAL).await;
+            }
+        };
+        let redis = async {
+            loop {
+                let outcome = self.prepare_redis().await;
+                self.store_health.redis.update("Redis", outcome);
+                self.lifecycle.observe_impairments();
+                tokio::time::sleep(PROBE_INTERVAL).await;
+            }
+        };
+        tokio::join!(postgres, redis);
     }
 
     pub(super) async fn probe_postgres(&self) -> Result<ClockOffset, Diagnosis> {
@@ -39,23 +48,34 @@ impl App {
             .map_err(|error| postgres::diagnose(&error))
     }
 
-    /// Redis can be used when a script of each kind has succeeded: on the shared connection, on an
-    /// exclusive one, and with the keys of this database. The lease worker joins the log meanwhile.
     pub(super) async fn probe_redis(&self) -> Result<ClockOffset, Diagnosis> {
-        let health = &self.store_health.redis;
-        let probe = async {
-            let time = self.redis.probe().await?;
-            let is_open = self.redis.keep_open().await?;
-            if is_open && !health.was_usable() {
-                self.redis.probe_exclusive().await?;
-                health.set_usable();
-            }
-            Ok(time)
-        };
-        let read =
-            probe.map_ok(|time: Duration| u64::try_from(time.as_millis()).unwrap_or_default());
+        let health = &self.store_health;
+        let known = health.redis.clock_offset().map(ClockOffset::milliseconds);
+        let probe = self.redis.probe(health.replica_id, known);
+        let read = probe.map_ok(|outcome| {
+            health.set_other_offsets(outcome.other_offsets);
+            u64::try_from(outcome.time.as_millis()).unwrap_or_default()
+        });
         let outcome = measure_clock(&self.clock, read).await;
         outcome.map_err(|error| redis::diagnose(&error))
+    }
+
+    /// Probes Redis, and prevents replicas of an older version from using it. Redis can be used when
+    /// that and a probe on each kind of connection have succeeded. (The lease worker uses a
+    /// connection of its own, and reports its failures.)
+    async fn prepare_redis(&self) -> Result<ClockOffset, Diagnosis> {
+        let offset = self.probe_redis().await?;
+        let health = &self.store_health;
+        let prepare = async {
+            if self.redis.retire_previous_layout().await? && !health.redis.has_been_usable() {
+                self.redis.probe_exclusive(health.replica_id).await?;
+                health.redis.set_usable();
+            }
+            Ok(())
+        };
+        let prepared: Result<(), Error> = prepare.await;
+        prepared.map_err(|error| redis::diagnose(&error))?;
+        Ok(offset)
     }
 }
 

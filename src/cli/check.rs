@@ -1,11 +1,11 @@
-//! `latchkey check`: examines the installation before a start, or when a replica is degraded.
+//! `latchkey check`: examines the deployment before a start, or when a replica is degraded.
 
 use std::{process::ExitCode, sync::Arc};
 
 use clap::{Arg, ArgMatches, Command};
 use latchkey::app::{
     App,
-    installation::{Finding, Outcome},
+    deployment_check::{Finding, FindingOutcome},
 };
 use serde_json::{Value, json};
 
@@ -32,8 +32,8 @@ pub fn command() -> Command {
             "Examines PostgreSQL (version, encoding, rights, migrations), Redis (version, rights, \
              eviction policy), the clocks of this machine and of both stores, the issuer and the \
              secret of the database, the mail server, and the issuer URL through the proxy. Each \
-             line is ok, a warning, or a failure with its fix. It changes nothing, except for one \
-             key in Redis that expires after a minute.",
+             line is ok, a warning, or a failure with its fix. The command changes nothing except \
+             one key in Redis, which expires after a minute.",
         )
         .arg(output);
     add_help_with_exit_codes(
@@ -46,7 +46,7 @@ pub fn command() -> Command {
 
 /// Examines the installation and prints the findings.
 pub async fn run(app: Arc<App>, matches: &ArgMatches) -> ExitCode {
-    let findings = app.examine_installation().await;
+    let findings = app.examine_deployment().await;
     let format: &String = matches.get_one("output").expect("a default value");
     print(&match format.as_str() {
         "json" => format!("{:#}\n", to_json(&findings)),
@@ -54,16 +54,16 @@ pub async fn run(app: Arc<App>, matches: &ArgMatches) -> ExitCode {
     });
     let has_failed = findings
         .iter()
-        .any(|finding| matches!(finding.outcome, Outcome::Failure(_)));
+        .any(|finding| matches!(finding.outcome, FindingOutcome::Failure(_)));
     ExitCode::from(if has_failed { FAILED } else { 0 })
 }
 
 /// Returns the word for an outcome, its description, and the fix.
-fn describe(outcome: &Outcome) -> (&'static str, &str, Option<&str>) {
+fn describe(outcome: &FindingOutcome) -> (&'static str, &str, Option<&str>) {
     match outcome {
-        Outcome::Ok(text) => ("ok", text, None),
-        Outcome::Warning(found) => ("warning", &found.reason, Some(&found.action)),
-        Outcome::Failure(found) => ("failure", &found.reason, Some(&found.action)),
+        FindingOutcome::Ok(text) => ("ok", text, None),
+        FindingOutcome::Warning(found) => ("warning", &found.reason, Some(&found.action)),
+        FindingOutcome::Failure(found) => ("failure", &found.reason, Some(&found.action)),
     }
 }
 
@@ -73,7 +73,7 @@ fn to_text(findings: &[Finding]) -> String {
         let action = action.map_or_else(String::new, |action| format!(" {action}"));
         format!(
             "{status:<8} {:<9} {text}{action}\n",
-            finding.subject.into_str()
+            finding.part.into_str()
         )
     };
     findings.iter().map(line).collect()
@@ -83,9 +83,9 @@ fn to_json(findings: &[Finding]) -> Value {
     let entry = |finding: &Finding| {
         let (status, text, action) = describe(&finding.outcome);
         json!({
-            "subject": finding.subject.into_str(),
+            "part": finding.part.into_str(),
             "status": status,
-            "detail": text,
+            "reason": text,
             "action": action,
         })
     };

@@ -151,9 +151,9 @@ settings! {
              authentication. Its audience is the origin of the upstream, from the headers of a \
              trusted proxy.";
         clock_skew: Duration, "LATCHKEY_CLOCK_SKEW" = "1m",
-            "Tolerance for the clocks of other replicas: for the claims `iat` and `nbf` (`exp` has \
-             no tolerance). A replica whose clock differs from those of both stores by more than \
-             this, at least `5s`, is not ready.";
+            "Tolerance for differences between clocks, at most `1m`, also for the claims `iat` and `nbf` (`exp` \
+             has no tolerance). A replica isn't ready if its clock differs from those of both stores \
+             by this value or more; differences below `5s` are always tolerated.";
     }
     "Signing keys" {
         key_rotation: Duration, "LATCHKEY_KEY_ROTATION" = "30d",
@@ -198,8 +198,9 @@ settings! {
             "Maximum PostgreSQL connections per replica. Eight are reserved for batched lookups \
              and opened when needed.";
         redis_prefix: String, "LATCHKEY_REDIS_PREFIX" = "lk",
-            "Prefix of Redis keys and channels. Keys also contain an ID of the database, so \
-             installations can share a Redis and a prefix.";
+            "Prefix of Redis keys and channels. Keys also contain the database ID, so deployments \
+             with different databases can share a Redis and a prefix. A copy of a database has the \
+             same ID: give it another prefix or another Redis.";
         redis_timeout: Duration, "LATCHKEY_REDIS_TIMEOUT" = "100ms",
             "Timeout per Redis operation, including the wait for a connection";
         redis_connect_timeout: Duration, "LATCHKEY_REDIS_CONNECT_TIMEOUT" = "2s",

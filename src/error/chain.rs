@@ -24,6 +24,18 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
+/// Returns the first cause of this type.
+pub fn find_cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if let Some(found) = current.downcast_ref() {
+            return Some(found);
+        }
+        cause = current.source();
+    }
+    None
+}
+
 /// Returns the code of an [`Error`], because its text is for clients; otherwise the first line.
 fn first_line(error: &(dyn StdError + 'static)) -> String {
     match error.downcast_ref::<Error>() {

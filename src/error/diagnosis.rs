@@ -25,7 +25,7 @@ impl Diagnosis {
     }
 }
 
-/// One sentence for errors and logs: the cause, a semicolon, and the fix.
+/// The cause and the fix on one line, for errors and logs.
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reason = self.reason.trim_end_matches('.');

@@ -10,7 +10,6 @@
 
 mod error;
 mod locate;
-mod source;
 mod target;
 mod waiters;
 
@@ -26,8 +25,7 @@ use tokio::task::JoinHandle;
 pub(super) use error::ConnectError;
 use locate::LocatedPrimary;
 pub(super) use locate::Locator;
-pub(super) use source::TargetSource;
-pub use source::UrlReader;
+pub(super) use target::Target;
 use waiters::Waiters;
 
 /// A connection to the primary.

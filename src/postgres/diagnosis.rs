@@ -10,7 +10,7 @@ use std::{
 use tokio_postgres::error::{DbError, SqlState};
 
 use super::connect::ConnectError;
-use crate::error::{Chain, Diagnosis, Error};
+use crate::error::{Chain, Diagnosis, Error, find_cause};
 
 /// The time for which a rejected statement is reported.
 const REPORT_DURATION: Duration = Duration::from_secs(60);
@@ -49,21 +49,17 @@ impl LastRejection {
 
 /// Returns the cause and the fix of an error of PostgreSQL.
 pub fn diagnose(error: &Error) -> Diagnosis {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(current) = cause {
-        if let Some(error) = current.downcast_ref::<ConnectError>() {
-            return error.diagnosis();
-        }
-        if let Some(error) = current.downcast_ref::<tokio_postgres::Error>() {
-            return diagnose_driver_error("PostgreSQL", error);
-        }
-        if current.is::<PostgresTimedOut>() {
-            return Diagnosis::new(
-                "PostgreSQL did not respond within `LATCHKEY_DATABASE_TIMEOUT`.",
-                "Check the PostgreSQL server, its load, and the network.",
-            );
-        }
-        cause = current.source();
+    if let Some(error) = find_cause::<ConnectError>(error) {
+        return error.diagnosis();
+    }
+    if let Some(error) = find_cause::<tokio_postgres::Error>(error) {
+        return diagnose_driver_error("PostgreSQL", error);
+    }
+    if find_cause::<PostgresTimedOut>(error).is_some() {
+        return Diagnosis::new(
+            "PostgreSQL did not respond within `LATCHKEY_DATABASE_TIMEOUT`.",
+            "Check the PostgreSQL server, its load, and the network.",
+        );
     }
     Diagnosis::new(
         format!("An operation of PostgreSQL failed: {}.", Chain(error)),
@@ -79,7 +75,8 @@ pub(super) fn diagnose_driver_error(server: &str, error: &tokio_postgres::Error)
     }
 }
 
-fn diagnose_response(server: &str, error: &DbError) -> Diagnosis {
+/// Returns the cause and the fix of an error response.
+pub(super) fn diagnose_response(server: &str, error: &DbError) -> Diagnosis {
     let message = error.message().trim_end_matches('.');
     match error.code() {
         &SqlState::INVALID_PASSWORD => Diagnosis::new(
@@ -110,11 +107,11 @@ fn diagnose_response(server: &str, error: &DbError) -> Diagnosis {
         }
         &SqlState::READ_ONLY_SQL_TRANSACTION => Diagnosis::new(
             format!("{server} rejects writes."),
-            "Add the primary to `DATABASE_URL`.",
+            "Add the primary to `DATABASE_URL`, or set `default_transaction_read_only` to `off`.",
         ),
         &SqlState::INSUFFICIENT_PRIVILEGE => Diagnosis::new(
             format!("{server} denied a statement: {message}."),
-            "Grant the rights in `sql/roles.sql` to the role in `DATABASE_URL`.",
+            "Grant the rights in `deploy/roles.sql` to the role in `DATABASE_URL`.",
         ),
         _other => Diagnosis::new(
             format!("{server} returned an error: {message}."),
@@ -134,11 +131,18 @@ fn diagnose_connection(server: &str, error: &tokio_postgres::Error) -> Diagnosis
         );
     }
     let text = Chain(error).to_string();
+    if text.contains("server does not support TLS") {
+        return Diagnosis::new(
+            format!("{server} does not support TLS."),
+            "Enable TLS in PostgreSQL, or, on a private network, add `sslmode=disable` to \
+             `DATABASE_URL`.",
+        );
+    }
     if text.contains("TLS") {
         return Diagnosis::new(
-            format!("{server} does not speak TLS: {text}."),
-            "Enable TLS in PostgreSQL, and trust its certificate, or add `sslmode=disable` to \
-             `DATABASE_URL` on a private network.",
+            format!("The TLS connection to {server} failed: {text}."),
+            "Check that the certificate of PostgreSQL contains the host in `DATABASE_URL`, and that \
+             this machine trusts it.",
         );
     }
     Diagnosis::new(

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{
     MigrationError, Postgres, connect::Connector, migrations::is_current, pools::SESSION_SETTINGS,
-    signing_keys::FIND_SETTINGS,
+    shared_settings::FIND_SETTINGS,
 };
 
 const EXAMINE_DATABASE: &str = include_str!("../../sql/queries/examine_database.sql");

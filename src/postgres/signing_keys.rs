@@ -9,8 +9,6 @@ use latchkey_domain::{
 use tokio_postgres::Row;
 
 use super::{Connection, Postgres, audit, revocations};
-use uuid::Uuid;
-
 use crate::error::Error;
 
 const LIST_SIGNING_KEYS: &str = include_str!("../../sql/queries/list_signing_keys.sql");
@@ -21,8 +19,6 @@ const ACTIVATE_SIGNING_KEY: &str = include_str!("../../sql/queries/activate_sign
 const RESEAL_SIGNING_KEY: &str = include_str!("../../sql/queries/reseal_signing_key.sql");
 const DELETE_EXPIRED_SIGNING_KEYS: &str =
     include_str!("../../sql/queries/delete_expired_signing_keys.sql");
-pub(super) const FIND_SETTINGS: &str = include_str!("../../sql/queries/find_settings.sql");
-const AGREE_ON_SETTINGS: &str = include_str!("../../sql/queries/agree_on_settings.sql");
 
 /// A signing key whose private key is encrypted. It has no `Debug`.
 pub struct SealedKey {
@@ -57,15 +53,6 @@ impl KeyList {
     fn schedules(&self) -> Vec<ScheduledKey> {
         self.keys.iter().map(|stored| stored.schedule).collect()
     }
-}
-
-/// The settings that all replicas of a database share.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SharedSettings {
-    /// The issuer of the first replica.
-    pub issuer: String,
-    /// Identifies the database in the keys of Redis.
-    pub database_id: Uuid,
 }
 
 impl Postgres {
@@ -170,35 +157,6 @@ impl Postgres {
             .await?
             > 0)
     }
-
-    /// Stores the issuer of the first replica and an ID of the database, and returns the stored
-    /// ones.
-    pub async fn agree_on_settings(&self, issuer: &str) -> Result<SharedSettings, Error> {
-        let row = self
-            .connection()
-            .await?
-            .query_first(AGREE_ON_SETTINGS, &[&issuer])
-            .await?
-            .ok_or_else(|| Error::internal("the table of settings is empty"))?;
-        read_settings(&row)
-    }
-
-    /// Returns the settings that the first replica stored; `None` before the first start.
-    pub async fn find_settings(&self) -> Result<Option<SharedSettings>, Error> {
-        let row = self
-            .connection()
-            .await?
-            .query_first(FIND_SETTINGS, &[])
-            .await?;
-        row.as_ref().map(read_settings).transpose()
-    }
-}
-
-fn read_settings(row: &Row) -> Result<SharedSettings, Error> {
-    Ok(SharedSettings {
-        issuer: row.try_get("issuer")?,
-        database_id: row.try_get("database_id")?,
-    })
 }
 
 /// Deletes expired keys and returns their number.

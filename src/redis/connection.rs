@@ -83,7 +83,8 @@ impl SharedConnection {
     }
 
     /// Drops the connection that was used, because the server might have failed without closing it.
-    /// Only a new connection can detect that.
+    /// Only a new connection can detect that. Returns the last connection failure if no connection
+    /// was available, otherwise a timeout.
     fn handle_timeout(&self, used: Option<u64>) -> Error {
         self.drop_connection(used);
         let last_failure = self

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use deadpool_redis::{
-    Hook, HookError, Manager, Pool, PoolError, Runtime, Timeouts as PoolTimeouts,
+    Connection, Hook, HookError, Manager, Pool, PoolError, Runtime, Timeouts as PoolTimeouts,
     redis::{Client, Value},
 };
 use tokio::time::timeout;
@@ -64,7 +64,9 @@ impl ExclusiveConnections {
                 .await
                 .map_err(|_| Error::unavailable(RedisConnectError::Interrupted))?;
             let mut connection = connection.map_err(|error| {
-                if let PoolError::Backend(cause) = &error {
+                if let PoolError::Backend(cause)
+                | PoolError::PostCreateHook(HookError::Backend(cause)) = &error
+                {
                     self.primary.refresh_url_after(cause, url_version);
                 }
                 Error::unavailable(error)
@@ -72,7 +74,7 @@ impl ExclusiveConnections {
             let result = script.invoke(&mut *connection, keys, args).await;
             let impact = result.as_ref().err().map(ErrorImpact::of);
             if !matches!(impact, None | Some(ErrorImpact::Command)) {
-                drop(deadpool_redis::Connection::take(connection));
+                drop(Connection::take(connection));
             }
             if impact == Some(ErrorImpact::Server) {
                 self.primary.abandon(generation);
@@ -134,15 +136,20 @@ fn build_pool(
         .map_err(|_| "cannot be pooled".to_owned())
 }
 
-/// Checks that each new connection leads to the primary.
+/// Checks that each new connection leads to the primary. The pool limits only the time of
+/// connecting.
 fn examine_server(primary: Arc<Primary>) -> Hook {
     Hook::async_fn(move |connection, _| {
         let primary = primary.clone();
         Box::pin(async move {
-            let examined = primary.examine(connection).await;
-            examined
-                .map(drop)
-                .map_err(|error| HookError::message(error.to_string()))
+            let examination = primary.examine(connection);
+            match timeout(primary.connect_timeout(), examination).await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(RedisConnectError::Failed(error))) => Err(HookError::Backend(error)),
+                // The probe on the shared connection reports the cause.
+                Ok(Err(error)) => Err(HookError::message(error.to_string())),
+                Err(_) => Err(HookError::message(RedisConnectError::TimedOut.to_string())),
+            }
         })
     })
 }

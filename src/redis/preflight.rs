@@ -16,32 +16,34 @@ use super::connect_error::RedisConnectError;
 
 const PREFLIGHT: &str = include_str!("scripts/preflight.lua");
 
-/// The commands on keys that the scripts call.
-const KEY_COMMANDS: [&str; 20] = [
-    "DEL",
-    "GET",
-    "HDEL",
-    "HEXISTS",
-    "HGET",
-    "HGETALL",
-    "HINCRBY",
-    "HMGET",
-    "HSET",
-    "HSETNX",
-    "INCR",
-    "PEXPIRE",
-    "PEXPIRETIME",
-    "PTTL",
-    "SET",
-    "XADD",
-    "XLEN",
-    "XRANGE",
-    "XREVRANGE",
-    "XTRIM",
+/// The commands that the scripts and the preflight call, or that call scripts, with the smallest
+/// number of arguments. `{}` stands for a key.
+const REQUIRED_COMMANDS: [&str; 24] = [
+    "DEL {}",
+    "EVALSHA 0 0",
+    "EXISTS {}",
+    "GET {}",
+    "HDEL {} 0",
+    "HEXISTS {} 0",
+    "HGET {} 0",
+    "HGETALL {}",
+    "HINCRBY {} 0 0",
+    "HMGET {} 0",
+    "HSET {} 0 0",
+    "HSETNX {} 0 0",
+    "INCR {}",
+    "PEXPIRE {} 0",
+    "PEXPIRETIME {}",
+    "PTTL {}",
+    "SCRIPT LOAD 0",
+    "SET {} 0",
+    "TIME",
+    "XADD {} 0 0 0",
+    "XLEN {}",
+    "XRANGE {} - +",
+    "XREVRANGE {} + -",
+    "XTRIM {} MINID 0",
 ];
-
-/// The other commands that the scripts call, or that call the scripts.
-const OTHER_COMMANDS: [&str; 3] = ["EVALSHA", "SCRIPT LOAD", "TIME"];
 
 /// The oldest supported version. Valkey reports the version of Redis that it is compatible with.
 const MIN_MAJOR_VERSION: u32 = 7;
@@ -64,30 +66,32 @@ pub struct RedisServer {
     is_in_cluster: bool,
 }
 
-/// Examines the server of a connection. `key` is a key of the revocation log.
+/// Examines the server of a connection. All keys begin with `prefix`.
 pub(super) async fn examine(
     connection: &mut MultiplexedConnection,
-    key: &str,
+    prefix: &str,
 ) -> Result<RedisServer, RedisConnectError> {
     let mut script = cmd("EVAL");
     script
         .arg(PREFLIGHT)
         .arg(1)
-        .arg(key)
-        .arg(KEY_COMMANDS.join(","))
-        .arg(OTHER_COMMANDS.join(","));
+        .arg(format!("{prefix}:{{rev}}:preflight"))
+        .arg(REQUIRED_COMMANDS.join(","));
     let server = match script.query_async::<Vec<Value>>(connection).await {
         Ok(response) => parse(response)?,
-        Err(error) => return Err(explain(connection, error).await),
+        Err(error) => return Err(classify_failure(connection, error).await),
     };
     if server.is_in_cluster {
-        require_all_slots(connection, key).await?;
+        require_all_slots(connection, prefix).await?;
     }
     Ok(server)
 }
 
 /// Returns the reason why the script failed: a Sentinel has no scripts.
-async fn explain(connection: &mut MultiplexedConnection, error: RedisError) -> RedisConnectError {
+async fn classify_failure(
+    connection: &mut MultiplexedConnection,
+    error: RedisError,
+) -> RedisConnectError {
     let mut info = cmd("INFO");
     let info = info.arg("server").query_async::<String>(connection).await;
     let is_sentinel = info.is_ok_and(|info| read_field(&info, "redis_mode") == Some("sentinel"));
@@ -101,11 +105,13 @@ async fn explain(connection: &mut MultiplexedConnection, error: RedisError) -> R
 /// Rejects a node of a Redis Cluster. A proxy in front of a cluster responds for all slots.
 async fn require_all_slots(
     connection: &mut MultiplexedConnection,
-    key: &str,
+    prefix: &str,
 ) -> Result<(), RedisConnectError> {
     let mut probes = pipe();
     for number in 0..CLUSTER_PROBES {
-        probes.cmd("EXISTS").arg(format!("{{{number}}}{key}"));
+        probes
+            .cmd("EXISTS")
+            .arg(format!("{prefix}:{{{number}}}:preflight"));
     }
     let responses = probes.query_async::<Value>(connection).await;
     responses.map(drop).map_err(RedisConnectError::from)
@@ -146,7 +152,8 @@ fn parse(response: Vec<Value>) -> Result<RedisServer, RedisConnectError> {
         return Err(RedisConnectError::Version(version.to_owned()));
     }
     if !denied.is_empty() {
-        return Err(RedisConnectError::Denied(denied));
+        let names = denied.iter().map(|command| name_of(command).to_owned());
+        return Err(RedisConnectError::Denied(names.collect()));
     }
     if read_field(&replication, "role") != Some("master") {
         return Err(RedisConnectError::Follower);
@@ -157,8 +164,16 @@ fn parse(response: Vec<Value>) -> Result<RedisServer, RedisConnectError> {
         evicts_keys: read_field(&memory, "maxmemory") != Some("0")
             && read_field(&memory, "maxmemory_policy") != Some("noeviction"),
         history_id: history_id.to_owned(),
-        is_in_cluster: read_field(&server, "redis_mode") == Some("cluster"),
+        is_in_cluster: read_mode(&server) == Some("cluster"),
     })
+}
+
+/// Returns the name of a required command.
+fn name_of(command: &str) -> &str {
+    match command {
+        "SCRIPT LOAD 0" => "SCRIPT LOAD",
+        _other => command.split(' ').next().unwrap_or(command),
+    }
 }
 
 fn is_supported(version: &str) -> bool {
@@ -166,6 +181,11 @@ fn is_supported(version: &str) -> bool {
     major
         .parse()
         .is_ok_and(|major: u32| major >= MIN_MAJOR_VERSION)
+}
+
+/// Returns the mode of a server: `standalone`, `sentinel`, or `cluster`. Valkey 8 renamed the field.
+fn read_mode(info: &str) -> Option<&str> {
+    read_field(info, "redis_mode").or_else(|| read_field(info, "server_mode"))
 }
 
 /// Returns the value of a field in the response to `INFO`.
@@ -210,14 +230,25 @@ mod tests {
         for (texts, denied, reason) in [
             ([follower, SERVER, MEMORY], &[][..], "a follower"),
             ([REPLICATION, old, MEMORY], &[], "this is 6.2.14"),
-            ([REPLICATION, "", MEMORY], &[], "is required"),
-            ([REPLICATION, SERVER, MEMORY], &["XADD"], "XADD"),
+            (
+                [REPLICATION, "", MEMORY],
+                &[],
+                "is required; this is an unknown version",
+            ),
+            ([REPLICATION, SERVER, MEMORY], &["XADD {} 0 0 0"], "`XADD`"),
         ] {
             let error = parse_texts(texts, denied).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }
         let no_info = vec![Value::Nil, Value::BulkString("ERR".into())];
         assert!(matches!(parse(no_info), Err(RedisConnectError::NoInfo)));
+    }
+
+    #[test]
+    fn mode_of_valkey_is_read() {
+        let server = SERVER.replace("redis_mode:standalone", "server_mode:cluster");
+        let server = parse_texts([REPLICATION, &server, MEMORY], &[]).unwrap();
+        assert!(server.is_in_cluster);
     }
 
     #[test]
@@ -243,9 +274,13 @@ mod tests {
                 called.insert(call.split('\'').next().unwrap().to_owned());
             }
         }
-        let examined = KEY_COMMANDS.iter().chain(&OTHER_COMMANDS);
-        let mut examined: BTreeSet<String> = examined.map(|&command| command.to_owned()).collect();
-        assert!(examined.remove("EVALSHA") && examined.remove("SCRIPT LOAD"));
+        let mut examined: BTreeSet<String> = REQUIRED_COMMANDS
+            .iter()
+            .map(|command| name_of(command).to_owned())
+            .collect();
+        for outside in ["EVALSHA", "SCRIPT LOAD"] {
+            assert!(examined.remove(outside));
+        }
         examined.extend(["INFO", "PUBLISH"].map(str::to_owned));
         assert_eq!(called, examined);
     }

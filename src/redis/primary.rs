@@ -1,6 +1,6 @@
 //! The Redis server that is the primary, and the generation of the connections to it.
 //!
-//! All shared connections of a generation lead to the same replication history. A connection with
+//! All shared and exclusive connections of a generation lead to the same replication history. A connection with
 //! another history begins the next generation, and connections of the previous generation are not
 //! used again. So they never write to two primaries. Subscriptions are not examined, only replaced
 //! with the generation.
@@ -19,10 +19,11 @@ use deadpool_redis::redis::{
 use tokio::{sync::watch, time::timeout};
 
 use super::{
-    connect_error::{RedisConnectError, is_authentication_failure},
+    connect_error::RedisConnectError,
+    driver_error::is_authentication_failure,
     preflight::{self, RedisServer},
-    url::RedisUrl,
 };
+use crate::reloadable_url::ReloadableUrl;
 
 /// Returns the settings of the driver. Its timeouts are off: the callers have timeouts of their
 /// own, and a second timer per command would only cost time.
@@ -37,9 +38,9 @@ const MIN_CHANGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Opens connections to the primary.
 pub(super) struct Primary {
-    url: RedisUrl,
-    /// A key of the revocation log. A proxy in front of a cluster routes by it.
-    preflight_key: String,
+    url: ReloadableUrl<Client>,
+    /// The prefix of keys in the settings.
+    key_prefix: String,
     connect_timeout: Duration,
     generation: watch::Sender<Generation>,
     /// The number of connections so far.
@@ -62,13 +63,18 @@ pub(super) struct PrimaryConnection {
     /// Identifies this connection.
     pub id: u64,
     pub generation: u64,
+    pub server: Arc<RedisServer>,
 }
 
 impl Primary {
-    pub fn new(url: RedisUrl, preflight_key: String, connect_timeout: Duration) -> Arc<Primary> {
+    pub fn new(
+        url: ReloadableUrl<Client>,
+        key_prefix: &str,
+        connect_timeout: Duration,
+    ) -> Arc<Primary> {
         Arc::new(Primary {
             url,
-            preflight_key,
+            key_prefix: key_prefix.to_owned(),
             connect_timeout,
             generation: watch::Sender::default(),
             connections: AtomicU64::new(0),
@@ -76,13 +82,13 @@ impl Primary {
     }
 
     /// Returns the client of the current URL, and the version of the URL.
-    pub fn client(&self) -> (Client, u64) {
-        self.url.client()
+    pub fn client(&self) -> (Arc<Client>, u64) {
+        self.url.current()
     }
 
     /// Returns the version of the current URL.
     pub fn url_version(&self) -> u64 {
-        self.url.client().1
+        self.url.current().1
     }
 
     /// Reads the URL again if Redis rejected the credentials of this version of it.
@@ -128,7 +134,7 @@ impl Primary {
     /// credentials, and the file has changed, repeats the attempt.
     pub async fn connect(&self) -> Result<PrimaryConnection, RedisConnectError> {
         loop {
-            let (client, version) = self.url.client();
+            let (client, version) = self.url.current();
             let outcome = match timeout(self.connect_timeout, self.open(&client)).await {
                 Ok(outcome) => outcome,
                 Err(_) if preflight::responds_without_tls(&client).await => {
@@ -149,11 +155,12 @@ impl Primary {
         let mut connection = client
             .get_multiplexed_async_connection_with_config(&connection_settings())
             .await?;
-        let (_, generation) = self.examine(&mut connection).await?;
+        let (server, generation) = self.examine(&mut connection).await?;
         Ok(PrimaryConnection {
             connection,
             id: self.connections.fetch_add(1, Ordering::Relaxed),
             generation,
+            server: Arc::new(server),
         })
     }
 
@@ -163,7 +170,7 @@ impl Primary {
         &self,
         connection: &mut MultiplexedConnection,
     ) -> Result<(RedisServer, u64), RedisConnectError> {
-        let server = preflight::examine(connection, &self.preflight_key).await?;
+        let server = preflight::examine(connection, &self.key_prefix).await?;
         let generation = self
             .observe_history(&server.history_id)
             .ok_or(RedisConnectError::TwoPrimaries)?;
@@ -200,11 +207,20 @@ impl Primary {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::{ExposeSecret, SecretString};
+
     use super::*;
 
     fn primary() -> Arc<Primary> {
-        let url = RedisUrl::new(&"redis://127.0.0.1".into(), Box::new(|| None)).unwrap();
-        Primary::new(url, "lk:{rev}:state".to_owned(), Duration::from_secs(1))
+        let parse =
+            |url: &SecretString| Client::open(url.expose_secret()).map_err(|_| String::new());
+        let url = ReloadableUrl::new(
+            "REDIS_URL",
+            &"redis://127.0.0.1".into(),
+            parse,
+            Box::new(|| None),
+        );
+        Primary::new(url.unwrap(), "lk", Duration::from_secs(1))
     }
 
     #[test]

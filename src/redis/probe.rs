@@ -1,76 +1,81 @@
 //! Examines a running server: whether it accepts writes, its clock, and its properties.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use deadpool_redis::redis::{FromRedisValue, Value};
+use uuid::Uuid;
 
-use super::{Redis, connect_error, preflight::RedisServer, script::Script};
-use crate::error::{Diagnosis, Error};
+use super::{Redis, preflight::RedisServer, script::Script};
+use crate::error::Error;
 
 static PROBE: LazyLock<Script> =
     LazyLock::new(|| Script::new("probe", include_str!("scripts/probe.lua")));
 
+/// The result of a probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProbeOutcome {
+    /// The time of Redis since the epoch.
+    pub time: Duration,
+    /// The clock of Redis minus those of other replicas, in milliseconds.
+    pub other_offsets: Vec<i64>,
+}
+
 impl Redis {
-    /// Writes a key, and returns the time of Redis since the epoch. A server that rejects writes
-    /// responds to reads, so reading alone proves nothing.
+    /// Writes a key, and reads the clock. A server that rejects writes responds to reads, so reading
+    /// alone proves nothing. `offset` is the clock of Redis minus that of this replica in
+    /// milliseconds, for other replicas.
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn probe(&self) -> Result<Duration, Error> {
-        let keys = [self.probe_key()];
+    pub async fn probe(
+        &self,
+        replica_id: Uuid,
+        offset: Option<i64>,
+    ) -> Result<ProbeOutcome, Error> {
+        let replica_id = replica_id.simple().to_string();
+        let offset = offset.map(|offset| offset.to_string()).unwrap_or_default();
+        let args = [replica_id.as_bytes(), offset.as_bytes()];
         self.shared
-            .run_script(&PROBE, &keys, &[])
+            .run_script(&PROBE, &self.probe_keys(), &args)
             .await
-            .and_then(parse_time)
+            .and_then(parse_outcome)
     }
 
-    /// Like [`Redis::probe`], on an exclusive connection.
+    /// Like [`Redis::probe`], on an exclusive connection, without an offset.
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn probe_exclusive(&self) -> Result<Duration, Error> {
-        let keys = [self.probe_key()];
+    pub async fn probe_exclusive(&self, replica_id: Uuid) -> Result<(), Error> {
+        let replica_id = replica_id.simple().to_string();
+        let args: [&[u8]; 2] = [replica_id.as_bytes(), b""];
         self.exclusive
-            .run_script(&PROBE, &keys, &[])
+            .run_script(&PROBE, &self.probe_keys(), &args)
             .await
-            .and_then(parse_time)
-    }
-
-    /// Prevents replicas of the previous version from using this Redis, once the ID of the database
-    /// is known. It must be repeated every few seconds. Returns whether keys can be used.
-    ///
-    /// # Errors
-    /// `unavailable`, also while such a replica runs.
-    pub async fn keep_open(&self) -> Result<bool, Error> {
-        match self.prefix.get() {
-            Some(_) => self.open().await.map(|()| true),
-            None => Ok(false),
-        }
+            .map(drop)
     }
 
     /// Opens a connection, and returns the description of its server.
     ///
     /// # Errors
     /// `unavailable`, if it can't serve as the Redis of this program.
-    pub async fn examine(&self) -> Result<RedisServer, Error> {
-        let mut opened = self.primary.connect().await.map_err(Error::unavailable)?;
-        let examined = self.primary.examine(&mut opened.connection).await;
-        let (server, _) = examined.map_err(Error::unavailable)?;
-        Ok(server)
+    pub async fn examine(&self) -> Result<Arc<RedisServer>, Error> {
+        let opened = self.primary.connect().await.map_err(Error::unavailable)?;
+        Ok(opened.server)
     }
 
-    fn probe_key(&self) -> String {
-        format!("{}:probe", self.configured_prefix)
+    fn probe_keys(&self) -> [String; 1] {
+        [format!("{}:clocks", self.configured_prefix)]
     }
 }
 
-/// Returns the cause and the fix of an error of Redis.
-pub fn diagnose(error: &Error) -> Diagnosis {
-    connect_error::diagnose(error)
-}
-
-fn parse_time(result: Value) -> Result<Duration, Error> {
-    let (seconds, microseconds) =
-        <(u64, u64)>::from_redis_value(result).map_err(|_| PROBE.unknown_result())?;
-    Ok(Duration::from_secs(seconds) + Duration::from_micros(microseconds))
+fn parse_outcome(result: Value) -> Result<ProbeOutcome, Error> {
+    let (seconds, microseconds, other_offsets) =
+        FromRedisValue::from_redis_value(result).map_err(|_| PROBE.unknown_result())?;
+    Ok(ProbeOutcome {
+        time: Duration::from_secs(seconds) + Duration::from_micros(microseconds),
+        other_offsets,
+    })
 }

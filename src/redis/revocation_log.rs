@@ -188,7 +188,7 @@ impl Redis {
         &self,
         mut on_notification: impl FnMut(LogNotification),
     ) -> Result<(), Error> {
-        self.require_open().await?;
+        self.require_usable_keys().await?;
         let subscribe = async {
             let (client, version) = self.primary.client();
             let subscription = client.get_async_pubsub().await;
@@ -226,7 +226,7 @@ impl Redis {
         keys: &[String],
         args: &[String],
     ) -> Result<T, Error> {
-        self.require_open().await?;
+        self.require_usable_keys().await?;
         let result = self
             .leases
             .run_script(script, keys, &to_byte_args(args))

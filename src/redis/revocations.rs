@@ -35,8 +35,6 @@ pub enum AppendOutcome {
     Appended(PublishedEntries),
     /// There is no valid log.
     Lost,
-    /// A replica of the previous version uses this Redis, and would not receive the entries.
-    PreviousVersion,
     /// Redis evicts keys when its memory is full. There is no valid log and no lease is renewed, so
     /// PostgreSQL serves all checks.
     EvictionEnabled,
@@ -56,8 +54,7 @@ pub enum LookupOutcome {
 impl Redis {
     /// Appends entries to the log and writes their denylist keys: all of them or none.
     pub async fn append_entries(&self, entries: &[Entry]) -> Result<AppendOutcome, Error> {
-        let [previous_state, _] = self.previous_log_keys();
-        let mut keys = vec![self.state_key(), self.log_key(), previous_state];
+        let mut keys = vec![self.state_key(), self.log_key()];
         keys.extend(entries.iter().map(|entry| self.entry_key(&entry.subject)));
         let mut args = vec![self.channel()];
         entries
@@ -133,7 +130,6 @@ fn parse_append_result(result: Vec<Value>) -> Option<AppendOutcome> {
     match String::from_redis_value(parts.next()?).ok()?.as_str() {
         "lost" => Some(AppendOutcome::Lost),
         "evicting" => Some(AppendOutcome::EvictionEnabled),
-        "previous_version" => Some(AppendOutcome::PreviousVersion),
         "appended" => {
             let epoch = String::from_redis_value(parts.next()?).ok()?;
             let lease = u64::from_redis_value(parts.next()?).ok()?;

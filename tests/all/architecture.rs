@@ -108,8 +108,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("error", &["error"]),
     ("config", &["config"]),
     ("tls", &["tls"]),
-    ("postgres", &["error", "tls", "postgres"]),
-    ("redis", &["error", "redis"]),
+    ("reloadable_url", &["reloadable_url"]),
+    ("postgres", &["error", "tls", "reloadable_url", "postgres"]),
+    ("redis", &["error", "reloadable_url", "redis"]),
     ("mail", &["config", "mail"]),
     ("issuer_probe", &["error", "tls", "issuer_probe"]),
     (

@@ -52,11 +52,10 @@ mod bad_input; // every malformed body gets a 4xx that names the field, never th
 #[cfg(target_os = "linux")]
 mod balancer; // three replicas behind real nginx and real HAProxy
 mod batching; // concurrent callers share a statement, and each gets its own result
-// Only Linux can change the clock of one program.
 mod caller_check; // every protected operation × every invalid credential
 mod cleanup; // expired rows are deleted
 #[cfg(target_os = "linux")]
-mod clocks; // replicas whose wall clock differs from those of the stores
+mod clocks; // wall clocks that differ from those of the stores; only Linux can change them per program
 mod crash; // SIGKILL loses no acknowledged write
 mod document_linters; // linters of the OpenAPI document
 mod encodings; // chunks, charsets, forms, parameters

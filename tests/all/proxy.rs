@@ -166,7 +166,7 @@ fn report_old_version(response: &mut [u8]) {
     };
     let end = response[start..].iter().position(|byte| *byte == b'\r');
     if let Some(length) = end {
-        let old = b"6.2.14000".iter().chain(std::iter::repeat(&b'0'));
+        let old = b"6.2.1".iter().chain(std::iter::repeat(&b'0'));
         for (byte, old) in response[start..start + length].iter_mut().zip(old) {
             *byte = *old;
         }

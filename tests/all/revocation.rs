@@ -3,7 +3,7 @@
 mod enforcement; // wait until all replicas enforce a revocation
 mod lease; // the lease and the revocation log
 mod losing_log; // lost, unreliable, or incompatible logs
-mod previous_version; // replicas with other keys, and installations with the same prefix
+mod previous_layout; // replicas with other keys, and deployments with the same prefix
 mod scripts; // the Lua scripts of the log
 
 use std::{collections::HashMap, time::Duration};

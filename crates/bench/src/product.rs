@@ -219,7 +219,7 @@ pub fn measure_rotation_rate(
             connect: Duration::from_secs(1),
         };
         let redis = Redis::new(&url.into(), Box::new(|| None), REDIS_PREFIX, timeouts)?;
-        redis.open_for_reading(DATABASE_ID);
+        redis.set_database_for_reading(DATABASE_ID);
         let (next, done, began) = (AtomicUsize::new(0), AtomicU64::new(0), Instant::now());
         let caller = || async {
             while began.elapsed() < duration {

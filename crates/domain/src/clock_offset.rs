@@ -43,7 +43,7 @@ pub enum ClockSeverity {
 
 /// A difference that the operator should correct.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClockProblem {
+pub struct ClockDeviation {
     /// The clock that differs.
     pub clock: DifferingClock,
     /// This clock minus the others, in milliseconds. For an unknown clock, the clock of the store
@@ -62,6 +62,11 @@ impl ClockOffset {
             milliseconds: i64::try_from(i128::from(store) - i128::from(middle)).unwrap_or(i64::MAX),
             uncertainty: after.saturating_sub(before) / 2,
         }
+    }
+
+    /// Returns the clock of the store minus that of the replica, in milliseconds.
+    pub fn milliseconds(self) -> i64 {
+        self.milliseconds
     }
 
     /// Returns the clock of the store minus that of the replica, in seconds.
@@ -83,14 +88,18 @@ impl ClockOffset {
     }
 }
 
-/// Assesses the clock of a replica against those of its stores, as far as they were measured. From
-/// a difference of `tolerance_ms` (at least [`DEGRADED_OFFSET_MS`]) to both stores, a replica can't
-/// be used.
-pub fn assess(
+/// Assesses the clock of a replica against those of its stores, as far as they were measured.
+///
+/// From a difference of `tolerance_ms` (at least [`DEGRADED_OFFSET_MS`]) to both stores, a replica
+/// can't be used. But if no other replica agrees with the stores, both stores might have the same
+/// wrong clock, and all replicas would be unusable. `other_offsets` are the clock of Redis minus those
+/// of other replicas, in milliseconds.
+pub fn assess_clocks(
     postgres: Option<ClockOffset>,
     redis: Option<ClockOffset>,
+    other_offsets: &[i64],
     tolerance_ms: u64,
-) -> Option<ClockProblem> {
+) -> Option<ClockDeviation> {
     let proven = |offset: Option<ClockOffset>| offset.map_or(0, ClockOffset::proven);
     let (postgres_proven, redis_proven) = (proven(postgres), proven(redis));
     let largest = postgres_proven.max(redis_proven);
@@ -101,7 +110,9 @@ pub fn assess(
     };
     let clock = differing_clock(postgres, redis);
     let smallest = postgres_proven.min(redis_proven);
-    let is_unusable = smallest >= tolerance_ms.max(DEGRADED_OFFSET_MS);
+    let agrees = |offset: &i64| offset.unsigned_abs() < DEGRADED_OFFSET_MS;
+    let is_unusable =
+        smallest >= tolerance_ms.max(DEGRADED_OFFSET_MS) && other_offsets.iter().any(agrees);
     let store = if postgres_proven >= redis_proven {
         postgres
     } else {
@@ -109,7 +120,7 @@ pub fn assess(
     };
     let milliseconds = store.map_or(0, |offset| offset.milliseconds);
     Some(match clock {
-        DifferingClock::Replica => ClockProblem {
+        DifferingClock::Replica => ClockDeviation {
             clock,
             milliseconds: -milliseconds,
             severity: if is_unusable {
@@ -118,7 +129,7 @@ pub fn assess(
                 severity
             },
         },
-        _store => ClockProblem {
+        _store => ClockDeviation {
             clock,
             milliseconds,
             severity,
@@ -142,7 +153,7 @@ fn differing_clock(postgres: Option<ClockOffset>, redis: Option<ClockOffset>) ->
 }
 
 /// The difference as a sentence, for operators.
-impl fmt::Display for ClockProblem {
+impl fmt::Display for ClockDeviation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = (self.milliseconds.unsigned_abs() + 500) / 1_000;
         let direction = if self.milliseconds < 0 {
@@ -203,23 +214,33 @@ mod tests {
             (offset(90), None, Some((Unknown, 90_000, Degraded))),
             (None, None, None),
         ] {
-            let problem = assess(postgres, redis, 60_000);
-            let problem = problem.map(|found| (found.clock, found.milliseconds, found.severity));
-            assert_eq!(problem, expected);
+            let deviation = assess_clocks(postgres, redis, &[3_600_000, 4_999], 60_000);
+            let deviation =
+                deviation.map(|found| (found.clock, found.milliseconds, found.severity));
+            assert_eq!(deviation, expected);
+        }
+    }
+
+    /// The stores run on one machine, or their clocks have the same wrong source.
+    #[test]
+    fn replica_is_usable_unless_another_one_agrees_with_the_stores() {
+        for others in [&[][..], &[90_000, -5_000]] {
+            let deviation = assess_clocks(offset(90), offset(90), others, 60_000).unwrap();
+            assert_eq!(deviation.severity, ClockSeverity::Degraded, "{others:?}");
         }
     }
 
     #[test]
     fn slow_round_trip_proves_no_difference() {
         let slow = Some(ClockOffset::between(NOW, NOW + 3_000, NOW + 3_000));
-        assert_eq!(assess(slow, slow, 60_000), None);
+        assert_eq!(assess_clocks(slow, slow, &[0], 60_000), None);
     }
 
     #[test]
-    fn problem_is_a_sentence() {
-        let problem = assess(offset(-12), offset(-12), 60_000).unwrap();
+    fn deviation_is_displayed_as_a_sentence() {
+        let deviation = assess_clocks(offset(-12), offset(-12), &[0], 60_000).unwrap();
         assert_eq!(
-            problem.to_string(),
+            deviation.to_string(),
             "The clock of this replica is 12 s ahead of those of PostgreSQL and Redis."
         );
     }

@@ -1,5 +1,4 @@
-//! The impairments of a replica: parts that don't work as they should, with the cause and the fix. A
-//! replica with an impairment serves requests, except those that the impairment affects.
+//! Observes the impairments: when each began, and which of them are logged.
 
 use std::{
     collections::BTreeMap,
@@ -9,13 +8,13 @@ use std::{
     },
 };
 
-use latchkey_domain::clock_offset::{self, ClockProblem, ClockSeverity};
+use latchkey_domain::clock_offset::{self, ClockDeviation, ClockSeverity, DifferingClock};
 use time::OffsetDateTime;
 
 use crate::{
     app::{
         clock::timestamp_from_ms,
-        impairment::{Component, Impairment, SYNCHRONIZE_CLOCK},
+        impairment::{Component, Impairment, clock_action},
         lifecycle::Lifecycle,
         store_health::StoreState,
     },
@@ -49,8 +48,8 @@ impl ImpairmentHistory {
         self.observed.lock().expect("no holder panics")
     }
 
-    /// Records the current impairments, and returns them with the time when each began.
-    fn record(&self, current: Vec<Impairment>, now: OffsetDateTime) -> Vec<DegradedComponent> {
+    /// Stores when the current impairments began. Logs the ends of others.
+    fn store(&self, current: &[Impairment], now: OffsetDateTime) {
         let mut observed = self.observed();
         observed.retain(|component, observation| {
             let is_current = current.iter().any(|found| found.component == *component);
@@ -59,14 +58,21 @@ impl ImpairmentHistory {
             }
             is_current
         });
+        for impairment in current {
+            observed.entry(impairment.component).or_insert(Observed {
+                since: now,
+                logged_action: None,
+            });
+        }
+    }
+
+    /// Adds when each impairment began: `now`, if it was not observed yet.
+    fn with_start(&self, current: Vec<Impairment>, now: OffsetDateTime) -> Vec<DegradedComponent> {
+        let observed = self.observed();
         let with_start = |impairment: Impairment| DegradedComponent {
             since: observed
-                .entry(impairment.component)
-                .or_insert(Observed {
-                    since: now,
-                    logged_action: None,
-                })
-                .since,
+                .get(&impairment.component)
+                .map_or(now, |observation| observation.since),
             impairment,
         };
         current.into_iter().map(with_start).collect()
@@ -97,9 +103,10 @@ impl ImpairmentHistory {
 }
 
 impl Lifecycle {
-    /// Logs impairments that last, and their ends.
-    pub(crate) fn log_impairments(&self) {
+    /// Observes the impairments, and logs those that last, and their ends.
+    pub(crate) fn observe_impairments(&self) {
         let now = timestamp_from_ms(self.clock.now_ms());
+        self.impairments.store(&self.find_impairments(), now);
         let mut degraded = self.degraded();
         // Others are logged where they are detected.
         degraded.retain(|degraded| match degraded.impairment.component {
@@ -115,20 +122,31 @@ impl Lifecycle {
         self.log_clock_warning();
     }
 
+    /// Logs a small difference once, when both clocks are known, so that the line names the one that
+    /// differs.
     fn log_clock_warning(&self) {
-        let problem = self.clock_problem();
-        let warning = problem.filter(|problem| problem.severity == ClockSeverity::Warning);
-        let was_warned = &self.impairments.is_clock_warning_logged;
-        if was_warned.swap(warning.is_some(), Ordering::Relaxed) {
+        let (postgres, redis) = (&self.store_health.postgres, &self.store_health.redis);
+        if postgres.clock_offset().is_none() || redis.clock_offset().is_none() {
             return;
         }
-        if let Some(problem) = warning {
-            tracing::warn!(reason = %problem, action = SYNCHRONIZE_CLOCK, "clocks differ");
+        let deviation = self.clock_deviation();
+        let warning = deviation.filter(|found| found.severity == ClockSeverity::Warning);
+        let was_logged = &self.impairments.is_clock_warning_logged;
+        if was_logged.swap(warning.is_some(), Ordering::Relaxed) {
+            return;
+        }
+        if let Some(deviation) = warning {
+            tracing::warn!(reason = %deviation, action = clock_action(deviation.clock), "clocks differ");
         }
     }
 
-    /// Returns the impaired components, each with the time when that began.
+    /// Returns the impaired components, each with the time when that was first observed.
     pub(super) fn degraded(&self) -> Vec<DegradedComponent> {
+        let now = timestamp_from_ms(self.clock.now_ms());
+        self.impairments.with_start(self.find_impairments(), now)
+    }
+
+    fn find_impairments(&self) -> Vec<Impairment> {
         let mut current = Vec::new();
         current.extend(self.start_impairment());
         current.extend(self.postgres_impairment());
@@ -137,8 +155,7 @@ impl Lifecycle {
         current.extend(self.keys.impairment());
         current.extend(self.mail.impairment());
         current.extend(self.clock_impairment());
-        let now = timestamp_from_ms(self.clock.now_ms());
-        self.impairments.record(current, now)
+        current
     }
 
     fn start_impairment(&self) -> Option<Impairment> {
@@ -149,12 +166,17 @@ impl Lifecycle {
     }
 
     fn postgres_impairment(&self) -> Option<Impairment> {
-        let failure = self.store_health.postgres.failure();
-        let failure = failure.or_else(|| self.postgres.recent_rejection())?;
+        let (failure, effect) = match self.store_health.postgres.failure() {
+            Some(failure) => (failure, "Requests that require PostgreSQL return 503."),
+            None => (
+                self.postgres.recent_rejection()?,
+                "Requests that write to PostgreSQL can return 503.",
+            ),
+        };
         Some(Impairment::with_effect(
             Component::Postgres,
             failure,
-            "Requests that require PostgreSQL return 503.",
+            effect,
         ))
     }
 
@@ -164,35 +186,35 @@ impl Lifecycle {
         Some(Impairment::with_effect(
             Component::Redis,
             failure,
-            "PostgreSQL serves checks; refresh and sign-out return 503.",
+            "Refresh and sign-out return 503. When the lease has expired, PostgreSQL serves checks.",
         ))
     }
 
     fn clock_impairment(&self) -> Option<Impairment> {
-        let problem = self.clock_problem()?;
-        if problem.severity == ClockSeverity::Warning {
-            return None;
-        }
-        let effect = match problem.severity {
-            ClockSeverity::Unusable => {
+        let deviation = self.clock_deviation()?;
+        let effect = match (deviation.severity, deviation.clock) {
+            (ClockSeverity::Warning, _) => return None,
+            (ClockSeverity::Unusable, _) => {
                 "This replica is not ready, because others reject its tokens, or it rejects theirs."
             }
-            ClockSeverity::Warning | ClockSeverity::Degraded => {
-                "From `LATCHKEY_CLOCK_SKEW` on, valid tokens are rejected."
+            (ClockSeverity::Degraded, DifferingClock::Replica) => {
+                "If the difference reaches `LATCHKEY_CLOCK_SKEW`, this replica is not ready."
             }
+            (ClockSeverity::Degraded, _) => "Expiry times in the stores differ by this time.",
         };
         Some(Impairment::with_effect(
             Component::Clock,
-            Diagnosis::new(problem.to_string(), SYNCHRONIZE_CLOCK),
+            Diagnosis::new(deviation.to_string(), clock_action(deviation.clock)),
             effect,
         ))
     }
 
     /// Returns the difference between the clocks, if it is at least a second.
-    pub(super) fn clock_problem(&self) -> Option<ClockProblem> {
-        clock_offset::assess(
+    pub(super) fn clock_deviation(&self) -> Option<ClockDeviation> {
+        clock_offset::assess_clocks(
             self.store_health.postgres.clock_offset(),
             self.store_health.redis.clock_offset(),
+            &self.store_health.other_offsets(),
             self.settings.clock_skew_ms,
         )
     }
@@ -213,8 +235,9 @@ mod tests {
     #[test]
     fn impairment_keeps_its_start_until_it_ends() {
         let history = ImpairmentHistory::default();
-        let since = |current, now| {
-            let degraded = history.record(current, at(now));
+        let since = |current: Vec<Impairment>, now| {
+            history.store(&current, at(now));
+            let degraded = history.with_start(current, at(now));
             degraded.first().map(|degraded| degraded.since)
         };
         assert_eq!(since(vec![impairment("a")], 1), Some(at(1)));

@@ -55,12 +55,12 @@ pub struct Readiness {
 impl Lifecycle {
     /// Returns whether this replica accepts traffic, without I/O.
     pub fn status(&self) -> Status {
-        let clock = self.clock_problem();
+        let clock = self.clock_deviation();
         decide_status(
             self.phase.current.load(Ordering::Relaxed),
-            self.store_health.were_both_usable(),
+            self.store_health.have_both_been_usable(),
             self.stores(),
-            clock.is_some_and(|problem| problem.severity == ClockSeverity::Unusable),
+            clock.is_some_and(|deviation| deviation.severity == ClockSeverity::Unusable),
         )
     }
 
@@ -111,15 +111,15 @@ impl Lifecycle {
     }
 }
 
-/// Decides whether a replica in this phase accepts traffic. `were_both_usable` is whether each
+/// Decides whether a replica in this phase accepts traffic. `have_both_been_usable` is whether each
 /// store could be used at least once.
 fn decide_status(
     phase: u8,
-    were_both_usable: bool,
+    have_both_been_usable: bool,
     stores: [StoreState; 2],
     is_clock_unusable: bool,
 ) -> Status {
-    match (phase, were_both_usable) {
+    match (phase, have_both_been_usable) {
         (DRAINING, _) => Status::Draining,
         (SERVING, true) if stores == [StoreState::Down; 2] || is_clock_unusable => Status::Down,
         (SERVING, true) => Status::Ready,
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn replica_is_ready_while_one_store_responds() {
         use StoreState::{Down, Up};
-        for (phase, were_both_usable, stores, status) in [
+        for (phase, have_both_been_usable, stores, status) in [
             (STARTING, false, [Down, Down], Status::Starting),
             (STARTING, true, [Up, Up], Status::Starting),
             (SERVING, false, [Down, Down], Status::Starting),
@@ -147,9 +147,9 @@ mod tests {
             (DRAINING, false, [Down, Down], Status::Draining),
         ] {
             assert_eq!(
-                decide_status(phase, were_both_usable, stores, false),
+                decide_status(phase, have_both_been_usable, stores, false),
                 status,
-                "{phase}, {were_both_usable}, {stores:?}"
+                "{phase}, {have_both_been_usable}, {stores:?}"
             );
         }
     }

@@ -1,13 +1,13 @@
-//! The start of a replica: applies migrations, compares the issuer with that of the database, and
-//! loads the signing keys. While PostgreSQL is unavailable, the process runs, reports not ready,
+//! The start of a replica: applies migrations, compares the issuer with that of the database, reads
+//! the database ID, and loads the signing keys. While PostgreSQL is unavailable, the process runs, reports not ready,
 //! and retries.
 
 use std::time::Duration;
 
 use crate::{
     app::lifecycle::{Lifecycle, migrate},
-    error::{Chain, Diagnosis, Error},
-    postgres::MigrationError,
+    error::{Chain, Diagnosis, Error, find_cause},
+    postgres::{self, MigrationError},
 };
 
 /// The delay between two attempts.
@@ -78,6 +78,21 @@ impl From<Error> for StartupError {
     }
 }
 
+/// Returns the cause and the fix of a failure for which a retry might help: all of them come from
+/// PostgreSQL.
+fn diagnose(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Diagnosis {
+    if let Some(error) = find_cause::<MigrationError>(error) {
+        return error.diagnosis();
+    }
+    match find_cause::<Error>(error) {
+        Some(error) => postgres::diagnose(error),
+        None => Diagnosis::new(
+            format!("The start has failed: {}.", Chain(error)),
+            "See the log of this replica.",
+        ),
+    }
+}
+
 impl Lifecycle {
     /// Prepares this replica. Retries as long as a store is unavailable.
     ///
@@ -103,10 +118,7 @@ impl Lifecycle {
                 Err(StartupError::Retryable(error)) => {
                     // One log line per reason, not per attempt.
                     let reason = Chain(error.as_ref()).to_string();
-                    self.phase.set_failure(Some(Diagnosis::new(
-                        format!("The start has failed: {reason}."),
-                        "See the log of this replica.",
-                    )));
+                    self.phase.set_failure(Some(diagnose(error.as_ref())));
                     if reason != logged_reason {
                         tracing::warn!(error = reason, "startup failed; retrying");
                         logged_reason = reason;

@@ -94,11 +94,6 @@ impl Revocations {
         let published = match outcome {
             AppendOutcome::Appended(published) => published,
             AppendOutcome::EvictionEnabled => self.publish_without_log().await?,
-            AppendOutcome::PreviousVersion => {
-                return Err(Error::unavailable(
-                    "replicas of an older version use this Redis; stop them",
-                ));
-            }
             AppendOutcome::Lost => {
                 self.renewal_ready.notify_one();
                 return Err(Error::unavailable(

@@ -48,8 +48,8 @@ impl Revocations {
             LogHealth::Lost => (
                 "Redis has lost the revocation log. PostgreSQL serves checks, and sign-out returns \
                  503.",
-                "Wait until a replica has rebuilt the log; if that takes more than a few seconds, \
-                 see its log.",
+                "Wait until a replica has rebuilt the revocation log. If this takes more than a few \
+                 seconds, see the logs of the replicas.",
             ),
             LogHealth::EvictionEnabled => (
                 "Redis evicts keys when its memory is full. PostgreSQL serves checks.",
@@ -75,7 +75,7 @@ impl Revocations {
         let unpublished = self.unpublished();
         let delay = unpublished.delay(clock::boot_time())?;
         let reason = format!(
-            "Committed revocations are not published: {}, the oldest for {} s. This replica \
+            "Not all committed revocations are published: {} wait, the oldest for {} s. This replica \
              rejects their tokens, but sign-out returns 503.",
             unpublished.len(),
             delay.as_secs(),
@@ -92,7 +92,7 @@ impl Revocations {
         let differs = !configured.is_zero() && configured != current;
         let reason =
             format!("`LATCHKEY_LEASE` is {configured:?}, but leases of {current:?} are in force.");
-        let action = "Run `latchkey revocations rebuild` with the value for all replicas.";
+        let action = "Set the same `LATCHKEY_LEASE` for all replicas, and run `latchkey revocations rebuild`.";
         differs.then(|| Impairment::new(Component::Lease, Diagnosis::new(reason, action)))
     }
 

@@ -38,7 +38,7 @@ impl Tokens {
     pub async fn explain(&self, token: &str) -> Result<Explanation, ExplainError> {
         let keys = self.load_public_keys().await?;
         if let Some(shared) = self.postgres.find_settings().await? {
-            self.redis.open_for_reading(shared.database_id);
+            self.redis.set_database_for_reading(shared.database_id);
         }
         if let Some(token) = self.refresh_key.verify(token) {
             return Ok(self.explain_refresh_token(&token).await?);

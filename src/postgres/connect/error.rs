@@ -49,11 +49,11 @@ impl ConnectError {
                     "PostgreSQL at {host} accepts no writes, because \
                      `default_transaction_read_only` is on."
                 ),
-                "Set it to `off` for the role and the database.",
+                "Set `default_transaction_read_only` to `off` for the role and the database.",
             ),
             ConnectError::Deposed(host) => Diagnosis::new(
                 format!("PostgreSQL at {host} is a deposed primary."),
-                "Stop it, and make it a standby.",
+                "Stop this server, and start it again as a standby of the primary.",
             ),
             ConnectError::TimedOut(host) => Diagnosis::new(
                 format!(

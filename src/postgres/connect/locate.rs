@@ -18,10 +18,11 @@ use tokio_postgres::SimpleQueryMessage;
 use super::{
     super::diagnosis::LastRejection,
     error::ConnectError,
-    source::TargetSource,
     spawn_driver,
     target::{HostAddress, Target},
 };
+
+use crate::reloadable_url::ReloadableUrl;
 
 const READ_ROLE: &str = include_str!("../../../sql/queries/read_role.sql");
 const READ_TIMELINE: &str = include_str!("../../../sql/queries/read_timeline.sql");
@@ -42,7 +43,7 @@ pub(super) struct LocatedPrimary {
 
 /// Finds the primary. All connectors of a process share it, so that they use the same server.
 pub(in crate::postgres) struct Locator {
-    source: TargetSource,
+    source: ReloadableUrl<Target>,
     timeout: Duration,
     state: Mutex<State>,
     last_rejection: LastRejection,
@@ -98,7 +99,7 @@ impl LocatedPrimary {
 
 impl Locator {
     /// Creates a locator whose attempts end after `timeout`.
-    pub fn new(source: TargetSource, timeout: Duration) -> Locator {
+    pub fn new(source: ReloadableUrl<Target>, timeout: Duration) -> Locator {
         Locator {
             source,
             timeout,
@@ -165,7 +166,7 @@ impl Locator {
             0 | 1 => self.timeout,
             _several => self.timeout / 2,
         };
-        let target = self.source.target();
+        let (target, _) = self.source.current();
         let attempt = async {
             if !target.leads_to(address).await {
                 return Err(ConnectError::Moved(address.clone()));
@@ -181,12 +182,12 @@ impl Locator {
     /// credentials and the file has changed, contacts all hosts again.
     pub(super) async fn locate(&self, settings: &str) -> Result<LocatedPrimary, ConnectError> {
         loop {
-            let target = self.source.target();
+            let (target, version) = self.source.current();
             let mut search = Search::default();
             let outcome = timeout(self.timeout, self.search(&target, &mut search, settings))
                 .await
                 .unwrap_or_else(|_| Err(search.timeout_error(&target)));
-            if outcome.is_ok() || !search.was_rejected || !self.source.refresh(&target) {
+            if outcome.is_ok() || !search.was_rejected || !self.source.refresh(version) {
                 return outcome;
             }
         }

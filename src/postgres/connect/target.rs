@@ -2,6 +2,7 @@
 
 use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 
+use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::{
     Config,
     config::{Host, TargetSessionAttrs},
@@ -40,12 +41,20 @@ impl fmt::Display for HostAddress {
         }
         match self.port {
             DEFAULT_PORT => Ok(()),
-            port => write!(f, ", port {port}"),
+            port => write!(f, " on port {port}"),
         }
     }
 }
 
 impl Target {
+    /// Parses a URL that can contain a password.
+    ///
+    /// # Errors
+    /// The reason why the URL is invalid, without the URL.
+    pub fn parse_secret(url: &SecretString) -> Result<Target, String> {
+        Target::parse(url.expose_secret())
+    }
+
     /// Parses a URL.
     ///
     /// # Errors
@@ -192,12 +201,12 @@ mod tests {
     fn each_host_has_its_port() {
         assert_eq!(
             hosts("postgres://u@one,two:6000/x?sslmode=disable"),
-            ["one", "two, port 6000"]
+            ["one", "two on port 6000"]
         );
         assert_eq!(hosts("postgres://u@%2Ftmp/x"), ["/tmp"]);
         assert_eq!(
             hosts("host=one,two port=6000 user=u"),
-            ["one, port 6000", "two, port 6000"]
+            ["one on port 6000", "two on port 6000"]
         );
         assert_eq!(
             hosts("host=one hostaddr=127.0.0.1 user=u"),

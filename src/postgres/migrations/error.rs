@@ -6,8 +6,12 @@ use refinery::error::Kind;
 use tokio_postgres::error::{DbError, SqlState};
 
 use crate::{
-    error::{Chain, Diagnosis},
-    postgres::{connect::ConnectError, is_outage},
+    error::{Chain, Diagnosis, find_cause},
+    postgres::{
+        connect::ConnectError,
+        diagnosis::{diagnose_driver_error, diagnose_response},
+        is_outage,
+    },
 };
 
 type Source = Box<dyn StdError + Send + Sync>;
@@ -19,15 +23,11 @@ pub enum MigrationError {
     #[error("PostgreSQL is unavailable")]
     Unreachable(#[source] Source),
     /// Another process held a lock for a minute; retrying might help.
-    #[error(
-        "a migration waited a minute for a lock; end the session that holds it, for example a dump or \
-         an idle transaction"
-    )]
+    #[error("a migration waited a minute for a lock")]
     Locked,
     /// Migrations of an older development version were applied.
     #[error(
-        "the database was created by an older development version, whose data can't be migrated; \
-         create an empty database and set DATABASE_URL to it"
+        "the database was created by an older development version, whose data can't be migrated"
     )]
     Outdated,
     /// The database can't store every character.
@@ -39,11 +39,27 @@ pub enum MigrationError {
 }
 
 impl MigrationError {
+    /// Returns the cause and its fix, as sentences.
+    pub fn diagnosis(&self) -> Diagnosis {
+        if let MigrationError::Unreachable(source) = self {
+            return diagnose_outage(source.as_ref());
+        }
+        let action = self.hint().unwrap_or("see the log of PostgreSQL");
+        Diagnosis::new(
+            format!("PostgreSQL can't be used: {}.", Chain(self)),
+            format!("{}.", uppercase_first(action)),
+        )
+    }
+
     /// Returns how to fix it, unless the error itself states it or the cause is unknown.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            MigrationError::Unreachable(_) | MigrationError::Locked | MigrationError::Outdated => {
-                None
+            MigrationError::Unreachable(_) => None,
+            MigrationError::Locked => Some(
+                "end the session that holds the lock, for example a dump or an idle transaction",
+            ),
+            MigrationError::Outdated => {
+                Some("create an empty database, and set DATABASE_URL to it")
             }
             MigrationError::Encoding(_) => Some(
                 "create another database with `CREATE DATABASE NAME ENCODING 'UTF8' TEMPLATE \
@@ -54,23 +70,26 @@ impl MigrationError {
     }
 }
 
-impl MigrationError {
-    /// Returns the cause and its fix.
-    pub fn diagnosis(&self) -> Diagnosis {
-        if let MigrationError::Unreachable(source) = self {
-            return match source.downcast_ref::<ConnectError>() {
-                Some(error) => error.diagnosis(),
-                None => Diagnosis::new(
-                    format!("PostgreSQL is unavailable: {}.", Chain(source.as_ref())),
-                    "Check the PostgreSQL server and `DATABASE_URL`.",
-                ),
-            };
-        }
+fn diagnose_outage(source: &(dyn StdError + 'static)) -> Diagnosis {
+    if let Some(error) = find_cause::<ConnectError>(source) {
+        error.diagnosis()
+    } else if let Some(error) = find_cause::<tokio_postgres::Error>(source) {
+        diagnose_driver_error("PostgreSQL", error)
+    } else if let Some(error) = find_cause::<DbError>(source) {
+        diagnose_response("PostgreSQL", error)
+    } else {
         Diagnosis::new(
-            format!("PostgreSQL can't be used: {}.", Chain(self)),
-            self.hint().unwrap_or("See the log of PostgreSQL."),
+            format!("PostgreSQL is unavailable: {}.", Chain(source)),
+            "Check the PostgreSQL server, the network, and `DATABASE_URL`.",
         )
     }
+}
+
+/// Hints follow `hint: `, so they begin with a lowercase letter.
+fn uppercase_first(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(characters).collect()
 }
 
 fn hint_of(code: &SqlState) -> Option<&'static str> {
@@ -134,18 +153,6 @@ impl From<refinery::Error> for MigrationError {
             None => MigrationError::Failed(error.into()),
         }
     }
-}
-
-/// Returns the first cause of this type.
-fn find_cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    let mut error = Some(error);
-    while let Some(current) = error {
-        if let Some(cause) = current.downcast_ref() {
-            return Some(cause);
-        }
-        error = current.source();
-    }
-    None
 }
 
 #[cfg(test)]

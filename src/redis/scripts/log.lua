@@ -24,8 +24,24 @@ local function belongs_here(epoch_id)
   return string.sub(epoch_id, 1, #history + 1) == history .. ':'
 end
 
+-- Fails while replicas of an older version use this Redis. Their keys don't contain the database ID, so sign-outs would
+-- not reach each other. Their rebuilder sets the fence before it waits for leases. `retire_previous_layout.lua` prevents
+-- that.
+local function reject_older_replicas(state)
+  local previous = string.gsub(state, ':%x+:{rev}:state$', ':{rev}:state')
+  if previous == state then
+    return
+  end
+  local epoch_id = redis.call('HGET', previous, 'epoch_id')
+  local is_valid = epoch_id and not string.find(epoch_id, ':retired', 1, true)
+  if is_valid or redis.call('EXISTS', (string.gsub(previous, 'state$', 'fence'))) == 1 then
+    error({ err = 'OLDERREPLICAS replicas of an older version use this Redis' })
+  end
+end
+
 -- The epoch, if it belongs to this server. A flush deletes the state; a restart or a failover changes the history.
 local function epoch_of(state)
+  reject_older_replicas(state)
   local epoch_id = redis.call('HGET', state, 'epoch_id')
   return epoch_id and belongs_here(epoch_id) and epoch_id or nil
 end

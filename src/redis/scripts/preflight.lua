@@ -1,10 +1,10 @@
 -- Examines the server, as the first script on each connection. It runs by EVAL, because another script might be denied.
--- KEYS: 1 a key of the revocation log
--- ARGV: 1 required commands on keys, 2 other required commands, both separated by commas: before authentication, Redis
---   rejects a command with more than ten arguments, without a useful error
+-- KEYS: 1 a key in the slot of the revocation log
+-- ARGV: 1 required commands with arguments, in which {} stands for the key, separated by commas. Before authentication,
+--   Redis rejects a command with more than ten arguments, without a useful error
 -- Returns {replication, server, memory, denied commands}, the first three as the text of INFO. If INFO can't run in
 -- scripts, {false, error}.
-assert(#KEYS == 1 and #ARGV == 2)
+assert(#KEYS == 1 and #ARGV == 1)
 local function info(section)
   local text = redis.pcall('INFO', section)
   return type(text) == 'string' and text or nil, text
@@ -15,24 +15,18 @@ if not replication then
   return { false, failure.err or failure }
 end
 local denied = {}
-local function examine(commands, key)
-  for command in string.gmatch(commands, '[^,]+') do
+-- Exists since Redis 7.0.
+if redis.acl_check_cmd then
+  for command in string.gmatch(ARGV[1], '[^,]+') do
     local words = {}
     for word in string.gmatch(command, '%S+') do
-      table.insert(words, word)
+      table.insert(words, word == '{}' and KEYS[1] or word)
     end
-    -- Enough arguments for each command. Some accept several keys.
-    for _ = 1, 3 do
-      table.insert(words, key or '0')
-    end
-    if not redis.acl_check_cmd(unpack(words)) then
+    -- It fails if the server lacks the command. Then the script that calls it reports that.
+    local is_known, is_allowed = pcall(redis.acl_check_cmd, unpack(words))
+    if is_known and not is_allowed then
       table.insert(denied, command)
     end
   end
-end
--- Exists since Redis 7.0.
-if redis.acl_check_cmd then
-  examine(ARGV[1], KEYS[1])
-  examine(ARGV[2])
 end
 return { replication, info('server') or '', info('memory') or '', denied }

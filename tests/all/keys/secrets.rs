@@ -47,6 +47,22 @@ async fn reset_password(fleet: &Fleet, email: &str, code: &str) {
         .is(204, "");
 }
 
+/// A replica that was not restarted keeps the keys that it has decrypted, but refresh tokens of the
+/// others are invalid there.
+#[tokio::test]
+async fn replica_without_the_new_secret_is_degraded() {
+    let server = TestServer::with(&[("LATCHKEY_JWKS_MAX_AGE", "1s")]).await;
+    let secrets = format!("{},{}", random_secret(), server.setting(SECRET));
+    let replica = server.replica_with(&[(SECRET, &secrets)]).await;
+    replica.sign_up("john").await;
+    wait_until("the other secret is reported", || async {
+        let degraded = server.readiness().await.body["degraded"].to_string();
+        degraded.contains("another replica has encrypted it with a secret that this replica lacks")
+    })
+    .await;
+    assert_eq!(replica.readiness().await.body["degraded"], json!([]));
+}
+
 #[tokio::test]
 async fn secret_rotation_under_load_keeps_sessions() {
     let mail_server = MailServer::start().await;

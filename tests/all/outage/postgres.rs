@@ -13,7 +13,7 @@ use super::{
 use crate::{
     proxy::{ConnectionState, Proxy},
     test_server::{PASSWORD, Session, TestServer, wait_until},
-    test_stores::{RowLock, own_stack, query_value},
+    test_stores::{RowLock, execute, own_stack, query_value},
 };
 
 /// Starts a server with its own PostgreSQL.
@@ -77,6 +77,23 @@ async fn assert_works_without_rows(server: &TestServer, session: &mut Session) {
         ready.status == 200
     })
     .await;
+}
+
+/// Reads succeed while the disk is full.
+#[tokio::test]
+async fn full_disk_is_reported() {
+    let server = TestServer::start().await;
+    server.sign_up("john").await;
+    let reject_inserts = "create function reject() returns trigger language plpgsql as
+        $$ begin raise exception 'could not extend file' using errcode = 'disk_full'; end $$;
+        create trigger reject before insert on users for each row execute function reject()";
+    execute(&server, reject_inserts).await;
+    let body = json!({"username": "jane", "password": PASSWORD});
+    server.post("/signup", body).await.is(503, "unavailable");
+    let readiness = server.readiness().await;
+    assert_eq!(readiness.status, 200);
+    let degraded = readiness.body["degraded"].to_string();
+    assert!(degraded.contains("The disk is full"), "{degraded}");
 }
 
 #[tokio::test]

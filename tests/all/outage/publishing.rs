@@ -329,7 +329,7 @@ async fn unpublishable_revocation_is_enforced_and_reported() {
             );
             body["degraded"]
                 .to_string()
-                .contains("are not published: 1,")
+                .contains("are published: 1 wait,")
         })
         .await;
     }

@@ -121,7 +121,7 @@ async fn url_of_a_follower_is_reported() {
     let url = pair.follower.redis.url();
     let server = TestServer::launch(settings(&database, &url, "follower"));
     server
-        .wait_for_log(&["`REDIS_URL` names a follower; set"])
+        .wait_for_log(&["`REDIS_URL` leads to a follower; set"])
         .await;
     assert_eq!(server.get("/health/ready").await.status, 503);
 }

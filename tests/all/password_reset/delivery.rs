@@ -41,8 +41,17 @@ async fn email_is_delivered_after_smtp_outage() {
     mail_server.stop();
     server.forgot_password(EMAIL).await.is(202, "");
     wait_for_failed_delivery(&server).await;
+    let is_degraded = async || {
+        let degraded = server.readiness().await.body["degraded"].to_string();
+        degraded.contains("The last attempt to send an email failed")
+    };
+    assert!(is_degraded().await);
     mail_server.restart();
     let code = mail_server.code_for(EMAIL).await;
+    wait_until("the delivery is no longer degraded", || async {
+        !is_degraded().await
+    })
+    .await;
     server
         .reset_password(EMAIL, &code, NEW_PASSWORD)
         .await

@@ -27,7 +27,9 @@ fn connect() -> Redis {
         connect: Duration::from_secs(5),
     };
     let url = STACK.redis_url().into();
-    Redis::new(&url, Box::new(|| None), &prefix, timeouts).expect("a Redis URL")
+    let redis = Redis::new(&url, Box::new(|| None), &prefix, timeouts).expect("a Redis URL");
+    redis.set_database_for_reading(Uuid::new_v4());
+    redis
 }
 
 fn entry(subject: Subject, value: i64, expires_at: u64) -> Entry {

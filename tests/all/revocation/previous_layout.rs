@@ -1,5 +1,5 @@
-//! Replicas of the previous version, whose keys don't contain the ID of the database, and another
-//! installation with the same prefix.
+//! Replicas of an older version, whose keys don't contain the database ID, and another deployment with
+//! the same prefix.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,13 +15,13 @@ use crate::{
 
 const STATE: &str = "lk:{rev}:state";
 
-/// A replica of the previous version, as it appears in Redis: a member that renews its lease.
-struct PreviousReplica {
+/// A replica of an older version, as it appears in Redis: a member that renews its lease.
+struct OlderReplica {
     renewals: JoinHandle<()>,
 }
 
-impl PreviousReplica {
-    async fn start(redis: &Arc<OwnRedis>) -> PreviousReplica {
+impl OlderReplica {
+    async fn start(redis: &Arc<OwnRedis>) -> OlderReplica {
         let info = redis.command::<String>(&["INFO", "replication"]).await;
         let history = info
             .lines()
@@ -35,7 +35,7 @@ impl PreviousReplica {
             redis.command::<i64>(&command).await;
         };
         renew(0).await;
-        PreviousReplica {
+        OlderReplica {
             renewals: tokio::spawn(async move {
                 for counter in 1.. {
                     renew(counter).await;
@@ -57,36 +57,39 @@ async fn start_redis() -> (Arc<OwnRedis>, Vec<(String, String)>) {
     (redis, settings)
 }
 
-async fn redis_reason(server: &TestServer) -> String {
+async fn read_degraded(server: &TestServer) -> String {
     server.readiness().await.body["degraded"].to_string()
 }
 
 #[tokio::test]
-async fn replica_waits_until_the_previous_version_has_stopped() {
+async fn replica_waits_until_the_older_version_has_stopped() {
     let (redis, settings) = start_redis().await;
-    let previous = PreviousReplica::start(&redis).await;
+    let older = OlderReplica::start(&redis).await;
     let server = TestServer::launch(settings);
     wait_until("the cause is reported", || async {
-        redis_reason(&server)
+        read_degraded(&server)
             .await
             .contains("Replicas of an older version")
     })
     .await;
     assert_eq!(server.get("/health/ready").await.status, 503);
     server.wait_for_log(&["Replicas of an older version"]).await;
-    previous.kill();
+    older.kill();
     server.wait_until_ready().await;
     let session = server.sign_up("john").await;
     server.sign_out(&session.access_token).await.is(204, "");
 }
 
 #[tokio::test]
-async fn previous_version_can_not_join_and_returns_after_a_rollback() {
+async fn older_version_can_not_append_until_a_rollback() {
     let (redis, settings) = start_redis().await;
     let mut server = TestServer::run(settings).await;
     let epoch = redis.command::<String>(&["HGET", STATE, "epoch_id"]).await;
     assert!(epoch.ends_with(":retired"), "{epoch}");
-    // The previous version computes the next sequence number, and formats it like this.
+    let renew = "return redis.pcall('HINCRBY', KEYS[1], 'renewal_counter', 1).err";
+    let rejected = redis.command::<String>(&["EVAL", renew, "1", STATE]).await;
+    assert!(rejected.contains("not an integer"), "{rejected}");
+    // The older version computes the next sequence number, and formats it like this.
     let append = "return redis.pcall('XADD', KEYS[1], (redis.call('HGET', KEYS[2], 'last_seq') + 1)
         .. '-0', 'at', '1', 'entry', 'x').err";
     let log = STATE.replace("state", "log");
@@ -101,15 +104,33 @@ async fn previous_version_can_not_join_and_returns_after_a_rollback() {
     .await;
 }
 
+/// The sessions of this version are outdated, because the older version didn't change them.
 #[tokio::test]
-async fn sign_out_beside_the_previous_version_is_unavailable() {
+async fn redis_of_both_versions_must_be_emptied() {
+    let (redis, settings) = start_redis().await;
+    let mut server = TestServer::run(settings.clone()).await;
+    assert_eq!(server.stop(), Some(0));
+    redis.command::<i64>(&["DEL", STATE]).await;
+    OlderReplica::start(&redis).await.kill();
+    let server = TestServer::launch(settings);
+    wait_until("the cause is reported", || async {
+        let degraded = read_degraded(&server).await;
+        degraded.contains("have used this Redis after replicas of this version")
+    })
+    .await;
+    redis.command::<String>(&["FLUSHALL"]).await;
+    server.wait_until_ready().await;
+}
+
+#[tokio::test]
+async fn sign_out_beside_the_older_version_is_unavailable() {
     let (redis, settings) = start_redis().await;
     let server = TestServer::run(settings).await;
     let session = server.sign_up("john").await;
     redis.command::<String>(&["FLUSHALL"]).await;
-    let previous = PreviousReplica::start(&redis).await;
+    let older = OlderReplica::start(&redis).await;
     wait_until("the cause is reported", || async {
-        redis_reason(&server)
+        read_degraded(&server)
             .await
             .contains("Replicas of an older version")
     })
@@ -118,16 +139,18 @@ async fn sign_out_beside_the_previous_version_is_unavailable() {
         .sign_out(&session.access_token)
         .await
         .is(503, "unavailable");
-    previous.kill();
+    older.kill();
+    // It contains sessions of both versions.
+    redis.command::<String>(&["FLUSHALL"]).await;
     wait_until("sign-out works", || async {
         server.sign_out(&session.access_token).await.status == 204
     })
     .await;
 }
 
-/// After a flush, each installation rebuilds its own log.
+/// After a flush, each deployment rebuilds its own log.
 #[tokio::test]
-async fn installations_with_the_same_prefix_never_meet() {
+async fn deployments_with_the_same_prefix_never_meet() {
     let (redis, settings) = start_redis().await;
     let server = TestServer::run(settings.clone()).await;
     let other_database = fresh_database().await;
