@@ -470,12 +470,12 @@ async fn checks_return_503_after_failover_without_postgres() {
     .await;
     let (session, other) = (server.sign_up("john").await, server.sign_in("john").await);
     server.sign_out(&session.access_token).await.is(204, "");
-    stack.postgres.pause();
     let session_id = session.claim("sid");
     let entry = format!(
         "{}:{{rev}}:session:{session_id}",
         redis_prefix(&server).await
     );
+    stack.postgres.pause();
     assert_eq!(own_redis.command::<i64>(&["DEL", &entry]).await, 1);
     own_redis
         .command::<String>(&["REPLICAOF", "127.0.0.1", "1"])
