@@ -44,7 +44,7 @@ pub fn command() -> Command {
     )
 }
 
-/// Examines the installation and prints the findings.
+/// Examines the deployment and prints the findings.
 pub async fn run(app: Arc<App>, matches: &ArgMatches) -> ExitCode {
     let findings = app.examine_deployment().await;
     let format: &String = matches.get_one("output").expect("a default value");

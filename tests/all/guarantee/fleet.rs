@@ -49,7 +49,7 @@ pub struct Fleet {
     // Declared before the stores, because fields are dropped in this order.
     pub replicas: Vec<Replica>,
     /// A server with another database and another master secret.
-    pub second_installation: Option<TestServer>,
+    pub second_deployment: Option<TestServer>,
     pub redis: OwnRedis,
     /// The follower of Redis, after the first round of a fault that requires it.
     pub follower: Option<Follower>,
@@ -82,7 +82,7 @@ impl Fleet {
         let targets = (0..REPLICA_COUNT).map(|_| Target::default()).collect();
         let mut fleet = Fleet {
             replicas: Vec::new(),
-            second_installation: None,
+            second_deployment: None,
             redis,
             follower: None,
             own_stack,

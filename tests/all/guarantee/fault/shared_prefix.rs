@@ -1,4 +1,4 @@
-//! A second installation uses the same Redis with the same key prefix.
+//! A second deployment uses the same Redis with the same key prefix.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use crate::{
 /// The time from the pause of the first replica to the pause of the others, shorter than a lease.
 const EARLY_PAUSE: Duration = Duration::from_millis(150);
 
-/// Flushes Redis, and restarts the second installation, which rebuilds the revocation log from its
+/// Flushes Redis, and restarts the second deployment, which rebuilds the revocation log from its
 /// own database. Then restarts a replica, which loads all revocations from the log.
 ///
-/// In every second round, only the second installation rebuilds, because the replicas are paused.
+/// In every second round, only the second deployment rebuilds, because the replicas are paused.
 pub async fn flush(fleet: &mut Fleet, round: usize) {
-    let settings = match fleet.second_installation.take() {
+    let settings = match fleet.second_deployment.take() {
         Some(server) => server.settings(),
         None => second_settings(fleet).await,
     };
@@ -28,11 +28,11 @@ pub async fn flush(fleet: &mut Fleet, round: usize) {
     }
     redis::flush(fleet).await;
     let server = block_in_place(|| TestServer::launch(settings));
-    wait_until("the second installation has a log", || async {
+    wait_until("the second deployment has a log", || async {
         server.readiness().await.body["check_source"] == "memory"
     })
     .await;
-    fleet.second_installation = Some(server);
+    fleet.second_deployment = Some(server);
     for replica in &fleet.replicas {
         replica.server.resume();
     }
