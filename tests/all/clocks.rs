@@ -46,8 +46,12 @@ async fn small_difference_is_logged() {
         "{readiness}"
     );
     let offset = "latchkey_clock_offset_seconds{store=\"redis\"}";
-    let seconds = crate::metrics::value(&server, offset).await;
-    assert!((-3.5..-2.5).contains(&seconds), "{seconds}");
+    // A probe that takes too long on a busy machine has no offset, so the gauge can follow later.
+    wait_until("the metric contains the offset", || async {
+        let seconds = crate::metrics::value(&server, offset).await;
+        (-3.5..-2.5).contains(&seconds)
+    })
+    .await;
 }
 
 #[tokio::test]

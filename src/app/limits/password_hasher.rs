@@ -17,9 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use latchkey_domain::{
-    password::{self, Argon2Implementation, HashBuffer, Password, PasswordMatch, SALT_BYTES},
-    text::ParsedText,
+use latchkey_domain::password::{
+    self, Argon2Implementation, HashBuffer, Password, PasswordMatch, SALT_BYTES,
 };
 use tokio::sync::oneshot;
 
@@ -39,8 +38,19 @@ struct Queue {
     jobs: Mutex<VecDeque<Job>>,
     job_added: Condvar,
     /// The moving average of the time per hash, in microseconds. It measures elapsed time and not
-    /// CPU time, because waiting for a core also delays the following jobs.
+    /// CPU time, because waiting for a core also delays the following jobs. Zero before the first
+    /// job, so that the queue is unbounded for the duration of one hash.
     average_hash_micros: AtomicU64,
+}
+
+impl Queue {
+    fn record_duration(&self, micros: u64) {
+        let average = match self.average_hash_micros.load(Ordering::Relaxed) {
+            0 => micros,
+            average => (average * 7 + micros) / 8,
+        };
+        self.average_hash_micros.store(average, Ordering::Relaxed);
+    }
 }
 
 struct Job {
@@ -53,26 +63,27 @@ struct Job {
 }
 
 impl PasswordHasher {
-    /// Starts the threads, at most one per core, and measures one hash.
+    /// Starts the threads, at most one per core.
     pub fn start(
         implementation: Argon2Implementation,
         threads: usize,
         max_wait: Duration,
     ) -> PasswordHasher {
-        if implementation.after_self_test() != implementation {
-            tracing::warn!("argon2-rust failed its self-test; using rustcrypto");
-        }
         let (queue, dummy_hash) = (Arc::new(Queue::default()), password::dummy_hash().into());
-        queue
-            .average_hash_micros
-            .store(micros(measure_hash(implementation)), Ordering::Relaxed);
         let threads =
             threads.min(std::thread::available_parallelism().map_or(threads, usize::from));
         for number in 0..threads {
             let queue = queue.clone();
             let thread = std::thread::Builder::new().name(format!("hash-{number}"));
             thread
-                .spawn(move || run_jobs(&queue, implementation))
+                .spawn(move || {
+                    // The self-test computes a hash, so it doesn't run on the thread that starts
+                    // the process.
+                    if number == 0 && implementation.after_self_test() != implementation {
+                        tracing::warn!("argon2-rust failed its self-test; using rustcrypto");
+                    }
+                    run_jobs(&queue, implementation);
+                })
                 .expect("the system can start a thread");
         }
         PasswordHasher {
@@ -171,17 +182,6 @@ impl PasswordHasher {
     }
 }
 
-/// Measures one hash, so that the wait can be estimated before the first job.
-fn measure_hash(implementation: Argon2Implementation) -> Duration {
-    let password = Password::parse("measured").expect("a valid password");
-    let mut buffer = HashBuffer::new(implementation);
-    let began = Instant::now();
-    // Only the time matters. If the system has too little memory, the first sign-in returns the
-    // error.
-    let _ = password::hash(&password, &[0; SALT_BYTES], &mut buffer);
-    began.elapsed()
-}
-
 /// Runs jobs on a thread of the pool.
 fn run_jobs(queue: &Queue, implementation: Argon2Implementation) {
     lower_thread_priority();
@@ -197,13 +197,7 @@ fn run_jobs(queue: &Queue, implementation: Argon2Implementation) {
             buffer = HashBuffer::new(implementation);
         }
         if outcome.unwrap_or(false) {
-            let (average, elapsed) = (
-                queue.average_hash_micros.load(Ordering::Relaxed),
-                micros(began.elapsed()),
-            );
-            queue
-                .average_hash_micros
-                .store((average * 7 + elapsed) / 8, Ordering::Relaxed);
+            queue.record_duration(micros(began.elapsed()));
         }
     }
 }

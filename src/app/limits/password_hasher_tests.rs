@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures_util::future::poll_immediate;
+use latchkey_domain::text::ParsedText;
 
 use super::*;
 
@@ -112,12 +113,21 @@ async fn job_beyond_maximum_wait_is_not_hashed() {
         dummy_hash,
     };
     let blocking_job = block_thread(&hasher).await;
-    // The estimated wait is zero, so the queue accepts the job.
-    hasher.queue.average_hash_micros.store(0, Ordering::Relaxed);
+    // No job has finished, so the estimated wait is zero and the queue accepts the job.
     let mut late = pin!(strict_hasher.run(|_| unreachable!("the job waited too long")));
     assert!(poll_immediate(&mut late).await.is_none());
     blocking_job.finish().await;
     assert!(matches!(late.await, Err(Error::Busy)));
+}
+
+#[test]
+fn first_duration_is_the_average() {
+    let queue = Queue::default();
+    let averages = [800, 1_600, 1_600].map(|micros| {
+        queue.record_duration(micros);
+        queue.average_hash_micros.load(Ordering::Relaxed)
+    });
+    assert_eq!(averages, [800, 900, 987]);
 }
 
 #[tokio::test]

@@ -321,16 +321,15 @@ async fn unpublishable_revocation_is_enforced_and_reported() {
             replica.verify(&session.access_token).await == (401, "token_revoked".into())
         })
         .await;
-        wait_until("the delay is reported", || async {
-            let body = readiness(replica).await;
-            assert_eq!(
-                body["check_source"], "memory",
-                "leases don't need the command"
-            );
-            body["degraded"]
-                .to_string()
-                .contains("are published: 1 wait,")
-        })
+        // Leases don't need the command. (On a busy machine, a lease can expire for a moment.)
+        wait_until(
+            "the delay is reported, and memory serves checks",
+            || async {
+                let body = readiness(replica).await;
+                let reasons = body["degraded"].to_string();
+                body["check_source"] == "memory" && reasons.contains("are published: 1 wait,")
+            },
+        )
         .await;
     }
     own_redis.command::<String>(&set_rights("+xadd")).await;
