@@ -139,6 +139,13 @@ impl App {
         }
     }
 
+    /// Reads the URLs of the stores again, if they are in files. A rejected password has the same
+    /// effect, so this is for another host, or for a password that changes later.
+    pub fn reload_store_urls(&self) {
+        self.postgres.reload_url();
+        self.redis.reload_url();
+    }
+
     fn measure(&self) {
         let (postgres, redis) = (&self.store_health.postgres, &self.store_health.redis);
         metrics::gauge!("latchkey_store_up", "store" => "postgres").set(postgres.gauge());

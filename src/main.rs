@@ -24,7 +24,7 @@ use log::Log;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 
 /// Faster than the system's allocator for small short-lived allocations of many threads (measured).
@@ -287,6 +287,10 @@ fn raise_open_file_limit() {
 }
 
 async fn serve(app: Arc<App>) -> ExitCode {
+    let hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => return fail("the signal handler can't be installed", &error),
+    };
     raise_open_file_limit();
     let metrics = match http::metrics::install() {
         Ok(handle) => handle,
@@ -301,6 +305,7 @@ async fn serve(app: Arc<App>) -> ExitCode {
     };
     tokio::spawn(http::run_metrics(metrics_listener, app.clone(), metrics));
     let monitor = tokio::spawn(app.clone().run_store_monitor());
+    tokio::spawn(reload_on_hangup(hangups, app.clone()));
     let preparation = prepare(app.clone());
     let service = http::run(listener, app, stop_signal());
     tokio::select! {
@@ -311,6 +316,18 @@ async fn serve(app: Arc<App>) -> ExitCode {
         code = preparation => code,
         // It never returns. If it panics, the process exits and is restarted.
         _panicked = monitor => ExitCode::FAILURE,
+    }
+}
+
+/// Reads the URLs of the stores again at each SIGHUP, which otherwise would end the process.
+async fn reload_on_hangup(mut hangups: Signal, app: Arc<App>) {
+    while hangups.recv().await.is_some() {
+        tracing::info!("reloading the URLs of the stores");
+        let app = app.clone();
+        // The files can be on a slow file system.
+        let reload = tokio::task::spawn_blocking(move || app.reload_store_urls());
+        // If it panicked, the previous URLs stay in use.
+        let _ = reload.await;
     }
 }
 

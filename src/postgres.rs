@@ -120,6 +120,12 @@ impl Postgres {
         })
     }
 
+    /// Reads the file of the URL again, and uses another URL for the next transaction. Transactions
+    /// in progress complete on their connections.
+    pub fn reload_url(&self) {
+        self.locator.reload_url();
+    }
+
     /// The numbers of connections in use and of open connections, for the metrics.
     pub fn connections(&self) -> (usize, usize) {
         let (used, open) = pools::count_connections(&self.pool);

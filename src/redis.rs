@@ -113,6 +113,11 @@ impl Redis {
         })
     }
 
+    /// Reads the file of the URL again, and uses another URL at once.
+    pub fn reload_url(&self) {
+        self.primary.reload_url();
+    }
+
     /// Sets the database ID, which all keys contain, except the probe and the keys of the previous
     /// layout. So deployments that share a Redis and a prefix never use each other's keys.
     pub fn set_database(&self, database_id: Uuid) {

@@ -82,6 +82,17 @@ impl<T> ReloadableUrl<T> {
         current.version != used_version
     }
 
+    /// Reads the URL again at the request of the operator, and logs if it stays the same. Returns
+    /// whether it has changed.
+    pub fn reload(&self) -> bool {
+        let is_changed = self.refresh(self.current().1);
+        if !is_changed {
+            let reason = "it isn't in a file, or the file is unchanged, unreadable, or invalid";
+            tracing::info!(setting = self.setting, reason, "setting kept");
+        }
+        is_changed
+    }
+
     fn lock(&self) -> MutexGuard<'_, CurrentUrl<T>> {
         self.current.lock().expect("no holder panics")
     }

@@ -175,6 +175,7 @@ impl Shared {
         match outcome {
             Ok(located) => match self.locator.accept(&located, None) {
                 Some(accepted) => self.deliver(generation, located, accepted),
+                None if !self.locator.uses_current_url(&located) => self.restart(generation),
                 None => self.fail(generation, &ConnectError::Deposed(located.address)),
             },
             Err(error) => self.fail(generation, &error),

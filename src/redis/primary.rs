@@ -98,6 +98,14 @@ impl Primary {
         }
     }
 
+    /// Reads the URL again. If it has changed, ends the connections to the server of the previous
+    /// URL.
+    pub fn reload_url(&self) {
+        if self.url.reload() {
+            self.abandon(self.generation());
+        }
+    }
+
     /// Returns the timeout of an attempt to connect.
     pub fn connect_timeout(&self) -> Duration {
         self.connect_timeout
@@ -142,6 +150,13 @@ impl Primary {
                 }
                 Err(_) => Err(RedisConnectError::TimedOut),
             };
+            if self.url_version() != version {
+                // The URL was reloaded during the attempt, so this server isn't the one to use.
+                if let Ok(connection) = outcome {
+                    self.abandon(connection.generation);
+                }
+                continue;
+            }
             let is_authentication_failure = outcome
                 .as_ref()
                 .is_err_and(RedisConnectError::is_authentication_failure);

@@ -289,6 +289,11 @@ impl TestServer {
         self.signal(Signal::TERM);
     }
 
+    /// Sends SIGHUP.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Stops the process with SIGSTOP.
     pub fn pause(&self) {
         self.signal(Signal::STOP);

@@ -39,6 +39,8 @@ pub(super) struct LocatedPrimary {
     pub address: HostAddress,
     pub client: ClientWrapper,
     timeline: Option<Timeline>,
+    /// The version of the URL that led to the server.
+    url_version: u64,
 }
 
 /// Finds the primary. All connectors of a process share it, so that they use the same server.
@@ -128,6 +130,17 @@ impl Locator {
         Some((state.primary.clone()?, state.generation))
     }
 
+    /// Reads the URL again. If it has changed, connections to the server of the previous URL close
+    /// instead of being used again.
+    pub(in crate::postgres) fn reload_url(&self) {
+        if self.source.reload() {
+            let mut state = self.state();
+            state.primary = None;
+            state.generation_address = None;
+            state.generation += 1;
+        }
+    }
+
     /// Records that connecting to an address has failed.
     pub(super) fn forget_primary(&self, address: &HostAddress) {
         let mut state = self.state();
@@ -137,10 +150,13 @@ impl Locator {
     }
 
     /// Makes the server of a connection the primary, and returns the generation of its connections.
-    /// Returns `None` if another server was promoted, or became the primary after `generation`.
+    /// Returns `None` if another server was promoted, or became the primary after `generation`, or if
+    /// the URL was reloaded.
     pub(super) fn accept(&self, located: &LocatedPrimary, generation: Option<u64>) -> Option<u64> {
         let mut state = self.state();
-        if generation.is_some_and(|generation| generation != state.generation) {
+        if generation.is_some_and(|generation| generation != state.generation)
+            || !self.uses_current_url(located)
+        {
             return None;
         }
         let timeline = located.timeline.as_ref();
@@ -155,6 +171,11 @@ impl Locator {
         Some(state.generation)
     }
 
+    /// Whether the URL has not been reloaded since the attempt to connect.
+    pub(super) fn uses_current_url(&self, located: &LocatedPrimary) -> bool {
+        located.url_version == self.source.current().1
+    }
+
     /// Connects to the host that was the primary. If other hosts exist, the attempt fails after
     /// half of the timeout, so that they are contacted.
     pub(super) async fn connect_to(
@@ -166,12 +187,12 @@ impl Locator {
             0 | 1 => self.timeout,
             _several => self.timeout / 2,
         };
-        let (target, _) = self.source.current();
+        let (target, version) = self.source.current();
         let attempt = async {
             if !target.leads_to(address).await {
                 return Err(ConnectError::Moved(address.clone()));
             }
-            self.open(&target, address, settings).await
+            self.open(&target, version, address, settings).await
         };
         timeout(limit, attempt)
             .await
@@ -184,7 +205,8 @@ impl Locator {
         loop {
             let (target, version) = self.source.current();
             let mut search = Search::default();
-            let outcome = timeout(self.timeout, self.search(&target, &mut search, settings))
+            let attempt = self.search(&target, version, &mut search, settings);
+            let outcome = timeout(self.timeout, attempt)
                 .await
                 .unwrap_or_else(|_| Err(search.timeout_error(&target)));
             if outcome.is_ok() || !search.was_rejected || !self.source.refresh(version) {
@@ -196,6 +218,7 @@ impl Locator {
     async fn search(
         &self,
         target: &Target,
+        version: u64,
         search: &mut Search,
         settings: &str,
     ) -> Result<LocatedPrimary, ConnectError> {
@@ -204,7 +227,7 @@ impl Locator {
         let attempt = |address: HostAddress, delay| {
             async move {
                 sleep(delay).await;
-                let outcome = self.open(target, &address, settings).await;
+                let outcome = self.open(target, version, &address, settings).await;
                 (address, outcome)
             }
             .boxed()
@@ -258,6 +281,7 @@ impl Locator {
     async fn open(
         &self,
         target: &Target,
+        url_version: u64,
         address: &HostAddress,
         settings: &str,
     ) -> Result<LocatedPrimary, ConnectError> {
@@ -281,6 +305,7 @@ impl Locator {
             address: address.clone(),
             client,
             timeline,
+            url_version,
         })
     }
 

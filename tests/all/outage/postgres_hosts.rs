@@ -179,3 +179,27 @@ async fn changed_password_file_is_read_again() {
     wait_for_sign_in(&server, "john").await;
     drop(stack);
 }
+
+#[tokio::test]
+async fn changed_url_file_is_read_again_at_sighup() {
+    let database = fresh_database().await;
+    let (previous, next) = (Proxy::to_postgres().await, Proxy::to_postgres().await);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("url");
+    fs::write(&file, previous.postgres_url(&database)).expect("a file");
+    let prefix = format!("t{}", Uuid::new_v4().simple());
+    let mut settings = settings("", &STACK.redis_url(), &prefix);
+    settings.retain(|(name, _)| name != "DATABASE_URL");
+    settings.push(("DATABASE_URL_FILE".into(), file.display().to_string()));
+    let server = TestServer::run(settings).await;
+    server.sign_up("john").await;
+
+    fs::write(&file, next.postgres_url(&database)).expect("a file");
+    server.hang_up();
+    server
+        .wait_for_log(&["reloaded setting from file", "DATABASE_URL"])
+        .await;
+    previous.set(ConnectionState::Lost);
+    // Without a timeout: no request uses the connections to the previous host.
+    server.sign_in("john").await;
+}

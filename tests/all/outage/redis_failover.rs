@@ -184,3 +184,32 @@ async fn changed_password_file_is_read_again() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn changed_url_file_is_read_again_at_sighup() {
+    let (previous, next) = (OwnRedis::start(), OwnRedis::start());
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("url");
+    fs::write(&file, previous.redis.url()).expect("a file");
+    let database = fresh_database().await;
+    let mut settings = settings(&database, "", "moved");
+    settings.retain(|(name, _)| name != "REDIS_URL");
+    settings.push(("REDIS_URL_FILE".into(), file.display().to_string()));
+    let server = TestServer::run(settings).await;
+    let session = server.sign_up("john").await;
+
+    server.hang_up();
+    server.wait_for_log(&["setting kept", "REDIS_URL"]).await;
+    fs::write(&file, next.redis.url()).expect("a file");
+    server.hang_up();
+    server
+        .wait_for_log(&["reloaded setting from file", "REDIS_URL"])
+        .await;
+    wait_until("the replica uses the next Redis", || async {
+        next.command::<i64>(&["DBSIZE"]).await > 0
+    })
+    .await;
+    drop(previous);
+    wait_until_normal(&server).await;
+    server.refresh(&session.refresh_token).await.is(200, "");
+}
