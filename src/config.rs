@@ -24,7 +24,8 @@ use range::Range;
 pub use source::Source;
 use value::MAX_ISSUER_OR_AUDIENCE_LENGTH;
 pub use value::{
-    Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, Signup, StoreUrl, Toggle,
+    Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, SecurityContact, Signup,
+    StoreUrl, Toggle,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

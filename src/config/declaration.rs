@@ -9,8 +9,8 @@ use latchkey_domain::{
 use super::{
     ConfigError, Setting, Source,
     value::{
-        Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, REQUIRED, Signup,
-        StoreUrl, Toggle, Value,
+        Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, REQUIRED,
+        SecurityContact, Signup, StoreUrl, Toggle, Value,
     },
 };
 
@@ -23,7 +23,7 @@ macro_rules! settings {
         /// The settings of a server. It has no `Debug`, because it contains secrets.
         pub struct Config { $($(#[doc = $help] pub $field: $type,)*)* }
 
-        /// Every setting, in the order of the README's table.
+        /// Every setting, in the order of the reference page.
         pub const SETTINGS: &[Setting] = &[$($(Setting {
             variable: $variable,
             group: $group,
@@ -112,7 +112,8 @@ settings! {
              in a range can choose its IP address, and so bypass rate limits.";
         cors_origins: Origins, "LATCHKEY_CORS_ORIGINS" = "none",
             "Origins of browser applications on other hosts, compared exactly, for example \
-             `https://app.example.com`. Their pages can use the session cookie.";
+             `https://app.example.com`. Their pages can read responses. With \
+             `LATCHKEY_COOKIE_DOMAIN`, they can also use the session cookie.";
         body_limit: usize, "LATCHKEY_BODY_LIMIT" = "65536",
             "Maximum size of a request body, in bytes";
     }
@@ -238,6 +239,10 @@ settings! {
         drain_delay: Duration, "LATCHKEY_DRAIN_DELAY" = "2s",
             "Delay after SIGTERM during which the replica reports not ready and still accepts \
              requests, so that load balancers stop sending requests";
+        security_contact: Option<SecurityContact>, "LATCHKEY_SECURITY_CONTACT",
+            "Contact for reports of vulnerabilities, published at `/.well-known/security.txt` \
+             (RFC 9116): a `mailto:`, `https:`, or `tel:` URI, for example \
+             `mailto:security@example.com`. Unset: the path returns 404.";
         log: LogFilter, "LATCHKEY_LOG" = "info",
             "Log level, or a filter in `tracing` syntax. Security events have the target `audit`: \
              `warn,audit=info` logs security events, and otherwise only warnings and errors. The \

@@ -1,6 +1,7 @@
 //! Parses the values of settings.
 
 mod issuer;
+mod security_contact;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -14,6 +15,7 @@ use latchkey_domain::{
     master_secret::MasterSecrets, password::Argon2Implementation, rate_limit::RateLimit,
 };
 use secrecy::SecretString;
+pub use security_contact::SecurityContact;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use url::Url;
 

@@ -1,22 +1,20 @@
 //! HTML pages: start page, Swagger UI, password reset, and error codes. The binary contains all of
-//! their content.
+//! their content. The file `security.txt` is also here.
 
+mod asset;
 mod password_reset;
+mod security_txt;
+mod swagger;
 
-use std::{
-    io::Write,
-    sync::{Arc, LazyLock},
-};
+use std::sync::{Arc, LazyLock};
 
 use askama::Template;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use flate2::{Compression, write::GzEncoder};
-use hyper::body::Bytes;
 use poem::{
     IntoResponse, Request, Response, Route,
     endpoint::make_sync,
     get,
-    http::{HeaderValue, StatusCode, header},
+    http::{StatusCode, header},
 };
 
 use crate::{
@@ -24,7 +22,9 @@ use crate::{
     error::{Code, Error},
     http::{document, openapi::problem},
 };
+use asset::Asset;
 use password_reset::PasswordResetPage;
+use security_txt::SecurityTxt;
 
 /// Base content security policy: nothing is loaded, framed, or sent. Pages add what they require.
 const BASE_POLICY: &str =
@@ -33,18 +33,19 @@ const BASE_POLICY: &str =
 /// Policy of pages with scripts: requests to this server are allowed.
 const ALLOW_SAME_ORIGIN_REQUESTS: &str = "; connect-src 'self'";
 
-/// Policy of Swagger UI: its style contains icons as data URLs.
-const ALLOW_DATA_IMAGES: &str = "; img-src data:";
-
 /// The routes of all pages, with the settings of this server.
 pub fn routes(app: &App) -> Route {
     let config = &app.config;
     let password_reset = PasswordResetPage::new(config.password_min, &config.cors_origins.0);
-    Route::new()
+    let routes = Route::new()
         .at("/", get(make_sync(|request| serve_home_page(&request))))
         .at(
             "/docs",
-            get(make_sync(|request| serve_swagger_page(&request))),
+            get(make_sync(|request| swagger::serve_page(&request))),
+        )
+        .at(
+            "/docs/:asset",
+            get(make_sync(|request| swagger::serve_asset(&request))),
         )
         .at(
             "/openapi.json",
@@ -63,7 +64,11 @@ pub fn routes(app: &App) -> Route {
         .at(
             "/problems/:code",
             get(make_sync(|request| serve_problem_page(&request))),
-        )
+        );
+    match SecurityTxt::new(app) {
+        Some(file) => routes.at(security_txt::PATH, get(make_sync(move |_| file.respond()))),
+        None => routes,
+    }
 }
 
 fn serve_home_page(request: &Request) -> Response {
@@ -162,79 +167,12 @@ fn render_page(page: &impl Template) -> Response {
     }
 }
 
-/// Content that doesn't change while the process runs, compressed once and identified by an ETag.
-struct Asset {
-    content_type: &'static str,
-    policy: String,
-    plain: Bytes,
-    compressed: Bytes,
-    etag: String,
-}
-
 static DOCUMENT: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("application/json", document::json(), BASE_POLICY.to_owned()));
-static SWAGGER: LazyLock<Asset> = LazyLock::new(|| render_swagger(false));
-static LOCAL_SWAGGER: LazyLock<Asset> = LazyLock::new(|| render_swagger(true));
 
 /// Policy of pages without scripts, which share one style.
 static SCRIPTLESS_POLICY: LazyLock<String> =
     LazyLock::new(|| build_policy(&ProblemList { codes: &[] }.to_string()));
-
-impl Asset {
-    fn new(content_type: &'static str, plain: String, policy: String) -> Asset {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        encoder
-            .write_all(plain.as_bytes())
-            .expect("writing to memory succeeds");
-        let compressed = encoder.finish().expect("writing to memory succeeds");
-        // Weak, because it identifies the content before compression (RFC 9110 section 8.8.3).
-        let etag = format!("W/\"{}\"", &sha256_base64(plain.as_bytes())[..16]);
-        Asset {
-            content_type,
-            policy,
-            plain: plain.into(),
-            compressed: compressed.into(),
-            etag,
-        }
-    }
-
-    fn respond(&self, request: &Request) -> Response {
-        let header_value = |name| {
-            request
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
-        };
-        let response = Response::builder()
-            .content_type(self.content_type)
-            .header(header::ETAG, &self.etag)
-            .header(header::CACHE_CONTROL, "no-cache")
-            .header(header::VARY, "Accept-Encoding")
-            .header(header::CONTENT_SECURITY_POLICY, &self.policy);
-        if header_value(header::IF_NONE_MATCH).contains(&self.etag) {
-            response.status(StatusCode::NOT_MODIFIED).finish()
-        } else if accepts_gzip(header_value(header::ACCEPT_ENCODING)) {
-            response
-                .header(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))
-                .body(self.compressed.clone())
-        } else {
-            response.body(self.plain.clone())
-        }
-    }
-}
-
-/// Whether `Accept-Encoding` contains `gzip` with a weight other than 0 (RFC 9110 section 12.5.3).
-fn accepts_gzip(accept_encoding: &str) -> bool {
-    accept_encoding.split(',').any(|coding| {
-        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
-        let weight = weight
-            .trim()
-            .strip_prefix("q=")
-            .and_then(|weight| weight.parse::<f32>().ok());
-        name.trim().eq_ignore_ascii_case("gzip") && weight != Some(0.0)
-    })
-}
 
 /// Returns the content security policy of a page.
 ///
@@ -249,65 +187,6 @@ fn build_policy(page: &str) -> String {
         format!("; script-src{scripts}")
     };
     format!("{BASE_POLICY}; style-src{styles}{scripts}")
-}
-
-/// Additional head of Swagger UI. The empty icon prevents a request for `/favicon.ico`.
-const SWAGGER_HEAD: &str = r#"<meta name="viewport" content="width=device-width, initial-scale=1">
-    <title>Latchkey API</title>
-    <link rel="icon" href="data:,">"#;
-
-/// Settings of Swagger UI: operations are listed, and schemas are hidden.
-const SWAGGER_SETTINGS: &str = r#"deepLinking: true,
-        docExpansion: "list",
-        defaultModelsExpandDepth: -1,"#;
-
-/// Focuses the username field of *Authorize*. By default, Swagger UI focuses the last scheme.
-const SWAGGER_FOCUS: &str = r#"
-        plugins: [() => ({ statePlugins: { auth: { wrapActions: {
-            showDefinitions: (show) => (definitions) => {
-                const action = show(definitions);
-                setTimeout(() => document.getElementById("oauth_username")?.focus());
-                return action;
-            },
-        } } } })],"#;
-
-/// Stores the credentials of *Authorize* in the browser.
-const SWAGGER_PERSISTENCE: &str = "
-        persistAuthorization: true,";
-
-/// Serves Swagger UI.
-///
-/// It stores credentials only on a developer's machine, where the issuer is a loopback URL.
-fn serve_swagger_page(request: &Request) -> Response {
-    let app: &Arc<App> = request.data().expect("the request middleware sets it");
-    if app.config.issuer.is_loopback() {
-        LOCAL_SWAGGER.respond(request)
-    } else {
-        SWAGGER.respond(request)
-    }
-}
-
-/// Renders Swagger UI with the patched OpenAPI document.
-fn render_swagger(is_local: bool) -> Asset {
-    let service = document::service();
-    // Escaped, so that no text in the document can end the script element.
-    let document = document::json().replace('<', "\\u003c");
-    let persistence = if is_local { SWAGGER_PERSISTENCE } else { "" };
-    let settings = format!("{SWAGGER_SETTINGS}{SWAGGER_FOCUS}{persistence}");
-    // The settings are replaced first, because the document could contain the same text.
-    let page = service
-        .swagger_ui_html()
-        .replacen("deepLinking: true,", &settings, 1);
-    let page = page.replace(&service.spec(), &document);
-    let page = page
-        .replacen(
-            "<html charset=\"UTF-8\">",
-            "<!doctype html>\n<html lang=\"en\">",
-            1,
-        )
-        .replace("<title>Swagger UI</title>", SWAGGER_HEAD);
-    let policy = build_policy(&page) + ALLOW_SAME_ORIGIN_REQUESTS + ALLOW_DATA_IMAGES;
-    Asset::new("text/html; charset=utf-8", page, policy)
 }
 
 /// Returns the contents of the elements with this name.

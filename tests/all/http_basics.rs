@@ -47,7 +47,7 @@ async fn unknown_path_returns_404() {
         "/login/x",
         "//login",
         "/user//",
-        "/docs/x",
+        "/docs/a/b",
         "/problems/a/b",
         "/%00",
         "/%ff",
@@ -61,11 +61,9 @@ async fn unknown_path_returns_404() {
             assert_error_response(&send(&server, method, path, &[]).await, 404, "not_found");
         }
     }
-    assert_error_response(
-        &send(&server, "GET", "/problems/nope", &[]).await,
-        404,
-        "not_found",
-    );
+    for path in ["/problems/nope", "/docs/nope"] {
+        assert_error_response(&send(&server, "GET", path, &[]).await, 404, "not_found");
+    }
 }
 
 #[tokio::test]

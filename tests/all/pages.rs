@@ -7,6 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use latchkey::error::Code;
 use reqwest::{Method, header};
 use serde_json::Value;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::{
     contract::DOCUMENT,
@@ -44,18 +45,36 @@ fn references(page: &str) -> Vec<String> {
     [values_of("src="), values_of("href=")].concat()
 }
 
-/// Returns the Content-Security-Policy hashes of all elements with this name.
+/// Returns the URLs of the scripts that a page loads.
+fn scripts(page: &str) -> Vec<String> {
+    let urls = page.split("<script src=\"").skip(1);
+    urls.map(|rest| rest.split('"').next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// Returns the paths of the script and of the style of Swagger UI.
+fn swagger_assets(page: &str) -> [String; 2] {
+    let styles = references(page)
+        .into_iter()
+        .filter(|path| path.ends_with(".css"));
+    let assets: Vec<String> = scripts(page).into_iter().chain(styles).collect();
+    assets.try_into().expect("one script and one style")
+}
+
+/// Returns the Content-Security-Policy hashes of all inline elements with this name.
 ///
 /// As in a browser, an element extends to the first closing tag.
 fn hash_elements(page: &str, name: &str) -> Vec<String> {
     let mut rest = page;
-    let texts = std::iter::from_fn(|| {
-        let (_, content) = rest.split_once(&format!("<{name}"))?.1.split_once('>')?;
+    let elements = std::iter::from_fn(|| {
+        let (attributes, content) = rest.split_once(&format!("<{name}"))?.1.split_once('>')?;
         let (text, after) = content.split_once(&format!("</{name}"))?;
         rest = after;
-        Some(text)
+        Some((attributes, text))
     });
-    texts
+    elements
+        .filter(|(attributes, _)| !attributes.contains("src="))
+        .map(|(_, text)| text)
         .map(|text| {
             format!(
                 "'sha256-{}'",
@@ -88,10 +107,10 @@ async fn pages_load_nothing_from_other_hosts() {
                 .starts_with("<!doctype html>"),
             "{path}"
         );
-        for reference in references(&text) {
+        for reference in references(&text).into_iter().chain(scripts(&text)) {
             assert!(!reference.contains("//"), "{path} refers to {reference}");
-            assert!(!text.contains("<script src"), "{path}: scripts are inline");
         }
+        assert_eq!(!scripts(&text).is_empty(), path == "/docs", "{path}");
         let policy = page.header("content-security-policy");
         assert!(
             policy.starts_with("default-src 'none'") && !policy.contains("http"),
@@ -105,22 +124,25 @@ async fn pages_load_nothing_from_other_hosts() {
 #[tokio::test]
 async fn content_security_policy_allows_inline_elements_by_hash() {
     let server = TestServer::shared().await;
-    for (path, has_scripts) in [
-        ("/", false),
-        ("/docs", true),
-        ("/forgot", true),
-        ("/problems/busy", false),
+    for (path, styles, inline_scripts) in [
+        ("/", 1, 0),
+        ("/docs", 0, 1),
+        ("/forgot", 1, 1),
+        ("/problems/busy", 1, 0),
     ] {
         let page = server.get(path).await;
         let policy = page.header("content-security-policy");
         assert!(!policy.contains("unsafe"), "{path}: {policy}");
         let text = page.string();
-        // Only the first `<style` is an element. Scripts can contain further occurrences as text.
         let (style, scripts) = (
-            &hash_elements(&text, "style")[..1],
+            hash_elements(&text, "style"),
             hash_elements(&text, "script"),
         );
-        assert_eq!(!scripts.is_empty(), has_scripts, "{path}");
+        assert_eq!(
+            (style.len(), scripts.len()),
+            (styles, inline_scripts),
+            "{path}"
+        );
         assert!(
             style
                 .iter()
@@ -128,18 +150,27 @@ async fn content_security_policy_allows_inline_elements_by_hash() {
                 .all(|hash| policy.contains(hash)),
             "{path}: {policy}"
         );
-        assert!(
-            !text
-                .split("<script")
-                .next()
-                .unwrap_or_default()
-                .contains(" style="),
-            "{path}: a style without a hash"
-        );
+        assert!(!text.contains(" style="), "{path}: a style without a hash");
     }
     let page = server.get("/docs").await;
-    assert!(
-        page.string().contains("\"tokenUrl\": \"/login\""),
+    assert_eq!(
+        page.header("content-security-policy")
+            .split("; ")
+            .filter(|directive| !directive.starts_with("script-src"))
+            .collect::<Vec<_>>(),
+        [
+            "default-src 'none'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "style-src 'self'",
+            "connect-src 'self'",
+            "img-src data:",
+        ]
+    );
+    assert_eq!(
+        DOCUMENT["components"]["securitySchemes"]["password"]["flows"]["password"]["tokenUrl"],
+        "/login",
         "*Authorize* uses this server"
     );
 }
@@ -154,27 +185,153 @@ async fn swagger_ui_stores_credentials_only_with_loopback_issuer() {
     ] {
         let server = TestServer::with(&[("LATCHKEY_ISSUER", issuer)]).await;
         let page = server.get("/docs").await.string();
-        // The bundled script also contains the name of the setting, but not with this value.
         assert_eq!(
             page.contains("persistAuthorization: true"),
             persists,
             "{issuer}"
         );
-        assert!(page.contains("<title>Latchkey API</title>"), "{issuer}");
-        for setting in ["docExpansion: \"list\"", "defaultModelsExpandDepth: -1"] {
-            assert!(page.contains(setting), "{issuer}: {setting}");
+        for part in [
+            "<title>Latchkey API</title>",
+            "url: '/openapi.json'",
+            "docExpansion: 'list'",
+            "defaultModelsExpandDepth: 0",
+            // Otherwise, the page would refer to a validator on the Internet.
+            "validatorUrl: null",
+        ] {
+            assert!(page.contains(part), "{issuer}: {part}");
         }
+    }
+}
+
+#[tokio::test]
+async fn swagger_ui_assets_have_hashed_names_and_are_immutable() {
+    let server = TestServer::shared().await;
+    let page = get_with_header(&server, "/docs", "accept-encoding", "gzip").await;
+    let page_bytes = page.bytes.len();
+    assert!(page_bytes < 1500, "{page_bytes} bytes");
+    let [script, style] = swagger_assets(&server.get("/docs").await.string());
+    for (path, extension, media_type) in [
+        (&script, "js", "text/javascript; charset=utf-8"),
+        (&style, "css", "text/css; charset=utf-8"),
+    ] {
+        let asset = server.get(path).await;
+        let hash = digest(&SHA256, &asset.bytes).as_ref()[..8]
+            .iter()
+            .fold(String::new(), |hash, byte| format!("{hash}{byte:02x}"));
+        assert_eq!(*path, format!("/docs/swagger-ui-{hash}.{extension}"));
+        assert_eq!(
+            (asset.header("content-type"), asset.header("cache-control")),
+            (media_type, "public, max-age=31536000, immutable"),
+            "{path}"
+        );
+        let method = Method::POST;
+        let response = server.send(server.request(method, path)).await;
+        assert_eq!(
+            response.is(405, "method_not_allowed").header("allow"),
+            "GET, HEAD"
+        );
+        let head = server.send(server.request(Method::HEAD, path)).await;
+        assert_eq!((head.status, head.bytes.len()), (200, 0), "{path}");
+    }
+    for unknown in [
+        "/docs/swagger-ui.js",
+        "/docs/swagger-ui-0000000000000000.js",
+        "/docs/swagger-ui-bundle.js",
+        "/docs/oauth-receiver.html",
+        "/docs/..%2fopenapi.json",
+    ] {
+        let response = server.get(unknown).await;
+        assert_eq!(
+            response.is(404, "not_found").header("cache-control"),
+            "no-store",
+            "{unknown}"
+        );
+    }
+}
+
+/// RFC 9116. An expired file and one that expires in a year or later are invalid.
+#[tokio::test]
+async fn security_txt_contains_contact_and_expires_within_a_year() {
+    let contact = "mailto:security@example.com";
+    let server = TestServer::with(&[
+        ("LATCHKEY_SECURITY_CONTACT", contact),
+        ("LATCHKEY_ISSUER", "https://auth.example.com/"),
+    ])
+    .await;
+    let path = "/.well-known/security.txt";
+    let file = server.get(path).await;
+    assert_eq!(
+        (file.status, file.header("content-type")),
+        (200, "text/plain; charset=utf-8")
+    );
+    let text = file.string();
+    let (fields, expires): (Vec<_>, Vec<_>) = text
+        .lines()
+        .map(|line| line.split_once(": ").expect("a field"))
+        .partition(|(name, _)| *name != "Expires");
+    assert_eq!(
+        fields,
+        [
+            ("Contact", contact),
+            ("Preferred-Languages", "en"),
+            (
+                "Canonical",
+                "https://auth.example.com/.well-known/security.txt"
+            ),
+        ]
+    );
+    assert!(text.ends_with('\n'), "each line ends with a line feed");
+    let [(_, expires)] = expires[..] else {
+        panic!("one `Expires`: {text}")
+    };
+    let expires = OffsetDateTime::parse(expires, &Rfc3339).expect("a timestamp of RFC 3339");
+    let remaining = expires - OffsetDateTime::now_utc();
+    assert!(
+        (170..365).contains(&remaining.whole_days()),
+        "{remaining:?}"
+    );
+    let head = server.send(server.request(Method::HEAD, path)).await;
+    assert_eq!((head.status, head.bytes.len()), (200, 0));
+    let post = server.send(server.request(Method::POST, path)).await;
+    assert_eq!(
+        post.is(405, "method_not_allowed").header("allow"),
+        "GET, HEAD"
+    );
+}
+
+/// A web URL in this file must start with `https://` (RFC 9116 section 2.5.2).
+#[tokio::test]
+async fn security_txt_has_canonical_url_only_with_https() {
+    let server = TestServer::with(&[
+        ("LATCHKEY_SECURITY_CONTACT", "https://example.com/report"),
+        ("LATCHKEY_ISSUER", "http://localhost"),
+    ])
+    .await;
+    let text = server.get("/.well-known/security.txt").await.string();
+    assert!(text.starts_with("Contact: https://example.com/report\n"));
+    assert!(
+        text.contains("\nExpires: ") && !text.contains("Canonical"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn security_txt_without_contact_returns_404() {
+    let server = TestServer::shared().await;
+    for method in [Method::GET, Method::POST] {
+        let request = server.request(method, "/.well-known/security.txt");
+        server.send(request).await.is(404, "not_found");
     }
 }
 
 #[tokio::test]
 async fn every_link_of_pages_returns_200() {
     let server = TestServer::shared().await;
-    for path in ["/", "/forgot", "/problems", "/problems/busy"] {
+    for path in ["/", "/docs", "/forgot", "/problems", "/problems/busy"] {
         let links = references(&server.get(path).await.string());
         assert!(!links.is_empty(), "{path}");
-        for link in links {
-            assert_eq!(server.get(&link).await.status, 200, "{path} → {link}");
+        for link in links.iter().filter(|link| !link.starts_with("data:")) {
+            assert_eq!(server.get(link).await.status, 200, "{path} → {link}");
         }
     }
 }
@@ -318,9 +475,16 @@ async fn served_openapi_document_equals_printed_document() {
 }
 
 #[tokio::test]
-async fn large_pages_are_compressed_and_revalidated_by_etag() {
+async fn assets_are_compressed_and_revalidated_by_etag() {
     let server = TestServer::shared().await;
-    for path in ["/docs", "/openapi.json"] {
+    let [script, style] = swagger_assets(&server.get("/docs").await.string());
+    let immutable = "public, max-age=31536000, immutable";
+    for (path, cache_control) in [
+        ("/docs", "no-cache"),
+        ("/openapi.json", "no-cache"),
+        (&script, immutable),
+        (&style, immutable),
+    ] {
         let plain = server.get(path).await;
         assert_eq!(plain.header("content-encoding"), "");
         let compressed = get_with_header(&server, path, "accept-encoding", "br, gzip").await;
@@ -336,7 +500,7 @@ async fn large_pages_are_compressed_and_revalidated_by_etag() {
             .read_to_end(&mut decompressed)
             .expect("gzip");
         assert!(
-            decompressed == plain.bytes && compressed.bytes.len() * 2 < plain.bytes.len(),
+            decompressed == plain.bytes && compressed.bytes.len() < plain.bytes.len(),
             "{path}"
         );
         let identity =
@@ -351,11 +515,7 @@ async fn large_pages_are_compressed_and_revalidated_by_etag() {
             etag.starts_with("W/\""),
             "a weak ETag, because it identifies two encodings: {etag}"
         );
-        assert_eq!(
-            plain.header("cache-control"),
-            "no-cache",
-            "browsers revalidate the cached page"
-        );
+        assert_eq!(plain.header("cache-control"), cache_control, "{path}");
         let revalidated =
             get_with_header(&server, path, header::IF_NONE_MATCH.as_str(), &etag).await;
         assert_eq!(

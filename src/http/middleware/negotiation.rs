@@ -14,10 +14,12 @@ use crate::http::{
 const PAGES: &[&str] = &[
     "/",
     "/docs",
+    "/docs/{asset}",
     "/openapi.json",
     "/forgot",
     "/problems",
     "/problems/{code}",
+    "/.well-known/security.txt",
 ];
 
 /// Operations that ignore `Accept`, because their callers evaluate only the status.
@@ -86,7 +88,8 @@ impl Negotiation {
 
     /// Whether the response depends on more than the binary, so that it must wait for the start.
     pub fn requires_started_server(&self, path: &str) -> bool {
-        let is_page = PAGES.contains(&path) || path.starts_with("/problems/");
+        let is_page =
+            PAGES.contains(&path) || path.starts_with("/problems/") || path.starts_with("/docs/");
         !is_page && !self.is_health_check(path)
     }
 
@@ -151,6 +154,8 @@ mod tests {
         );
         assert_eq!(negotiation.allowed_methods("/docs").unwrap(), "GET, HEAD");
         assert!(negotiation.allowed_methods("/items/a/b").is_none());
+        assert!(!negotiation.requires_started_server("/docs/swagger-ui-0.js"));
+        assert!(negotiation.requires_started_server("/items"));
         let offered = ["/login", "/revocations", "/auth/verify", "/"]
             .map(|path| negotiation.offered_media_types(path));
         assert_eq!(

@@ -7,7 +7,7 @@ use poem::{
 };
 use url::Url;
 
-use super::{ALLOW_SAME_ORIGIN_REQUESTS, Asset, build_policy};
+use super::{ALLOW_SAME_ORIGIN_REQUESTS, asset::Asset, build_policy};
 
 /// The page, rendered once for the start page and for each application to which it links.
 pub struct PasswordResetPage {

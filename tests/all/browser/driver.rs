@@ -157,6 +157,17 @@ impl Driver {
         .await
     }
 
+    /// Lets the browser prefer dark colors, also on the pages that it opens later.
+    pub async fn prefer_dark_colors(&self) {
+        let features = json!([{"name": "prefers-color-scheme", "value": "dark"}]);
+        self.send_command(
+            Method::POST,
+            "/goog/cdp/execute",
+            json!({"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}}),
+        )
+        .await;
+    }
+
     /// Clicks an element; waits while the element is covered or not rendered.
     pub async fn click(&self, xpath: &str) {
         self.act(xpath, Method::POST, "click", json!({})).await;

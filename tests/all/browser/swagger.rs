@@ -1,5 +1,7 @@
 //! Tests of Swagger UI in a real browser, by clicks and key presses.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::driver::Driver;
@@ -15,6 +17,9 @@ const PASSWORD_FORM: &str =
 
 /// The form for a pasted token in the *Authorize* dialog.
 const BEARER_FORM: &str = "//div[@class='auth-container'][.//h4[contains(., '(http, Bearer)')]]";
+
+/// The list of the models, below the operations.
+const MODELS: &str = "//section[contains(@class, 'models')]";
 
 /// A loaded Swagger UI page of a server with one user, who isn't signed in.
 struct Page {
@@ -360,36 +365,125 @@ async fn browser_session_operations_use_cookie() {
 }
 
 #[tokio::test]
-async fn page_is_compressed_and_revalidated_with_304() {
+async fn page_is_revalidated_and_its_assets_are_requested_once() {
     let page = Page::open().await;
-    let (status, encoding) = page.page_status_and_encoding().await;
-    assert_eq!((status, encoding.as_str()), (200, "gzip"));
+    // `open` loads the page twice.
+    let responses = page.responses().await;
+    let mut assets = 0;
+    for (path, responses) in responses {
+        let statuses: Vec<u64> = responses.iter().map(|(status, _)| *status).collect();
+        assert_eq!(responses[0], (200, "gzip".to_owned()), "{path}");
+        if path.starts_with("/docs/swagger-ui-") {
+            assets += 1;
+            assert_eq!(statuses, [200], "{path}");
+        } else {
+            assert!(
+                ["/docs", "/openapi.json"].contains(&path.as_str()),
+                "{path}"
+            );
+            assert_eq!(statuses, [200, 304], "{path}");
+        }
+    }
+    assert_eq!(assets, 2, "a script and a style");
     page.load().await;
-    assert_eq!(page.page_status_and_encoding().await.0, 304);
+    let paths: Vec<String> = page.responses().await.into_keys().collect();
+    assert_eq!(paths, ["/docs", "/openapi.json"]);
+}
+
+#[tokio::test]
+async fn models_are_collapsed_until_they_are_clicked() {
+    let page = Page::open().await;
+    page.wait_for_element(MODELS).await;
+    let models = format!("{MODELS}//div[contains(@class, 'model-container')]");
+    assert!(!page.driver.has_element(&models).await);
+    assert_eq!(page.driver.text(MODELS).await, "Schemas");
+    page.show_models().await;
+    page.wait_for_element(&models).await;
+}
+
+/// Swagger UI itself has no dark color scheme.
+#[tokio::test]
+async fn every_text_is_readable_in_dark_color_scheme() {
+    let page = Page::open().await;
+    page.driver.prefer_dark_colors().await;
+    page.load().await;
+    page.assert_readable("overview").await;
+    page.show_models().await;
+    page.assert_readable("models").await;
+    page.authorize(&["items:write"]).await;
+    page.driver
+        .click("//button[contains(@class, 'btn authorize')]")
+        .await;
+    page.wait_for_element(BEARER_FORM).await;
+    page.assert_readable("authorization").await;
+    page.driver
+        .click(&format!("{BEARER_FORM}//button[text()='Close']"))
+        .await;
+    let create = page.try_out("Items_\\(sample\\)-createItem").await;
+    assert_eq!(create.execute().await.0, "201");
+    for operation in ["getItem", "replaceItem", "updateItem", "deleteItem"] {
+        page.try_out(&format!("Items_\\(sample\\)-{operation}"))
+            .await;
+    }
+    page.assert_readable("operations").await;
+    // The positive control.
+    page.driver
+        .run_script(
+            "const text = document.createElement('p'); text.append('Unreadable'); \
+             text.style.color = '#333'; document.body.append(text)",
+        )
+        .await;
+    let texts = page.low_contrast_texts().await;
+    assert!(
+        texts.len() == 1 && texts[0].starts_with("Unreadable"),
+        "{texts:?}"
+    );
 }
 
 impl Page {
-    /// Returns the status and the content encoding of the page's response.
-    async fn page_status_and_encoding(&self) -> (u64, String) {
+    async fn show_models(&self) {
+        self.driver
+            .click(&format!("{MODELS}//button[@class='models-control']"))
+            .await;
+    }
+
+    async fn low_contrast_texts(&self) -> Vec<String> {
+        let texts = self.driver.run_script(include_str!("contrast.js")).await;
+        serde_json::from_value(texts).expect("a list of texts")
+    }
+
+    async fn assert_readable(&self, part: &str) {
+        let texts = self.low_contrast_texts().await;
+        assert!(texts.is_empty(), "{part}: {texts:#?}");
+    }
+
+    /// Returns the statuses and the content encodings of the responses since the last call, by path
+    /// and in order. Contents from the cache of the browser are not included.
+    async fn responses(&self) -> BTreeMap<String, Vec<(u64, String)>> {
         let events = self.driver.network_events().await;
-        let url = format!("{}/docs", self.origin);
-        let request = events
+        let path_of = |id: &Value| {
+            let request = events.iter().find(|event| {
+                event["method"] == "Network.requestWillBeSent"
+                    && event["params"]["requestId"] == *id
+            });
+            let url = request?["params"]["request"]["url"].as_str()?;
+            url.strip_prefix(&self.origin).map(str::to_owned)
+        };
+        let mut responses = BTreeMap::<_, Vec<_>>::new();
+        for event in events
             .iter()
-            .find(|event| event["params"]["request"]["url"] == url)
-            .expect("a request for the page");
-        let id = &request["params"]["requestId"];
-        let response = events.iter().find(|event| {
-            event["method"] == "Network.responseReceivedExtraInfo"
-                && event["params"]["requestId"] == *id
-        });
-        let response = &response.expect("a response")["params"];
-        let encoding = response["headers"]["content-encoding"]
-            .as_str()
-            .unwrap_or_default();
-        (
-            response["statusCode"].as_u64().expect("a status"),
-            encoding.to_owned(),
-        )
+            .filter(|event| event["method"] == "Network.responseReceivedExtraInfo")
+        {
+            let response = &event["params"];
+            let encoding = response["headers"]["content-encoding"].as_str();
+            if let Some(path) = path_of(&response["requestId"]) {
+                responses.entry(path).or_default().push((
+                    response["statusCode"].as_u64().expect("a status"),
+                    encoding.unwrap_or_default().to_owned(),
+                ));
+            }
+        }
+        responses
     }
 
     /// Asserts that the page sent requests only to its own origin, and that the console contains
