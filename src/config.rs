@@ -1,11 +1,13 @@
 //! Settings: the only reader of the environment.
 //!
 //! One declaration, in `declaration.rs`, generates the struct, the flags with their `--help`, the
-//! README's table, `.env.example`, `latchkey help settings`, and `latchkey config`. A secret has no
-//! flag, because process arguments are visible. Only secrets have a `…_FILE` form.
+//! table in `docs/reference/settings.md`, `.env.example`, `latchkey help settings`, and
+//! `latchkey config`. A secret has no flag, because process arguments are visible. Only secrets have
+//! a `…_FILE` form.
 
 mod declaration;
 mod description;
+mod partial;
 mod range;
 mod source;
 mod unknown;
@@ -18,8 +20,10 @@ use latchkey_domain::password::MIN_ALLOWED_MINIMUM;
 use declaration::Draft;
 pub use declaration::{Config, SETTINGS};
 pub use description::{
-    arguments, effective, env_example, readme_table, secrets_help, settings_help,
+    arguments, effective, effective_values, env_example, reference_table, secrets_help,
+    settings_help,
 };
+pub use partial::{DatabaseConfig, ListenConfig};
 use range::Range;
 pub use source::Source;
 use value::MAX_ISSUER_OR_AUDIENCE_LENGTH;
@@ -46,7 +50,7 @@ pub struct Setting {
     pub secret: bool,
     /// The default value.
     pub default: Option<&'static str>,
-    /// The description for help, README, and `.env.example`.
+    /// The description for help, the reference page, and `.env.example`.
     pub help: &'static str,
 }
 
@@ -88,53 +92,6 @@ impl Config {
     /// Returns the `aud` claim of access tokens: the setting, or the issuer if it is unset.
     pub fn audience(&self) -> &str {
         self.audience.as_deref().unwrap_or(self.issuer.as_str())
-    }
-}
-
-/// The settings of a command that needs only PostgreSQL. It has no `Debug`, because it contains a
-/// secret.
-pub struct DatabaseConfig {
-    /// The URL of PostgreSQL.
-    pub database_url: StoreUrl,
-    /// The timeout of a transaction.
-    pub database_timeout: Duration,
-    /// The timeout of an attempt to connect.
-    pub database_connect_timeout: Duration,
-    /// The filter of the log.
-    pub log: LogFilter,
-}
-
-impl DatabaseConfig {
-    const VARIABLES: [&str; 4] = [
-        "DATABASE_URL",
-        "LATCHKEY_DATABASE_TIMEOUT",
-        "LATCHKEY_DATABASE_CONNECT_TIMEOUT",
-        "LATCHKEY_LOG",
-    ];
-
-    /// Reads and validates these settings. Other settings can be absent or invalid, but unknown
-    /// settings are errors.
-    ///
-    /// # Errors
-    /// All configuration errors, not only the first.
-    pub fn load(source: &Source) -> Result<DatabaseConfig, Vec<ConfigError>> {
-        let (draft, mut errors) = Draft::load(source);
-        errors.retain(|error| {
-            let is_of = |setting: &Setting| setting.variable == error.variable;
-            Self::VARIABLES.contains(&error.variable) || !SETTINGS.iter().any(is_of)
-        });
-        let config = || {
-            Some(DatabaseConfig {
-                database_url: draft.database_url?,
-                database_timeout: draft.database_timeout?,
-                database_connect_timeout: draft.database_connect_timeout?,
-                log: draft.log?,
-            })
-        };
-        match config() {
-            Some(config) if errors.is_empty() => Ok(config),
-            _invalid => Err(errors),
-        }
     }
 }
 

@@ -8,21 +8,22 @@
 //!
 //! | module | purpose | uses |
 //! |---|---|---|
-//! | `main`, `cli`, `log` | the binary: command line, admin commands, log format | everything |
+//! | `main`, `commands`, `cli`, `log` | the binary: command line, commands of the operator, log format | everything |
 //! | [`http`] | HTTP adapters: routing, authentication, error responses. No business logic. | `app` |
-//! | [`app`] | the application layer: components with the use cases | `postgres`, `redis`, `mail`, `issuer_probe` |
+//! | [`app`] | the application layer: components with the use cases | `postgres`, `redis`, `mail`, `issuer_probe`, `http_client` |
 //! | [`postgres`] | one function per file of `sql/queries/` | – |
 //! | [`redis`] | one function per script of `src/redis/scripts/`; results are enums | – |
 //! | [`mail`] | renders and sends emails; uses no store | – |
-//! | `issuer_probe` | requests the issuer through the proxy, for `latchkey check` | – |
+//! | `issuer_probe` | requests the issuer through the proxy, for `latchkey check` | `http_client` |
+//! | `http_client` | sends single requests, for `latchkey check` and `latchkey health` | – |
 //! | `tls`, `reloadable_url` | TLS as a client; URLs of stores that can change in their files | – |
 //! | [`config`] | the settings: the only reader of the environment | – |
 //! | [`error`] | the error type, the closed list of error codes, and diagnoses for operators | – |
 //! | [`latchkey_domain`] | the rules as pure functions, in a package of its own | – |
 //!
 //! Dependencies point in one direction: `main → {http, cli} → app → {postgres, redis, mail,
-//! issuer_probe}`; all of them use the domain. `crates/dev` is the local stack of `./dev up` and of the tests;
-//! `crates/bench` contains the benchmarks.
+//! issuer_probe, http_client}`; all of them use the domain. `crates/dev` is the local stack of
+//! `./dev up` and of the tests; `crates/bench` contains the benchmarks.
 //!
 //! # Invariants
 //!
@@ -81,6 +82,7 @@ pub mod app;
 pub mod config;
 pub mod error;
 pub mod http;
+mod http_client;
 mod issuer_probe;
 pub mod mail;
 pub mod postgres;

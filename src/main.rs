@@ -1,27 +1,26 @@
 //! Parses the command line, runs the command, and returns its exit code.
 
 mod cli;
+mod commands;
 mod log;
 
 use std::{io::Write, process::ExitCode, sync::Arc};
 
-use clap::{ArgMatches, Command};
-use cli::{
-    help::{add_help, add_help_with_configuration},
-    print_error,
-};
+use clap::ArgMatches;
+use cli::{arguments::render, print_error};
 use latchkey::{
     app::{
         App,
         lifecycle::{migrate::Migrator, start::StartupError},
     },
-    config::{self, Config, ConfigError, DatabaseConfig, Source},
+    config::{self, Config, ConfigError, DatabaseConfig, ListenConfig, Source},
     error::Chain,
     http,
     postgres::MigrationError,
 };
 use log::Log;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::{Map, json};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -37,125 +36,37 @@ const INVALID_CONFIGURATION: u8 = 2;
 /// Exit code if PostgreSQL or Redis is unavailable.
 const STORE_UNAVAILABLE: u8 = 3;
 
-const ABOUT: &str = "\
-Latchkey is a self-hosted authentication server in a single binary. It registers and signs in \
-users, issues, rotates, and revokes tokens, and authenticates requests for your proxies and \
-services.";
-
-const CONFIGURATION: &str = "\
-Configuration: environment variables, `.env` in the working directory, and flags of `serve`. See \
-`latchkey help settings`.";
-
 fn main() -> ExitCode {
-    let matches = command().get_matches();
+    let matches = commands::command().get_matches();
     match matches.subcommand() {
         Some(("openapi", _)) => print(&http::document::json()),
         Some(("settings", _)) => print(&config::settings_help()),
-        Some(("config", matches)) => show_settings(&Source::new(matches)),
+        Some(("version", matches)) => cli::version::run(matches),
+        Some(("completions", matches)) => {
+            cli::completions::run(matches, commands::documented_command())
+        }
+        Some(("man", matches)) => cli::man::run(matches, commands::documented_command()),
+        Some(("config", matches)) => show_settings(matches),
+        Some(("health", matches)) => check_health(matches),
         Some(("migrate", matches)) => migrate(&Source::new(matches)),
-        Some(("user", matches)) => with_app(matches, Log::Brief, |app| cli::run(app, matches)),
-        Some(("client", matches)) => {
-            with_app(matches, Log::Brief, |app| cli::client::run(app, matches))
-        }
-        Some(("check", matches)) => {
-            with_app(matches, Log::Brief, |app| cli::check::run(app, matches))
-        }
-        Some(("explain", matches)) => with_app(matches, Log::Brief, cli::explain::run),
-        Some(("keys", matches)) => {
-            with_app(matches, Log::Brief, |app| cli::keys::run(app, matches))
-        }
-        Some(("revocations", matches)) => with_app(matches, Log::Brief, cli::revocations::run),
-        Some(("serve", matches)) => with_app(matches, Log::Full, serve),
-        _none => with_app(&matches, Log::Full, serve),
+        Some((command, matches)) if command != "serve" => with_app(matches, Log::Brief, |app| {
+            run_admin_command(command, app, matches)
+        }),
+        Some((_serve, matches)) => with_app(matches, Log::Full, serve),
+        None => with_app(&matches, Log::Full, serve),
     }
 }
 
-fn command() -> Command {
-    let settings = || config::arguments().map(|argument| argument.hide(true));
-    let admin = [
-        cli::check::command(),
-        cli::command(),
-        cli::client::command(),
-        cli::explain::command(),
-        cli::keys::command(),
-        cli::revocations::command(),
-    ];
-    let command = Command::new("latchkey")
-        .version(latchkey::VERSION)
-        .about("Self-hosted authentication server")
-        .long_about(ABOUT)
-        .args_conflicts_with_subcommands(true)
-        .args(settings())
-        .subcommand(serve_command())
-        .subcommand(migrate_command().args(settings()))
-        .subcommand(config_command().args(settings()))
-        .subcommands(admin.map(|command| command.args(settings())))
-        .subcommand(openapi_command())
-        .subcommand(settings_command());
-    add_help_with_configuration(
-        command,
-        "latchkey serve
-         latchkey config
-         latchkey check
-         latchkey user create --username admin --role admin
-         latchkey help settings",
-        CONFIGURATION,
-    )
-}
-
-/// The only command whose help contains the flags. `-h` omits them.
-fn serve_command() -> Command {
-    let flags = config::arguments().map(|argument| argument.hide_short_help(true));
-    let command = Command::new("serve")
-        .about("Run the server (the default command)")
-        .args(flags);
-    add_help_with_configuration(
-        command,
-        "latchkey serve
-         latchkey serve --listen 0.0.0.0:8000 --log info,latchkey=debug",
-        &config::secrets_help(),
-    )
-}
-
-fn migrate_command() -> Command {
-    let command = Command::new("migrate")
-        .about("Apply the database migrations and exit")
-        .long_about(
-            "Applies the database migrations and exits. `serve`, `user`, `client`, `keys`, and \
-             `revocations` also apply missing migrations, so their role must then be able to create \
-             tables. `migrate` requires only DATABASE_URL, and reads LATCHKEY_DATABASE_TIMEOUT, \
-             LATCHKEY_DATABASE_CONNECT_TIMEOUT, and LATCHKEY_LOG.",
-        );
-    add_help(
-        command,
-        "latchkey migrate
-         DATABASE_URL_FILE=/run/secrets/owner_url latchkey migrate",
-    )
-}
-
-fn config_command() -> Command {
-    let command = Command::new("config")
-        .about("Print the effective settings and validate them")
-        .long_about(
-            "Prints the effective settings, secrets masked, and validates them without connecting \
-             to a store. It exits with 2 if the configuration is invalid.",
-        );
-    add_help(command, "latchkey config")
-}
-
-fn openapi_command() -> Command {
-    let command = Command::new("openapi")
-        .about("Print the OpenAPI document")
-        .long_about("Prints the OpenAPI document. It requires no configuration and no store.");
-    add_help_with_configuration(command, "latchkey openapi > openapi.json", "")
-}
-
-/// Makes `latchkey help settings` print all settings.
-fn settings_command() -> Command {
-    Command::new("settings")
-        .hide(true)
-        .help_template("{after-help}")
-        .after_help(config::settings_help())
+/// Runs a command that requires all settings.
+async fn run_admin_command(command: &str, app: Arc<App>, matches: &ArgMatches) -> ExitCode {
+    match command {
+        "check" => cli::check::run(app, matches).await,
+        "client" => cli::client::run(app, matches).await,
+        "explain" => cli::explain::run(app, matches).await,
+        "keys" => cli::keys::run(app, matches).await,
+        "revocations" => cli::revocations::run(app).await,
+        _user => cli::user::run(app, matches).await,
+    }
 }
 
 fn print(text: &str) -> ExitCode {
@@ -164,9 +75,15 @@ fn print(text: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn show_settings(source: &Source) -> ExitCode {
-    print(&config::effective(source));
-    let config = match Config::load(source) {
+fn show_settings(matches: &ArgMatches) -> ExitCode {
+    let source = Source::new(matches);
+    let to_json = || {
+        let settings = config::effective_values(&source);
+        let settings = settings.map(|(variable, value)| (variable.to_owned(), json!(value)));
+        json!({ "settings": Map::from_iter(settings) })
+    };
+    print(&render(matches, || config::effective(&source), to_json));
+    let config = match Config::load(&source) {
         Ok(config) => config,
         Err(errors) => return reject_configuration(&errors),
     };
@@ -176,6 +93,19 @@ fn show_settings(source: &Source) -> ExitCode {
             Err(errors) => reject_configuration(&errors),
         }
     })
+}
+
+fn check_health(matches: &ArgMatches) -> ExitCode {
+    if let Some(url) = cli::health::url(matches) {
+        return with_runtime(cli::health::check_url(matches, url));
+    }
+    match ListenConfig::load(&Source::new(matches)) {
+        Ok(ListenConfig {
+            listen,
+            metrics_listen,
+        }) => with_runtime(cli::health::check_local(matches, listen, metrics_listen)),
+        Err(errors) => reject_configuration(&errors),
+    }
 }
 
 fn reject_configuration(errors: &[ConfigError]) -> ExitCode {
@@ -222,7 +152,12 @@ fn with_runtime(future: impl Future<Output = ExitCode>) -> ExitCode {
         .enable_all()
         .build()
     {
-        Ok(runtime) => runtime.block_on(future),
+        Ok(runtime) => {
+            let code = runtime.block_on(future);
+            // The resolution of a host name can't be canceled, and would delay the exit.
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => fail("the runtime can't be started", &error),
     }
 }

@@ -4,6 +4,7 @@ pub mod cleanup;
 pub mod impairments;
 pub mod migrate;
 pub mod readiness;
+pub mod readiness_probe;
 pub mod start;
 
 use std::sync::{Arc, Mutex, atomic::AtomicU8};

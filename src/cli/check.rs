@@ -2,14 +2,18 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{ArgMatches, Command};
 use latchkey::app::{
     App,
     deployment_check::{Finding, FindingOutcome},
 };
 use serde_json::{Value, json};
 
-use super::{FAILED, help::add_help_with_exit_codes};
+use super::{
+    FAILED,
+    arguments::{output_flag, render},
+    help::add_help_with_exit_codes,
+};
 use crate::print;
 
 const EXIT_CODES: &str = "\
@@ -18,14 +22,8 @@ Exit codes:
   1  at least one failure
   2  invalid usage or configuration";
 
-/// Builds the command, without the flags of settings.
+/// Builds the command.
 pub fn command() -> Command {
-    let output = Arg::new("output")
-        .long("output")
-        .value_name("FORMAT")
-        .help("Format of the output")
-        .value_parser(["text", "json"])
-        .default_value("text");
     let command = Command::new("check")
         .about("Examine the stores, the mail server, the clocks, and the proxy")
         .long_about(
@@ -35,7 +33,10 @@ pub fn command() -> Command {
              line is ok, a warning, or a failure with its fix. The command changes nothing except \
              one key in Redis, which expires after a minute.",
         )
-        .arg(output);
+        .arg(output_flag(
+            "an object with `findings`, a list of objects with `part`, `status` (`ok`, `warning`, \
+             or `failure`), `reason`, and `action`, which is null if the status is `ok`",
+        ));
     add_help_with_exit_codes(
         command,
         "latchkey check
@@ -47,11 +48,11 @@ pub fn command() -> Command {
 /// Examines the deployment and prints the findings.
 pub async fn run(app: Arc<App>, matches: &ArgMatches) -> ExitCode {
     let findings = app.examine_deployment().await;
-    let format: &String = matches.get_one("output").expect("a default value");
-    print(&match format.as_str() {
-        "json" => format!("{:#}\n", to_json(&findings)),
-        _text => to_text(&findings),
-    });
+    print(&render(
+        matches,
+        || to_text(&findings),
+        || to_json(&findings),
+    ));
     let has_failed = findings
         .iter()
         .any(|finding| matches!(finding.outcome, FindingOutcome::Failure(_)));

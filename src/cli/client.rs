@@ -24,33 +24,36 @@ use uuid::Uuid;
 
 use super::{
     CANCELED, CommandError, FAILED,
-    arguments::parse_value,
-    confirm,
-    help::{add_help, yes_flag},
-    prepare, print_outcome, show,
+    arguments::{output_flag, parse_value, render, yes_flag},
+    help::add_help,
+    json, prepare, print_outcome, show,
+    terminal::confirm,
 };
 
-/// Builds the command, without the flags of settings.
+/// The JSON of commands that print a secret.
+const SECRET_SHAPE: &str =
+    "an object with the fields of `POST /clients`: `client_id`, `client_secret`, and `client`";
+
+/// Builds the command.
 pub fn command() -> Command {
     let command = Command::new("client")
         .about("Manage OAuth clients")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(add_help(
-            Command::new("list")
-                .about("List OAuth clients")
-                .long_about("Lists OAuth clients, oldest first."),
-            "latchkey client list",
-        ))
+        .subcommand(list_command())
+        .subcommand(show_command())
         .subcommand(create())
-        .subcommand(client_command(
-            "rotate-secret",
-            "Rotate a client secret",
-            "Invalidates the old secret and revokes the tokens issued with it, on every replica, \
-             and prints a new secret once. For zero-downtime rotation, register a second client \
-             first.",
-        ))
-        .subcommand(client_command(
+        .subcommand(
+            revoking_command(
+                "rotate-secret",
+                "Rotate a client secret",
+                "Invalidates the old secret and revokes the tokens issued with it, on every \
+                 replica, and prints a new secret once. For zero-downtime rotation, register a \
+                 second client first.",
+            )
+            .arg(output_flag(SECRET_SHAPE)),
+        )
+        .subcommand(revoking_command(
             "delete",
             "Delete an OAuth client and revoke its tokens",
             "Deletes an OAuth client and revokes its tokens on every replica.",
@@ -62,11 +65,50 @@ pub fn command() -> Command {
     )
 }
 
-fn client_command(command: &'static str, about: &'static str, long_about: &'static str) -> Command {
-    let id = Arg::new("id")
+fn list_command() -> Command {
+    let command = Command::new("list")
+        .about("List OAuth clients")
+        .long_about("Lists OAuth clients, oldest first.")
+        .arg(output_flag(
+            "an object with the fields of `GET /clients`: `data`, a list of clients, and `next`, \
+             which is null because the list is complete",
+        ));
+    add_help(
+        command,
+        "latchkey client list
+         latchkey client list --output json",
+    )
+}
+
+fn show_command() -> Command {
+    let command = Command::new("show")
+        .about("Show an OAuth client")
+        .long_about("Shows an OAuth client, without its secret.")
+        .arg(client_id_argument())
+        .arg(output_flag(
+            "an object with the fields of `GET /clients/{id}`",
+        ));
+    add_help(
+        command,
+        "latchkey client show CLIENT-ID
+         latchkey client show CLIENT-ID --output json",
+    )
+}
+
+fn client_id_argument() -> Arg {
+    Arg::new("id")
         .value_name("CLIENT-ID")
         .help("Client ID, as `latchkey client list` prints it")
-        .required(true);
+        .required(true)
+        .index(1)
+        .value_parser(client_id)
+}
+
+fn revoking_command(
+    command: &'static str,
+    about: &'static str,
+    long_about: &'static str,
+) -> Command {
     let examples = format!(
         "latchkey client {command} CLIENT-ID
          latchkey client {command} CLIENT-ID --yes"
@@ -74,7 +116,7 @@ fn client_command(command: &'static str, about: &'static str, long_about: &'stat
     let command = Command::new(command)
         .about(about)
         .long_about(long_about)
-        .arg(id.index(1).value_parser(client_id))
+        .arg(client_id_argument())
         .arg(yes_flag());
     add_help(command, &examples)
 }
@@ -110,7 +152,8 @@ fn create() -> Command {
             option("audience", "AUDIENCES")
                 .help(audience)
                 .value_parser(parse_value::<Audiences>),
-        );
+        )
+        .arg(output_flag(SECRET_SHAPE));
     add_help(
         command,
         "latchkey client create billing --scope items:read
@@ -142,7 +185,13 @@ async fn run_command(app: &Arc<App>, matches: &ArgMatches) -> Result<String, Com
     }
     prepare(app).await?;
     match command {
-        "list" => list(app).await,
+        "list" => list(app, matches).await,
+        "show" => {
+            let client = app.oauth_clients.get_client(id(matches)).await;
+            let client = client.map_err(client_error)?;
+            let to_json = || json::client(&client);
+            Ok(render(matches, || show::client(&client), to_json))
+        }
         "create" => register(app, matches).await,
         "rotate-secret" => {
             let (client, secret) = app
@@ -150,11 +199,15 @@ async fn run_command(app: &Arc<App>, matches: &ArgMatches) -> Result<String, Com
                 .rotate_client_secret(AdminActor::Operator, id(matches))
                 .await
                 .map_err(client_error)?;
-            let (name, secret) = (client.name, secret.expose_secret());
-            Ok(format!(
-                "Rotated the secret of {name} and revoked its tokens.\n\
-                 client_secret (shown once): {secret}\n"
-            ))
+            let (name, secret) = (&client.name, secret.expose_secret());
+            let to_text = || {
+                format!(
+                    "Rotated the secret of {name} and revoked its tokens.\n\
+                     client_secret (shown once): {secret}\n"
+                )
+            };
+            let to_json = || json::client_with_secret(&client, secret);
+            Ok(render(matches, to_text, to_json))
         }
         _delete => delete(app, id(matches)).await,
     }
@@ -185,10 +238,11 @@ async fn register(app: &Arc<App>, matches: &ArgMatches) -> Result<String, Comman
         .oauth_clients
         .create_client(AdminActor::Operator, registration)
         .await?;
-    let (StoredClient { id, name, .. }, secret) = (client, secret.expose_secret());
-    Ok(format!(
-        "Registered {name}.\nclient_id: {id}\nclient_secret (shown once): {secret}\n"
-    ))
+    let (StoredClient { id, name, .. }, secret) = (&client, secret.expose_secret());
+    let to_text =
+        || format!("Registered {name}.\nclient_id: {id}\nclient_secret (shown once): {secret}\n");
+    let to_json = || json::client_with_secret(&client, secret);
+    Ok(render(matches, to_text, to_json))
 }
 
 async fn delete(app: &Arc<App>, id: Uuid) -> Result<String, CommandError> {
@@ -221,7 +275,7 @@ fn client_error(error: Error) -> CommandError {
     }
 }
 
-async fn list(app: &App) -> Result<String, CommandError> {
+async fn list(app: &App, matches: &ArgMatches) -> Result<String, CommandError> {
     let (mut clients, mut after) = (Vec::new(), Some(Uuid::nil()));
     while let Some(last) = after {
         let page = app
@@ -234,5 +288,6 @@ async fn list(app: &App) -> Result<String, CommandError> {
         clients.extend(page.clients);
         after = page.next.as_deref().and_then(page::parse_cursor);
     }
-    Ok(show::clients(&clients))
+    let to_json = || json::page(&clients, json::client, None);
+    Ok(render(matches, || show::clients(&clients), to_json))
 }

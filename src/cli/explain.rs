@@ -6,12 +6,17 @@ use std::{
     sync::Arc,
 };
 
-use clap::Command;
+use clap::{ArgMatches, Command};
 use latchkey::app::{App, tokens::explain::ExplainError};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::{help::add_help_with_exit_codes, print_error};
+use super::{
+    arguments::{output_flag, render},
+    help::add_help_with_exit_codes,
+    print_error,
+};
 use crate::{INVALID_CONFIGURATION, STORE_UNAVAILABLE, print};
 
 /// Exit code for a token that the servers reject.
@@ -36,7 +41,7 @@ const HEADER_PREFIXES: [&str; 5] = [
     "__Secure-latchkey=",
 ];
 
-/// Builds the command, without the flags of settings.
+/// Builds the command.
 pub fn command() -> Command {
     let command = Command::new("explain")
         .about("Explain why a token is rejected")
@@ -45,17 +50,21 @@ pub fn command() -> Command {
              standard input. Prints the rule that rejects it, or that it is accepted. A token for \
              another audience than LATCHKEY_AUDIENCE counts as rejected, because only services of \
              that audience accept it. The token is neither consumed nor printed.",
-        );
+        )
+        .arg(output_flag(
+            "an object with `accepted`, a boolean, and `explanation`, a sentence",
+        ));
     add_help_with_exit_codes(
         command,
         "latchkey explain < token.txt
-         latchkey explain",
+         latchkey explain
+         latchkey explain --output json < token.txt",
         EXIT_CODES,
     )
 }
 
 /// Reads the token and explains it.
-pub async fn run(app: Arc<App>) -> ExitCode {
+pub async fn run(app: Arc<App>, matches: &ArgMatches) -> ExitCode {
     let token = match read_token() {
         Ok(token) => token,
         Err(reason) => {
@@ -65,8 +74,10 @@ pub async fn run(app: Arc<App>) -> ExitCode {
     };
     match app.tokens.explain(token.expose_secret()).await {
         Ok(explanation) => {
-            print(&format!("{}\n", explanation.sentence));
-            if explanation.is_rejected {
+            let (sentence, is_rejected) = (explanation.sentence, explanation.is_rejected);
+            let to_json = || json!({ "accepted": !is_rejected, "explanation": sentence });
+            print(&render(matches, || format!("{sentence}\n"), to_json));
+            if is_rejected {
                 ExitCode::from(REJECTED)
             } else {
                 ExitCode::SUCCESS

@@ -7,15 +7,18 @@ use latchkey::{
     app::{App, keys::RotationOutcome},
     error::Error,
 };
-use latchkey_domain::access_token::Kid;
+use latchkey_domain::{access_token::Kid, key_schedule::KeyState};
+use serde_json::json;
 
 use super::{
-    CANCELED, CommandError, FAILED, confirm,
-    help::{add_help, yes_flag},
-    prepare, print_outcome, show,
+    CANCELED, CommandError, FAILED,
+    arguments::{output_flag, render, yes_flag},
+    help::add_help,
+    json, prepare, print_outcome, show,
+    terminal::confirm,
 };
 
-/// Builds the command, without the flags of settings.
+/// Builds the command.
 pub fn command() -> Command {
     let command = Command::new("keys")
         .about("Manage signing keys")
@@ -39,12 +42,22 @@ pub fn command() -> Command {
 }
 
 fn list() -> Command {
-    let command = Command::new("list").about("List signing keys").long_about(
-        "Lists signing keys, newest first. SINCE is the time from which a key signs. UNTIL is the \
-         time at which the next key replaces the current one, or at which the last token of a \
-         retiring or revoked key expires.",
-    );
-    add_help(command, "latchkey keys list")
+    let command = Command::new("list")
+        .about("List signing keys")
+        .long_about(
+            "Lists signing keys, newest first. SINCE is the time from which a key signs. UNTIL is \
+             the time at which the next key replaces the current one, or at which the last token \
+             of a retiring or revoked key expires.",
+        )
+        .arg(output_flag(
+            "an object with `data`, a list of objects with `kid`, `state`, `since`, and `until`, \
+             and with `next`, which is null because the list is complete",
+        ));
+    add_help(
+        command,
+        "latchkey keys list
+         latchkey keys list --output json",
+    )
 }
 
 fn rotate() -> Command {
@@ -54,7 +67,10 @@ fn rotate() -> Command {
             "Creates the next signing key. It signs after twice LATCHKEY_JWKS_MAX_AGE, when no \
              client has an older key set in its cache. Until then the current key signs. No \
              session and no token is revoked.",
-        );
+        )
+        .arg(output_flag(
+            "an object with `kid`, `state`, and `since`, the time from which the key signs",
+        ));
     add_help(command, "latchkey keys rotate")
 }
 
@@ -98,18 +114,32 @@ async fn run_command(app: &Arc<App>, matches: &ArgMatches) -> Result<String, Com
     }
     prepare(app).await?;
     match command {
-        "list" => Ok(show::keys(&app.keys.list_keys().await?)),
-        "rotate" => rotate_key(app).await,
+        "list" => {
+            let keys = app.keys.list_keys().await?;
+            let to_json = || json::page(&keys, json::key, None);
+            Ok(render(matches, || show::keys(&keys), to_json))
+        }
+        "rotate" => rotate_key(app, matches).await,
         _revoke => revoke_key(app, matches).await,
     }
 }
 
-async fn rotate_key(app: &App) -> Result<String, CommandError> {
+async fn rotate_key(app: &App, matches: &ArgMatches) -> Result<String, CommandError> {
     match app.keys.rotate_key().await? {
-        RotationOutcome::Created { kid, signs_from } => Ok(format!(
-            "Created signing key {kid}. It signs from {} on.\n",
-            show::format_time(signs_from)
-        )),
+        RotationOutcome::Created { kid, signs_from } => {
+            let to_text = || {
+                let time = show::format_time(signs_from);
+                format!("Created signing key {kid}. It signs from {time} on.\n")
+            };
+            let to_json = || {
+                json!({
+                    "kid": kid.to_string(),
+                    "state": KeyState::Next.as_str(),
+                    "since": json::format_time(signs_from),
+                })
+            };
+            Ok(render(matches, to_text, to_json))
+        }
         RotationOutcome::AlreadyWaiting => {
             let error = CommandError::new(FAILED, "the next signing key already exists");
             Err(error.hint("`latchkey keys list` shows the time from which it signs"))

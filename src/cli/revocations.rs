@@ -7,7 +7,7 @@ use latchkey::app::{App, revocation::RebuildOutcome};
 
 use super::{CommandError, FAILED, help::add_help, prepare, print_outcome};
 
-/// Builds the command, without the flags of settings.
+/// Builds the command.
 pub fn command() -> Command {
     let rebuild = Command::new("rebuild")
         .about("Rebuild the revocation log in Redis from PostgreSQL")

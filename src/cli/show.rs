@@ -60,9 +60,15 @@ pub fn user(user: &ManagedUser) -> String {
         ("status", status(user).to_owned()),
         ("created", format_time(user.account.created_at)),
     ];
+    fields(&lines)
+}
+
+/// Renders fields, one per line.
+pub fn fields(lines: &[(&str, String)]) -> String {
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     lines
         .iter()
-        .map(|(name, value)| format!("{name:<10}{value}\n"))
+        .map(|(name, value)| format!("{name:<width$}  {value}\n"))
         .collect()
 }
 
@@ -115,6 +121,18 @@ pub fn clients(clients: &[StoredClient]) -> String {
         &["CLIENT ID", "SCOPE", "AUDIENCE", "SECRET CREATED", "NAME"],
         clients.iter().map(line).collect(),
     )
+}
+
+/// Renders one OAuth client, one field per line.
+pub fn client(client: &StoredClient) -> String {
+    fields(&[
+        ("client_id", client.id.to_string()),
+        ("name", client.name.clone()),
+        ("scope", client.scopes.to_string()),
+        ("audience", client.audiences.join(" ")),
+        ("created", format_time(client.created_at)),
+        ("secret created", format_time(client.rotated_at)),
+    ])
 }
 
 /// Renders signing keys, one per line.

@@ -1,4 +1,4 @@
-//! Renders the settings as flags, help, the README's table, `.env.example`, and effective values.
+//! Renders the settings as flags, help, a table, `.env.example`, and effective values.
 
 use clap::Arg;
 
@@ -6,6 +6,9 @@ use super::{SETTINGS, Setting, Source};
 
 /// Maximum number of columns of rendered help and of comments in `.env.example`.
 const MAX_COLUMNS: usize = 80;
+
+/// The text in place of a secret that is set.
+const MASK: &str = "(set, not shown)";
 
 const SETTINGS_INTRODUCTION: &str = "\
 A setting is an environment variable, a line of `.env` in the working directory, or a flag of \
@@ -31,7 +34,8 @@ pub fn arguments() -> impl Iterator<Item = Arg> {
             Arg::new(setting.variable)
                 .long(flag_name(setting))
                 .value_name("VALUE")
-                .help(format!(
+                // Manual pages contain no other help of flags that `-h` omits.
+                .long_help(format!(
                     "{} [env: {}]{default}",
                     setting.help, setting.variable
                 ))
@@ -65,17 +69,32 @@ pub fn settings_help() -> String {
 
 /// Returns the effective settings, one `VARIABLE=value` per line, with masked secrets.
 pub fn effective(source: &Source) -> String {
-    let line = |setting: &Setting| match source.resolve(setting) {
-        Ok(Some(_)) if setting.secret => format!("{}=(set, not shown)\n", setting.variable),
-        Ok(Some(text)) if text.contains(' ') => format!("{}=\"{text}\"\n", setting.variable),
-        Ok(Some(text)) => format!("{}={text}\n", setting.variable),
-        Ok(None) | Err(_) => format!("# {} is not set\n", setting.variable),
+    let line = |(variable, value): (&str, Option<String>)| match value {
+        Some(text) if text.contains(' ') && text != MASK => format!("{variable}=\"{text}\"\n"),
+        Some(text) => format!("{variable}={text}\n"),
+        None => format!("# {variable} is not set\n"),
     };
-    SETTINGS.iter().map(line).collect()
+    effective_values(source).map(line).collect()
 }
 
-/// Returns the README's table of settings.
-pub fn readme_table() -> String {
+/// Returns the variables of all settings with their effective values. A secret is masked, and an
+/// unset setting has none.
+pub fn effective_values(source: &Source) -> impl Iterator<Item = (&'static str, Option<String>)> {
+    SETTINGS.iter().map(|setting| {
+        let value = source.resolve(setting).ok().flatten();
+        let mask = |text| {
+            if setting.secret {
+                MASK.to_owned()
+            } else {
+                text
+            }
+        };
+        (setting.variable, value.map(mask))
+    })
+}
+
+/// Returns the table of settings for the reference page.
+pub fn reference_table() -> String {
     let row = |setting: &Setting| {
         let mark = if setting.secret { " ●" } else { "" };
         let default = setting
@@ -113,7 +132,10 @@ pub fn env_example() -> String {
     };
     let groups: String = groups().map(group).collect();
     let introduction = "Settings of Latchkey. Copy this file to `.env` and set the required \
-                        values. An empty value counts as unset.";
+                        values. An empty value counts as unset.\n\n\
+                        With Docker Compose, set LATCHKEY_SECRET and add POSTGRES_PASSWORD, see \
+                        docs/how-to/compose.md. `./dev up` requires no settings, and ignores a \
+                        `.env` with POSTGRES_PASSWORD.";
     format!("{}\n{groups}", wrap(introduction, "# "))
 }
 

@@ -262,6 +262,29 @@ async fn revoked_token_is_explained_with_time_and_reason() {
     assert_both_explained(&new, "the user was deleted at 20").await;
 }
 
+#[tokio::test]
+async fn explanation_is_printed_as_json() {
+    let server = TestServer::start().await;
+    let user = server.sign_up("john").await;
+    let explain = async |token: &str| {
+        let (settings, input) = (server.settings(), token.to_owned());
+        let run = move || program::run(&["explain", "--output", "json"], settings, &input);
+        let output = tokio::task::spawn_blocking(run)
+            .await
+            .expect("the command completes");
+        let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        (output.status.code(), json)
+    };
+    let (code, json) = explain(&user.access_token).await;
+    assert_eq!((code, &json["accepted"]), (Some(0), &json!(true)), "{json}");
+    let (code, json) = explain("garbage").await;
+    assert_eq!(code, Some(1));
+    let explanation = "Rejected: the text is not an access token, refresh token, or personal";
+    let text = json["explanation"].as_str().expect("a sentence");
+    assert!(text.starts_with(explanation), "{text}");
+    assert_eq!(json["accepted"], false);
+}
+
 /// The row of a user keeps the reason of the larger generation, regardless of the order.
 #[tokio::test]
 async fn last_revocation_of_user_determines_reason() {

@@ -56,6 +56,7 @@ mod caller_check; // every protected operation × every invalid credential
 mod cleanup; // expired rows are deleted
 #[cfg(target_os = "linux")]
 mod clocks; // wall clocks that differ from those of the stores; only Linux can change them per program
+mod command_line; // `latchkey version`, `completions`, `man`, `config`, and `health`
 mod crash; // SIGKILL loses no acknowledged write
 mod document_linters; // linters of the OpenAPI document
 mod encodings; // chunks, charsets, forms, parameters
@@ -75,7 +76,7 @@ mod outage; // stores that are down, paused, or slow
 mod pages; // HTML pages of the binary
 mod preflight; // stores that can't be used, and `latchkey check`
 mod prose; // the words of the public texts
-mod published; // generated files: OpenAPI document, Postman collection, README, .env.example
+mod published; // generated files: OpenAPI document, Postman collection, reference pages, .env.example
 mod query_plans; // no statement reads a large table completely
 mod rate_limits; // attackers are limited, and users can still sign in
 mod revocation; // leases, the revocation log, and check sources
@@ -87,4 +88,4 @@ mod start; // settings, migrations, agreement of replicas
 mod storm; // a thousand concurrent sign-ins
 mod timing; // response times don't reveal whether a user exists
 mod token_cache; // the cache of verified signatures
-mod tour; // the tour of the README, executed as printed
+mod tour; // the tour of the API, executed as printed

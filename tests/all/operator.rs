@@ -1,5 +1,6 @@
 //! `latchkey user …` and `latchkey client …` beside a server: output, changes, and errors.
 
+mod json; // `--output json`, compared with the API
 mod terminal; // prompts
 
 use std::process::Output;
@@ -192,7 +193,7 @@ async fn password_from_stdin_is_not_printed() {
 #[tokio::test]
 async fn invalid_arguments_exit_with_code_2() {
     let server = TestServer::start().await;
-    let invalid_arguments: [&[&str]; 12] = [
+    let invalid_arguments: [&[&str]; 15] = [
         &[],
         &["nonsense"],
         &["create"],
@@ -203,6 +204,17 @@ async fn invalid_arguments_exit_with_code_2() {
         &["set-role", "john"],
         &["set-role", "john", "root"],
         &["list", "--limit", "0"],
+        &["list", "--output", "yaml"],
+        // With a password from the input, there is no code to print.
+        &[
+            "reset-password",
+            "john",
+            "--password-stdin",
+            "--output",
+            "json",
+        ],
+        // The flags of the server.
+        &["--rate-limits", "off", "list"],
         // Former names.
         &["role", "john", "admin"],
         &["reset", "john"],
@@ -401,6 +413,10 @@ async fn commands_that_revoke_require_confirmation() {
         (&["disable", "john"], "disable the user"),
         (&["revoke", "john"], "revoke"),
         (&["set-role", "john", "admin"], "change the role"),
+        (
+            &["reset-password", "john", "--password-stdin"],
+            "set the password",
+        ),
     ] {
         let hint = format!("hint: pass --yes to {action} without confirmation\n");
         run_user_with_input(&server, arguments, "y\n")
@@ -419,6 +435,36 @@ async fn commands_that_revoke_require_confirmation() {
     run_user(&server, &["delete", "john", "--yes"])
         .await
         .expect_error(1, "user not found");
+}
+
+/// Every command finds a user by each name.
+#[tokio::test]
+async fn users_are_addressed_by_id_username_or_email() {
+    let server = TestServer::start().await;
+    let session = server.sign_up_with_email("john", "john@example.com").await;
+    let id = session.claim("sub");
+    for user in [&id, &id.to_uppercase(), "john", "JOHN@example.com"] {
+        for arguments in [
+            &["show", user][..],
+            &["reset-password", user],
+            &["revoke", user, "--yes"],
+            &["disable", user, "--yes"],
+            &["enable", user],
+            &["set-role", user, "user", "--yes"],
+        ] {
+            run_user_ok(&server, arguments).await;
+        }
+    }
+    // A user can't take over the ID of another one as username.
+    server.sign_up(&id).await;
+    let details = run_user_ok(&server, &["show", &id]).await;
+    assert!(details.contains("username  john\n"), "{details}");
+    run_user_ok(&server, &["delete", &id, "--yes"]).await;
+    run_user(&server, &["show", &id])
+        .await
+        .expect_error(1, "user not found");
+    let users = run_user_ok(&server, &["list", "--search", &id]).await;
+    assert_eq!(users.lines().count(), 2, "{users}");
 }
 
 #[tokio::test]
@@ -477,7 +523,7 @@ async fn reset_error_names_the_alternative() {
         .expect_error(1, "--password-stdin");
     run_user_with_input(
         &server,
-        &["reset-password", "john", "--password-stdin"],
+        &["reset-password", "john", "--password-stdin", "--yes"],
         "short\n",
     )
     .await
@@ -485,7 +531,7 @@ async fn reset_error_names_the_alternative() {
     assert_eq!(server.verify(&session.access_token).await.0, 204);
     run_user_with_input(
         &server,
-        &["reset-password", "john", "--password-stdin"],
+        &["reset-password", "john", "--password-stdin", "--yes"],
         &format!("{NEW_PASSWORD}\r\n"),
     )
     .await
@@ -596,6 +642,12 @@ async fn operator_creates_rotates_and_deletes_clients() {
         ]
     );
     assert_eq!(words[words.len() - 1], "billing");
+    let shown = client_command(&["show", &id]).await.well();
+    assert!(
+        shown.starts_with(&format!("client_id       {id}\nname            billing\n")),
+        "{shown}"
+    );
+    assert!(!shown.contains(&secret), "{shown}");
     client_command(&["rotate-secret", &id])
         .await
         .expect_error(2, "--yes");
@@ -633,6 +685,9 @@ async fn operator_creates_rotates_and_deletes_clients() {
     );
     token(&secret).await.is(401, "");
     client_command(&["rotate-secret", &id, "--yes"])
+        .await
+        .expect_error(1, "client not found");
+    client_command(&["show", &id])
         .await
         .expect_error(1, "client not found");
     client_command(&["delete", "1", "--yes"])

@@ -55,3 +55,29 @@ pub fn run<S: AsRef<OsStr>>(
 ) -> Output {
     run_in(&std::env::temp_dir(), arguments, settings, input)
 }
+
+/// Returns each command of the binary with its complete help, subcommands after their command.
+pub fn help_pages() -> Vec<(String, String)> {
+    let mut pages = Vec::new();
+    collect_help_pages(&[], &mut pages);
+    pages
+}
+
+fn collect_help_pages(command: &[&str], pages: &mut Vec<(String, String)>) {
+    let arguments: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
+    let output = run(&arguments, [("NO_COLOR", "1")], "");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(output.status.success(), "{arguments:?}: {text}");
+    let name = ["latchkey"].iter().chain(command).copied();
+    pages.push((name.collect::<Vec<_>>().join(" "), text.clone()));
+    let commands = text.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names = commands
+        .take_while(|line| !line.trim().is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help");
+    for name in names {
+        let subcommand: Vec<&str> = command.iter().copied().chain([name]).collect();
+        collect_help_pages(&subcommand, pages);
+    }
+}

@@ -190,7 +190,7 @@ async fn operator_commands_are_recorded() {
             "code_requested success operator password_reset",
         ),
         (
-            &["reset-password", "john", "--password-stdin"],
+            &["reset-password", "john", "--password-stdin", "--yes"],
             "another one 7",
             "password_reset success operator password_reset",
         ),

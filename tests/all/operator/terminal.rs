@@ -94,6 +94,31 @@ async fn passwords_are_prompted_twice_without_echo() {
 }
 
 #[tokio::test]
+async fn new_password_of_user_is_confirmed_first() {
+    let server = TestServer::start().await;
+    let session = server.sign_up("john").await;
+    let reset = ["reset-password", "john", "--password-stdin"];
+    let question = "Set the password of john and revoke all sessions and tokens? [y/N] ";
+    let (code, text) = run_on_terminal(&server, &reset, &[(question, "n\n")]).await;
+    assert_eq!(code, Some(1), "{text}");
+    assert_eq!(server.verify(&session.access_token).await.0, 204);
+    let line = "another one 7\n";
+    let dialog = [
+        (question, "y\n"),
+        ("Password: ", line),
+        ("Repeat the password: ", line),
+    ];
+    let (code, text) = run_on_terminal(&server, &reset, &dialog).await;
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!text.contains("another one"), "{text}");
+    assert_eq!(server.verify(&session.access_token).await.0, 401);
+    server
+        .try_sign_in("john", "another one 7")
+        .await
+        .is(200, "");
+}
+
+#[tokio::test]
 async fn interrupted_password_prompt_restores_echo() {
     let server = TestServer::start().await;
     let create = ["create", "--username", "john", "--password-stdin"];

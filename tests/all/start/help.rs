@@ -40,11 +40,16 @@ fn every_command_has_short_and_long_help() {
         "serve",
         "user set-role",
         "user reset-password",
+        "client show",
         "client rotate-secret",
         "keys revoke",
         "revocations rebuild",
         "explain",
         "openapi",
+        "health",
+        "version",
+        "completions",
+        "man",
     ] {
         assert!(names.iter().any(|one| one == name), "{name:?}: {names:?}");
     }
@@ -72,6 +77,50 @@ fn every_command_has_short_and_long_help() {
             !administers || long.contains("See `latchkey help settings`"),
             "{path:?}: {long}"
         );
+    }
+}
+
+/// Each command that lists or shows can print JSON, and `--help` describes it.
+#[test]
+fn listing_commands_describe_their_json() {
+    for path in [
+        "config",
+        "check",
+        "health",
+        "version",
+        "explain",
+        "user list",
+        "user show",
+        "user create",
+        "user reset-password",
+        "client list",
+        "client show",
+        "client create",
+        "client rotate-secret",
+        "keys list",
+        "keys rotate",
+    ] {
+        let path: Vec<String> = path.split(' ').map(str::to_owned).collect();
+        let help = read_help(&path, "--help");
+        assert!(help.contains("--output <FORMAT>"), "{path:?}: {help}");
+        assert!(help.contains("The JSON is "), "{path:?}: {help}");
+    }
+}
+
+/// Only the commands that run, migrate, or examine the configuration of a server have its flags.
+#[test]
+fn admin_commands_reject_flags_of_the_server() {
+    for command in [
+        "check", "client", "explain", "health", "keys", "user", "version",
+    ] {
+        let output = latchkey(&[command, "--listen", "127.0.0.1:0"], &valid_with(&[]));
+        let errors = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{command}: {errors}");
+        assert!(errors.contains("'--listen'"), "{command}: {errors}");
+    }
+    for command in ["config", "migrate", "serve"] {
+        let output = latchkey(&[command, "--listen", "nonsense"], &valid_with(&[]));
+        assert!(!stderr(&output).contains("'--listen'"), "{command}");
     }
 }
 
@@ -199,6 +248,12 @@ const ERRORS: &[(&str, &str, &str)] = &[
         "must be a number and a period from `1s` to `1d`, for example `5/1m` for five per minute",
     ),
     ("LATCHKEY_BODY_LIMIT", "much", "must be a whole number"),
+    (
+        "LATCHKEY_SECURITY_CONTACT",
+        "security@example.com",
+        "must be a `mailto:`, `https://`, or `tel:+` URI, for example \
+         `mailto:security@example.com`",
+    ),
     (
         "LATCHKEY_LOG",
         "latchkey=loud",
