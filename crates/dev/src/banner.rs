@@ -1,53 +1,12 @@
 //! The text that a run prints when it is ready.
 
-use std::{fmt::Write, path::Path};
+use std::fmt::Write;
 
 use super::{
     DevOptions,
     settings::{Addresses, url},
+    shell_commands::ShellCommands,
 };
-
-/// Default folder of the data.
-pub(super) const DEFAULT_DIRECTORY: &str = ".latchkey";
-
-/// Shell commands for this instance, as the user runs them from the working folder.
-pub(super) struct Commands {
-    stop: String,
-    user: String,
-}
-
-impl Commands {
-    pub fn new(directory: &Path, server: &Path) -> Self {
-        let user = if is_in_repository() && is_default_directory(directory) {
-            "./dev user".to_owned()
-        } else {
-            format!("cd {} && {} user", directory.display(), server.display())
-        };
-        Self {
-            stop: stop_command(directory),
-            user,
-        }
-    }
-}
-
-/// Returns the command that stops the instance with this folder.
-pub(super) fn stop_command(directory: &Path) -> String {
-    match is_default_directory(directory) {
-        true if is_in_repository() => "./dev down".to_owned(),
-        true => "latchkey-dev --down".to_owned(),
-        false => format!("latchkey-dev --down --directory {}", directory.display()),
-    }
-}
-
-/// Returns whether the working folder is the repository, which contains the script `./dev`.
-fn is_in_repository() -> bool {
-    Path::new("dev").is_file()
-}
-
-fn is_default_directory(directory: &Path) -> bool {
-    let default = Path::new(DEFAULT_DIRECTORY).canonicalize().ok();
-    default == directory.canonicalize().ok()
-}
 
 /// Arguments of `curl` that send the example user as JSON.
 const EXAMPLE_USER: &str =
@@ -61,7 +20,7 @@ pub(super) fn format_banner(
     mailbox: Option<&str>,
     data: &str,
     options: &DevOptions,
-    commands: &Commands,
+    commands: &ShellCommands,
 ) -> String {
     let first = url(replicas[0].listen);
     let mut text = format!(
@@ -71,10 +30,15 @@ pub(super) fn format_banner(
     if !options.signup_is_open() {
         text.push_str("Self-registration is disabled. ");
     }
+    let place = if options.detach {
+        ""
+    } else {
+        ", in a second terminal"
+    };
     let _ = writeln!(
         text,
-        "Create an administrator:\n\n  {} create --username admin --role admin\n",
-        commands.user
+        "Create an administrator{place}:\n\n  {}\n",
+        commands.create_administrator
     );
     if !options.signup_is_open() {
         return text;
@@ -97,7 +61,7 @@ fn format_addresses(
     mailbox: Option<&str>,
     data: &str,
     options: &DevOptions,
-    commands: &Commands,
+    commands: &ShellCommands,
 ) -> String {
     let first = url(replicas[0].listen);
     let mut lines: Vec<_> = replicas
@@ -155,10 +119,10 @@ mod tests {
 
     const MAILBOX: Option<&str> = Some("http://127.0.0.1:8025");
 
-    fn commands() -> Commands {
-        Commands {
+    fn commands() -> ShellCommands {
+        ShellCommands {
             stop: "./dev down".into(),
-            user: "./dev user".into(),
+            create_administrator: "./dev user create".into(),
         }
     }
 
@@ -237,19 +201,5 @@ mod tests {
         };
         assert!(text(MAILBOX).contains("  email    http://127.0.0.1:8025\n"));
         assert!(!text(None).contains("email "));
-    }
-
-    #[test]
-    fn commands_outside_repository_contain_program_paths() {
-        let folder = tempfile::tempdir().unwrap();
-        let commands = Commands::new(folder.path(), Path::new("/bin/latchkey"));
-        let directory = folder.path().display();
-        assert_eq!(
-            (commands.stop, commands.user),
-            (
-                format!("latchkey-dev --down --directory {directory}"),
-                format!("cd {directory} && /bin/latchkey user")
-            )
-        );
     }
 }

@@ -4,7 +4,9 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use super::{DevOptions, Error, GivenSettings, banner::DEFAULT_DIRECTORY, run, with_stores};
+use super::{
+    DevOptions, Error, GivenSettings, run, shell_commands::DEFAULT_DIRECTORY, with_stores,
+};
 
 /// The maximum number of replicas on one machine.
 const MAX_REPLICAS: i64 = 9;
@@ -43,18 +45,19 @@ Configuration: same environment variables as `latchkey serve`, also in `.env` of
 folder, see `latchkey help settings`. They override the values of this program:
   DATABASE_URL, REDIS_URL  used instead of a private store
   LATCHKEY_SMTP_URL        used instead of the mailbox
+A `.env` with POSTGRES_PASSWORD is for Docker Compose, and is ignored.
 
 Examples:
-  latchkey-dev                          run until Ctrl-C
-  latchkey-dev --detach --replicas 2    start two replicas in the background
-  latchkey-dev --down                   stop them
+  ./dev up                          run until Ctrl-C
+  ./dev up --detach --replicas 2    start two replicas in the background
+  ./dev down                        stop them
 
 Exit codes:
   0  success
   1  failed
   2  invalid usage
 
-Docs: README.md";
+Docs: docs/how-to/run-locally.md";
 
 fn command() -> Command {
     let switch = |name, help| {

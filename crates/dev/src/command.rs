@@ -11,16 +11,17 @@ use std::{
 
 use super::{
     Error, GivenSettings, Postgres, Redis,
-    banner::{Commands, format_banner},
+    banner::format_banner,
     detached,
     env_file::EnvFile,
     folders::{self, Folders},
     interrupt,
     lock::Lock,
-    mailbox, previous_data,
+    mailbox, ports, preflight, previous_data, remembered,
     replica::Replica,
     server,
     settings::{self, Addresses, Settings},
+    shell_commands::ShellCommands,
 };
 
 const DATABASE_NAME: &str = "latchkey";
@@ -72,6 +73,7 @@ pub fn run(options: &DevOptions) -> Result<(), Error> {
         return detached::start(&options.directory);
     }
     interrupt::install_handlers();
+    eprint!("{}", options.given.describe_file());
     match supervise(options, &server) {
         // A requested stop makes pending starts fail, so this failure isn't an error.
         Err(_) if interrupt::is_requested() => Ok(()),
@@ -83,17 +85,22 @@ pub fn run(options: &DevOptions) -> Result<(), Error> {
 ///
 /// Locals are dropped in reverse order: the replicas, then the stores, then the lock.
 fn supervise(options: &DevOptions, server: &Path) -> Result<(), Error> {
-    let directory = folders::create_private(&options.directory)?;
+    let directory = folders::create_own(&options.directory)?;
     let lock = Lock::acquire(&directory)?;
-    let mailbox = bind_mailbox(options)?;
-    let addresses = settings::choose_addresses(options)?;
+    preflight::check(&options.given)?;
+    let (mailbox, addresses) = bind_addresses(options).map_err(|error| {
+        // The ports of this run are free again.
+        match ports::find_hint(options) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    })?;
     let first = settings::url(addresses[0].listen);
     lock.write_state(&first, false)?;
     let mut stores = Stores::start(options, &directory)?;
     let settings = Settings::new(&directory, &addresses[0], stores.urls(), &options.given)?;
     let settings = Arc::new(settings);
-    let given = options.given.server_settings();
-    let _env_file = EnvFile::write(&directory, settings.iter().chain(given))?;
+    let _env_file = EnvFile::write(&directory, settings.iter())?;
     if stores.has_previous_data {
         previous_data::check(server, addresses[0], &settings, &directory)?;
     }
@@ -103,7 +110,14 @@ fn supervise(options: &DevOptions, server: &Path) -> Result<(), Error> {
     }
     let mut replicas = start_replicas(options, server, &directory, &addresses, &settings)?;
     for replica in &mut replicas {
-        replica.wait_until_ready()?;
+        let hint = |error: Error| match options.given.hint_of_failed_start() {
+            Some(hint) => error.hint(hint),
+            None => error,
+        };
+        replica.wait_until_ready().map_err(hint)?;
+    }
+    if stores.postgres.is_some() {
+        remembered::store(&directory, &settings)?;
     }
     // The banner comes before the lock state: the starting process waits for the state and then
     // prints the banner.
@@ -112,7 +126,7 @@ fn supervise(options: &DevOptions, server: &Path) -> Result<(), Error> {
         page.as_deref(),
         &stores.describe_data(&directory),
         options,
-        &Commands::new(&directory, server),
+        &ShellCommands::new(&directory, server),
     ));
     lock.write_state(&first, true)?;
     let outcome = monitor(&mut replicas, &mut stores);
@@ -187,15 +201,21 @@ impl Stores {
     }
 }
 
-/// Binds the address of the mailbox.
-///
-/// Returns `None` if the caller set an SMTP server, because then the folder receives no emails.
-fn bind_mailbox(options: &DevOptions) -> Result<Option<(TcpListener, SocketAddr)>, Error> {
-    if options.given.has("LATCHKEY_SMTP_URL") {
-        return Ok(None);
-    }
-    let setting = "--mailbox-listen or LATCHKEY_DEV_MAILBOX_LISTEN";
-    settings::bind(options.mailbox_listen, setting).map(Some)
+/// The listener of the mailbox and its address.
+type MailboxListener = (TcpListener, SocketAddr);
+
+/// Binds the address of the mailbox, and chooses those of the replicas.
+fn bind_addresses(
+    options: &DevOptions,
+) -> Result<(Option<MailboxListener>, Vec<Addresses>), Error> {
+    // With an SMTP server of the caller, the mailbox receives no emails.
+    let mailbox = if options.given.has("LATCHKEY_SMTP_URL") {
+        None
+    } else {
+        let setting = "LATCHKEY_DEV_MAILBOX_LISTEN";
+        Some(settings::bind(options.mailbox_listen, setting)?)
+    };
+    Ok((mailbox, settings::choose_addresses(options)?))
 }
 
 /// Starts a thread that serves the page until this process exits.

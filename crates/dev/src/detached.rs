@@ -36,7 +36,7 @@ pub(super) fn enter_background() -> bool {
 
 /// Starts this program in the background, waits until it is ready, and prints its output.
 pub(super) fn start(directory: &Path) -> Result<(), Error> {
-    let directory = folders::create_private(directory)?;
+    let directory = folders::create_own(directory)?;
     if lock::find_holder(&directory).is_some() {
         return Err(lock::already_running_error(&directory));
     }
@@ -110,5 +110,5 @@ pub(super) fn stop(directory: &Path) -> Result<(), Error> {
     let error = Error::new(format!(
         "process {pid} didn't exit within {seconds} seconds"
     ));
-    Err(error.hint(format!("stop it with `kill -9 {pid}`")))
+    Err(error.hint(format!("stop it:  kill -9 {pid}")))
 }

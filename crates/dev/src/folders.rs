@@ -12,7 +12,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Error, PostgresOptions, RedisOptions, account::Account, postgres, redis};
+use super::{
+    Error, PostgresOptions, RedisOptions, account::Account, postgres, redis, shell_commands,
+};
 
 /// Base of the socket folders.
 ///
@@ -90,6 +92,25 @@ impl Folders {
 /// Creates the folder if it doesn't exist, restricts it to its owner, and returns its full path.
 pub(super) fn create_private(folder: &Path) -> Result<PathBuf, Error> {
     create_with_mode(folder, 0o700).map_err(Error::cannot("create the private folder", folder))
+}
+
+/// The same for the folder of a run, which another user can't share.
+///
+/// Root could, but would start with empty stores, and leave files that the other user can't write.
+pub(super) fn create_own(folder: &Path) -> Result<PathBuf, Error> {
+    let user = rustix::process::geteuid().as_raw();
+    let owner = fs::metadata(folder).ok().map(|metadata| metadata.uid());
+    match owner.filter(|owner| *owner != user) {
+        Some(owner) => Err(Error::new(format!(
+            "the folder {} belongs to another user (ID {owner}), who started Latchkey first",
+            folder.display()
+        ))
+        .hint(format!(
+            "start as that user, or with another folder:  {} --directory .latchkey-{user}",
+            shell_commands::start_command()
+        ))),
+        None => create_private(folder),
+    }
 }
 
 /// Creates the folder if it doesn't exist, and sets its mode.

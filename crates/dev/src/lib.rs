@@ -11,12 +11,16 @@
 //! cli        the command line; given_settings: the caller's settings in the environment or `.env`
 //! command    a run: lock, ports, stores, replicas, banner, monitoring, stop
 //!   detached   `--detach` and `--down`
+//!   ports      the hint for ports in use
+//!   preflight   checks the caller's settings
 //!   server     finds the server's program
 //!   replica    one `latchkey serve`
 //!   previous_data   detects data of an older development version
 //!   settings   the environment of the replicas
+//!   remembered   the master secret and the issuer for later runs
 //!   env_file   the settings of a run for `latchkey user`
 //!   banner     the text that a run prints when it is ready
+//!   shell_commands   the commands in that text and in hints
 //! mailbox    the emails that the server wrote to a folder, and the page that shows them
 //! postgres, redis   one store each: start, pause, resume, kill, restart, stop
 //! with_stores   temporary stores for a command, for tests
@@ -55,13 +59,17 @@ mod interrupt;
 mod leftover;
 mod lock;
 pub mod mailbox;
+mod ports;
 mod postgres;
+mod preflight;
 mod previous_data;
 mod process;
 mod redis;
+mod remembered;
 mod replica;
 mod server;
 mod settings;
+mod shell_commands;
 mod spawner;
 mod wait;
 mod with_stores;

@@ -13,7 +13,7 @@ use std::{
 
 use rustix::process::Pid;
 
-use super::{Error, banner::stop_command, wait::wait_until};
+use super::{Error, shell_commands::stop_command, wait::wait_until};
 
 /// Timeout of the lock, within which a killed run or a reader of the lock releases it.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -77,7 +77,7 @@ pub(super) fn already_running_error(directory: &Path) -> Error {
         "Latchkey already runs{location} with the data in {}{pid}",
         directory.display()
     ))
-    .hint(format!("stop it with `{}`", stop_command(directory)))
+    .hint(format!("stop it:  {}", stop_command(directory)))
 }
 
 /// Reads the process that holds the lock, or returns `None` if no process holds it.

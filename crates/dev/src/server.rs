@@ -29,9 +29,7 @@ fn find_beside(own: &Path) -> Result<PathBuf, Error> {
                 "the server `{SERVER_NAME}` isn't in {}",
                 parent.unwrap_or(folder).display()
             ))
-            .hint(format!(
-                "build it there with `cargo build -p {SERVER_NAME}`"
-            ))
+            .hint(format!("build it:  cargo build -p {SERVER_NAME}"))
         })
 }
 

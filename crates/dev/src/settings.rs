@@ -1,19 +1,16 @@
 //! Environment variables of the replicas, including the master secret and free ports.
 
 use std::{
-    env,
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    collections::BTreeMap,
+    env, io,
     net::{SocketAddr, TcpListener},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use url::Url;
 
-use super::{DevOptions, Error, GivenSettings, folders, given_settings::OWN_PREFIX};
+use super::{DevOptions, Error, GivenSettings, folders, given_settings::OWN_PREFIX, remembered};
 
 /// Bind addresses of one replica.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +19,15 @@ pub(super) struct Addresses {
     pub metrics: SocketAddr,
 }
 
-/// Settings that all replicas share, as pairs of name and value.
-pub(super) struct Settings(Vec<(&'static str, String)>);
+/// Settings that all replicas share: those of the caller, and values for the others.
+pub(super) struct Settings {
+    values: BTreeMap<String, String>,
+    /// Working folder of the replicas.
+    ///
+    /// Its `.env` contains these settings. So the replicas don't read `.env` of the project, which
+    /// can contain the settings of Docker Compose.
+    directory: PathBuf,
+}
 
 impl Settings {
     pub fn new(
@@ -32,23 +36,38 @@ impl Settings {
         stores: Vec<(&'static str, String)>,
         given: &GivenSettings,
     ) -> Result<Self, Error> {
-        let mut settings = stores;
-        settings.extend([
-            (
-                "LATCHKEY_SECRET_FILE",
-                ensure_secret(directory)?.display().to_string(),
-            ),
-            ("LATCHKEY_ISSUER", read_or_create_issuer(directory, first)?),
-            ("LATCHKEY_SMTP_URL", smtp_url(directory)?),
-        ]);
-        // Settings of the caller have priority. `LATCHKEY_SECRET` also replaces the secret's file.
-        settings.retain(|(name, _)| !given.has(name.trim_end_matches("_FILE")));
-        Ok(Self(settings))
+        let mut values: BTreeMap<_, _> = given
+            .server_settings()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        values.extend(stores.into_iter().map(|(name, url)| (name.to_owned(), url)));
+        if !given.has("LATCHKEY_SECRET") {
+            let path = remembered::ensure_secret(directory)?;
+            values.insert("LATCHKEY_SECRET_FILE".into(), path.display().to_string());
+        }
+        if !given.has("LATCHKEY_ISSUER") {
+            let issuer = remembered::ensure_issuer(directory, &url(first.listen))?;
+            values.insert("LATCHKEY_ISSUER".into(), issuer);
+        }
+        if !given.has("LATCHKEY_SMTP_URL") {
+            values.insert("LATCHKEY_SMTP_URL".into(), smtp_url(directory)?);
+        }
+        Ok(Self {
+            values,
+            directory: directory.to_owned(),
+        })
     }
 
     /// Iterates over names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+        self.values
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Returns the value of a variable.
+    pub fn value(&self, variable: &str) -> Option<&str> {
+        self.values.get(variable).map(String::as_str)
     }
 
     /// Adds the settings to the environment of one replica.
@@ -57,9 +76,10 @@ impl Settings {
         for name in variables.filter(|name| name.to_string_lossy().starts_with(OWN_PREFIX)) {
             command.env_remove(name);
         }
-        command.envs(self.0.iter().map(|(name, value)| (name, value)));
+        command.envs(&self.values);
         command.env("LATCHKEY_LISTEN", addresses.listen.to_string());
         command.env("LATCHKEY_METRICS_LISTEN", addresses.metrics.to_string());
+        command.current_dir(&self.directory);
     }
 }
 
@@ -155,66 +175,9 @@ fn smtp_url(directory: &Path) -> Result<String, Error> {
         .map_err(|()| Error::new(format!("the path {} isn't absolute", folder.display())))
 }
 
-/// Returns the URL of the first run.
-///
-/// The database stores the issuer, so it must not change when a later run uses another port.
-fn read_or_create_issuer(directory: &Path, first: &Addresses) -> Result<String, Error> {
-    let path = directory.join("issuer");
-    if let Ok(issuer) = fs::read_to_string(&path) {
-        return Ok(issuer);
-    }
-    let issuer = url(first.listen);
-    fs::write(&path, &issuer).map_err(Error::cannot("write", &path))?;
-    Ok(issuer)
-}
-
-/// Returns the path of the master secret, which is generated once.
-///
-/// The secret must not change, because it encrypts values in the database.
-fn ensure_secret(directory: &Path) -> Result<PathBuf, Error> {
-    let path = directory.join("secret");
-    if !path.exists() {
-        let new = directory.join("secret.new");
-        write_secret(&new).map_err(Error::cannot("write", &new))?;
-        fs::rename(&new, &path).map_err(Error::cannot("write", &path))?;
-    }
-    Ok(path)
-}
-
-fn write_secret(path: &Path) -> io::Result<()> {
-    let mut random = [0; 32];
-    File::open("/dev/urandom")?.read_exact(&mut random)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?;
-    writeln!(file, "{}", BASE64_STANDARD.encode(random))?;
-    file.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
-
-    #[test]
-    fn secret_is_private_and_generated_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = ensure_secret(folder.path()).unwrap();
-        let text = fs::read_to_string(&path).unwrap();
-        assert_eq!(BASE64_STANDARD.decode(text.trim()).unwrap().len(), 32);
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        assert_eq!(
-            fs::read_to_string(ensure_secret(folder.path()).unwrap()).unwrap(),
-            text
-        );
-    }
 
     #[test]
     fn used_port_error_contains_port_and_setting() {

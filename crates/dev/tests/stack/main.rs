@@ -4,6 +4,7 @@
 //! the server has changed, `cargo test -p latchkey-dev` alone uses the previous build.
 
 mod command;
+mod first_hour;
 mod mailbox;
 mod processes;
 mod stores;

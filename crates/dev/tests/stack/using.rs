@@ -83,14 +83,14 @@ async fn post(url: String, body: Value) -> (u16, Value) {
 }
 
 /// Registers John, and returns his access token.
-async fn sign_up(server: &str) -> String {
+pub(super) async fn sign_up(server: &str) -> String {
     let john = json!({"username": "john", "email": EMAIL, "password": PASSWORD});
     let (status, body) = post(format!("{server}/signup"), john).await;
     assert_eq!(status, 201, "{body}");
     body["access_token"].as_str().expect("a token").to_owned()
 }
 
-async fn sign_in(server: &str, password: &str) -> u16 {
+pub(super) async fn sign_in(server: &str, password: &str) -> u16 {
     post(
         format!("{server}/login"),
         json!({"username": "john", "password": password}),
@@ -99,7 +99,7 @@ async fn sign_in(server: &str, password: &str) -> u16 {
     .0
 }
 
-async fn verify(server: &str, token: &str) -> u16 {
+pub(super) async fn verify(server: &str, token: &str) -> u16 {
     let request = reqwest::Client::new()
         .get(format!("{server}/auth/verify"))
         .bearer_auth(token);
@@ -342,7 +342,7 @@ async fn env_file_with_dev_variables_is_accepted() {
 }
 
 /// Generates a secret of 32 bytes in hexadecimal.
-fn generate_secret() -> String {
+pub(super) fn generate_secret() -> String {
     let mut bytes = [0; 32];
     File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut bytes))
