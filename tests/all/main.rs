@@ -61,6 +61,7 @@ mod crash; // SIGKILL loses no acknowledged write
 mod document_linters; // linters of the OpenAPI document
 mod encodings; // chunks, charsets, forms, parameters
 mod error_table; // every error code, with its exact texts
+mod examples; // the programs in `examples/`
 mod explain; // `latchkey explain`: the reason for which a token is rejected
 mod forgery; // forged tokens at every protected operation
 mod forward_auth; // forward authentication, and real proxies in front of an application

@@ -4,13 +4,10 @@
 use std::{fs, os::unix::fs::symlink};
 
 use super::{
-    client_folder, create_empty_folder, example_path, readme_command,
+    client_folder, create_empty_folder, readme_command, example_path,
     recipe::{Recipe, pinned_package},
 };
 use crate::tools::{self, installed};
-
-/// The declarations of Node that the program uses.
-const NODE_TYPES: &str = "declare const process: { argv: string[] }\n";
 
 /// Creates the recipe of the program beside its packages, as in a project of a user.
 pub fn recipe(address: &str) -> Recipe {
@@ -24,7 +21,6 @@ pub fn modified_recipe(folder: &str, modify: impl Fn(&str) -> String, address: &
     let package = r#"{ "type": "module" }"#;
     for (name, text) in [
         ("example.ts", modify(&program).as_str()),
-        ("node.d.ts", NODE_TYPES),
         ("package.json", package),
     ] {
         fs::write(folder.join(name), text).expect("a written file");
@@ -55,7 +51,7 @@ pub fn modified_recipe(folder: &str, modify: impl Fn(&str) -> String, address: &
         "--moduleResolution",
         "bundler",
     ]);
-    compile.args(["example.ts", "node.d.ts"]);
+    compile.args(["--types", "node", "example.ts"]);
     run.args(["example.ts", address]);
     Recipe {
         generator: format!(
