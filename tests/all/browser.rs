@@ -1,7 +1,7 @@
 //! Tests of the session cookie and of the pages for browsers.
 
 mod cookie_renewal; // sliding expiration
-mod driver; // a real browser, controlled over the WebDriver protocol
+pub mod driver; // a real browser, controlled over the WebDriver protocol
 mod forgery; // cross-site requests
 mod password_reset; // the page `/forgot`
 mod real; // the cookie in a real browser

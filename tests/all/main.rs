@@ -59,6 +59,7 @@ mod clocks; // wall clocks that differ from those of the stores; only Linux can 
 mod command_line; // `latchkey version`, `completions`, `man`, `config`, and `health`
 mod crash; // SIGKILL loses no acknowledged write
 mod document_linters; // linters of the OpenAPI document
+mod documents; // shell blocks of the documents, executed as printed, and the book
 mod encodings; // chunks, charsets, forms, parameters
 mod error_table; // every error code, with its exact texts
 mod examples; // the programs in `examples/`

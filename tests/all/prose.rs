@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use regex::Regex;
 
-use crate::program::run;
+use crate::program::help_pages;
 
 /// Files and folders whose whole text is public. A missing one is an error, so that a move cannot
 /// hide text from the test.
@@ -31,7 +31,7 @@ const FILES: &[&str] = &[
 ];
 
 /// Folders whose sources, scripts, and templates are checked, with comments and identifiers.
-const CODE: &[&str] = &["src", "crates", "tests"];
+const CODE: &[&str] = &["src", "crates", "tests", "examples"];
 
 /// The types of files in these folders. Data, for example lock files, has another type.
 const CODE_TYPES: &[&str] = &[
@@ -187,26 +187,6 @@ fn read_document_lines() -> Vec<Line> {
     found
 }
 
-/// Collects the help of a command and of its subcommands.
-fn collect_help_lines(command: &[&str], found: &mut Vec<Line>) {
-    let arguments: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
-    let output = run(&arguments, [("NO_COLOR", "1")], "");
-    let text = String::from_utf8(output.stdout).expect("UTF-8");
-    assert!(output.status.success(), "{arguments:?}: {text}");
-    let location = format!("latchkey {}", arguments.join(" "));
-    found.extend(split_lines(&location, &text));
-    let commands = text.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let names = commands
-        .take_while(|line| !line.trim().is_empty())
-        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|name| *name != "help");
-    for name in names {
-        let subcommand: Vec<&str> = command.iter().copied().chain([name]).collect();
-        collect_help_lines(&subcommand, found);
-    }
-}
-
 fn all_lines() -> Vec<Line> {
     let mut lines = Vec::new();
     let code = CODE.iter().flat_map(|path| read_texts(path));
@@ -220,7 +200,9 @@ fn all_lines() -> Vec<Line> {
         }
     }
     lines.extend(read_document_lines());
-    collect_help_lines(&[], &mut lines);
+    for (command, text) in help_pages() {
+        lines.extend(split_lines(&format!("{command} --help"), &text));
+    }
     lines
 }
 

@@ -1,18 +1,18 @@
 //! Generated files that are checked in must match the code: the OpenAPI document, the Postman
-//! collection, `.env.example`, `sql/schema.sql`, and the tables of the README. `LATCHKEY_BLESS=1`
-//! rewrites them.
+//! collection, `.env.example`, `sql/schema.sql`, and parts of the pages in `docs/reference`.
+//! `LATCHKEY_BLESS=1` rewrites them.
 
 mod postman; // the Postman collection, and a run of its walkthrough
 mod promises; // the contract with API clients
+mod reference; // the generated parts of the reference pages
 mod schema; // the database schema
 mod supply_chain; // third-party crates: license notices, rules, and paths in binaries
 
 use std::{fs, path::PathBuf};
 
-use latchkey::{config, error::Code};
-use serde_json::Value;
+use latchkey::config;
 
-use crate::contract::{DOCUMENT, is_open};
+use crate::contract::DOCUMENT;
 
 fn path(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -35,117 +35,9 @@ fn assert_generated(name: &str, expected: &str) {
     );
 }
 
-/// The README with the text between each pair of markers replaced.
-fn readme_with(tables: &[(&str, String)]) -> String {
-    let readme = fs::read_to_string(path("README.md")).expect("a README");
-    tables.iter().fold(readme, |readme, (name, table)| {
-        let (before, rest) = readme
-            .split_once(&format!("<!-- {name} -->\n"))
-            .expect("a marker");
-        let (_, after) = rest
-            .split_once(&format!("<!-- /{name} -->"))
-            .expect("a closing marker");
-        format!("{before}<!-- {name} -->\n{table}<!-- /{name} -->{after}")
-    })
-}
-
-/// The callers that can use the operation, and the required scope.
-fn access(operation: &Value) -> String {
-    let requirements: Vec<&Value> = operation["security"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .collect();
-    if is_open(operation) {
-        return "public".to_owned();
-    }
-    if requirements
-        .iter()
-        .any(|requirement| requirement.get("clientBasic").is_some())
-    {
-        return "OAuth clients".to_owned();
-    }
-    let scopes = requirements
-        .iter()
-        .filter_map(|requirement| {
-            requirement["password"]
-                .as_array()
-                .or(requirement["clientCredentials"].as_array())
-        })
-        .flatten();
-    let scopes: Vec<&str> = scopes.filter_map(Value::as_str).collect();
-    match scopes.as_slice() {
-        [] => "user token".to_owned(),
-        ["admin"] => "admin, `admin`".to_owned(),
-        [scope] => format!("user token, `{scope}`"),
-        _several => format!("admin or OAuth client, `{}`", scopes.join("`, `")),
-    }
-}
-
-fn operations_table() -> String {
-    let mut rows = String::from("| Operation | Description | Access |\n|---|---|---|\n");
-    for (path, operations) in DOCUMENT["paths"].as_object().expect("paths") {
-        for (method, operation) in operations.as_object().expect("operations") {
-            let access = access(operation);
-            rows += &format!(
-                "| `{} {path}` | {} | {access} |\n",
-                method.to_uppercase(),
-                operation["summary"].as_str().unwrap_or_default()
-            );
-        }
-    }
-    rows
-}
-
-fn problems_table() -> String {
-    let row = |code: &Code| {
-        format!(
-            "| {} | `{}` | {} | {} |\n",
-            code.status(),
-            code.slug(),
-            code.title(),
-            code.fix()
-        )
-    };
-    Code::ALL.iter().fold(
-        String::from("| status | code | meaning | what to do |\n|---|---|---|---|\n"),
-        |rows, code| rows + &row(code),
-    )
-}
-
 #[test]
 fn openapi_document_is_current() {
     assert_generated("openapi/latchkey.json", &latchkey::http::document::json());
-}
-
-#[test]
-fn readme_tables_are_current() {
-    assert_generated(
-        "README.md",
-        &readme_with(&[
-            ("operations", operations_table()),
-            ("problems", problems_table()),
-            ("settings", config::readme_table()),
-        ]),
-    );
-}
-
-#[test]
-fn readme_explains_every_rate_limit() {
-    let readme = fs::read_to_string(path("README.md")).expect("a README");
-    let (_, limits) = readme.split_once("\n## Limits\n").expect("a section");
-    let limits = limits.split("\n## ").next().unwrap_or_default();
-    for setting in config::SETTINGS
-        .iter()
-        .filter(|setting| setting.variable.starts_with("LATCHKEY_LIMIT_"))
-    {
-        let row = format!(
-            "| `{}` | `{}` | ",
-            setting.variable,
-            setting.default.expect("a default")
-        );
-        assert!(limits.contains(&row), "{row}");
-    }
 }
 
 #[test]
@@ -309,6 +201,7 @@ fn image_is_slim_unprivileged_and_complete() {
     let last_stage = dockerfile.rsplit("\nFROM ").next().expect("stages");
     assert!(last_stage.starts_with("debian:bookworm-slim"));
     assert!(last_stage.contains("\nUSER 65532:65532") && last_stage.contains("\nHEALTHCHECK "));
+    assert!(last_stage.contains(r#" CMD ["/usr/local/bin/latchkey", "health"]"#));
     let builds = dockerfile.matches("release/cargo build ").count();
     let server_build = "release/cargo build --locked --release -p latchkey";
     assert_eq!((builds, dockerfile.matches(server_build).count()), (2, 2));
@@ -371,32 +264,5 @@ fn compose_file_uses_existing_settings() {
                 .any(|setting| setting.variable == name),
             "{name} isn't a setting"
         );
-    }
-}
-
-#[test]
-fn documents_name_existing_settings_and_metrics() {
-    let metrics = fs::read_to_string(path("src/http/metrics.rs")).expect("the file exists");
-    let stack = fs::read_to_string(path("crates/dev/src/cli.rs")).expect("the file exists");
-    for page in ["README.md", "deploy/README.md", "deploy/SCALING.md"] {
-        let text = fs::read_to_string(path(page)).expect("the file exists");
-        for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
-            // A histogram is exported as `_count`, `_sum`, and `_bucket`.
-            let metric = word.strip_suffix("_count").unwrap_or(word);
-            let is_metric = metrics.contains(&format!("\"{metric}\""));
-            assert!(
-                !word.starts_with("latchkey_") || is_metric,
-                "{page}: {word} isn't a metric"
-            );
-            let is_setting = config::SETTINGS
-                .iter()
-                .any(|setting| setting.variable == word);
-            let is_bless = word == "LATCHKEY_BLESS";
-            let is_stack_setting = word.starts_with("LATCHKEY_DEV_") && stack.contains(word);
-            assert!(
-                !word.starts_with("LATCHKEY_") || is_setting || is_bless || is_stack_setting,
-                "{page}: {word} isn't a setting"
-            );
-        }
     }
 }

@@ -4,7 +4,7 @@
 
 mod losing_stores; // store outages, slow subscribers, and stopping replicas
 pub mod reader; // a subscriber that parses the events
-mod sample; // the sample subscriber of the README
+mod sample; // the sample subscriber of the documentation
 
 use futures_util::{StreamExt, stream};
 use reqwest::Method;

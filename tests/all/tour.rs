@@ -1,4 +1,4 @@
-//! The tour of the README, executed as printed ten times in a row.
+//! The tour of the API in `docs/tutorials/tour.md`, executed as printed ten times in a row.
 
 use std::{fs, net::TcpListener, path::PathBuf, process::Command, thread};
 
@@ -6,9 +6,9 @@ use crate::test_server::TestServer;
 
 /// The script between the markers, and the expected statuses in its comments, in order.
 fn tour() -> (String, Vec<String>) {
-    let readme =
-        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("a README");
-    let script = readme
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/tutorials/tour.md");
+    let page = fs::read_to_string(page).expect("the page");
+    let script = page
         .split("<!-- tour -->\n```bash\n")
         .nth(1)
         .and_then(|rest| rest.split("```\n<!-- /tour -->").next())
@@ -22,7 +22,7 @@ fn tour() -> (String, Vec<String>) {
 }
 
 /// Serves the email page like `./dev up`, and returns its URL.
-fn serve_mailbox(folder: PathBuf) -> String {
+pub fn serve_mailbox(folder: PathBuf) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("a bound listener");
     thread::spawn(|| latchkey_dev::mailbox::serve(listener, folder));

@@ -7,7 +7,7 @@
 use std::{fs, path::Path, process::Command};
 
 use super::{
-    client_folder, create_empty_folder, example_path, openapi_generator, readme_command,
+    client_folder, create_empty_folder, documented_command, example_path, openapi_generator,
     recipe::Recipe,
 };
 
@@ -27,7 +27,7 @@ pub fn recipe(address: &str) -> Recipe {
     Recipe {
         generator: openapi_generator(),
         known_warnings: &[],
-        generate: readme_command::command("Go", &sources, address),
+        generate: documented_command::command("Go", &sources, address),
         compile: vec![compile, vet],
         run,
     }

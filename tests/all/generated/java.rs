@@ -6,7 +6,7 @@
 use std::process::Command;
 
 use super::{
-    client_folder, create_empty_folder, example_path, openapi_generator, readme_command,
+    client_folder, create_empty_folder, documented_command, example_path, openapi_generator,
     recipe::Recipe,
 };
 
@@ -16,7 +16,7 @@ const DEBIAN_JARS: &str = "/usr/share/java/httpmime.jar:/usr/share/java/jakarta-
 pub fn recipe(address: &str) -> Recipe {
     let folder = create_empty_folder(client_folder("java"));
     let generator_jar =
-        readme_command::package("openapi_generator_cli").join("openapi-generator.jar");
+        documented_command::package("openapi_generator_cli").join("openapi-generator.jar");
     let class_path = format!("{DEBIAN_JARS}:{}:classes", generator_jar.display());
     let mut compile = Command::new("sh");
     compile.args([
@@ -33,7 +33,7 @@ pub fn recipe(address: &str) -> Recipe {
     Recipe {
         generator: openapi_generator(),
         known_warnings: &[],
-        generate: readme_command::command("Java", &folder, address),
+        generate: documented_command::command("Java", &folder, address),
         compile: vec![compile],
         run,
     }

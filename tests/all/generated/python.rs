@@ -4,7 +4,7 @@
 use std::fs;
 
 use super::{
-    client_folder, create_empty_folder, example_path, readme_command,
+    client_folder, create_empty_folder, documented_command, example_path,
     recipe::{Recipe, pinned_package},
 };
 use crate::tools;
@@ -38,7 +38,7 @@ pub fn modified_recipe(folder: &str, modify: impl Fn(&str) -> String, address: &
     Recipe {
         generator: pinned_package("openapi-python-client"),
         known_warnings: &KNOWN_WARNINGS,
-        generate: readme_command::command("Python", &folder, address),
+        generate: documented_command::command("Python", &folder, address),
         compile: vec![compile],
         run,
     }

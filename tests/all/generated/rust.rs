@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use super::{
-    client_folder, create_empty_folder, example_path, openapi_generator, readme_command,
+    client_folder, create_empty_folder, documented_command, example_path, openapi_generator,
     recipe::Recipe,
 };
 
@@ -39,7 +39,7 @@ pub fn recipe(address: &str) -> Recipe {
     Recipe {
         generator: openapi_generator(),
         known_warnings: &KNOWN_WARNINGS,
-        generate: readme_command::command("Rust", &folder, address),
+        generate: documented_command::command("Rust", &folder, address),
         compile: vec![compile],
         run,
     }

@@ -4,7 +4,7 @@
 use std::{fs, os::unix::fs::symlink};
 
 use super::{
-    client_folder, create_empty_folder, readme_command, example_path,
+    client_folder, create_empty_folder, documented_command, example_path,
     recipe::{Recipe, pinned_package},
 };
 use crate::tools::{self, installed};
@@ -60,7 +60,7 @@ pub fn modified_recipe(folder: &str, modify: impl Fn(&str) -> String, address: &
             pinned_package("openapi-fetch")
         ),
         known_warnings: &[],
-        generate: readme_command::command("TypeScript", &folder, address),
+        generate: documented_command::command("TypeScript", &folder, address),
         compile: vec![compile],
         run,
     }

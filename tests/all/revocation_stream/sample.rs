@@ -1,5 +1,5 @@
-//! Runs the sample code of the README: a service that validates tokens locally and follows the
-//! revocation stream.
+//! Runs the sample code of `docs/how-to/validate-tokens-locally.md`: a service that validates tokens
+//! locally and follows the revocation stream.
 
 use std::{
     fs,
@@ -44,9 +44,10 @@ struct Service {
 
 impl Service {
     fn start(fixture: &Fixture) -> Service {
-        let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"))
-            .expect("the README");
-        let (_, rest) = readme
+        let page = "/docs/how-to/validate-tokens-locally.md";
+        let page = fs::read_to_string(format!("{}{page}", env!("CARGO_MANIFEST_DIR")));
+        let page = page.expect("the page");
+        let (_, rest) = page
             .split_once("<!-- reader -->\n```python\n")
             .expect("the start of the sample");
         let (sample, _) = rest
@@ -97,7 +98,7 @@ impl Drop for Service {
 }
 
 #[tokio::test]
-async fn readme_sample_detects_revoked_tokens() {
+async fn sample_detects_revoked_tokens() {
     let mut own_redis = OwnRedis::start();
     let fixture = Fixture::with(&[("REDIS_URL", &own_redis.redis.url())]).await;
     let (session, user_session) = (

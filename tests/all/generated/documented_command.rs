@@ -1,4 +1,4 @@
-//! Runs the commands of the README that generate clients, exactly as they are printed.
+//! Runs the commands of `docs/how-to/generate-client.md`, exactly as they are printed.
 
 use std::{
     fs,
@@ -8,22 +8,26 @@ use std::{
 
 use crate::tools::installed;
 
-/// The URL of the server in the README.
-const README_URL: &str = "http://127.0.0.1:8000";
+/// The URL of the server in the commands.
+const DOCUMENTED_URL: &str = "http://127.0.0.1:8000";
 
 /// Creates the command of a language, which runs in this folder and reads the document of the
 /// server at this URL.
 pub fn command(language: &str, folder: &Path, address: &str) -> Command {
-    let readme =
-        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("the README");
-    let (_, rest) = readme
-        .split_once(&format!("\n| {language} | `"))
-        .expect("a row of the language");
-    let (line, _) = rest.split_once('`').expect("a command");
-    assert!(line.contains(README_URL), "{line}");
+    let page = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/docs/how-to/generate-client.md"
+    );
+    let page = fs::read_to_string(page).expect("the page");
+    let (_, section) = page
+        .split_once(&format!("\n### {language}\n"))
+        .expect("a section of the language");
+    let (_, block) = section.split_once("\n```sh\n").expect("a shell block");
+    let (line, _) = block.split_once('\n').expect("a command");
+    assert!(line.contains(DOCUMENTED_URL), "{line}");
     let mut command = Command::new("sh");
     command
-        .args(["-c", &line.replace(README_URL, address)])
+        .args(["-c", &line.replace(DOCUMENTED_URL, address)])
         .current_dir(folder)
         .env("PATH", create_search_path(folder));
     // npx must use the installed package and must not download another one.
