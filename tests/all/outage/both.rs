@@ -50,6 +50,10 @@ async fn replica_is_not_ready_only_without_both_stores() {
     wait_for_readiness(&server, 200, "ready up down").await;
     stack.postgres.kill();
     wait_for_readiness(&server, 503, "down down down").await;
+    wait_until("the lease has expired", || async {
+        server.readiness().await.body["check_source"] != "memory"
+    })
+    .await;
     assert_eq!(server.get("/health/live").await.status, 200);
     let keys = server.get("/.well-known/jwks.json").await;
     assert_eq!(
