@@ -150,7 +150,7 @@ guarantee_tests! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes 25 minutes: `./dev chaos`"]
+#[ignore = "takes 35 minutes: `./dev chaos`"]
 async fn the_long_run() {
     let revocations = env::var("LATCHKEY_CHAOS_LOGOUTS")
         .map_or(10_000, |text| text.parse().expect("a number of sign-outs"));
