@@ -66,8 +66,8 @@ use crate::{
     reloadable_url::{ReloadableUrl, UrlReader},
 };
 use connect::{Locator, Target};
-use diagnosis::PostgresTimedOut;
 pub use diagnosis::diagnose;
+use diagnosis::{PostgresTimedOut, is_missing_resource};
 use items::{ItemKey, NewItem};
 pub use pools::PostgresTimeouts;
 use pools::{BATCH_CONNECTIONS, Pool, PooledClient};
@@ -102,7 +102,7 @@ impl Postgres {
         timeouts: PostgresTimeouts,
     ) -> Result<Postgres, String> {
         let source = ReloadableUrl::new("DATABASE_URL", url, Target::parse_secret, read_again)?;
-        let locator = Arc::new(Locator::new(source, timeouts.connect));
+        let locator = Arc::new(Locator::new(source, timeouts));
         let connections = connections.saturating_sub(BATCH_CONNECTIONS).max(1);
         let pool = pools::build_pool(&locator, connections, timeouts)?;
         let batch_pool = pools::build_batch_pool(&locator, timeouts)?;
@@ -134,7 +134,7 @@ impl Postgres {
     }
 
     /// Returns the cause and the fix of a statement that the server rejected in the last minute,
-    /// because a resource was missing.
+    /// because a resource or a right was missing.
     pub fn recent_rejection(&self) -> Option<Diagnosis> {
         self.locator.last_rejection().recent()
     }
@@ -187,9 +187,7 @@ impl Connection {
                 .query(&object.prepare_cached(sql).await?, params)
                 .await
         };
-        let result = timeout_at(self.deadline.into(), query)
-            .await
-            .map_err(|_| timeout_error())?;
+        let result = self.wait_for(query).await?;
         self.finish_statement(result).await
     }
 
@@ -210,9 +208,7 @@ impl Connection {
                 .execute(&object.prepare_cached(sql).await?, params)
                 .await
         };
-        let result = timeout_at(self.deadline.into(), query)
-            .await
-            .map_err(|_| timeout_error())?;
+        let result = self.wait_for(query).await?;
         self.finish_statement(result).await
     }
 
@@ -250,18 +246,33 @@ impl Connection {
     async fn batch_execute(&mut self, sql: &'static str) -> Result<(), Error> {
         self.must_close = true;
         let object = self.object.as_ref().expect("a connection until drop");
-        let result = timeout_at(self.deadline.into(), object.batch_execute(sql))
-            .await
-            .map_err(|_| timeout_error())?;
+        let result = self.wait_for(object.batch_execute(sql)).await?;
         self.report_rejection(&result);
         self.must_close = self.in_transaction || result.as_ref().is_err_and(is_broken);
         result.map_err(Error::from)
     }
 
+    /// Waits for the response to a statement until the deadline.
+    async fn wait_for<T>(
+        &self,
+        statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<Result<T, tokio_postgres::Error>, Error> {
+        let response = timeout_at(self.deadline.into(), statement).await;
+        response.map_err(|_| {
+            if let Some(pool) = self.pool() {
+                pool.manager().report_timeout();
+            }
+            timeout_error()
+        })
+    }
+
+    fn pool(&self) -> Option<Pool> {
+        self.object.as_ref().and_then(PooledClient::pool)
+    }
+
     fn report_rejection<T>(&self, result: &Result<T, tokio_postgres::Error>) {
-        let pool = || self.object.as_ref().and_then(PooledClient::pool);
         if let Err(error) = result
-            && let Some(pool) = pool()
+            && let Some(pool) = self.pool()
         {
             pool.manager().report_rejection(error);
         }
@@ -274,8 +285,10 @@ impl Connection {
     ) -> Result<T, Error> {
         let broken = result.as_ref().is_err_and(is_broken);
         self.report_rejection(&result);
-        if result.is_err() && self.in_transaction && !broken {
-            self.roll_back().await?;
+        if result.is_err() && self.in_transaction && !broken && self.roll_back().await.is_err() {
+            // The error of the statement is the cause.
+            self.must_close = true;
+            return result.map_err(Error::from);
         }
         self.must_close = self.in_transaction || broken;
         result.map_err(Error::from)
@@ -306,6 +319,10 @@ impl From<tokio_postgres::Error> for Error {
             ),
             // Another transaction has locked a row for longer than `lock_timeout`.
             _other if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Error::Busy,
+            // The role lacks a right, until an operator grants it.
+            _other if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                Error::unavailable(error)
+            }
             _other if is_outage(error.code()) => Error::unavailable(error),
             _other => Error::internal(error),
         }
@@ -319,13 +336,14 @@ fn is_broken(error: &tokio_postgres::Error) -> bool {
 }
 
 /// Whether the server is temporarily unavailable, so that a retry might succeed: no SQLSTATE, its
-/// classes 08, 53, and 57, or 25006.
+/// classes 08, 53, 57, and 58, or 25006.
 fn is_outage(code: Option<&SqlState>) -> bool {
     match code {
         None => true,
         Some(code) => {
             *code == SqlState::READ_ONLY_SQL_TRANSACTION
-                || ["08", "53", "57"]
+                || is_missing_resource(code)
+                || ["08", "57"]
                     .iter()
                     .any(|class| code.code().starts_with(class))
         }

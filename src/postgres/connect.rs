@@ -4,23 +4,29 @@
 //! briefly. Later attempts use only the primary, until connecting to it fails. When another host
 //! has become the primary, connections to the deposed one are not used again.
 //!
+//! After a statement without a response, each connection is tested before it is used again. If the
+//! first test has no response, no connection to the server is used again, and the next attempt
+//! contacts all hosts.
+//!
 //! An attempt is a task of its own: it continues when its caller gives up, and the next caller
 //! receives its connection. So a network on which connecting takes longer than an operation delays
 //! only the first callers.
 
 mod error;
 mod locate;
+mod search;
 mod target;
 mod waiters;
 
 use std::{
     ops::{Deref, DerefMut},
     sync::{Arc, Mutex, MutexGuard},
+    time::Instant,
 };
 
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
 use deadpool_postgres::ClientWrapper;
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::timeout};
 
 pub(super) use error::ConnectError;
 use locate::LocatedPrimary;
@@ -33,6 +39,7 @@ pub struct PrimaryClient {
     client: ClientWrapper,
     /// The connection generation.
     generation: u64,
+    opened_at: Instant,
 }
 
 impl Deref for PrimaryClient {
@@ -90,6 +97,11 @@ impl Connector {
         self.shared.locator.last_rejection().record(error);
     }
 
+    /// Records that the server has not responded to a statement in time.
+    pub fn report_timeout(&self) {
+        self.shared.locator.record_timeout();
+    }
+
     /// Opens a connection, or returns one whose caller has given up.
     ///
     /// # Errors
@@ -97,7 +109,7 @@ impl Connector {
     pub async fn connect(&self) -> Result<PrimaryClient, ConnectError> {
         let received = {
             let mut state = self.shared.state();
-            if let Some(client) = state.take_spare(self.shared.locator.generation()) {
+            if let Some(client) = state.take_spare(&self.shared.locator) {
                 return Ok(client);
             }
             let received = state.waiters.add();
@@ -109,9 +121,13 @@ impl Connector {
 }
 
 impl State {
-    fn take_spare(&mut self, generation: u64) -> Option<PrimaryClient> {
-        self.spare
-            .retain(|client| client.generation == generation && !client.is_closed());
+    fn take_spare(&mut self, locator: &Locator) -> Option<PrimaryClient> {
+        let generation = locator.generation();
+        self.spare.retain(|client| {
+            client.generation == generation
+                && !client.is_closed()
+                && !locator.has_timed_out_since(client.opened_at)
+        });
         self.spare.pop()
     }
 
@@ -157,7 +173,7 @@ impl Shared {
             match self.locator.connect_to(&address, &self.settings).await {
                 Ok(located) => match self.locator.accept(&located, Some(known)) {
                     Some(accepted) => return self.deliver(generation, located, accepted),
-                    // Another host became the primary during the attempt.
+                    // Another generation began during the attempt.
                     None => return self.restart(generation),
                 },
                 Err(_) => self.locator.forget_primary(&address),
@@ -189,6 +205,7 @@ impl Shared {
         let client = PrimaryClient {
             client: located.client,
             generation: accepted,
+            opened_at: Instant::now(),
         };
         if let Err(Ok(client)) = state.waiters.send_to_first(Ok(client)) {
             state.spare.push(client);
@@ -221,15 +238,30 @@ impl managed::Manager for Connector {
     async fn recycle(
         &self,
         client: &mut PrimaryClient,
-        _: &Metrics,
+        metrics: &Metrics,
     ) -> RecycleResult<ConnectError> {
+        let locator = &self.shared.locator;
         if client.is_closed() {
             return Err(RecycleError::message("the connection is closed"));
         }
-        if client.generation != self.shared.locator.generation() {
-            return Err(RecycleError::message("another host became the primary"));
+        if client.generation != locator.generation() {
+            return Err(RecycleError::message("the connection is outdated"));
         }
-        Ok(())
+        let last_checkout = metrics.recycled.unwrap_or(client.opened_at);
+        if !locator.has_timed_out_since(last_checkout) {
+            return Ok(());
+        }
+        match timeout(locator.test_timeout(), client.simple_query("")).await {
+            Ok(Ok(_)) => {
+                locator.record_response();
+                Ok(())
+            }
+            Ok(Err(_)) => Err(RecycleError::message("the connection is broken")),
+            Err(_) => {
+                locator.handle_lost_connection(client.generation);
+                Err(RecycleError::message("the connection has no response"))
+            }
+        }
     }
 }
 

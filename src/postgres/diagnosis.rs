@@ -20,20 +20,17 @@ const REPORT_DURATION: Duration = Duration::from_secs(60);
 #[error("PostgreSQL did not respond within LATCHKEY_DATABASE_TIMEOUT")]
 pub(super) struct PostgresTimedOut;
 
-/// The last statement that the server rejected for lack of a resource. Reads can succeed meanwhile.
+/// The last statement that the server rejected for lack of a resource or a right. Other statements
+/// can succeed meanwhile.
 #[derive(Default)]
 pub(super) struct LastRejection(Mutex<Option<(Instant, Diagnosis)>>);
 
 impl LastRejection {
-    /// Records an error, if a resource is missing: memory, disk space, or connections (class 53),
-    /// or the disk (class 58).
+    /// Records an error, if a resource or a right is missing.
     pub fn record(&self, error: &tokio_postgres::Error) {
-        let is_missing_resource = |code: &SqlState| {
-            ["53", "58"]
-                .iter()
-                .any(|class| code.code().starts_with(class))
-        };
-        if error.code().is_some_and(is_missing_resource) {
+        let must_report =
+            |code| is_missing_resource(code) || *code == SqlState::INSUFFICIENT_PRIVILEGE;
+        if error.code().is_some_and(must_report) {
             let diagnosis = diagnose_driver_error("PostgreSQL", error);
             *self.0.lock().expect("no holder panics") = Some((Instant::now(), diagnosis));
         }
@@ -45,6 +42,14 @@ impl LastRejection {
         let (at, diagnosis) = last.as_ref()?;
         (at.elapsed() < REPORT_DURATION).then(|| diagnosis.clone())
     }
+}
+
+/// Whether the server lacks memory, disk space, or connections (class 53), or its disk fails (class
+/// 58).
+pub(super) fn is_missing_resource(code: &SqlState) -> bool {
+    ["53", "58"]
+        .iter()
+        .any(|class| code.code().starts_with(class))
 }
 
 /// Returns the cause and the fix of an error of PostgreSQL.

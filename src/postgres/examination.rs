@@ -49,7 +49,9 @@ impl Postgres {
     /// # Errors
     /// If PostgreSQL is unreachable, or this version can't use its database.
     pub async fn examine(&self) -> Result<DatabaseExamination, MigrationError> {
-        let connector = Connector::new(self.locator.clone(), SESSION_SETTINGS.to_owned());
+        // `latchkey check` has a timeout of its own.
+        let settings = format!("{SESSION_SETTINGS} set statement_timeout = 0;");
+        let connector = Connector::new(self.locator.clone(), settings);
         let mut client = connector.connect().await?;
         let row = client.query_one(EXAMINE_DATABASE, &[]).await?;
         let started = Instant::now();

@@ -48,10 +48,13 @@ const FORCE_INDEX_LOOKUPS: &str = "set plan_cache_mode = force_generic_plan; \
 ///
 /// - The statements are written for the isolation level `read committed`, in which a statement that
 ///   has waited for a lock reads the new row. Other levels report a serialization failure instead.
+/// - The tables are in the schema `public`. A table with the same name in another schema would receive
+///   revocations that other replicas don't read.
 /// - A commit must be on disk before the client receives a response. `remote_apply` waits longer
 ///   and is kept; all other levels are weaker.
 pub(super) const SESSION_SETTINGS: &str = "set default_transaction_isolation = 'read committed'; \
     set default_transaction_deferrable = off; set timezone = 'UTC'; \
+    set search_path = public, pg_temp; \
     select set_config('synchronous_commit', 'on', false) \
     where current_setting('synchronous_commit') not in ('on', 'remote_apply');";
 

@@ -170,7 +170,7 @@ impl Lifecycle {
             Some(failure) => (failure, "Requests that require PostgreSQL return 503."),
             None => (
                 self.postgres.recent_rejection()?,
-                "Requests that write to PostgreSQL can return 503.",
+                "Some requests that require PostgreSQL return 503.",
             ),
         };
         Some(Impairment::with_effect(
@@ -195,10 +195,12 @@ impl Lifecycle {
         let effect = match (deviation.severity, deviation.clock) {
             (ClockSeverity::Warning, _) => return None,
             (ClockSeverity::Unusable, _) => {
-                "This replica is not ready, because others reject its tokens, or it rejects theirs."
+                "This replica is not ready, because other replicas reject its tokens, or it rejects \
+                 their tokens."
             }
             (ClockSeverity::Degraded, DifferingClock::Replica) => {
-                "If the difference reaches `LATCHKEY_CLOCK_SKEW`, this replica is not ready."
+                "If the difference reaches `LATCHKEY_CLOCK_SKEW`, and another replica agrees with the \
+                 stores, this replica is not ready."
             }
             (ClockSeverity::Degraded, _) => "Expiry times in the stores differ by this time.",
         };

@@ -1,7 +1,7 @@
 //! Finds the primary among the hosts.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -16,8 +16,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::SimpleQueryMessage;
 
 use super::{
-    super::diagnosis::LastRejection,
+    super::{diagnosis::LastRejection, pools::PostgresTimeouts},
     error::ConnectError,
+    search::Search,
     spawn_driver,
     target::{HostAddress, Target},
 };
@@ -34,6 +35,14 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// primary might respond first.
 const SETTLE_TIME: Duration = Duration::from_millis(500);
 
+/// How long a connection to the known primary can take until the other hosts are contacted as well.
+const MAX_PRIMARY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// After a statement without a response, the server has this part of a transaction's timeout to
+/// respond on an open connection, so that the transaction can still use another host.
+const TEST_TIMEOUT_DIVISOR: u32 = 4;
+const MAX_TEST_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// A connection to the primary.
 pub(super) struct LocatedPrimary {
     pub address: HostAddress,
@@ -47,6 +56,7 @@ pub(super) struct LocatedPrimary {
 pub(in crate::postgres) struct Locator {
     source: ReloadableUrl<Target>,
     timeout: Duration,
+    test_timeout: Duration,
     state: Mutex<State>,
     last_rejection: LastRejection,
 }
@@ -57,11 +67,26 @@ struct State {
     primary: Option<HostAddress>,
     /// The address of the connections of the current generation.
     generation_address: Option<HostAddress>,
-    /// Incremented when another address becomes the primary.
+    /// Incremented when another address becomes the primary, or when all connections must be
+    /// replaced.
     generation: u64,
+    /// When the last statement without a response ended.
+    last_timeout: Option<std::time::Instant>,
+    /// Whether an open connection has responded to a test since.
+    has_responded: bool,
     /// The larger one of the numbers of hosts and of their addresses.
     address_count: usize,
     timelines: Timelines,
+}
+
+impl State {
+    /// Lets all connections close instead of being used again, and the next attempt contact all
+    /// hosts.
+    fn begin_generation(&mut self) {
+        self.primary = None;
+        self.generation_address = None;
+        self.generation += 1;
+    }
 }
 
 /// The timeline of a database cluster. A promotion increments its number.
@@ -100,11 +125,12 @@ impl LocatedPrimary {
 }
 
 impl Locator {
-    /// Creates a locator whose attempts end after `timeout`.
-    pub fn new(source: ReloadableUrl<Target>, timeout: Duration) -> Locator {
+    /// Creates a locator whose attempts end after the connect timeout.
+    pub fn new(source: ReloadableUrl<Target>, timeouts: PostgresTimeouts) -> Locator {
         Locator {
             source,
-            timeout,
+            timeout: timeouts.connect,
+            test_timeout: (timeouts.transaction / TEST_TIMEOUT_DIVISOR).min(MAX_TEST_TIMEOUT),
             state: Mutex::default(),
             last_rejection: LastRejection::default(),
         }
@@ -134,10 +160,39 @@ impl Locator {
     /// instead of being used again.
     pub(in crate::postgres) fn reload_url(&self) {
         if self.source.reload() {
-            let mut state = self.state();
-            state.primary = None;
-            state.generation_address = None;
-            state.generation += 1;
+            self.state().begin_generation();
+        }
+    }
+
+    /// Returns the timeout of a test whether the server responds on an open connection.
+    pub(super) fn test_timeout(&self) -> Duration {
+        self.test_timeout
+    }
+
+    /// Records that the server has not responded to a statement in time.
+    pub(super) fn record_timeout(&self) {
+        let mut state = self.state();
+        state.last_timeout = Some(std::time::Instant::now());
+        state.has_responded = false;
+    }
+
+    /// Returns whether a statement has ended without a response since this time.
+    pub(super) fn has_timed_out_since(&self, time: std::time::Instant) -> bool {
+        self.state().last_timeout.is_some_and(|last| last >= time)
+    }
+
+    /// Records that an open connection has responded to a test.
+    pub(super) fn record_response(&self) {
+        self.state().has_responded = true;
+    }
+
+    /// Handles an open connection of this generation without a response to a test. If no other one
+    /// has responded since the last timeout, all of them close instead of being used again.
+    pub(super) fn handle_lost_connection(&self, generation: u64) {
+        let mut state = self.state();
+        if state.generation == generation && !state.has_responded {
+            tracing::warn!("PostgreSQL doesn't respond; new connections replace the open ones");
+            state.begin_generation();
         }
     }
 
@@ -176,8 +231,8 @@ impl Locator {
         located.url_version == self.source.current().1
     }
 
-    /// Connects to the host that was the primary. If other hosts exist, the attempt fails after
-    /// half of the timeout, so that they are contacted.
+    /// Connects to the host that was the primary. If other hosts exist, the attempt fails early, so
+    /// that all hosts are contacted.
     pub(super) async fn connect_to(
         &self,
         address: &HostAddress,
@@ -185,7 +240,7 @@ impl Locator {
     ) -> Result<LocatedPrimary, ConnectError> {
         let limit = match self.state().address_count {
             0 | 1 => self.timeout,
-            _several => self.timeout / 2,
+            _several => (self.timeout / 2).min(MAX_PRIMARY_TIMEOUT),
         };
         let (target, version) = self.source.current();
         let attempt = async {
@@ -206,9 +261,10 @@ impl Locator {
             let (target, version) = self.source.current();
             let mut search = Search::default();
             let attempt = self.search(&target, version, &mut search, settings);
-            let outcome = timeout(self.timeout, attempt)
-                .await
-                .unwrap_or_else(|_| Err(search.timeout_error(&target)));
+            let outcome = timeout(self.timeout, attempt).await.unwrap_or_else(|_| {
+                search.add_timeout(&target);
+                Err(search.error.take().unwrap_or(ConnectError::Interrupted))
+            });
             if outcome.is_ok() || !search.was_rejected || !self.source.refresh(version) {
                 return outcome;
             }
@@ -252,7 +308,7 @@ impl Locator {
                     settled.as_mut().reset(Instant::now() + SETTLE_TIME);
                 }
                 Ok(located) => best = best.map(|best| best.or_newer(located)),
-                Err(error) => search.record(error),
+                Err(error) => search.add_error(error),
             }
             if search.pending.is_empty() {
                 break;
@@ -271,7 +327,7 @@ impl Locator {
         for (host, addresses) in hosts.into_iter().zip(resolved) {
             match addresses {
                 Ok(addresses) => search.pending.extend(addresses),
-                Err(error) => search.record(ConnectError::Unresolved(host, Arc::new(error))),
+                Err(error) => search.add_error(ConnectError::Unresolved(host, Arc::new(error))),
             }
         }
         self.state().address_count = search.pending.len().max(host_count);
@@ -330,46 +386,6 @@ impl Locator {
     }
 }
 
-/// A search for the primary.
-#[derive(Default)]
-struct Search {
-    /// The addresses that have not responded yet.
-    pending: BTreeSet<HostAddress>,
-    /// The most important error so far.
-    error: Option<ConnectError>,
-    /// Whether a server rejected the credentials.
-    was_rejected: bool,
-}
-
-impl Search {
-    /// Keeps the error if it is more important than the previous one: a standby is normal.
-    fn record(&mut self, error: ConnectError) {
-        self.was_rejected |= error.is_authentication_failure();
-        let importance = |error: &ConnectError| match error {
-            rejected if rejected.is_authentication_failure() => 4,
-            ConnectError::Standby(_) | ConnectError::Interrupted | ConnectError::Moved(_) => 0,
-            ConnectError::Unresolved(..) => 1,
-            ConnectError::TimedOut(_) | ConnectError::Failed(..) | ConnectError::ReadOnly(_) => 2,
-            ConnectError::Deposed(_) => 3,
-        };
-        let is_more_important = self
-            .error
-            .as_ref()
-            .is_none_or(|previous| importance(&error) > importance(previous));
-        if is_more_important {
-            self.error = Some(error);
-        }
-    }
-
-    fn timeout_error(&self, target: &Target) -> ConnectError {
-        let pending = self.pending.first().cloned();
-        match pending.or_else(|| target.hosts().into_iter().next()) {
-            Some(address) => ConnectError::TimedOut(address),
-            None => ConnectError::Interrupted,
-        }
-    }
-}
-
 /// Returns the columns of the first row.
 fn read_columns(messages: &[SimpleQueryMessage]) -> Vec<&str> {
     let row = messages.iter().find_map(|message| match message {
@@ -396,21 +412,5 @@ mod tests {
         assert!(!is_deposed("a", 2), "promoted");
         assert!(is_deposed("a", 1), "the deposed primary");
         assert!(!is_deposed("b", 1), "an upgraded cluster starts again");
-    }
-
-    #[test]
-    fn most_important_error_is_reported() {
-        let hosts = Target::parse("postgres://u@one,two/x?sslmode=disable")
-            .unwrap()
-            .hosts();
-        let mut search = Search::default();
-        search.record(ConnectError::Standby(hosts[0].clone()));
-        search.record(ConnectError::TimedOut(hosts[1].clone()));
-        search.record(ConnectError::Standby(hosts[1].clone()));
-        let text = search.error.unwrap().to_string();
-        assert!(
-            text.starts_with("PostgreSQL at two did not respond"),
-            "{text}"
-        );
     }
 }

@@ -99,8 +99,7 @@ fn hint_of(code: &SqlState) -> Option<&'static str> {
              CREATE ON SCHEMA public TO ROLE_NAME`"
         }
         &SqlState::INVALID_SCHEMA_NAME => {
-            "create the schema, or set the search path of the role: `ALTER ROLE ROLE_NAME SET \
-             search_path = SCHEMA_NAME`"
+            "run `CREATE SCHEMA public` in the database, as the role that owns the tables"
         }
         &SqlState::DUPLICATE_TABLE
         | &SqlState::DUPLICATE_OBJECT
@@ -163,7 +162,7 @@ mod tests {
     fn known_causes_have_a_hint() {
         for (code, part) in [
             ("42501", "that owns the tables"),
-            ("3F000", "search_path"),
+            ("3F000", "CREATE SCHEMA public"),
             ("42P07", "an empty database"),
         ] {
             let hint = hint_of(&SqlState::from_code(code)).unwrap_or_default();

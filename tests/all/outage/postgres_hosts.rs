@@ -2,6 +2,7 @@
 
 use std::{fs, time::Duration};
 
+use futures_util::future::join_all;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -53,6 +54,34 @@ async fn hanging_host_does_not_prevent_connections() {
     first.set(ConnectionState::Open);
     second.set(ConnectionState::Lost);
     wait_for_sign_in(&server, "john").await;
+}
+
+/// After one statement without a response, the server tests its other open connections.
+#[tokio::test]
+async fn hanging_connections_cost_one_timeout() {
+    let database = fresh_database().await;
+    let (first, second) = (Proxy::to_postgres().await, Proxy::to_postgres().await);
+    let url = join_hosts(
+        &first.postgres_url(&database),
+        &second.postgres_url(&database),
+    );
+    first.set(ConnectionState::Lost);
+    let server = TestServer::with(&[
+        ("DATABASE_URL", url.as_str()),
+        ("LATCHKEY_DATABASE_TIMEOUT", "5s"),
+        ("LATCHKEY_DATABASE_CONNECT_TIMEOUT", "1m"),
+    ])
+    .await;
+    let names: Vec<String> = (0..6).map(|number| format!("user{number}")).collect();
+    join_all(names.iter().map(|name| server.sign_up(name))).await;
+    first.set(ConnectionState::Open);
+    second.set(ConnectionState::Lost);
+    let mut failures = 0;
+    while server.try_sign_in("user0", PASSWORD).await.status == 503 {
+        failures += 1;
+        assert!(failures < 2, "each open connection costs one timeout");
+    }
+    server.sign_in("user0").await;
 }
 
 #[tokio::test]

@@ -259,6 +259,7 @@ async fn sessions_override_defaults_of_the_database() {
         ("statement_timeout", "1h"),
         ("idle_in_transaction_session_timeout", "1h"),
         ("timezone", "Asia/Kathmandu"),
+        ("search_path", "pg_catalog"),
     ] {
         let alter = format!("alter database {name} set {setting} = '{value}'");
         admin.batch_execute(&alter).await.expect("a default");
@@ -277,11 +278,55 @@ async fn sessions_override_defaults_of_the_database() {
         ("statement_timeout", "10000"),
         ("idle_in_transaction_session_timeout", "10000"),
         ("TimeZone", "UTC"),
+        ("search_path", "public, pg_temp"),
     ] {
         let query = "select value from seen where name = $1";
         let row = admin.query_one(query, &[&setting]).await.expect("a value");
         assert_eq!(row.get::<_, String>(0), value, "{setting}");
     }
+}
+
+/// Otherwise, another replica would not read the revocation.
+#[tokio::test]
+async fn tables_of_another_schema_are_ignored() {
+    let url = fresh_database().await;
+    let admin = connect(&url).await;
+    let (_, name) = url.rsplit_once('/').expect("a database");
+    let add_schema = format!(
+        "create schema other; create table other.revocations (like public.revocations); \
+         alter database {name} set search_path = other, public"
+    );
+    admin.batch_execute(&add_schema).await.expect("a schema");
+    let server = TestServer::run(settings_of(&url)).await;
+    let session = server.sign_up("john").await;
+    server.sign_out(&session.access_token).await.is(204, "");
+    let count = "select (select count(*) from public.revocations), \
+        (select count(*) from other.revocations)";
+    let row = admin.query_one(count, &[]).await.expect("counts");
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (1, 0));
+}
+
+#[tokio::test]
+async fn missing_right_is_reported_until_it_is_granted() {
+    let database = create_empty_database().await;
+    let admin = connect(&database).await;
+    let [owner, url] = create_deployed_roles(&database).await;
+    let output = migrate(&owner);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let server = TestServer::run(settings_of(&url)).await;
+    let session = server.sign_up("john").await;
+    let (_, rest) = url.split_once("//").expect("a URL");
+    let (role, _) = rest.split_once('@').expect("a user");
+    let revoke = format!("revoke insert on revocations from {role}");
+    admin.batch_execute(&revoke).await.expect("no right");
+    let sign_out = async || server.sign_out(&session.access_token).await;
+    sign_out().await.is(503, "unavailable");
+    let degraded = server.readiness().await.body["degraded"].to_string();
+    assert!(degraded.contains("denied a statement"), "{degraded}");
+    assert!(degraded.contains("deploy/roles.sql"), "{degraded}");
+    let grant = format!("grant insert on revocations to {role}");
+    admin.batch_execute(&grant).await.expect("the right");
+    sign_out().await.is(204, "");
 }
 
 #[tokio::test]
