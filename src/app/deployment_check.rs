@@ -18,6 +18,9 @@ use crate::{
 /// A round trip from which a warning is reported: a request needs several of them.
 const SLOW_ROUND_TRIP: Duration = Duration::from_millis(20);
 
+/// The oldest version of PostgreSQL that is tested.
+const OLDEST_POSTGRES: u32 = 15;
+
 /// The timeout of the examination of a store. It exceeds the default timeouts of connecting.
 const EXAMINATION_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -82,11 +85,12 @@ impl App {
         let no_redis = |_| FindingOutcome::Failure(no_response("Redis"));
         add(CheckedPart::Redis, redis.unwrap_or_else(no_redis));
         add(CheckedPart::Clock, self.examine_clocks().await);
-        if let Ok(Ok(database)) = &postgres {
+        if let Ok(Ok(database)) = &postgres
+            && database.is_migrated
+            && database.denied_tables.is_empty()
+        {
             add(CheckedPart::Issuer, self.compare_issuer(database));
-            if database.is_migrated && database.denied_tables.is_empty() {
-                add(CheckedPart::Secret, self.examine_secret().await);
-            }
+            add(CheckedPart::Secret, self.examine_secret().await);
         }
         add(CheckedPart::Email, email);
         add(CheckedPart::Proxy, proxy);
@@ -98,14 +102,12 @@ impl App {
             Ok(server) => server,
             Err(error) => return FindingOutcome::Failure(redis::diagnose(&error)),
         };
-        // The first probe opens the shared connection.
-        let mut started = Instant::now();
-        for _ in 0..2 {
-            started = Instant::now();
-            let probe = self.redis.probe(self.store_health.replica_id, None);
-            if let Err(error) = probe.await {
-                return FindingOutcome::Failure(redis::diagnose(&error));
-            }
+        // The first probe can need further round trips, because it loads the script.
+        let probe = || self.redis.probe(self.store_health.replica_id, None);
+        let _ = probe().await;
+        let started = Instant::now();
+        if let Err(error) = probe().await {
+            return FindingOutcome::Failure(redis::diagnose(&error));
         }
         if server.evicts_keys {
             return FindingOutcome::Failure(Diagnosis::new(
@@ -189,7 +191,7 @@ impl App {
                 FindingOutcome::Ok(format!("{issuer} leads to this deployment."))
             }
             IssuerOutcome::OtherIssuer => FindingOutcome::Failure(Diagnosis::new(
-                format!("{issuer} returned the metadata of another issuer."),
+                format!("{issuer} did not return the metadata of this issuer."),
                 "Correct `LATCHKEY_ISSUER`, or the configuration of the proxy.",
             )),
             IssuerOutcome::Failed(status) => {
@@ -246,6 +248,17 @@ fn assess_database(database: &DatabaseExamination) -> FindingOutcome {
                 database.denied_tables.join("`, `")
             ),
             "Grant the rights in `deploy/roles.sql` to the role in `DATABASE_URL`.",
+        ));
+    }
+    let major = version.split(|c: char| !c.is_ascii_digit()).next();
+    if major.is_some_and(|major| {
+        major
+            .parse()
+            .is_ok_and(|major: u32| major < OLDEST_POSTGRES)
+    }) {
+        return FindingOutcome::Warning(Diagnosis::new(
+            format!("PostgreSQL {version} is not tested with this version of Latchkey."),
+            format!("Update PostgreSQL to version {OLDEST_POSTGRES} or later."),
         ));
     }
     let migrations = if database.is_migrated {
@@ -308,6 +321,22 @@ mod tests {
                 FindingOutcome::Failure(diagnosis) if diagnosis.action.contains(fix)
             );
             assert!(is_reported, "{fix}: {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn untested_version_of_postgres_is_a_warning() {
+        for (version, is_tested) in [
+            ("9.6.24", false),
+            ("14.18 (Debian 14.18-1)", false),
+            ("15.18 (Debian 15.18-0+deb12u1)", true),
+            ("18beta1", true),
+        ] {
+            let mut database = database();
+            database.version = version.to_owned();
+            let outcome = assess_database(&database);
+            let is_ok = matches!(outcome, FindingOutcome::Ok(_));
+            assert_eq!(is_ok, is_tested, "{version}: {outcome:?}");
         }
     }
 

@@ -98,7 +98,8 @@ impl SharedConnection {
         }
     }
 
-    async fn connection(&self) -> Result<PrimaryConnection, RedisConnectError> {
+    /// Returns the connection. It opens one if necessary, within the connect timeout.
+    pub async fn connection(&self) -> Result<PrimaryConnection, RedisConnectError> {
         let current = self.state().valid_connection(&self.primary);
         match current {
             Some(connection) => Ok(connection),

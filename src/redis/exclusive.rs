@@ -110,7 +110,7 @@ impl CurrentPool {
         Ok(CurrentPool {
             url_version,
             generation,
-            pool: build_pool(primary, &client, timeouts)?,
+            pool: build_pool(primary, &client, url_version, timeouts)?,
         })
     }
 }
@@ -118,6 +118,7 @@ impl CurrentPool {
 fn build_pool(
     primary: &Arc<Primary>,
     client: &Client,
+    url_version: u64,
     timeouts: RedisTimeouts,
 ) -> Result<Pool, String> {
     let info = client.get_connection_info().clone();
@@ -125,7 +126,7 @@ fn build_pool(
         .map_err(|_| "cannot be pooled".to_owned())?;
     Pool::builder(manager)
         .max_size(POOL_SIZE)
-        .post_create(examine_server(primary.clone()))
+        .post_create(examine_server(primary.clone(), url_version))
         .timeouts(PoolTimeouts {
             wait: Some(timeouts.operation),
             create: Some(timeouts.connect),
@@ -138,11 +139,11 @@ fn build_pool(
 
 /// Checks that each new connection leads to the primary. The pool limits only the time of
 /// connecting.
-fn examine_server(primary: Arc<Primary>) -> Hook {
+fn examine_server(primary: Arc<Primary>, url_version: u64) -> Hook {
     Hook::async_fn(move |connection, _| {
         let primary = primary.clone();
         Box::pin(async move {
-            let examination = primary.examine(connection);
+            let examination = primary.examine(connection, url_version);
             match timeout(primary.connect_timeout(), examination).await {
                 Ok(Ok(_)) => Ok(()),
                 Ok(Err(RedisConnectError::Failed(error))) => Err(HookError::Backend(error)),

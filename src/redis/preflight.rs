@@ -94,7 +94,7 @@ async fn classify_failure(
 ) -> RedisConnectError {
     let mut info = cmd("INFO");
     let info = info.arg("server").query_async::<String>(connection).await;
-    let is_sentinel = info.is_ok_and(|info| read_field(&info, "redis_mode") == Some("sentinel"));
+    let is_sentinel = info.is_ok_and(|info| read_mode(&info) == Some("sentinel"));
     if is_sentinel {
         RedisConnectError::Sentinel
     } else {

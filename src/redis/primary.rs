@@ -1,9 +1,9 @@
 //! The Redis server that is the primary, and the generation of the connections to it.
 //!
-//! All shared and exclusive connections of a generation lead to the same replication history. A connection with
-//! another history begins the next generation, and connections of the previous generation are not
-//! used again. So they never write to two primaries. Subscriptions are not examined, only replaced
-//! with the generation.
+//! All shared and exclusive connections of a generation lead to the same replication history. A
+//! connection with another history begins the next generation, and connections of the previous
+//! generation are not used again. So they never write to two primaries. Subscriptions are not
+//! examined, only replaced with the generation.
 
 use std::{
     sync::{
@@ -143,7 +143,7 @@ impl Primary {
     pub async fn connect(&self) -> Result<PrimaryConnection, RedisConnectError> {
         loop {
             let (client, version) = self.url.current();
-            let outcome = match timeout(self.connect_timeout, self.open(&client)).await {
+            let outcome = match timeout(self.connect_timeout, self.open(&client, version)).await {
                 Ok(outcome) => outcome,
                 Err(_) if preflight::responds_without_tls(&client).await => {
                     Err(RedisConnectError::NoTls)
@@ -166,11 +166,15 @@ impl Primary {
         }
     }
 
-    async fn open(&self, client: &Client) -> Result<PrimaryConnection, RedisConnectError> {
+    async fn open(
+        &self,
+        client: &Client,
+        url_version: u64,
+    ) -> Result<PrimaryConnection, RedisConnectError> {
         let mut connection = client
             .get_multiplexed_async_connection_with_config(&connection_settings())
             .await?;
-        let (server, generation) = self.examine(&mut connection).await?;
+        let (server, generation) = self.examine(&mut connection, url_version).await?;
         Ok(PrimaryConnection {
             connection,
             id: self.connections.fetch_add(1, Ordering::Relaxed),
@@ -180,12 +184,17 @@ impl Primary {
     }
 
     /// Checks that the server of a connection is the primary. Returns its description, and the
-    /// generation of the connection.
+    /// generation of the connection. If the URL of the connection was replaced meanwhile, the attempt
+    /// was interrupted, because the history of that server doesn't count any longer.
     pub async fn examine(
         &self,
         connection: &mut MultiplexedConnection,
+        url_version: u64,
     ) -> Result<(RedisServer, u64), RedisConnectError> {
         let server = preflight::examine(connection, &self.key_prefix).await?;
+        if self.url_version() != url_version {
+            return Err(RedisConnectError::Interrupted);
+        }
         let generation = self
             .observe_history(&server.history_id)
             .ok_or(RedisConnectError::TwoPrimaries)?;

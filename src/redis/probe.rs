@@ -57,13 +57,13 @@ impl Redis {
             .map(drop)
     }
 
-    /// Opens a connection, and returns the description of its server.
+    /// Opens the shared connection if necessary, and returns the description of its server.
     ///
     /// # Errors
     /// `unavailable`, if it can't serve as the Redis of this program.
     pub async fn examine(&self) -> Result<Arc<RedisServer>, Error> {
-        let opened = self.primary.connect().await.map_err(Error::unavailable)?;
-        Ok(opened.server)
+        let connection = self.shared.connection().await;
+        Ok(connection.map_err(Error::unavailable)?.server)
     }
 
     fn probe_keys(&self) -> [String; 1] {

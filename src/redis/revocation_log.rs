@@ -4,7 +4,7 @@ use crate::{
     error::Error,
     redis::{
         Redis,
-        connect_error::RedisTimedOut,
+        connect_error::RedisConnectError,
         members::{LogMember, parse_members},
         revocations::entry_args,
         script::Script,
@@ -200,14 +200,14 @@ impl Redis {
         let generation = self.primary.generation();
         let subscription = tokio::time::timeout(self.primary.connect_timeout(), subscribe)
             .await
-            .map_err(|_| Error::unavailable(RedisTimedOut))?
+            .map_err(|_| Error::unavailable(RedisConnectError::TimedOut))?
             .map_err(Error::unavailable)?;
         let mut messages = subscription.into_on_message();
         let mut ended = std::pin::pin!(self.primary.wait_for_end(generation));
         loop {
             let message = tokio::select! {
                 message = messages.next() => message,
-                () = &mut ended => return Err(Error::unavailable("Redis has failed over")),
+                () = &mut ended => return Err(Error::unavailable("the connections to Redis are replaced")),
             };
             let Some(message) = message else {
                 return Err(Error::unavailable("Redis closed the connection"));

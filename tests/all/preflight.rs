@@ -1,7 +1,7 @@
 //! Stores that can't be used. The sentence with the cause is in the details of the readiness, in the
 //! log, and in the output of `latchkey check`, and each has a fix.
 
-use std::{net::TcpListener, process::Command, sync::Mutex};
+use std::{net::TcpListener, process::Command, sync::Mutex, time::Duration};
 
 use deadpool_redis::redis::{Client, cmd};
 use rustix::process::Signal;
@@ -281,6 +281,25 @@ async fn check_finds_no_failure_in_running_deployment() {
     }
 }
 
+/// A replica works at this distance, because the timeouts of operations don't include connecting.
+#[tokio::test]
+async fn check_reports_slow_stores_as_warnings() {
+    let server = TestServer::start().await;
+    let (postgres, redis) = (Proxy::to_postgres().await, Proxy::to_redis().await);
+    for proxy in [&postgres, &redis] {
+        proxy.set(ConnectionState::Late(Duration::from_millis(200)));
+    }
+    let database = postgres.postgres_url(server.setting("DATABASE_URL"));
+    let settings = server.settings_with(&[
+        ("DATABASE_URL", database.as_str()),
+        ("REDIS_URL", redis.redis_url().as_str()),
+        ("LATCHKEY_REDIS_TIMEOUT", "1s"),
+    ]);
+    for part in ["postgres", "redis"] {
+        assert_finding(settings.clone(), part, "warning", "a round trip takes").await;
+    }
+}
+
 #[tokio::test]
 async fn check_reports_wrong_issuer_secret_and_mail_server() {
     let server = TestServer::start().await;
@@ -318,7 +337,7 @@ async fn check_follows_the_issuer_to_a_replica() {
         changed,
         "proxy",
         "failure",
-        "returned the metadata of another issuer",
+        "did not return the metadata of this issuer",
     )
     .await;
 }
