@@ -35,10 +35,27 @@ pub fn command() -> Command {
 }
 
 /// Prints the script for this tree of commands.
-pub fn run(matches: &ArgMatches, mut tree: Command) -> ExitCode {
+pub fn run(matches: &ArgMatches, tree: Command) -> ExitCode {
+    let mut tree = describe_flags(tree);
     let name: &String = matches.get_one("shell").expect("a required argument");
     let shell: Shell = name.parse().expect("a possible value");
     let mut script = Vec::new();
     generate(shell, &mut tree, "latchkey", &mut script);
     print(&String::from_utf8_lossy(&script))
+}
+
+/// Adds the first sentence of the long help of each flag that has no other help, because scripts
+/// contain only the short one.
+fn describe_flags(tree: Command) -> Command {
+    tree.mut_args(|flag| match (flag.get_help(), flag.get_long_help()) {
+        (None, Some(help)) => {
+            let help = help.to_string();
+            let (text, _) = help.split_once(" [env: ").unwrap_or((&help, ""));
+            let (sentence, _) = text.split_once(". ").unwrap_or((text, ""));
+            let sentence = sentence.trim_end_matches('.').to_owned();
+            flag.help(sentence)
+        }
+        _described => flag,
+    })
+    .mut_subcommands(describe_flags)
 }

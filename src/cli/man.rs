@@ -64,7 +64,10 @@ fn render(tree: Command, names: &[&str]) -> Result<String, CommandError> {
 }
 
 fn write_page(command: Command, page: &mut Vec<u8>) -> io::Result<()> {
-    let parts = command.get_after_long_help().map(ToString::to_string);
+    let parts = command
+        .get_after_long_help()
+        .or_else(|| command.get_after_help())
+        .map(ToString::to_string);
     let (has_options, has_commands) = (
         command
             .get_arguments()
@@ -93,26 +96,47 @@ fn write_page(command: Command, page: &mut Vec<u8>) -> io::Result<()> {
 /// Renders the end of `--help`. Its parts are separated by empty lines.
 fn to_sections(parts: &str) -> Roff {
     let mut roff = Roff::default();
-    for part in parts.split("\n\n").filter(|part| !part.is_empty()) {
-        let heading = HEADINGS
-            .iter()
-            .find_map(|(start, heading)| Some((part.strip_prefix(start)?, *heading)));
-        let (text, heading) = heading.unwrap_or((part, "NOTES"));
-        let text = capitalize(text);
-        roff.control("SH", [heading]);
+    let mut last_heading = String::new();
+    for part in parts.split("\n\n").map(str::trim_end) {
+        if part.is_empty() {
+            continue;
+        }
+        let (heading, text) = split_heading(part);
+        if heading == last_heading {
+            roff.control("PP", []);
+        } else {
+            roff.control("SH", [heading.as_str()]);
+        }
         let is_list = text.contains('\n');
         if is_list {
             // Lines of a list are not joined.
             roff.control("nf", []);
         }
-        for line in text.lines() {
+        for line in capitalize(text).lines() {
             roff.text([roman(line)]);
         }
         if is_list {
             roff.control("fi", []);
         }
+        last_heading = heading;
     }
     roff
+}
+
+/// Returns the heading of a part, and its text without the heading. The first line of a list, such
+/// as a group of settings, is its heading.
+fn split_heading(part: &str) -> (String, &str) {
+    for (start, heading) in HEADINGS {
+        if let Some(text) = part.strip_prefix(start) {
+            return (heading.to_owned(), text);
+        }
+    }
+    match part.split_once(":\n") {
+        Some((heading, list)) if list.starts_with("  ") && !heading.contains('\n') => {
+            (heading.to_uppercase(), list)
+        }
+        _paragraph => ("NOTES".to_owned(), part),
+    }
 }
 
 /// Returns the text with an upper-case first letter, because a heading precedes it.
@@ -128,12 +152,14 @@ mod tests {
 
     #[test]
     fn end_of_help_becomes_sections() {
-        let text = "Configuration: none.\n\nExit codes:\n  0  success\n  1  failed\n\nOther text";
+        let text = "Configuration: none.\n\nExit codes:\n  0  success\n  1  failed\n\nOther text\n\n\
+            More text\n\nSign-in:\n  LATCHKEY_A\n";
         let page = to_sections(text).to_roff();
         for part in [
             ".SH CONFIGURATION\nNone.\n",
             ".SH \"EXIT STATUS\"\n.nf\n  0  success\n  1  failed\n.fi\n",
-            ".SH NOTES\nOther text\n",
+            ".SH NOTES\nOther text\n.PP\nMore text\n",
+            ".SH SIGN\\-IN\n.nf\n  LATCHKEY_A\n.fi\n",
         ] {
             assert!(page.contains(part), "{part}: {page}");
         }

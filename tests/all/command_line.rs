@@ -137,6 +137,9 @@ fn each_shell_has_a_completion_script() {
         let script = output_of(&["completions", shell]);
         assert!(script.starts_with(start), "{script}");
         assert!(script.contains("reset-password"), "{script}");
+        // bash displays no descriptions.
+        let has_description = script.contains("IP address and port of the API") || shell == "bash";
+        assert!(has_description, "{script}");
     }
     assert_eq!(latchkey(&["completions"]).status.code(), Some(2));
     let other = latchkey(&["completions", "cmd"]);
@@ -170,6 +173,8 @@ fn each_command_has_a_manual_page() {
     );
     let page = output_of(&["man", "serve"]);
     assert!(page.contains("[env: LATCHKEY_LISTEN]"), "{page}");
+    let page = output_of(&["man", "settings"]);
+    assert!(page.contains("LATCHKEY_LISTEN"), "{page}");
     let unknown = latchkey(&["man", "user", "nonsense"]);
     assert_eq!(unknown.status.code(), Some(2));
     let error = "error: `latchkey user nonsense` isn't a command\nhint: ";
@@ -179,7 +184,12 @@ fn each_command_has_a_manual_page() {
 /// Without groff, the formatter of `man`, the test has nothing to check.
 #[test]
 fn manual_pages_are_formatted_without_warnings() {
-    for command in [&["man"][..], &["man", "serve"], &["man", "client", "show"]] {
+    for command in [
+        &["man"][..],
+        &["man", "serve"],
+        &["man", "settings"],
+        &["man", "client", "show"],
+    ] {
         let groff = Command::new("groff")
             .args(["-man", "-Tutf8", "-Kutf8", "-ww"])
             .stdin(Stdio::piped())
@@ -196,6 +206,10 @@ fn manual_pages_are_formatted_without_warnings() {
         drop(input);
         let output = groff.wait_with_output().expect("groff runs");
         assert_eq!(text(&output.stderr), "", "{command:?}");
-        assert!(text(&output.stdout).contains("README.md"), "{command:?}");
+        let last_part = match command {
+            [_, "settings"] => "LATCHKEY_LIMIT_",
+            _other => "README.md",
+        };
+        assert!(text(&output.stdout).contains(last_part), "{command:?}");
     }
 }
