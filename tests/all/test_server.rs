@@ -37,6 +37,10 @@ pub const ISSUER: &str = "https://auth.example.com";
 /// Maximum duration of a response, sufficient for a debug build on a busy machine.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(40);
 
+/// Maximum duration until a condition holds. It includes several timeouts of a server, and only a
+/// failed test waits this long.
+const CONDITION_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// One server process. Dropping the handle kills the process, or returns a shared one to the pool.
 pub struct TestServer {
     /// `None` only during `drop`.
@@ -197,7 +201,7 @@ impl TestServer {
 
     /// Waits until a launched server is ready.
     pub async fn wait_until_ready(&self) {
-        let deadline = Instant::now() + RESPONSE_TIMEOUT;
+        let deadline = Instant::now() + CONDITION_TIMEOUT;
         while self
             .try_get("/health/ready")
             .await
@@ -690,14 +694,20 @@ pub fn claims(token: &str) -> Value {
     serde_json::from_slice(&bytes).expect("JSON")
 }
 
-/// Waits until a condition holds; panics with the description after [`RESPONSE_TIMEOUT`].
-pub async fn wait_until<F: Future<Output = bool>>(
+/// Waits until a condition holds; panics with the description after [`CONDITION_TIMEOUT`].
+pub async fn wait_until<F: Future<Output = bool>>(description: &str, condition: impl FnMut() -> F) {
+    poll_until(Duration::from_millis(10), description, condition).await;
+}
+
+/// Like [`wait_until`], for a condition that costs more than a request.
+pub async fn poll_until<F: Future<Output = bool>>(
+    interval: Duration,
     description: &str,
     mut condition: impl FnMut() -> F,
 ) {
-    let deadline = Instant::now() + RESPONSE_TIMEOUT;
+    let deadline = Instant::now() + CONDITION_TIMEOUT;
     while !condition().await {
         assert!(Instant::now() < deadline, "not in time: {description}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(interval).await;
     }
 }

@@ -1,5 +1,7 @@
 //! Tests of the session cookie in a real browser over HTTP on `localhost`, as under `./dev up`.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{
@@ -9,7 +11,7 @@ use tokio::{
 
 use super::{NAME, driver::Driver, get_with_cookie};
 use crate::{
-    test_server::{PASSWORD, TestServer, wait_until},
+    test_server::{PASSWORD, TestServer, poll_until, wait_until},
     test_stores::query_value,
 };
 
@@ -77,6 +79,10 @@ impl Tab {
     }
 }
 
+/// The interval of requests of the active browser. A quarter of the idle timeout, four seconds, must
+/// pass before a request renews the cookie.
+const INTERVAL: Duration = Duration::from_millis(500);
+
 #[tokio::test]
 async fn active_browser_stays_signed_in_until_idle_timeout() {
     let tab = Tab::open("16s").await;
@@ -100,7 +106,7 @@ async fn active_browser_stays_signed_in_until_idle_timeout() {
 
     // The browser stays active until the first cookie has expired.
     let first_expiry = cookie["expiry"].as_u64().expect("a timestamp");
-    wait_until("the first cookie has expired", || async {
+    poll_until(INTERVAL, "the first cookie has expired", || async {
         assert!(
             tab.is_signed_in().await,
             "an active browser stays signed in"
@@ -116,7 +122,7 @@ async fn active_browser_stays_signed_in_until_idle_timeout() {
     assert_ne!(last, cookie["value"], "the cookie was renewed");
 
     // After the idle timeout, the browser deletes the cookie and the server rejects it.
-    wait_until("the browser has deleted the cookie", || async {
+    poll_until(INTERVAL, "the browser has deleted the cookie", || async {
         tab.driver.cookie(NAME).await.is_none()
     })
     .await;

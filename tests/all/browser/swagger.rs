@@ -41,13 +41,12 @@ impl Page {
         // Discards the network events of the browser's own start page.
         page.driver.open("about:blank").await;
         page.driver.network_events().await;
-        page.load().await;
+        page.reload().await;
         page
     }
 
-    /// Loads the page without stored credentials.
+    /// Loads the page again, without stored credentials.
     async fn load(&self) {
-        self.reload().await;
         self.driver.run_script("localStorage.clear()").await;
         self.reload().await;
     }
@@ -217,7 +216,6 @@ async fn user_signs_in_calls_operations_and_signs_out() {
         ],
     ];
     for scopes in scope_selections {
-        page.load().await;
         page.authorize(scopes).await;
         let create = page.try_out("Items_\\(sample\\)-createItem").await;
         let (status, item) = create.execute().await;
@@ -251,6 +249,7 @@ async fn user_signs_in_calls_operations_and_signs_out() {
             ("401", &json!("token_revoked")),
             "{problem}"
         );
+        page.load().await;
     }
     assert_eq!(
         query_value(&page.server, "select count(*) from items").await,
@@ -367,7 +366,7 @@ async fn browser_session_operations_use_cookie() {
 #[tokio::test]
 async fn page_is_revalidated_and_its_assets_are_requested_once() {
     let page = Page::open().await;
-    // `open` loads the page twice.
+    page.load().await;
     let responses = page.responses().await;
     let mut assets = 0;
     for (path, responses) in responses {
