@@ -107,7 +107,7 @@ fn to_sections(parts: &str) -> Roff {
         } else {
             roff.control("SH", [heading.as_str()]);
         }
-        let is_list = text.contains('\n');
+        let is_list = text.contains('\n') || text.starts_with(' ');
         if is_list {
             // Lines of a list are not joined.
             roff.control("nf", []);
@@ -159,7 +159,7 @@ mod tests {
             ".SH CONFIGURATION\nNone.\n",
             ".SH \"EXIT STATUS\"\n.nf\n  0  success\n  1  failed\n.fi\n",
             ".SH NOTES\nOther text\n.PP\nMore text\n",
-            ".SH SIGN\\-IN\n.nf\n  LATCHKEY_A\n.fi\n",
+            ".SH SIGN-IN\n.nf\n  LATCHKEY_A\n.fi\n",
         ] {
             assert!(page.contains(part), "{part}: {page}");
         }
