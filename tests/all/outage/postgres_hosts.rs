@@ -34,8 +34,8 @@ async fn wait_for_sign_in(server: &TestServer, username: &str) {
     .await;
 }
 
-#[tokio::test]
-async fn hanging_host_does_not_prevent_connections() {
+/// Starts a server with two hosts, of which the first one hangs. Returns both and the server.
+async fn start_with_hanging_host(timeout: &str) -> (Proxy, Proxy, TestServer) {
     let database = fresh_database().await;
     let (first, second) = (Proxy::to_postgres().await, Proxy::to_postgres().await);
     let url = join_hosts(
@@ -45,10 +45,17 @@ async fn hanging_host_does_not_prevent_connections() {
     first.set(ConnectionState::Lost);
     let server = TestServer::with(&[
         ("DATABASE_URL", url.as_str()),
+        ("LATCHKEY_DATABASE_TIMEOUT", timeout),
         // The hanging host would use all of it.
         ("LATCHKEY_DATABASE_CONNECT_TIMEOUT", "1m"),
     ])
     .await;
+    (first, second, server)
+}
+
+#[tokio::test]
+async fn hanging_host_does_not_prevent_connections() {
+    let (first, second, server) = start_with_hanging_host("10s").await;
     server.sign_up("john").await;
     // The other way round, while the server has connections.
     first.set(ConnectionState::Open);
@@ -59,19 +66,7 @@ async fn hanging_host_does_not_prevent_connections() {
 /// After one statement without a response, the server tests its other open connections.
 #[tokio::test]
 async fn hanging_connections_cost_one_timeout() {
-    let database = fresh_database().await;
-    let (first, second) = (Proxy::to_postgres().await, Proxy::to_postgres().await);
-    let url = join_hosts(
-        &first.postgres_url(&database),
-        &second.postgres_url(&database),
-    );
-    first.set(ConnectionState::Lost);
-    let server = TestServer::with(&[
-        ("DATABASE_URL", url.as_str()),
-        ("LATCHKEY_DATABASE_TIMEOUT", "5s"),
-        ("LATCHKEY_DATABASE_CONNECT_TIMEOUT", "1m"),
-    ])
-    .await;
+    let (first, second, server) = start_with_hanging_host("5s").await;
     let names: Vec<String> = (0..6).map(|number| format!("user{number}")).collect();
     join_all(names.iter().map(|name| server.sign_up(name))).await;
     first.set(ConnectionState::Open);
