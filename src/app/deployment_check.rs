@@ -251,11 +251,8 @@ fn assess_database(database: &DatabaseExamination) -> FindingOutcome {
         ));
     }
     let major = version.split(|c: char| !c.is_ascii_digit()).next();
-    if major.is_some_and(|major| {
-        major
-            .parse()
-            .is_ok_and(|major: u32| major < OLDEST_POSTGRES)
-    }) {
+    let major = major.and_then(|major| major.parse::<u32>().ok());
+    if major.is_some_and(|major| major < OLDEST_POSTGRES) {
         return FindingOutcome::Warning(Diagnosis::new(
             format!("PostgreSQL {version} is not tested with this version of Latchkey."),
             format!("Update PostgreSQL to version {OLDEST_POSTGRES} or later."),
