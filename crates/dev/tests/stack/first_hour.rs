@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Output},
 };
 
@@ -42,18 +42,20 @@ fn compose_file() -> String {
     format!("{filled}LATCHKEY_EMAIL_FROM=Latchkey <me@example.com>\nPOSTGRES_PASSWORD=1f\n")
 }
 
+/// Starts the stack in a folder with this `.env`, and asserts that the output contains the note.
+fn start_with_env_file(folder: &TestFolder, text: String, note: &str) -> (PathBuf, DevProcess) {
+    let file = folder.path().join(".env");
+    fs::write(&file, text).expect("the file is written");
+    let dev = DevProcess::start_ready(folder.path(), &[]);
+    assert!(dev.output().contains(note), "{}", dev.output());
+    (file, dev)
+}
+
 #[tokio::test]
 async fn env_file_of_compose_is_ignored() {
     let folder = TestFolder::new();
-    let file = folder.path().join(".env");
-    fs::write(&file, compose_file()).expect("the file is written");
-    let dev = DevProcess::start_ready(folder.path(), &[]);
-    assert!(
-        dev.output()
-            .contains("note: .env is ignored, because its POSTGRES_PASSWORD"),
-        "{}",
-        dev.output()
-    );
+    let note = "note: .env is ignored, because its POSTGRES_PASSWORD";
+    let (file, dev) = start_with_env_file(&folder, compose_file(), note);
     let token = sign_up(&dev.servers()[0]).await;
     drop(dev);
     fs::remove_file(&file).expect("the file is removed");
@@ -64,16 +66,9 @@ async fn env_file_of_compose_is_ignored() {
 #[tokio::test]
 async fn database_of_given_secret_works_without_env_file() {
     let folder = TestFolder::new();
-    let file = folder.path().join(".env");
     let secret = |secret: String| format!("LATCHKEY_SECRET={secret}\n");
-    fs::write(&file, secret(generate_secret())).expect("the file is written");
-    let dev = DevProcess::start_ready(folder.path(), &[]);
-    assert!(
-        dev.output()
-            .contains("note: settings from .env: LATCHKEY_SECRET\n"),
-        "{}",
-        dev.output()
-    );
+    let note = "note: settings from .env: LATCHKEY_SECRET\n";
+    let (file, dev) = start_with_env_file(&folder, secret(generate_secret()), note);
     let token = sign_up(&dev.servers()[0]).await;
     drop(dev);
     fs::remove_file(&file).expect("the file is removed");
