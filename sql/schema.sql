@@ -25,6 +25,7 @@ create table audit_events_default partition of audit_events default;
 
 create table email_outbox (
     attempts integer not null default 0,
+    claimed_until timestamp with time zone,
     consumed_at timestamp with time zone,
     created_at timestamp with time zone not null default now(),
     first_sent_at timestamp with time zone,
@@ -32,6 +33,7 @@ create table email_outbox (
     invalidated_at timestamp with time zone,
     ip_address inet,
     next_attempt_at timestamp with time zone not null default now(),
+    priority smallint not null default 2,
     recipient text,
     sent_at timestamp with time zone,
     template text not null,
@@ -39,7 +41,8 @@ create table email_outbox (
     user_id uuid,
     constraint email_outbox_pkey PRIMARY KEY (id)
 );
-CREATE INDEX email_outbox_due ON email_outbox USING btree (next_attempt_at) WHERE ((sent_at IS NULL) AND (consumed_at IS NULL));
+CREATE INDEX email_outbox_claimed ON email_outbox USING btree (lower((recipient COLLATE "C"))) WHERE (claimed_until IS NOT NULL);
+CREATE INDEX email_outbox_due ON email_outbox USING btree (priority, next_attempt_at) WHERE ((sent_at IS NULL) AND (consumed_at IS NULL));
 CREATE INDEX email_outbox_expired ON email_outbox USING btree (COALESCE(sent_at, consumed_at));
 CREATE INDEX email_outbox_of_user ON email_outbox USING btree (user_id) WHERE (user_id IS NOT NULL);
 
@@ -55,6 +58,14 @@ create table oauth_clients (
     constraint oauth_clients_audiences CHECK ((cardinality(audiences) > 0)),
     constraint oauth_clients_pkey PRIMARY KEY (id)
 );
+
+create table reserved_names (
+    hash bytea not null,
+    reserved_until timestamp with time zone,
+    user_id uuid not null,
+    constraint reserved_names_pkey PRIMARY KEY (hash)
+);
+CREATE INDEX reserved_names_released ON reserved_names USING btree (reserved_until) WHERE (reserved_until IS NOT NULL);
 
 create table revocations (
     expires_at timestamp with time zone not null,
@@ -100,6 +111,7 @@ create table users (
     identity_changed_at timestamp with time zone,
     identity_version bigint not null default 1,
     name text,
+    password_change_required boolean not null default false,
     password_hash text not null,
     role text not null default 'user'::text,
     username text,
@@ -160,7 +172,7 @@ create table sessions (
 );
 CREATE INDEX sessions_active ON sessions USING btree (user_id, id) WHERE (revoked_at IS NULL);
 CREATE INDEX sessions_expired ON sessions USING btree (COALESCE(revoked_at, expires_at));
-CREATE INDEX sessions_of_user ON sessions USING btree (user_id);
+CREATE INDEX sessions_of_user_by_id ON sessions USING btree (user_id, id);
 
 CREATE OR REPLACE FUNCTION public.create_audit_partitions()
  RETURNS void
@@ -217,5 +229,65 @@ begin
         dropped := dropped + 1;
     end loop;
     return dropped;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.name_hash(kind text, name text)
+ RETURNS bytea
+ LANGUAGE sql
+ IMMUTABLE STRICT
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    select sha256(convert_to(kind || ' ' || lower(name collate "C"), 'UTF8'))
+$function$;
+
+CREATE OR REPLACE FUNCTION public.reserve_names()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+    reservation interval :=
+        coalesce(nullif(current_setting('latchkey.name_reservation', true), ''), '90 days');
+    kept bytea[] := array[]::bytea[];
+begin
+    if tg_op <> 'DELETE' then
+        perform take_name('username', new.username, new.id);
+        perform take_name('email', new.email, new.id);
+        kept := array_remove(
+            array[name_hash('username', new.username), name_hash('email', new.email)], null
+        );
+    end if;
+    if tg_op <> 'INSERT' then
+        if not old.email_verified then
+            delete from reserved_names
+            where hash = name_hash('email', old.email) and user_id = old.id and hash <> all(kept);
+        end if;
+        update reserved_names set reserved_until = now() + reservation
+        where hash in (name_hash('username', old.username), name_hash('email', old.email))
+            and user_id = old.id and hash <> all(kept);
+    end if;
+    return null;
+end
+$function$;
+
+CREATE OR REPLACE FUNCTION public.take_name(kind text, name text, id uuid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+begin
+    if name is null then
+        return;
+    end if;
+    insert into reserved_names as held (hash, user_id) values (name_hash(kind, name), id)
+    on conflict (hash) do update set user_id = excluded.user_id, reserved_until = null
+    where held.user_id = excluded.user_id or held.reserved_until < now();
+    if not found then
+        raise exception using
+            errcode = 'unique_violation',
+            message = 'the ' || kind || ' is in use or reserved',
+            constraint = 'users_' || kind || '_key';
+    end if;
 end
 $function$;

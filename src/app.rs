@@ -34,6 +34,7 @@ pub mod tokens;
 
 use std::sync::Arc;
 
+use latchkey_domain::account::EmailAddress;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -109,6 +110,7 @@ impl App {
                 transaction: config.database_timeout,
                 connect: config.database_connect_timeout,
             },
+            Some(config.name_reservation),
         )
         .map_err(|reason| ConfigError {
             variable: "DATABASE_URL",
@@ -179,6 +181,19 @@ impl App {
         workers.spawn(self.cleanup_worker().run());
         workers.spawn(self.mail.clone().run_mail_worker());
         workers
+    }
+
+    /// Whether this server sends email.
+    pub fn sends_email(&self) -> bool {
+        self.mail.is_enabled()
+    }
+
+    /// Sends a test email to this address.
+    ///
+    /// # Errors
+    /// The step that failed, with the response of the mail server.
+    pub async fn send_test_email(&self, recipient: &EmailAddress) -> Result<(), String> {
+        self.mail.send_test(recipient).await
     }
 
     fn cleanup_worker(&self) -> CleanupWorker {

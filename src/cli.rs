@@ -13,6 +13,7 @@ pub mod health;
 pub mod help;
 mod json;
 pub mod keys;
+pub mod mail;
 pub mod man;
 pub mod revocations;
 mod show;
@@ -66,8 +67,8 @@ impl From<Error> for CommandError {
             Error::NotFound => {
                 failed("user not found").hint("`latchkey user list` lists all users")
             }
-            Error::UsernameTaken => failed("the username is already in use"),
-            Error::EmailTaken => failed("the email address is already in use"),
+            Error::UsernameTaken => failed("the username is in use or was in use recently"),
+            Error::EmailTaken => failed("the email address is in use or was in use recently"),
             Error::LastAdmin => failed("at least one enabled administrator must remain")
                 .hint("grant the role to another user first: `latchkey user set-role USER admin`"),
             Error::Busy => failed("the server is busy").hint("try again in a few seconds"),

@@ -48,6 +48,7 @@ pub fn documented_command() -> Command {
             cli::client::command(),
             cli::explain::command(),
             cli::keys::command(),
+            cli::mail::command(),
             cli::revocations::command(),
             openapi_command(),
             cli::version::command(),

@@ -13,9 +13,9 @@ mod source;
 mod unknown;
 mod value;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use latchkey_domain::password::MIN_ALLOWED_MINIMUM;
+use latchkey_domain::password::{MIN_ALLOWED_MINIMUM, PasswordPolicy};
 
 use declaration::Draft;
 pub use declaration::{Config, SETTINGS};
@@ -77,6 +77,14 @@ impl fmt::Display for ConfigError {
 }
 
 impl Config {
+    /// Returns the policy for new passwords.
+    pub fn password_policy(&self) -> Arc<PasswordPolicy> {
+        Arc::new(PasswordPolicy::new(
+            self.password_min,
+            self.password_list.clone(),
+        ))
+    }
+
     /// Reads and validates all settings.
     ///
     /// # Errors
@@ -244,6 +252,13 @@ impl Draft {
                 "LATCHKEY_AUDIT_RETENTION",
                 self.audit_retention,
                 HOUR * 24,
+                NO_MAXIMUM,
+            ),
+            time(
+                "LATCHKEY_NAME_RESERVATION",
+                self.name_reservation,
+                // Longer than any access token (1 h), with a margin for clocks.
+                HOUR + SECOND * 600,
                 NO_MAXIMUM,
             ),
             time(

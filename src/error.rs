@@ -11,7 +11,7 @@ mod diagnosis;
 
 use std::{borrow::Cow, error::Error as StdError, fmt};
 
-use latchkey_domain::account::Role;
+use latchkey_domain::{access_token::NoRecentSignIn, account::Role};
 
 pub use chain::{Chain, find_cause};
 pub use code::{CSRF_HEADER_MISSING, Code};
@@ -285,6 +285,15 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.detail(Context::default()))
+    }
+}
+
+impl From<NoRecentSignIn> for Error {
+    fn from(error: NoRecentSignIn) -> Error {
+        match error {
+            NoRecentSignIn::NoSession => Error::session_required(),
+            NoRecentSignIn::Expired => Error::ReauthenticationRequired,
+        }
     }
 }
 

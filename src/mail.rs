@@ -2,28 +2,25 @@
 
 mod folder;
 mod messages;
+mod smtp;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use latchkey_domain::host;
 use lettre::{
-    Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    Address, Message,
     message::{Mailbox, MultiPart},
 };
 use secrecy::ExposeSecret;
 use url::Url;
 use uuid::Uuid;
 
-pub use messages::{EmailMessage, Occasion};
+pub use messages::{EmailMessage, Notice, Occasion};
 
-use crate::config::MailTransport;
-
-/// Timeout for connecting, and for each response of the mail server.
-const SMTP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Timeout for one email. It is shorter than the backoff of 15 s, after which another replica
-/// claims the email.
-const SEND_TIMEOUT: Duration = Duration::from_secs(12);
+use crate::{
+    config::MailTransport,
+    mail::smtp::{SmtpFailure, SmtpServer},
+};
 
 /// A failure to send an email. The text is for the log.
 pub type MailError = Box<dyn std::error::Error + Send + Sync>;
@@ -35,7 +32,7 @@ pub struct Mailer {
 
 enum Transport {
     Off,
-    Smtp(AsyncSmtpTransport<Tokio1Executor>),
+    Smtp(Box<SmtpServer>),
     /// One file per email.
     File(PathBuf),
 }
@@ -46,9 +43,12 @@ impl Mailer {
         let from = from.parse().map_err(|_| MailSettingError::From)?;
         let transport = match setting {
             MailTransport::Off => Transport::Off,
-            MailTransport::Smtp(url) => Transport::Smtp(
-                build_smtp_transport(url.expose_secret()).map_err(|_| MailSettingError::Server)?,
-            ),
+            MailTransport::Smtp(url) => {
+                let server = require_starttls(url.expose_secret())
+                    .map_err(MailError::from)
+                    .and_then(|url| SmtpServer::from_url(&url));
+                Transport::Smtp(Box::new(server.map_err(|_| MailSettingError::Server)?))
+            }
             MailTransport::File(folder) => Transport::File(folder.clone()),
         };
         Ok(Mailer { transport, from })
@@ -69,13 +69,8 @@ impl Mailer {
             Transport::Off => Ok("Email is off."),
             Transport::File(_) => Ok("Emails are written to a folder."),
             Transport::Smtp(server) => {
-                let is_connected =
-                    tokio::time::timeout(SEND_TIMEOUT, server.test_connection()).await??;
-                if is_connected {
-                    Ok("The mail server accepts connections.")
-                } else {
-                    Err("the mail server closed the connection".into())
-                }
+                server.check().await?;
+                Ok("The mail server accepts connections.")
             }
         }
     }
@@ -92,10 +87,7 @@ impl Mailer {
             Transport::Off => Err("email is disabled".into()),
             Transport::Smtp(server) => {
                 let message = self.build_message(id, recipient, email)?;
-                tokio::time::timeout(SEND_TIMEOUT, server.send(message))
-                    .await?
-                    .map(drop)
-                    .map_err(MailError::from)
+                Ok(server.send(&message).await?)
             }
             Transport::File(folder) => {
                 let message = self.build_message(id, recipient, email)?.formatted();
@@ -106,22 +98,23 @@ impl Mailer {
         }
     }
 
-    /// Whether the mail server rejected the email permanently (RFC 5321 section 4.2.1: 5yz).
-    pub fn is_permanent_rejection(error: &MailError) -> bool {
-        error
-            .downcast_ref::<lettre::transport::smtp::Error>()
-            .is_some_and(lettre::transport::smtp::Error::is_permanent)
+    /// Whether the mail server has permanently rejected the recipient or the content, so that
+    /// another attempt would fail in the same way.
+    pub fn is_rejection_of_email(error: &MailError) -> bool {
+        smtp_failure(error).is_some_and(SmtpFailure::is_rejection_of_email)
     }
 
-    /// Describes a failure without the text of the mail server, which can contain a recipient.
+    /// Whether the failure concerns this email only, not the delivery of all emails.
+    pub fn concerns_only_this_email(error: &MailError) -> bool {
+        smtp_failure(error).is_some_and(SmtpFailure::concerns_only_this_email)
+    }
+
+    /// Describes a failure without the response of the mail server, which can contain a recipient.
     pub fn describe_failure(error: &MailError) -> String {
-        let smtp = error.downcast_ref::<lettre::transport::smtp::Error>();
-        match smtp.map(|error| (error.status(), error.is_timeout())) {
-            Some((Some(code), _)) => format!("the mail server returned the code {code}"),
-            Some((None, true)) => "the mail server did not respond in time".to_owned(),
-            Some((None, false)) => "the connection to the mail server failed".to_owned(),
-            None => "see the log of this replica".to_owned(),
-        }
+        smtp_failure(error).map_or_else(
+            || "the email could not be created or written; see the log of this replica".to_owned(),
+            SmtpFailure::describe,
+        )
     }
 
     fn build_message(
@@ -153,9 +146,8 @@ pub enum MailSettingError {
     Server,
 }
 
-fn build_smtp_transport(url: &str) -> Result<AsyncSmtpTransport<Tokio1Executor>, MailError> {
-    let server = AsyncSmtpTransport::<Tokio1Executor>::from_url(require_starttls(url)?.as_str())?;
-    Ok(server.timeout(Some(SMTP_TIMEOUT)).build())
+fn smtp_failure(error: &MailError) -> Option<&SmtpFailure> {
+    error.downcast_ref()
 }
 
 /// Makes STARTTLS required for remote servers and for servers with a password.

@@ -64,6 +64,7 @@ async fn run_admin_command(command: &str, app: Arc<App>, matches: &ArgMatches) -
         "client" => cli::client::run(app, matches).await,
         "explain" => cli::explain::run(app, matches).await,
         "keys" => cli::keys::run(app, matches).await,
+        "mail" => cli::mail::run(app, matches).await,
         "revocations" => cli::revocations::run(app).await,
         _user => cli::user::run(app, matches).await,
     }

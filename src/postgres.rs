@@ -29,7 +29,10 @@ mod token_state;
 mod user_administration;
 mod users;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use latchkey_domain::audit::AuditEvent;
 use secrecy::SecretString;
@@ -39,14 +42,14 @@ use uuid::Uuid;
 
 pub use crate::postgres::cleanup::{CLEANUP_BATCH_SIZE, ExpiredRows};
 pub use crate::postgres::email_changes::ConfirmedEmail;
-pub use crate::postgres::email_outbox::{CodeState, DueEmail, EmailTemplate};
+pub use crate::postgres::email_outbox::{CodeState, DueEmail, EmailPriority, EmailTemplate};
 pub use crate::postgres::oauth_clients::{NewClient, StoredClient};
 pub use crate::postgres::personal_access_tokens::{
     NewPersonalAccessToken, PersonalAccessToken, PersonalAccessTokenRow,
 };
 pub use crate::postgres::revocation_log_lock::RebuildLock;
 pub use crate::postgres::stored_user::StoredUser;
-pub use crate::postgres::user_administration::UpdatedUser;
+pub use crate::postgres::user_administration::{UpdatedUser, UserUpdate};
 pub use crate::postgres::users::{Credentials, NewUser};
 pub use audit::{CountedEvent, StoredAuditEvent, log_event};
 pub use examination::DatabaseExamination;
@@ -100,11 +103,12 @@ impl Postgres {
         read_again: UrlReader,
         connections: usize,
         timeouts: PostgresTimeouts,
+        name_reservation: Option<Duration>,
     ) -> Result<Postgres, String> {
         let source = ReloadableUrl::new("DATABASE_URL", url, Target::parse_secret, read_again)?;
         let locator = Arc::new(Locator::new(source, timeouts));
         let connections = connections.saturating_sub(BATCH_CONNECTIONS).max(1);
-        let pool = pools::build_pool(&locator, connections, timeouts)?;
+        let pool = pools::build_pool(&locator, connections, timeouts, name_reservation)?;
         let batch_pool = pools::build_batch_pool(&locator, timeouts)?;
         Ok(Postgres {
             users: users::build_batcher(&batch_pool, &pool),

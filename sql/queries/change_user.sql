@@ -8,8 +8,10 @@ set username = $2,
     role = $6,
     disabled = $7,
     password_hash = coalesce($8, password_hash),
+    password_change_required = $8 is not null or password_change_required,
     generation = generation + case when $9 then 1 else 0 end,
     identity_changed_at = case when identity_version = $10 then identity_changed_at else now() end,
     identity_version = $10
 where id = $1
-returning id, username, email, email_verified, name, role, created_at, generation, identity_version, disabled
+returning id, username, email, email_verified, name, role, created_at, generation, identity_version, disabled,
+    password_change_required

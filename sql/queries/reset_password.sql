@@ -3,6 +3,7 @@
 -- the code is invalid.
 update users
 set password_hash = $2,
+    password_change_required = false,
     generation = generation + 1,
     email_verified = email_verified or sent.recipient is not null,
     identity_version = identity_version + 1,
@@ -11,4 +12,4 @@ from email_outbox sent
 where users.id = $1 and not disabled and sent.id = $3 and sent.user_id = users.id
     and (sent.recipient is null or lower(sent.recipient collate "C") = lower(users.email collate "C"))
 returning users.id, username, email, email_verified, name, role, users.created_at, generation, identity_version,
-    disabled
+    disabled, password_change_required

@@ -1,6 +1,7 @@
 -- Case-insensitive prefix search by username or email address. The ranges use the unique indexes: both columns contain
 -- ASCII only, and no ASCII character sorts after chr(127).
-select id, username, email, email_verified, name, role, created_at, generation, identity_version, disabled
+select id, username, email, email_verified, name, role, created_at, generation, identity_version, disabled,
+    password_change_required
 from users
 where id > $1
     and (

@@ -9,7 +9,12 @@ pub mod sign_up;
 
 use std::sync::Arc;
 
-use latchkey_domain::{one_time_code::CodeKeys, rate_limit::RateLimit};
+use latchkey_domain::{
+    account::{ReservedUsernames, Username},
+    one_time_code::CodeKeys,
+    password::PasswordPolicy,
+    rate_limit::RateLimit,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -46,7 +51,25 @@ pub struct Accounts {
     pub(super) settings: AccountSettings,
 }
 
+/// The error detail if a user keeps the password that an administrator or the operator has set.
+const PASSWORD_UNCHANGED: &str = "Choose a password that differs from the current one, because \
+    another person has set it.";
+
 impl Accounts {
+    /// Requires that a username that a user chooses isn't reserved.
+    ///
+    /// # Errors
+    /// `invalid_request`.
+    fn require_unreserved(&self, username: Option<&Username>) -> Result<(), Error> {
+        if username.is_some_and(|username| self.settings.reserved_usernames.contains(username)) {
+            return Err(Error::invalid_field(
+                "username",
+                "is reserved; choose another username",
+            ));
+        }
+        Ok(())
+    }
+
     /// Requires that PostgreSQL contains no revocation of the caller's session.
     ///
     /// A replica can accept a token until the response of the operation that revokes it. Without
@@ -73,7 +96,8 @@ impl Accounts {
 /// The settings of accounts.
 pub(super) struct AccountSettings {
     signup: Signup,
-    password_min: usize,
+    reserved_usernames: ReservedUsernames,
+    pub(super) password_policy: Arc<PasswordPolicy>,
     limit_code: RateLimit,
 }
 
@@ -81,7 +105,8 @@ impl AccountSettings {
     pub(super) fn new(config: &Config) -> AccountSettings {
         AccountSettings {
             signup: config.signup,
-            password_min: config.password_min,
+            reserved_usernames: config.reserved_usernames.clone(),
+            password_policy: config.password_policy(),
             limit_code: config.limit_code,
         }
     }

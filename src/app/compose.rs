@@ -131,12 +131,13 @@ impl Base {
             postgres: postgres.clone(),
             redis: redis.clone(),
             clock: clock.clone(),
+            rate_limits: rate_limits.clone(),
             code_keys: code_keys.clone(),
             mailer,
             policy: policy.clone(),
             code_lifetime: config.code_lifetime,
             ready: Notify::new(),
-            failure: Mutex::default(),
+            health: Mutex::default(),
         });
         Base {
             store_health: Arc::default(),
@@ -241,6 +242,7 @@ impl Base {
             hasher: self.hasher.clone(),
             revocations: sessions.revocations.clone(),
             sessions: sessions.clone(),
+            rate_limits: self.rate_limits.clone(),
             mail: self.mail.clone(),
             code_keys: self.code_keys.clone(),
             settings: UserSettings::new(config),

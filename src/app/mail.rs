@@ -1,20 +1,23 @@
-//! The mail worker: sends the emails of the outbox. The outbox is a table, so no email is lost in a
-//! crash, and each email is sent at least once.
+//! Email: composes the emails of the outbox, and sends them with the mail worker.
+
+mod worker;
 
 use crate::{
     app::{
         clock::{Clock, timestamp_from_ms},
         impairment::{Component, Impairment},
+        limits::rate_limits::RateLimits,
     },
-    error::{Chain, Diagnosis, Error},
-    mail::{EmailMessage, MailError, Mailer, Occasion},
+    error::{Chain, Diagnosis},
+    mail::{EmailMessage, MailError, Mailer, Notice, Occasion},
     postgres::{DueEmail, EmailTemplate, Postgres},
     redis::{CodeRegistration, Redis},
 };
 use latchkey_domain::access_token::TokenPolicy;
+use latchkey_domain::account::EmailAddress;
 use latchkey_domain::one_time_code::CodeKeys;
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 use tokio::sync::Notify;
@@ -23,44 +26,61 @@ use latchkey_domain::one_time_code::CodePurpose;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// The longest interval between two polls of the outbox. An email of another replica or a retry
-/// becomes due without a notification.
-const POLL_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The age after which an unsent email is discarded, because it is useless to the recipient.
-const MAX_EMAIL_AGE: time::Duration = time::Duration::hours(24);
-
 /// Sends the emails of the outbox.
 pub struct Mail {
     pub(super) postgres: Arc<Postgres>,
     pub(super) redis: Arc<Redis>,
     pub(super) clock: Arc<Clock>,
+    pub(super) rate_limits: Arc<RateLimits>,
     pub(super) code_keys: Arc<CodeKeys>,
     pub(super) mailer: Mailer,
     pub(super) policy: Arc<TokenPolicy>,
     pub(super) code_lifetime: Duration,
     /// Notified when an email was enqueued, so that the worker doesn't wait for its next poll.
     pub(super) ready: Notify,
-    /// Why the last attempt to send an email has failed, unless one has succeeded since.
-    pub(super) failure: Mutex<Option<String>>,
+    pub(super) health: Mutex<DeliveryHealth>,
 }
 
-/// The result of a delivery. Its text is the value of the label `outcome` in metrics.
-#[derive(strum::IntoStaticStr)]
-#[strum(serialize_all = "snake_case", const_into_str)]
-enum Delivery {
-    Sent,
-    /// The code of the email would expire too soon. An email with a new code replaces it.
-    Replaced,
-    /// The email is older than [`MAX_EMAIL_AGE`].
-    Expired,
-    /// The mail server rejected the email permanently.
-    Rejected,
-    /// A newer code replaced the code before the email was sent.
-    Superseded,
-    /// No user has the requested email address.
-    NoRecipient,
+/// What recent deliveries show about the mail server.
+#[derive(Default)]
+pub(super) struct DeliveryHealth {
+    /// Why the mail server can't be used, unless it has accepted or rejected an email since.
+    failure: Option<String>,
+    /// The number of failed deliveries since then.
+    failures: u32,
 }
+
+impl DeliveryHealth {
+    /// The mail server has accepted or rejected an email.
+    fn on_delivered(&mut self) {
+        *self = DeliveryHealth::default();
+    }
+
+    /// A delivery has failed. A failure that concerns one email says nothing about the mail server,
+    /// but several in a row do.
+    fn on_failed(&mut self, error: &MailError) {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= MAX_FAILURES_OF_EMAILS || !Mailer::concerns_only_this_email(error) {
+            self.failure = Some(Mailer::describe_failure(error));
+        }
+    }
+
+    /// Returns the pause before the next delivery. A mail server that rejects the credentials can lock
+    /// the account after many attempts.
+    fn pause(&self) -> Option<Duration> {
+        self.failure.as_ref()?;
+        let doublings = self.failures.saturating_sub(1).min(16);
+        Some((MIN_PAUSE * 2_u32.pow(doublings)).min(MAX_PAUSE))
+    }
+}
+
+/// The number of failed deliveries in a row from which on the mail server counts as unusable, although
+/// each failure concerned one email.
+const MAX_FAILURES_OF_EMAILS: u32 = 5;
+
+/// The shortest and the longest pause between deliveries to a mail server that can't be used.
+const MIN_PAUSE: Duration = Duration::from_millis(500);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 impl Mail {
     /// Whether this server sends email.
@@ -73,43 +93,6 @@ impl Mail {
         self.ready.notify_one();
     }
 
-    /// Runs until the process exits.
-    pub async fn run_mail_worker(self: Arc<Self>) {
-        loop {
-            match self.deliver_next().await {
-                Ok(true) => {}
-                Ok(false) => drop(tokio::time::timeout(POLL_INTERVAL, self.ready.notified()).await),
-                Err(error) => {
-                    tracing::warn!(error = %Chain(&error), "reading the email outbox failed");
-                    tokio::time::sleep(POLL_INTERVAL).await;
-                }
-            }
-        }
-    }
-
-    /// Delivers the next due email. Returns whether there was one.
-    async fn deliver_next(&self) -> Result<bool, Error> {
-        if !self.mailer.is_enabled() {
-            return Ok(false);
-        }
-        let Some(due) = self.postgres.claim_email().await? else {
-            return Ok(false);
-        };
-        let outcome = self.deliver(&due).await;
-        let label = outcome.as_ref().map_or("failed", Delivery::into_str);
-        metrics::counter!("latchkey_emails_total", "outcome" => label).increment(1);
-        if let Err(error) = outcome {
-            tracing::warn!(
-                error = %Chain(error.as_ref()),
-                email_id = %due.id,
-                attempts = due.attempts,
-                "email delivery failed"
-            );
-            self.postgres.retry_email_soon(due.id).await?;
-        }
-        Ok(true)
-    }
-
     /// Checks that the mail server accepts connections. Returns a sentence.
     ///
     /// # Errors
@@ -119,14 +102,35 @@ impl Mail {
         checked.map_err(|error| Chain(error.as_ref()).to_string())
     }
 
-    /// Stores whether the mail server has accepted or rejected an email.
-    fn store_send_outcome(&self, failure: Option<&MailError>) {
-        *self.failure.lock().expect("no holder panics") = failure.map(Mailer::describe_failure);
+    /// Sends a test email to this address, without the outbox.
+    ///
+    /// # Errors
+    /// The step that failed, with the response of the mail server.
+    pub(crate) async fn send_test(&self, recipient: &EmailAddress) -> Result<(), String> {
+        let occasion = Occasion {
+            issuer: &self.policy.issuer,
+            at: timestamp_from_ms(self.clock.now_ms()),
+            ip_address: None,
+            user_agent: None,
+        };
+        let sent = match EmailMessage::test(&occasion) {
+            Ok(email) => {
+                self.mailer
+                    .send(Uuid::now_v7(), recipient.as_str(), &email)
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        sent.map_err(|error| Chain(error.as_ref()).to_string())
+    }
+
+    fn health(&self) -> MutexGuard<'_, DeliveryHealth> {
+        self.health.lock().expect("no holder panics")
     }
 
     /// The impairment of the delivery.
     pub(crate) fn impairment(&self) -> Option<Impairment> {
-        let failure = self.failure.lock().expect("no holder panics").clone()?;
+        let failure = self.health().failure.clone()?;
         Some(Impairment::new(
             Component::Email,
             Diagnosis::new(
@@ -134,60 +138,28 @@ impl Mail {
                     "The last attempt to send an email failed: {failure}. The server retries for 24 \
                      hours."
                 ),
-                "Check the mail server and `LATCHKEY_SMTP_URL`.",
+                "Check `LATCHKEY_SMTP_URL` and `LATCHKEY_EMAIL_FROM`. `latchkey mail test ADDRESS` prints \
+                 the response of the mail server.",
             ),
         ))
     }
 
-    async fn deliver(&self, due: &DueEmail) -> Result<Delivery, MailError> {
-        let now = timestamp_from_ms(self.clock.now_ms());
-        if now - due.created_at > MAX_EMAIL_AGE {
-            self.postgres.finish_email(due.id).await?;
-            self.store_send_outcome(None);
-            return Ok(Delivery::Expired);
-        }
-        let Some(recipient) = &due.recipient else {
-            self.postgres.finish_email(due.id).await?;
-            return Ok(Delivery::NoRecipient);
-        };
-        let email = match due.template.purpose() {
-            Some(purpose) => {
-                let Some(lifetime) = self.remaining_code_lifetime(due, now) else {
-                    self.postgres.replace_email(due.id, Uuid::now_v7()).await?;
-                    return Ok(Delivery::Replaced);
-                };
-                let Some(email) = self.compose_with_code(due, purpose, lifetime).await? else {
-                    self.postgres.finish_email(due.id).await?;
-                    return Ok(Delivery::Superseded);
-                };
-                email
-            }
-            None => self.compose_notice(due, recipient)?,
-        };
-        let sent = self.mailer.send(due.id, recipient, &email).await;
-        let outcome = match sent {
-            Ok(()) => Delivery::Sent,
-            Err(error) if Mailer::is_permanent_rejection(&error) => Delivery::Rejected,
-            Err(error) => {
-                self.store_send_outcome(Some(&error));
-                return Err(error);
-            }
-        };
-        self.store_send_outcome(None);
-        self.postgres.finish_email(due.id).await?;
-        Ok(outcome)
-    }
-
     fn compose_notice(&self, due: &DueEmail, recipient: &str) -> Result<EmailMessage, MailError> {
         let occasion = self.occasion(due);
-        match due.template {
-            EmailTemplate::PasswordChanged => EmailMessage::password_changed(&occasion),
-            EmailTemplate::EmailChanged => EmailMessage::email_changed(&occasion),
-            EmailTemplate::Invitation => EmailMessage::invitation(&occasion, recipient),
+        let notice = match due.template {
+            EmailTemplate::Invitation => return EmailMessage::invitation(&occasion, recipient),
             EmailTemplate::PasswordReset | EmailTemplate::EmailConfirmation => {
-                Err("this email requires a code".into())
+                return Err("this email requires a code".into());
             }
-        }
+            EmailTemplate::PasswordChanged => Notice::PasswordChanged,
+            EmailTemplate::EmailChanged => Notice::EmailChanged,
+            EmailTemplate::NewDevice => Notice::NewDevice,
+            EmailTemplate::PersonalAccessTokenCreated => Notice::PersonalAccessTokenCreated,
+            EmailTemplate::AdminRoleGranted => Notice::AdminRoleGranted,
+            EmailTemplate::AdminAdded => Notice::AdminAdded,
+            EmailTemplate::ClientSecretCreated => Notice::ClientSecretCreated,
+        };
+        EmailMessage::notice(notice, &occasion)
     }
 
     fn occasion<'a>(&'a self, due: &'a DueEmail) -> Occasion<'a> {

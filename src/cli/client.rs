@@ -7,8 +7,8 @@ use latchkey::{
     app::{
         App,
         admin::{
+            actor::AdminActor,
             oauth_clients::{ClientRegistration, StoredClient},
-            users::AdminActor,
         },
     },
     error::Error,

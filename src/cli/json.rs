@@ -2,6 +2,7 @@
 
 use latchkey::app::{
     admin::{oauth_clients::StoredClient, users::ManagedUser},
+    audit::StoredAuditEvent,
     keys::ListedKey,
     sessions::list::SessionRow,
 };
@@ -26,6 +27,24 @@ pub fn user(user: &ManagedUser) -> Value {
         "role": identity.role,
         "disabled": user.disabled,
         "created_at": format_time(account.created_at),
+        "password_change_required": account.password_change_required,
+    })
+}
+
+/// Renders an audit event, like `GET /users/{id}/audit`.
+pub fn audit_event(event: &StoredAuditEvent) -> Value {
+    json!({
+        "id": event.id,
+        "at": format_time(event.at),
+        "event": event.event,
+        "outcome": event.outcome,
+        "actor": event.actor,
+        "actor_id": event.actor_id,
+        "session_id": event.session_id,
+        "ip_address": event.address,
+        "user_agent": event.agent.as_deref().map(user_agent::describe),
+        "reason": event.reason,
+        "count": event.count,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use latchkey::app::{
     admin::{oauth_clients::StoredClient, users::ManagedUser},
+    audit::StoredAuditEvent,
     keys::ListedKey,
     sessions::list::SessionRow,
 };
@@ -59,6 +60,7 @@ pub fn user(user: &ManagedUser) -> String {
         ("role", identity.role.as_str().to_owned()),
         ("status", status(user).to_owned()),
         ("created", format_time(user.account.created_at)),
+        ("password", password_change(user).to_owned()),
     ];
     fields(&lines)
 }
@@ -96,6 +98,33 @@ pub fn sessions(sessions: &[SessionRow]) -> String {
         "USER AGENT",
     ];
     format!("\n{}", table(&head, sessions.iter().map(line).collect()))
+}
+
+/// Renders audit events, one per line.
+pub fn audit_events(events: &[StoredAuditEvent]) -> String {
+    let line = |event: &StoredAuditEvent| {
+        vec![
+            format_time(event.at),
+            event.event.clone(),
+            event.outcome.clone(),
+            event.count.to_string(),
+            event.actor.clone(),
+            or_dash(event.address.as_deref()),
+            or_dash(event.reason.as_deref()),
+            or_dash(event.session_id.map(|id| id.to_string()).as_deref()),
+        ]
+    };
+    let head = [
+        "TIME",
+        "EVENT",
+        "OUTCOME",
+        "COUNT",
+        "ACTOR",
+        "IP ADDRESS",
+        "REASON",
+        "SESSION",
+    ];
+    table(&head, events.iter().map(line).collect())
 }
 
 /// Renders OAuth clients, one per line.
@@ -150,6 +179,14 @@ pub fn keys(keys: &[ListedKey]) -> String {
         &["KID", "STATE", "SINCE", "UNTIL"],
         keys.iter().map(line).collect(),
     )
+}
+
+fn password_change(user: &ManagedUser) -> &'static str {
+    if user.account.password_change_required {
+        "change required"
+    } else {
+        "no change required"
+    }
 }
 
 fn status(user: &ManagedUser) -> &'static str {

@@ -9,7 +9,10 @@ use std::{process::ExitCode, sync::Arc};
 use clap::ArgMatches;
 use latchkey::app::{
     App,
-    admin::users::{AdminActor, ManagedUser, NewUserRequest},
+    admin::{
+        actor::AdminActor,
+        users::{ManagedUser, NewUserRequest},
+    },
     revocation::WaitFor,
 };
 use latchkey_domain::{
@@ -50,6 +53,8 @@ impl Operator {
             "list" => self.list(matches).await,
             "create" => self.create(matches).await,
             "show" => self.show(matches).await,
+            "events" => self.events(matches).await,
+            "unlock" => self.unlock(matches).await,
             "reset-password" => self.reset_password(matches).await,
             "delete" => {
                 let user = self.find(matches).await?;
@@ -86,20 +91,11 @@ impl Operator {
         let limit: u32 = *matches.get_one("limit").expect("a default value");
         let (mut users, mut after, mut next) = (Vec::new(), Some(Uuid::nil()), None);
         while let Some(last) = after.filter(|_| users.len() < limit as usize) {
-            let left = u8::try_from(limit as usize - users.len())
-                .unwrap_or(MAX_LIMIT)
-                .min(MAX_LIMIT);
-            let page = self
-                .0
-                .users
-                .list_users(
-                    prefix,
-                    Page {
-                        limit: left,
-                        after: last,
-                    },
-                )
-                .await?;
+            let page = Page {
+                limit: page_size(limit, users.len()),
+                after: last,
+            };
+            let page = self.0.users.list_users(prefix, page).await?;
             users.extend(page.users);
             next = page.next;
             after = next.as_deref().and_then(page::parse_cursor);
@@ -135,6 +131,44 @@ impl Operator {
             || show::user(&user) + &show::sessions(&sessions),
             to_json,
         ))
+    }
+
+    async fn events(&self, matches: &ArgMatches) -> Result<String, CommandError> {
+        let id = match reference(matches) {
+            UserReference::Id(id) => *id,
+            UserReference::Name(_) => self.find(matches).await?.account.id,
+        };
+        let limit: u32 = *matches.get_one("limit").expect("a default value");
+        let (mut events, mut next) = (Vec::new(), None);
+        let mut after = Some(Uuid::nil());
+        while let Some(last) = after.filter(|_| events.len() < limit as usize) {
+            let page = Page {
+                limit: page_size(limit, events.len()),
+                after: last,
+            };
+            let page = self.0.audit.list_user_audit_events(id, page).await?;
+            events.extend(page.events);
+            next = page.next;
+            after = next.as_deref().and_then(page::parse_cursor);
+        }
+        if next.is_some() {
+            eprintln!("hint: more events exist; increase --limit");
+        }
+        Ok(render(
+            matches,
+            || show::audit_events(&events),
+            || json::page(&events, json::audit_event, next.as_deref()),
+        ))
+    }
+
+    async fn unlock(&self, matches: &ArgMatches) -> Result<String, CommandError> {
+        let user = self.find(matches).await?;
+        let counters = self.0.users.reset_rate_limits(&user.account).await?;
+        let name = show::name(&user);
+        Ok(match counters {
+            0 => format!("{name} has no counters of failed attempts.\n"),
+            _some => format!("Deleted the counters of failed attempts of {name}.\n"),
+        })
     }
 
     async fn create(&self, matches: &ArgMatches) -> Result<String, CommandError> {
@@ -239,6 +273,13 @@ impl Operator {
             || json!({ "code": code, "expires_in": lifetime }),
         ))
     }
+}
+
+/// Returns the size of the next page, with which a list has at most `limit` elements.
+fn page_size(limit: u32, listed: usize) -> u8 {
+    u8::try_from(limit as usize - listed)
+        .unwrap_or(MAX_LIMIT)
+        .min(MAX_LIMIT)
 }
 
 fn reference(matches: &ArgMatches) -> &UserReference {

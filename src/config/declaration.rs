@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use latchkey_domain::{
-    master_secret::MasterSecrets, password::Argon2Implementation, rate_limit::RateLimit,
+    account::ReservedUsernames,
+    master_secret::MasterSecrets,
+    password::{Argon2Implementation, PasswordList},
+    rate_limit::RateLimit,
 };
 
 use super::{
@@ -121,9 +124,20 @@ settings! {
         signup: Signup, "LATCHKEY_SIGNUP" = "open",
             "`open` allows self-registration. With `admin`, only administrators and the operator \
              can create users.";
+        reserved_usernames: ReservedUsernames, "LATCHKEY_RESERVED_USERNAMES" = "none",
+            "Usernames, comma-separated, that users can't choose, in addition to a built-in list \
+             with names such as `admin` and `support`. Administrators and the operator can assign \
+             them.";
+        name_reservation: Duration, "LATCHKEY_NAME_RESERVATION" = "90d",
+            "Time for which no other user can take a username or email address that a user has \
+             released, by a change or by deletion. At least `70m`, because tokens contain names until \
+             they expire.";
         password_min: usize, "LATCHKEY_PASSWORD_MIN" = "8",
             "Minimum length of a password, in characters. 15 is recommended, because Latchkey \
              has no second factor.";
+        password_list: PasswordList, "LATCHKEY_PASSWORD_LIST" = "none",
+            "File with passwords that are rejected, one per line, in addition to the 10,000 most \
+             common ones. The server reads it at the start.";
         email_from: String, "LATCHKEY_EMAIL_FROM" = "Latchkey <no-reply@localhost>",
             "Sender of email";
         code_lifetime: Duration, "LATCHKEY_CODE_LIFETIME" = "10m",
@@ -179,8 +193,8 @@ settings! {
         limit_reset_request: RateLimit, "LATCHKEY_LIMIT_RESET_REQUEST" = "20/1h",
             "Requests for one-time codes, per network";
         limit_email: RateLimit, "LATCHKEY_LIMIT_EMAIL" = "6/1h",
-            "Emails with a one-time code, per purpose and recipient. Emails above the limit are \
-             silently dropped.";
+            "Emails per recipient, counted separately for reset codes, verification codes, and all \
+             other emails. Emails above the limit are silently dropped.";
         limit_code: RateLimit, "LATCHKEY_LIMIT_CODE" = "5/1h",
             "Incorrect codes per user and network";
         limit_code_account: RateLimit, "LATCHKEY_LIMIT_CODE_ACCOUNT" = "50/1h",

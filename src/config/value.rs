@@ -12,7 +12,11 @@ use std::{
 use ipnet::IpNet;
 pub use issuer::{CookieDomain, Issuer};
 use latchkey_domain::{
-    master_secret::MasterSecrets, password::Argon2Implementation, rate_limit::RateLimit,
+    account::{ReservedUsernames, Username},
+    master_secret::MasterSecrets,
+    password::{Argon2Implementation, PasswordList},
+    rate_limit::RateLimit,
+    text::ParsedText,
 };
 use secrecy::SecretString;
 pub use security_contact::SecurityContact;
@@ -276,6 +280,32 @@ fn parse_boolean(text: &str) -> Option<bool> {
 impl Value for Signup {
     fn read(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| "must be `open` or `admin`".into())
+    }
+}
+
+impl Value for ReservedUsernames {
+    fn read(text: &str) -> Result<Self, String> {
+        let usernames: Result<Vec<_>, _> = split_list(text).map(Username::parse).collect();
+        usernames
+            .map(|usernames| ReservedUsernames::with_additional(&usernames))
+            .map_err(|reason| {
+                format!(
+                    "must be comma-separated usernames, for example `acme,press`; each {reason}"
+                )
+            })
+    }
+}
+
+impl Value for PasswordList {
+    fn read(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(PasswordList::default());
+        }
+        std::fs::read_to_string(text)
+            .map(|passwords| PasswordList::from_lines(&passwords))
+            .map_err(|error| {
+                format!("must be the path of a readable UTF-8 file, or `none` ({error})")
+            })
     }
 }
 

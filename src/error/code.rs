@@ -48,8 +48,10 @@ codes! {
         "Fix the fields that `errors` lists, or the part that `detail` describes, and send the \
          request again.";
     WeakPassword 400 "weak_password" "Password too weak"
-        "The new password is too short or among the 10,000 most common passwords."
-        "Choose a longer or less common password. All characters are allowed.";
+        "The new password is too short, too common, in the list of rejected passwords of this server, \
+         or similar to the username, name, or email address."
+        "Choose a longer or less common password that isn't similar to these names. All characters \
+         are allowed.";
     InvalidCode 400 "invalid_code" "Invalid or expired code"
         "The one-time code is wrong, expired, already used, or replaced by a newer code."
         "Request a new code.";
@@ -110,10 +112,12 @@ codes! {
         "The endpoint doesn't return a media type that `Accept` allows."
         "Change or omit `Accept`.";
     UsernameTaken 409 "username_taken" "Username already in use"
-        "Another user has this username."
+        "Another user has this username, or had it within the reservation period (90 days by \
+         default)."
         "Choose another username. If you already registered, sign in.";
     EmailTaken 409 "email_taken" "Email address already in use"
-        "Another user has this email address."
+        "Another user has this email address, or had it within the reservation period (90 days by \
+         default)."
         "Use another email address. If you already registered, sign in.";
     PreconditionFailed 412 "precondition_failed" "Precondition failed"
         "The item changed since you read it."

@@ -100,8 +100,8 @@ impl Error {
                 "At least one enabled administrator must remain. Grant the role to another user \
                  first."
             }
-            Error::UsernameTaken => "This username is already in use.",
-            Error::EmailTaken => "This email address is already in use.",
+            Error::UsernameTaken => "This username is in use or was in use recently.",
+            Error::EmailTaken => "This email address is in use or was in use recently.",
             Error::PreconditionFailed => {
                 "The item changed since you read it. Get it again and retry with the new ETag."
             }

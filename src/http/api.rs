@@ -12,5 +12,6 @@ pub mod responses;
 pub mod revocation_stream;
 pub mod schemas;
 pub mod sessions;
+pub mod user_sessions;
 pub mod users;
 pub mod well_known;

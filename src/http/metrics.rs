@@ -166,7 +166,8 @@ fn describe_keys() {
 fn describe_workers() {
     metrics::describe_counter!(
         "latchkey_emails_total",
-        "Emails, by outcome (sent, replaced, superseded, expired, rejected, no_recipient, failed)"
+        "Emails, by outcome (sent, replaced, superseded, expired, rejected, over_quota, no_recipient, \
+         failed)"
     );
     metrics::describe_counter!(
         "latchkey_cleanup_removed_total",

@@ -36,6 +36,71 @@ pub struct Occasion<'a> {
     pub user_agent: Option<&'a str>,
 }
 
+/// A change of an account that its user is notified of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// The password was changed.
+    PasswordChanged,
+    /// The email address was changed. The previous address is notified.
+    EmailChanged,
+    /// The user has signed in with a device without an earlier session.
+    NewDevice,
+    /// A personal access token was created.
+    PersonalAccessTokenCreated,
+    /// The user has become an administrator.
+    AdminRoleGranted,
+    /// An administrator has granted the role `admin` to another user, or has created such a user.
+    /// The administrator is notified.
+    AdminAdded,
+    /// An administrator has registered an OAuth client or rotated its secret. The administrator is
+    /// notified.
+    ClientSecretCreated,
+}
+
+impl Notice {
+    /// Returns the subject of the email and its first sentence. `app` is the name of the application.
+    fn texts(self, app: &str) -> (&'static str, String) {
+        match self {
+            Notice::PasswordChanged => (
+                "Your password was changed",
+                format!(
+                    "The password of your {app} account was changed. You might need to sign in \
+                     again on your devices."
+                ),
+            ),
+            Notice::EmailChanged => (
+                "Your email address was changed",
+                format!(
+                    "The email address of your {app} account was changed from this address to \
+                     another one. All devices except the one that made the change were signed out."
+                ),
+            ),
+            Notice::NewDevice => (
+                "New sign-in to your account",
+                format!("A new device was used to sign in to your {app} account."),
+            ),
+            Notice::PersonalAccessTokenCreated => (
+                "A personal access token was created",
+                format!("A personal access token of your {app} account was created."),
+            ),
+            Notice::AdminRoleGranted => (
+                "You are now an administrator",
+                format!("Your {app} account became an administrator."),
+            ),
+            Notice::AdminAdded => (
+                "An administrator was added with your account",
+                format!(
+                    "Your {app} account was used to give another user the role of an administrator."
+                ),
+            ),
+            Notice::ClientSecretCreated => (
+                "A client secret was created",
+                format!("Your {app} account was used to create the secret of an OAuth client."),
+            ),
+        }
+    }
+}
+
 #[derive(Template)]
 #[template(path = "password_reset.txt", escape = "none")]
 struct PasswordResetText<'a> {
@@ -59,19 +124,26 @@ struct PasswordResetHtml<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "password_changed.txt", escape = "none")]
-struct PasswordChangedText<'a> {
-    app: &'a str,
-    issuer: &'a str,
+#[template(path = "notice.txt", escape = "none")]
+struct NoticeText<'a> {
+    sentence: &'a str,
     time: &'a str,
+    browser: &'a str,
+    ip_address: Option<&'a str>,
+    advice: &'a str,
+    url: &'a str,
 }
 
 #[derive(Template)]
-#[template(path = "password_changed.html")]
-struct PasswordChangedHtml<'a> {
-    app: &'a str,
-    issuer: &'a str,
+#[template(path = "notice.html")]
+struct NoticeHtml<'a> {
+    title: &'a str,
+    sentence: &'a str,
     time: &'a str,
+    browser: &'a str,
+    ip_address: Option<&'a str>,
+    advice: &'a str,
+    url: &'a str,
 }
 
 #[derive(Template)]
@@ -91,22 +163,6 @@ struct EmailCodeHtml<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "email_changed.txt", escape = "none")]
-struct EmailChangedText<'a> {
-    app: &'a str,
-    issuer: &'a str,
-    time: &'a str,
-}
-
-#[derive(Template)]
-#[template(path = "email_changed.html")]
-struct EmailChangedHtml<'a> {
-    app: &'a str,
-    issuer: &'a str,
-    time: &'a str,
-}
-
-#[derive(Template)]
 #[template(path = "invitation.txt", escape = "none")]
 struct InvitationText<'a> {
     app: &'a str,
@@ -120,6 +176,20 @@ struct InvitationHtml<'a> {
     app: &'a str,
     issuer: &'a str,
     address: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "test.txt", escape = "none")]
+struct TestText<'a> {
+    app: &'a str,
+    time: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "test.html")]
+struct TestHtml<'a> {
+    app: &'a str,
+    time: &'a str,
 }
 
 impl EmailMessage {
@@ -190,16 +260,6 @@ impl EmailMessage {
         )
     }
 
-    /// Renders the notification to the previous email address.
-    pub fn email_changed(occasion: &Occasion<'_>) -> Result<EmailMessage, MailError> {
-        let (app, issuer, time) = (occasion.app(), occasion.issuer, &occasion.time()?);
-        EmailMessage::new(
-            "Your email address was changed",
-            &EmailChangedText { app, issuer, time },
-            &EmailChangedHtml { app, issuer, time },
-        )
-    }
-
     /// Renders the invitation of a user without a password. It contains no code, because the user
     /// requests one to set the password.
     pub fn invitation(occasion: &Occasion<'_>, address: &str) -> Result<EmailMessage, MailError> {
@@ -219,13 +279,61 @@ impl EmailMessage {
         )
     }
 
-    /// Renders the notification of a changed password.
-    pub fn password_changed(occasion: &Occasion<'_>) -> Result<EmailMessage, MailError> {
-        let (app, issuer, time) = (occasion.app(), occasion.issuer, &occasion.time()?);
+    /// Renders a notice. The device is omitted if another user or the operator made the change.
+    pub fn notice(notice: Notice, occasion: &Occasion<'_>) -> Result<EmailMessage, MailError> {
+        let (title, sentence) = notice.texts(occasion.app());
+        let (browser, time) = (&occasion.browser(), &occasion.time()?);
+        let (sentence, ip_address) = (sentence.as_str(), occasion.ip_address);
+        let (advice, url) = match notice {
+            // The address no longer belongs to the account, so a reset code isn't sent there.
+            Notice::EmailChanged => (
+                "If this wasn't you, contact the operator of:",
+                occasion.issuer.to_owned(),
+            ),
+            Notice::AdminRoleGranted => (
+                "If you didn't expect this, contact the operator of:",
+                occasion.issuer.to_owned(),
+            ),
+            // A reset doesn't remove the new administrator or the client.
+            Notice::AdminAdded | Notice::ClientSecretCreated => (
+                "If this wasn't you, contact the operator, and reset your password. This also signs \
+                 out all devices:",
+                format!("{}/forgot", occasion.issuer),
+            ),
+            _other => (
+                "If this wasn't you, reset your password. This also signs out all devices:",
+                format!("{}/forgot", occasion.issuer),
+            ),
+        };
         EmailMessage::new(
-            "Your password was changed",
-            &PasswordChangedText { app, issuer, time },
-            &PasswordChangedHtml { app, issuer, time },
+            title,
+            &NoticeText {
+                sentence,
+                time,
+                browser,
+                ip_address,
+                advice,
+                url: &url,
+            },
+            &NoticeHtml {
+                title,
+                sentence,
+                time,
+                browser,
+                ip_address,
+                advice,
+                url: &url,
+            },
+        )
+    }
+
+    /// Renders the test email of the operator.
+    pub fn test(occasion: &Occasion<'_>) -> Result<EmailMessage, MailError> {
+        let (app, time) = (occasion.app(), &occasion.time()?);
+        EmailMessage::new(
+            format!("Test email from {app}"),
+            &TestText { app, time },
+            &TestHtml { app, time },
         )
     }
 }
@@ -324,15 +432,36 @@ mod tests {
             invitation.subject,
             "You've been invited to auth.example.com"
         );
-        let emails = [
-            EmailMessage::password_changed(&OCCASION).unwrap(),
-            EmailMessage::email_changed(&OCCASION).unwrap(),
+        let notices = [
+            Notice::PasswordChanged,
+            Notice::EmailChanged,
+            Notice::NewDevice,
+            Notice::PersonalAccessTokenCreated,
+            Notice::AdminRoleGranted,
+            Notice::AdminAdded,
+            Notice::ClientSecretCreated,
         ];
-        for email in emails {
+        let notices = notices.map(|notice| EmailMessage::notice(notice, &OCCASION).unwrap());
+        for email in notices
+            .iter()
+            .chain([&EmailMessage::test(&OCCASION).unwrap()])
+        {
             for text in [&email.text, &email.html] {
-                assert!(text.contains("on November 2, 2026 at 07:05 UTC"), "{text}");
+                assert!(text.contains("November 2, 2026 at 07:05 UTC"), "{text}");
                 assert!(text.contains("auth.example.com"), "{text}");
             }
         }
+        for email in &notices {
+            for text in [&email.text, &email.html] {
+                let device = "Device: Firefox on Linux (IP address 192.0.2.1)";
+                assert!(text.contains(device), "{text}");
+            }
+        }
+        let by_admin = Occasion {
+            ip_address: None,
+            ..OCCASION
+        };
+        let email = EmailMessage::notice(Notice::AdminRoleGranted, &by_admin).unwrap();
+        assert!(!email.text.contains("Device") && !email.html.contains("Device"));
     }
 }

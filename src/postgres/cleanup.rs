@@ -14,6 +14,7 @@ use crate::{
 const TRY_CLEANUP_LOCK: &str = include_str!("../../sql/queries/try_cleanup_lock.sql");
 const DELETE_EXPIRED_SESSIONS: &str = include_str!("../../sql/queries/delete_expired_sessions.sql");
 const DELETE_SENT_EMAILS: &str = include_str!("../../sql/queries/delete_sent_emails.sql");
+const DELETE_EXPIRED_NAMES: &str = include_str!("../../sql/queries/delete_expired_names.sql");
 const DELETE_EXPIRED_REVOCATIONS: &str =
     include_str!("../../sql/queries/delete_expired_revocations.sql");
 const DELETE_EXPIRED_PERSONAL_ACCESS_TOKENS: &str =
@@ -37,6 +38,8 @@ pub enum ExpiredRows {
     Sessions,
     /// Emails that were sent, or whose code was used, more than a day ago.
     Emails,
+    /// Released names that another user can take.
+    ReservedNames,
     /// Revocations all of whose tokens have expired.
     Revocations,
     /// Personal access tokens that expired more than 30 days ago.
@@ -69,6 +72,10 @@ impl Postgres {
             }
             ExpiredRows::Emails => {
                 db.execute(DELETE_SENT_EMAILS, &[&CLEANUP_BATCH_SIZE])
+                    .await?
+            }
+            ExpiredRows::ReservedNames => {
+                db.execute(DELETE_EXPIRED_NAMES, &[&CLEANUP_BATCH_SIZE])
                     .await?
             }
             ExpiredRows::Revocations => {

@@ -1,6 +1,9 @@
 //! The transactional outbox of emails.
 
-use latchkey_domain::{audit::AuditEvent, one_time_code::CodePurpose};
+use latchkey_domain::{
+    audit::{Actor, AuditEvent},
+    one_time_code::CodePurpose,
+};
 use strum::{EnumString, IntoStaticStr, VariantArray};
 use time::OffsetDateTime;
 use tokio_postgres::Row;
@@ -8,7 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     error::Error,
-    postgres::{Connection, Postgres, audit},
+    postgres::{Connection, Params, Postgres, audit},
 };
 
 const REQUEST_CODE: &str = include_str!("../../sql/queries/request_code.sql");
@@ -21,6 +24,7 @@ const INVALIDATE_CODES: &str = include_str!("../../sql/queries/invalidate_codes.
 const CONSUME_CODE: &str = include_str!("../../sql/queries/consume_code.sql");
 const FIND_CODE: &str = include_str!("../../sql/queries/find_code.sql");
 const ENQUEUE_EMAIL_TO: &str = include_str!("../../sql/queries/enqueue_email_to.sql");
+const RENEW_EMAIL_CLAIM: &str = include_str!("../../sql/queries/renew_email_claim.sql");
 const RETRY_EMAIL: &str = include_str!("../../sql/queries/retry_email.sql");
 
 /// The kind of an email. Its text is the stored name.
@@ -37,6 +41,17 @@ pub enum EmailTemplate {
     EmailChanged,
     /// Invites a user, created by an administrator, to set a password.
     Invitation,
+    /// Notifies the user of a sign-in with a new device.
+    NewDevice,
+    /// Notifies the user of a new personal access token.
+    PersonalAccessTokenCreated,
+    /// Notifies the user, who has become an administrator.
+    AdminRoleGranted,
+    /// Notifies an administrator who has granted the role `admin` to another user, or has created
+    /// such a user.
+    AdminAdded,
+    /// Notifies an administrator who has registered an OAuth client or rotated its secret.
+    ClientSecretCreated,
 }
 
 impl EmailTemplate {
@@ -47,8 +62,38 @@ impl EmailTemplate {
             EmailTemplate::EmailConfirmation => Some(CodePurpose::EmailConfirmation),
             EmailTemplate::PasswordChanged
             | EmailTemplate::EmailChanged
-            | EmailTemplate::Invitation => None,
+            | EmailTemplate::Invitation
+            | EmailTemplate::NewDevice
+            | EmailTemplate::PersonalAccessTokenCreated
+            | EmailTemplate::AdminRoleGranted
+            | EmailTemplate::AdminAdded
+            | EmailTemplate::ClientSecretCreated => None,
         }
+    }
+
+    /// Returns the priority of the email.
+    pub const fn priority(self) -> EmailPriority {
+        match self.purpose() {
+            Some(_) => EmailPriority::Code,
+            None => EmailPriority::Notice,
+        }
+    }
+}
+
+/// The order in which due emails are sent. Its number is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EmailPriority {
+    /// An email with a one-time code, for which its recipient waits.
+    Code = 0,
+    /// The same after a failed attempt, so that it doesn't delay other recipients.
+    RetriedCode = 1,
+    /// Every other email.
+    Notice = 2,
+}
+
+impl EmailPriority {
+    pub(super) const fn stored(self) -> i16 {
+        self as i16
     }
 }
 
@@ -74,9 +119,9 @@ pub struct DueEmail {
     /// The stored email address; `None` if the code was requested for an unknown address.
     pub recipient: Option<String>,
     pub created_at: OffsetDateTime,
-    /// The IP address of the client that requested the code.
+    /// The IP address of the client that requested the code or made the change.
     pub ip_address: Option<String>,
-    /// The header `User-Agent` of the client that requested the code.
+    /// The header `User-Agent` of the client that requested the code or made the change.
     pub user_agent: Option<String>,
     /// The time of the first attempt, at which the lifetime of the code starts.
     pub first_sent_at: OffsetDateTime,
@@ -101,31 +146,65 @@ pub(crate) async fn consume_code(db: &mut Connection, email_id: Uuid) -> Result<
 }
 
 /// Enqueues an email to an address that is not the stored one of the user.
+///
+/// The email contains the IP address and the browser of the event if the user is its actor.
 pub(crate) async fn enqueue_to(
     db: &mut Connection,
     id: Uuid,
     template: EmailTemplate,
     user_id: Uuid,
     recipient: &str,
+    event: &AuditEvent,
 ) -> Result<(), Error> {
+    let (address, agent) = device_of(event, user_id);
     db.execute(
         ENQUEUE_EMAIL_TO,
-        &[&id, &template.into_str(), &user_id, &recipient],
+        &[
+            &id,
+            &template.into_str(),
+            &user_id,
+            &recipient,
+            &template.priority().stored(),
+            &address,
+            &agent,
+        ],
     )
     .await
     .map(drop)
 }
 
-/// Enqueues an email to the stored address of a user, if there is one.
+/// Returns the IP address and the browser of an event if the user is its actor. Those of an
+/// administrator are not disclosed.
+fn device_of(event: &AuditEvent, user_id: Uuid) -> (Option<&str>, Option<&str>) {
+    match event.actor {
+        Actor::User(actor) | Actor::Admin(actor) if actor == user_id => {
+            (event.address.as_deref(), event.agent.as_deref())
+        }
+        _other => (None, None),
+    }
+}
+
+/// Enqueues an email without a code to the stored address of a user. Only an invitation is sent to
+/// an unverified address.
+///
+/// The email contains the IP address and the browser of the event if the recipient is its actor.
 pub(crate) async fn enqueue(
     db: &mut Connection,
     id: Uuid,
     template: EmailTemplate,
     user_id: Uuid,
+    event: &AuditEvent,
 ) -> Result<(), Error> {
-    db.execute(ENQUEUE_EMAIL, &[&id, &template.into_str(), &user_id])
-        .await
-        .map(drop)
+    let (address, agent) = device_of(event, user_id);
+    let params: Params = &[
+        &id,
+        &template.into_str(),
+        &user_id,
+        &template.priority().stored(),
+        &address,
+        &agent,
+    ];
+    db.execute(ENQUEUE_EMAIL, params).await.map(drop)
 }
 
 impl Postgres {
@@ -169,6 +248,7 @@ impl Postgres {
             EmailTemplate::EmailConfirmation,
             user_id,
             email,
+            event,
         )
         .await?;
         audit::insert(&mut db, event).await?;
@@ -199,6 +279,7 @@ impl Postgres {
                     &decoy_user_id,
                     &event.address,
                     &event.agent,
+                    &template.priority().stored(),
                 ],
             )
             .await?;
@@ -237,15 +318,19 @@ impl Postgres {
         )
     }
 
-    /// Claims the next due email, if there is one.
-    pub async fn claim_email(&self) -> Result<Option<DueEmail>, Error> {
+    /// Claims the next due email up to a priority, if there is one. While an email to a recipient is
+    /// being sent, other emails to the same recipient wait.
+    pub async fn claim_email(
+        &self,
+        last_priority: EmailPriority,
+    ) -> Result<Option<DueEmail>, Error> {
         let templates: Vec<&str> = EmailTemplate::VARIANTS
             .iter()
             .map(EmailTemplate::into_str)
             .collect();
         self.connection()
             .await?
-            .query_first(CLAIM_EMAIL, &[&templates])
+            .query_first(CLAIM_EMAIL, &[&templates, &last_priority.stored()])
             .await?
             .as_ref()
             .map(read_email)
@@ -266,6 +351,15 @@ impl Postgres {
         self.connection()
             .await?
             .execute(FINISH_EMAIL, &[&id])
+            .await
+            .map(drop)
+    }
+
+    /// Extends the claim of an email that is being sent.
+    pub async fn renew_email_claim(&self, id: Uuid) -> Result<(), Error> {
+        self.connection()
+            .await?
+            .execute(RENEW_EMAIL_CLAIM, &[&id])
             .await
             .map(drop)
     }

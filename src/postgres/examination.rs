@@ -11,12 +11,13 @@ const EXAMINE_DATABASE: &str = include_str!("../../sql/queries/examine_database.
 const LIST_DENIED_TABLES: &str = include_str!("../../sql/queries/list_denied_tables.sql");
 
 /// The tables that a replica reads and writes.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "audit_events",
     "email_outbox",
     "items",
     "oauth_clients",
     "personal_access_tokens",
+    "reserved_names",
     "revocations",
     "sessions",
     "settings",

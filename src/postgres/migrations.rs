@@ -41,6 +41,22 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "0004_database_id",
         include_str!("../../sql/migrations/0004_database_id.sql"),
     ),
+    (
+        "0005_email_delivery",
+        include_str!("../../sql/migrations/0005_email_delivery.sql"),
+    ),
+    (
+        "0006_reserved_names",
+        include_str!("../../sql/migrations/0006_reserved_names.sql"),
+    ),
+    (
+        "0007_password_change_required",
+        include_str!("../../sql/migrations/0007_password_change_required.sql"),
+    ),
+    (
+        "0008_sessions_of_user",
+        include_str!("../../sql/migrations/0008_sessions_of_user.sql"),
+    ),
 ];
 
 /// ID of the advisory lock of migrations (ASCII "LATCHKEY").

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use latchkey_domain::{
-    audit::AuditEvent,
+    audit::{Actor, AuditEvent},
     page::Page,
     revocation::{RevocationBatch, RevocationReason},
     scope::Scopes,
@@ -14,7 +14,10 @@ use uuid::Uuid;
 
 use crate::{
     error::Error,
-    postgres::{Connection, Postgres, audit, batcher::Batcher, pools, pools::Pool, revocations},
+    postgres::{
+        Connection, EmailTemplate, Postgres, audit, batcher::Batcher, email_outbox, pools,
+        pools::Pool, revocations,
+    },
 };
 
 const INSERT_CLIENT: &str = include_str!("../../sql/queries/insert_client.sql");
@@ -56,6 +59,15 @@ pub struct NewClient<'a> {
     pub audiences: &'a [String],
 }
 
+/// Notifies the administrator who has created the secret of a client.
+async fn notify_of_secret(db: &mut Connection, event: &AuditEvent) -> Result<(), Error> {
+    if let Actor::Admin(id) = event.actor {
+        let template = EmailTemplate::ClientSecretCreated;
+        email_outbox::enqueue(db, Uuid::now_v7(), template, id, event).await?;
+    }
+    Ok(())
+}
+
 impl Postgres {
     /// Inserts a client, with its audit event.
     pub async fn create_client(
@@ -76,6 +88,7 @@ impl Postgres {
             .query_first(INSERT_CLIENT, params)
             .await?
             .ok_or_else(|| Error::internal("an insert returned no row"))?;
+        notify_of_secret(&mut db, event).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         read_client(&row)
@@ -117,6 +130,7 @@ impl Postgres {
         let batch =
             RevocationBatch::of_client(id, client.generation, RevocationReason::SecretRotated);
         revocations::insert(&mut db, &batch).await?;
+        notify_of_secret(&mut db, event).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(Some((client, batch)))

@@ -3,8 +3,8 @@
 use crate::{
     error::Error,
     postgres::{
-        Connection, Postgres, StoredUser, audit, batcher::Batcher, pools, pools::Pool, revocations,
-        stored_user::read_user,
+        Connection, EmailTemplate, Postgres, StoredUser, audit, batcher::Batcher, email_outbox,
+        pools, pools::Pool, revocations, stored_user::read_user,
     },
 };
 use std::collections::BTreeMap;
@@ -128,6 +128,14 @@ impl Postgres {
             db.roll_back().await?;
             return Ok(None);
         };
+        email_outbox::enqueue(
+            &mut db,
+            Uuid::now_v7(),
+            EmailTemplate::PersonalAccessTokenCreated,
+            token.user_id,
+            event,
+        )
+        .await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(Some(row.try_get(0)?))

@@ -68,13 +68,20 @@ pub struct PostgresTimeouts {
     pub connect: Duration,
 }
 
-/// Builds the pool for transactions.
+/// Builds the pool for transactions. A name that a user releases stays reserved for
+/// `name_reservation`, by a trigger that reads the session setting. Without it, the trigger has a
+/// default.
 pub(super) fn build_pool(
     locator: &Arc<Locator>,
     connections: usize,
     timeouts: PostgresTimeouts,
+    name_reservation: Option<Duration>,
 ) -> Result<Pool, String> {
-    let settings = session_settings(timeouts.transaction);
+    let mut settings = session_settings(timeouts.transaction);
+    if let Some(reservation) = name_reservation {
+        let seconds = reservation.as_secs();
+        settings += &format!(" set latchkey.name_reservation = '{seconds} seconds';");
+    }
     build(locator, connections, settings)
 }
 

@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
-use super::{Connection, Credentials, Postgres, StoredUser, audit};
+use super::{Connection, Credentials, EmailTemplate, Postgres, StoredUser, audit};
 
 const CREATE_SESSION: &str = include_str!("../../sql/queries/create_session.sql");
 const HAS_SESSION: &str = include_str!("../../sql/queries/has_session.sql");
@@ -124,10 +124,18 @@ pub(super) async fn insert(
         &new.address,
         &new.agent,
     ];
+    let notice = EmailTemplate::NewDevice;
+    let (notice_id, template) = (Uuid::now_v7(), notice.into_str());
+    let priority = notice.priority().stored();
     let params: Vec<_> = params
         .into_iter()
         .chain(audit_event.params())
-        .chain([&new.most as _])
+        .chain([
+            &new.most as _,
+            &notice_id as _,
+            &template as _,
+            &priority as _,
+        ])
         .collect();
     let Some(row) = db.query_first(CREATE_SESSION, &params).await? else {
         return Ok(None);

@@ -33,6 +33,7 @@ pub(crate) fn read_user(row: &Row) -> Result<StoredUser, Error> {
             id: row.try_get("id")?,
             identity,
             created_at: row.try_get("created_at")?,
+            password_change_required: row.try_get("password_change_required")?,
         },
         generation: row.try_get("generation")?,
         disabled: row.try_get("disabled")?,

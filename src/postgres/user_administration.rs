@@ -9,7 +9,9 @@ use crate::{
     },
 };
 use latchkey_domain::{
-    audit::AuditEvent,
+    access_token::NoRecentSignIn,
+    account::Role,
+    audit::{Actor, AuditEvent},
     page::Page,
     revocation::{RevocationBatch, RevocationReason},
     user_change::{AccountChange, UserState},
@@ -22,6 +24,20 @@ const LOCK_USER_AND_ADMINS: &str = include_str!("../../sql/queries/lock_user_and
 const CHANGE_USER: &str = include_str!("../../sql/queries/change_user.sql");
 const DELETE_USER: &str = include_str!("../../sql/queries/delete_user.sql");
 const DELETE_USER_EMAILS: &str = include_str!("../../sql/queries/delete_user_emails.sql");
+
+/// An update of a user by an administrator.
+pub struct UserUpdate {
+    /// The new values.
+    pub change: AccountChange,
+    /// The hash of the new password.
+    pub new_hash: Option<String>,
+    /// The ID of the notification about a new password.
+    pub notification_id: Uuid,
+    /// Whether the administrator signed in recently.
+    pub recent_sign_in: Result<(), NoRecentSignIn>,
+    /// The actor and the client for the audit events. Each kind of change gets an event of its own.
+    pub event: AuditEvent,
+}
 
 /// The result of updating a user.
 pub struct UpdatedUser {
@@ -86,8 +102,12 @@ impl Postgres {
                 email_id,
                 EmailTemplate::Invitation,
                 user.account.id,
+                event,
             )
             .await?;
+        }
+        if user.account.identity.role == Role::Admin {
+            notify_of_admin(&mut db, user.account.id, event).await?;
         }
         audit::insert(&mut db, event).await?;
         db.commit().await?;
@@ -97,63 +117,72 @@ impl Postgres {
     /// Updates a user and, if necessary, revokes all sessions and tokens and invalidates codes.
     /// Returns `None` if there is no such user.
     ///
-    /// A new password enqueues a notification with the ID `email_id`. Each kind of change gets an
-    /// audit event of its own, with the actor and the client of `event`.
+    /// A new password enqueues a notification.
     ///
     /// # Errors
+    /// `forbidden` or `reauthentication_required` if the update requires a recent sign-in;
     /// `last_admin`, `username_taken`, `email_taken`, `invalid_request`, `unavailable`.
     pub async fn update_managed_user(
         &self,
         id: Uuid,
-        change: &AccountChange,
-        new_hash: Option<&str>,
-        email_id: Uuid,
-        event: &AuditEvent,
+        update: &UserUpdate,
     ) -> Result<Option<UpdatedUser>, Error> {
-        retry_on_deadlock!(
-            self.try_update_managed_user(id, change, new_hash, email_id, event)
-                .await
-        )
+        retry_on_deadlock!(self.try_update_managed_user(id, update).await)
     }
 
     async fn try_update_managed_user(
         &self,
         id: Uuid,
-        change: &AccountChange,
-        new_hash: Option<&str>,
-        email_id: Uuid,
-        event: &AuditEvent,
+        update: &UserUpdate,
     ) -> Result<Option<UpdatedUser>, Error> {
+        let (new_hash, has_new_password) = (update.new_hash.as_deref(), update.new_hash.is_some());
         let mut db = self.connection().await?;
         db.begin().await?;
         let Some((user, is_last_admin)) = lock_user(&mut db, id).await? else {
             db.roll_back().await?;
             return Ok(None);
         };
-        let (before, after) = (user.state(), user.state().changed(change));
-        if is_last_admin && !after.administers() {
+        let (before, after) = (user.state(), user.state().changed(&update.change));
+        if let Err(error) = check_update(&before, &after, is_last_admin, update) {
             db.roll_back().await?;
-            return Err(Error::LastAdmin);
+            return Err(error);
         }
-        let reason = before.ends(&after, new_hash.is_some());
+        let reason = before.ends(&after, has_new_password);
         let user = write_user(&mut db, id, &after, new_hash, reason.is_some()).await?;
         if reason.is_some() || before.moves(&after) {
             email_outbox::invalidate_codes(&mut db, id).await?;
         }
-        if new_hash.is_some() {
-            email_outbox::enqueue(&mut db, email_id, EmailTemplate::PasswordChanged, id).await?;
+        if has_new_password {
+            email_outbox::enqueue(
+                &mut db,
+                update.notification_id,
+                EmailTemplate::PasswordChanged,
+                id,
+                &update.event,
+            )
+            .await?;
+        }
+        let previous = before.identity.email.as_deref();
+        if let Some(previous) = previous.filter(|_| before.has_lost_verified_address(&after)) {
+            let template = EmailTemplate::EmailChanged;
+            let notice_id = Uuid::now_v7();
+            email_outbox::enqueue_to(&mut db, notice_id, template, id, previous, &update.event)
+                .await?;
+        }
+        if after.identity.role == Role::Admin && before.identity.role != Role::Admin {
+            notify_of_admin(&mut db, id, &update.event).await?;
         }
         let batch = match reason {
             Some(reason) => Some(sessions::revoke_all(&mut db, id, user.generation, reason).await?),
             None => None,
         };
-        for (kind, reason) in before.events(&after, new_hash.is_some()) {
+        for (kind, reason) in before.events(&after, has_new_password) {
             audit::insert(
                 &mut db,
                 &AuditEvent {
                     kind,
                     reason: reason.map(|reason| reason.as_str().into()),
-                    ..event.clone()
+                    ..update.event.clone()
                 },
             )
             .await?;
@@ -200,6 +229,32 @@ impl Postgres {
         db.commit().await?;
         Ok(Some(batch))
     }
+}
+
+/// Notifies a new administrator, and the administrator who granted the role.
+async fn notify_of_admin(db: &mut Connection, id: Uuid, event: &AuditEvent) -> Result<(), Error> {
+    let template = EmailTemplate::AdminRoleGranted;
+    email_outbox::enqueue(db, Uuid::now_v7(), template, id, event).await?;
+    if let Actor::Admin(actor) = event.actor {
+        let template = EmailTemplate::AdminAdded;
+        email_outbox::enqueue(db, Uuid::now_v7(), template, actor, event).await?;
+    }
+    Ok(())
+}
+
+fn check_update(
+    before: &UserState,
+    after: &UserState,
+    is_last_admin: bool,
+    update: &UserUpdate,
+) -> Result<(), Error> {
+    if before.requires_recent_sign_in(after, update.new_hash.is_some()) {
+        update.recent_sign_in?;
+    }
+    if is_last_admin && !after.administers() {
+        return Err(Error::LastAdmin);
+    }
+    Ok(())
 }
 
 /// Locks a user, and returns whether this user is the only enabled administrator.

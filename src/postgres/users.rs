@@ -42,6 +42,8 @@ pub struct NewUser<'a> {
     /// The display name.
     pub name: Option<&'a str>,
     pub role: Role,
+    /// Whether an administrator or the operator chose the password.
+    pub password_change_required: bool,
 }
 
 /// A user with the password hash. It has no `Debug`, because the hash must not be logged.
@@ -217,6 +219,7 @@ impl Postgres {
             notification_id,
             EmailTemplate::PasswordChanged,
             user_id,
+            event,
         )
         .await?;
         audit::insert(&mut db, event).await?;
@@ -275,6 +278,7 @@ impl Postgres {
             notification_id,
             EmailTemplate::PasswordChanged,
             user_id,
+            event,
         )
         .await?;
         audit::insert(&mut db, event).await?;
@@ -294,6 +298,7 @@ pub(crate) async fn insert_user(
         &user.password_hash,
         &user.name,
         &user.role.as_str(),
+        &user.password_change_required,
     ];
     let row = db.query_first(INSERT_USER, params).await?;
     read_user(&row.ok_or_else(|| Error::internal("an insert returned no row"))?)

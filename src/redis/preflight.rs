@@ -18,7 +18,7 @@ const PREFLIGHT: &str = include_str!("scripts/preflight.lua");
 
 /// The commands that the scripts and the preflight call, or that call scripts, with the smallest
 /// number of arguments. `{}` stands for a key.
-const REQUIRED_COMMANDS: [&str; 24] = [
+const REQUIRED_COMMANDS: [&str; 25] = [
     "DEL {}",
     "EVALSHA 0 0",
     "EXISTS {}",
@@ -35,6 +35,7 @@ const REQUIRED_COMMANDS: [&str; 24] = [
     "PEXPIRE {} 0",
     "PEXPIRETIME {}",
     "PTTL {}",
+    "SCAN 0",
     "SCRIPT LOAD 0",
     "SET {} 0",
     "TIME",

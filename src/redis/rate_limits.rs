@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 
 use latchkey_domain::rate_limit::{Bucket, BucketId, BucketLevels};
+use uuid::Uuid;
 
 use crate::{
     error::Error,
@@ -21,7 +22,52 @@ static RATE_LIMIT_REFUND: LazyLock<Script> = LazyLock::new(|| {
     )
 });
 
+static DELETE_MATCHING: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "delete_matching",
+        include_str!("scripts/delete_matching.lua"),
+    )
+});
+
 impl Redis {
+    /// Deletes the buckets of accounts: those that an account owns, and those of all networks for an
+    /// account. Deletes the wrong attempts on codes of a user as well. Returns the number of deleted
+    /// keys.
+    ///
+    /// It reads the names of all keys, in parts, so that other operations don't wait.
+    pub async fn delete_account_counters(
+        &self,
+        accounts: &[Uuid],
+        user_id: Uuid,
+    ) -> Result<u64, Error> {
+        let prefix = escape_pattern(self.prefix());
+        let of_account = |account: &Uuid| {
+            [
+                format!("{prefix}:{{{account}}}:rate_limit:*"),
+                format!("{prefix}:{{*}}:rate_limit:*:{account}"),
+            ]
+        };
+        let of_codes = format!("{prefix}:{{{user_id}}}:code:*:attempts:*");
+        let mut deleted = 0;
+        for pattern in accounts.iter().flat_map(of_account).chain([of_codes]) {
+            deleted += self.delete_matching(&pattern).await?;
+        }
+        Ok(deleted)
+    }
+
+    async fn delete_matching(&self, pattern: &str) -> Result<u64, Error> {
+        let (mut cursor, mut deleted) = ("0".to_owned(), 0);
+        loop {
+            let args = [cursor.as_bytes(), pattern.as_bytes()];
+            let (next, count): (String, u64) = self.run(&DELETE_MATCHING, &[], &args).await?;
+            deleted += count;
+            if next == "0" {
+                return Ok(deleted);
+            }
+            cursor = next;
+        }
+    }
+
     /// Counts one attempt in buckets of one owner: in all of them or in none.
     pub async fn reserve_attempt(&self, buckets: &[Bucket]) -> Result<BucketLevels, Error> {
         let args = buckets
@@ -65,4 +111,16 @@ impl Redis {
         };
         buckets.iter().map(|bucket| key(bucket.id)).collect()
     }
+}
+
+/// Escapes a text for a pattern of key names.
+fn escape_pattern(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '^' | '\\') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
 }

@@ -39,6 +39,9 @@ static STORE_GENERATION: LazyLock<Script> = LazyLock::new(|| {
         include_str!("scripts/store_generation.lua"),
     )
 });
+static ERASE_USER: LazyLock<Script> = LazyLock::new(|| {
+    Script::with_account_functions("erase_user", include_str!("scripts/erase_user.lua"))
+});
 static INSPECT_SESSION: LazyLock<Script> = LazyLock::new(|| {
     Script::with_account_functions(
         "inspect_session",
@@ -250,6 +253,20 @@ impl Redis {
         )
         .await
         .map(drop)
+    }
+
+    /// Stores the generation of a deleted user like [`Redis::store_generation`], and deletes the
+    /// identity claims of the user.
+    pub async fn erase_user(
+        &self,
+        user_id: Uuid,
+        generation: i64,
+        lifetime: u64,
+    ) -> Result<(), Error> {
+        let args = [generation.to_string(), to_milliseconds(lifetime)];
+        self.run::<String>(&ERASE_USER, &[self.user_key(user_id)], &to_byte_args(&args))
+            .await
+            .map(drop)
     }
 
     /// Stores the identity claims for the next tokens of a user, for `lifetime` (s).

@@ -167,11 +167,11 @@ fn validate_object(schema: &Value, value: &Value, context: &str) {
     }
 }
 
-/// Returns every operation of the document, with `{id}` replaced by this ID.
+/// Returns every operation of the document, with `{id}` and `{session_id}` replaced by this ID.
 pub fn operations(id: &str) -> Vec<(Method, String, &'static Value)> {
     let paths = DOCUMENT["paths"].as_object().expect("paths").iter();
     let list_methods = |(path, item): (&String, &'static Value)| {
-        let path = path.replace("{id}", id);
+        let path = path.replace("{id}", id).replace("{session_id}", id);
         let method = |name: &str| name.to_uppercase().parse().expect("a method");
         item.as_object()
             .expect("operations")

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::{
+    leaks::stored_texts,
     proxy::{ConnectionState, Proxy},
     test_server::{PASSWORD, Session, TestServer, wait_until},
     test_stores::{RowLock, execute, query_value},
@@ -154,7 +155,43 @@ async fn deleted_user_loses_sessions_items_and_tokens() {
             "the row of the other user in {table} is kept"
         );
     }
-    server.sign_up("john").await;
+}
+
+/// The deletion applies to the stores at once, also to the claims that Redis keeps for the next tokens.
+#[tokio::test]
+async fn deletion_erases_names_and_address() {
+    let (server, mail_server) = TestServer::with_mail(&[]).await;
+    let admin = server.admin("root").await;
+    let names = [
+        "deleted-john",
+        "deleted.john@example.com",
+        "Deleted Johnson",
+    ];
+    for by_admin in [false, true] {
+        let body = json!({
+            "username": names[0],
+            "email": names[1],
+            "name": names[2],
+            "password": PASSWORD,
+        });
+        let session = Session::of(server.post("/signup", body).await.is(201, ""));
+        server.refresh(&session.refresh_token).await.is(200, "");
+        mail_server.reset_code(&server, names[1]).await;
+        assert_eq!(stored_texts(&server, &names).await, names);
+        let (path, token) = match by_admin {
+            true => (session.user_path(), &admin.access_token),
+            false => ("/user".to_owned(), &session.access_token),
+        };
+        server
+            .with_token(Method::DELETE, &path, token, Value::Null)
+            .await
+            .is(204, "");
+        assert_eq!(stored_texts(&server, &names).await, [""; 0]);
+        // A refresh doesn't store the claims again.
+        server.rejects(&session).await;
+        assert_eq!(stored_texts(&server, &names).await, [""; 0]);
+        execute(&server, "delete from reserved_names").await;
+    }
 }
 
 #[tokio::test]

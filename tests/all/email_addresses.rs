@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    mail::{MailServer, code, code as code_in},
+    mail::{MailServer, code},
     proxy::{ConnectionState, Proxy},
     test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
     test_stores::{RowLock, STACK, execute, query_value},
@@ -113,6 +113,8 @@ async fn code_verifies_current_address() {
 #[tokio::test]
 async fn code_changes_address_and_notifies_old_one() {
     let fixture = Fixture::new().await;
+    // An unverified address can belong to another person, so it isn't notified.
+    execute(&fixture.server, "update users set email_verified = true").await;
     let replica = fixture.server.replica().await;
     let code = fixture.code_at(NEW).await;
     assert_eq!(
@@ -163,6 +165,8 @@ async fn code_changes_address_and_notifies_old_one() {
 async fn taken_address_is_revealed_only_with_its_code() {
     let fixture = Fixture::new().await;
     fixture.server.sign_up_with_email("mary", NEW).await;
+    let verify = "update users set email_verified = true where username = 'mary'";
+    execute(&fixture.server, verify).await;
     let (taken, free) = (
         fixture.request(&fixture.session, NEW).await,
         fixture.request(&fixture.session, "free@example.com").await,
@@ -202,6 +206,8 @@ async fn taken_address_is_revealed_only_with_its_code() {
 async fn code_works_once_and_for_its_user_only() {
     // Late requests of the concurrent group count as failed attempts.
     let fixture = Fixture::with(&[("LATCHKEY_LIMIT_CODE", "20/1h")]).await;
+    let verify = "update users set email_verified = true where username = 'john'";
+    execute(&fixture.server, verify).await;
     let other_user = fixture.server.sign_up("mary").await;
     let code = fixture.code_at(NEW).await;
     fixture
@@ -333,11 +339,7 @@ async fn late_code_for_old_address_is_rejected() {
     let row = "insert into email_outbox (id, template, user_id, recipient) \
         select gen_random_uuid(), 'password_reset', id, ";
     execute(&fixture.server, &format!("{row} '{OLD}' from users")).await;
-    let emails = fixture.mail_server.wait_for(OLD, 2).await;
-    let late_code = emails
-        .iter()
-        .find_map(|email| code_in(email))
-        .expect("an email with a code");
+    let late_code = fixture.mail_server.code_for(OLD).await;
     fixture
         .server
         .reset_password(NEW, &late_code, "correct horse 9")
@@ -426,4 +428,46 @@ async fn unpublished_change_is_completed_by_repeat() {
         (401, "token_revoked".into())
     );
     assert_eq!(fixture.user().await["email"], NEW);
+}
+
+/// A user can sign up with the address of another person. The owner of the mailbox gets the address by
+/// verifying it, with and without a username of the other user.
+#[tokio::test]
+async fn unverified_address_goes_to_its_verified_owner() {
+    let fixture = Fixture::new().await;
+    let server = &fixture.server;
+    for (holder, address) in [
+        (
+            json!({"username": "mary", "email": "a@example.com"}),
+            "A@example.com",
+        ),
+        (json!({"email": "b@example.com"}), "b@example.com"),
+    ] {
+        let mut body = holder.clone();
+        body["password"] = json!(PASSWORD);
+        let holder = Session::of(server.post("/signup", body).await.is(201, ""));
+        fixture.request(&fixture.session, address).await.is(202, "");
+        let code = fixture.mail_server.code_for(address).await;
+        let user = fixture.confirm(&fixture.session, &code).await;
+        assert_eq!(user.is(200, "").text("email"), address);
+        // The other user keeps the account, and loses the address.
+        let other = server
+            .with_token(Method::GET, "/user", &holder.access_token, Value::Null)
+            .await;
+        assert_eq!(other.is(200, "").body["email"], Value::Null);
+        let username = other.text("username");
+        assert!(
+            username == "mary" || username.starts_with("user-"),
+            "{username}"
+        );
+        server.try_sign_in(&username, PASSWORD).await.is(200, "");
+        let refreshed = server.refresh(&holder.refresh_token).await;
+        let claims = Session::of(refreshed.is(200, "")).claims();
+        assert_eq!(
+            (&claims["email"], &claims["email_verified"]),
+            (&Value::Null, &json!(false))
+        );
+        let signed_in = Session::of(server.try_sign_in(address, PASSWORD).await.is(200, ""));
+        assert_eq!(signed_in.claims()["sub"], fixture.session.claims()["sub"]);
+    }
 }

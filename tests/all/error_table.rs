@@ -444,7 +444,7 @@ async fn check_conflicts(fixture: &mut Fixture) {
         409,
         "username_taken",
         "Username already in use",
-        "This username is already in use.",
+        "This username is in use or was in use recently.",
     );
     let taken = json!({"email": "john@example.com", "password": PASSWORD});
     let response = fixture.server.post("/signup", taken).await;
@@ -453,7 +453,7 @@ async fn check_conflicts(fixture: &mut Fixture) {
         409,
         "email_taken",
         "Email address already in use",
-        "This email address is already in use.",
+        "This email address is in use or was in use recently.",
     );
     let item = fixture.server.create_item(&fixture.session, "Book").await;
     let request = fixture

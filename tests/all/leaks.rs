@@ -49,7 +49,17 @@ async fn read_redis(server: &TestServer) -> String {
     eval.arg(READ_ALL_KEYS)
         .arg(0)
         .arg(redis_prefix(server).await);
-    eval.query_async(&mut redis).await.expect("a string")
+    // Hashes of one-time codes are binary.
+    let contents: Vec<u8> = eval.query_async(&mut redis).await.expect("a string");
+    String::from_utf8_lossy(&contents).into_owned()
+}
+
+/// Returns which of these texts the stores contain, without regard to case.
+pub async fn stored_texts<'a>(server: &TestServer, texts: &[&'a str]) -> Vec<&'a str> {
+    let (postgres, redis) = (read_postgres(server).await, read_redis(server).await);
+    let contents = [postgres, redis].concat().to_lowercase();
+    let is_stored = |text: &&&str| contents.contains(&text.to_lowercase());
+    texts.iter().filter(is_stored).copied().collect()
 }
 
 /// Asserts that the hash in one row is the only trace of an opaque token.

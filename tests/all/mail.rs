@@ -1,6 +1,8 @@
 //! A real SMTP server (aiosmtpd, from Debian's `python3-aiosmtpd`), which stores received emails in
 //! a folder.
 
+pub mod scripted; // a server whose responses a test chooses
+
 use std::{
     net::{SocketAddr, TcpStream},
     path::PathBuf,

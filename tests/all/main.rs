@@ -24,8 +24,10 @@ mod wall_clock; // wall clocks that differ from that of the machine
 mod browser; // session cookies: sign-in, sign-out, renewal, CSRF, and a real browser
 mod current_user; // GET, PATCH, and DELETE /user, password, dashboard
 mod email_addresses; // verification and change of email addresses
+mod email_delivery; // mail servers that reject, fail, or respond slowly
 mod generated; // clients that public generators create from the OpenAPI document
 mod items; // create, read, update, delete, pagination, lost updates
+mod notices; // emails about changes of an account
 mod oauth; // issuing, introspection, and revocation, also with third-party clients
 mod oauth_clients; // administration of OAuth clients
 mod operator; // `latchkey user …` and `latchkey client …`
@@ -35,6 +37,7 @@ mod refresh; // rotation and reuse detection
 mod sessions; // list and revoke the sessions of the current user
 mod sign_in; // sign-up and sign-in
 mod sign_out; // sign-out, with immediate revocation on a second replica
+mod usernames; // rules and reserved usernames
 mod users; // user administration
 
 // Migrations from five existing systems.

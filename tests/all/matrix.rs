@@ -31,12 +31,16 @@ const CALLERS: [&str; 8] = [
 ];
 
 /// Operations that require a user session, although a personal access token has the scope.
-const SESSION_OPERATIONS: [&str; 5] = [
+const SESSION_OPERATIONS: [&str; 9] = [
     "deleteCurrentUser",
     "changePassword",
     "requestEmailChange",
     "verifyEmail",
     "createPersonalAccessToken",
+    "createUser",
+    "replaceUser",
+    "createOAuthClient",
+    "rotateOAuthClientSecret",
 ];
 
 /// The authorization decision in a response.
@@ -155,11 +159,11 @@ impl Requirement {
             ("without scope", Some(_)) if is_for_admins => Access::Forbidden,
             ("without scope", Some(_)) => Access::InsufficientScope,
             ("other user" | "owner", Some(_)) if is_for_admins => Access::Forbidden,
-            ("admin" | "personal token", Some(_)) if is_for_admins => Access::Allowed,
-            ("other user" | "admin", Some(_)) if has_resource => Access::NotFound,
             ("personal token", Some(_)) if SESSION_OPERATIONS.contains(&operation) => {
                 Access::Forbidden
             }
+            ("admin" | "personal token", Some(_)) if is_for_admins => Access::Allowed,
+            ("other user" | "admin", Some(_)) if has_resource => Access::NotFound,
             _owner => Access::Allowed,
         }
     }
@@ -250,10 +254,17 @@ impl<'a> Fixture<'a> {
         operation: &Value,
         token: Option<&str>,
     ) -> Access {
-        let path = if path.contains(ID) {
-            path.replace(ID, &self.create_resource(path).await)
-        } else {
-            path.to_owned()
+        let path = match path.strip_suffix(&format!("/sessions/{ID}")) {
+            // The session of a user.
+            Some(user_path) if user_path.contains(ID) => {
+                let (user, session) = (
+                    self.create_resource(path).await,
+                    self.server.sign_in(&self.owner).await.claim("sid"),
+                );
+                format!("{}/sessions/{session}", user_path.replace(ID, &user))
+            }
+            _other if path.contains(ID) => path.replace(ID, &self.create_resource(path).await),
+            _other => path.to_owned(),
         };
         let request = self.server.request(method.clone(), &path);
         let request = with_example(request, operation);

@@ -238,8 +238,7 @@ async fn token_administers_only_while_owner_is_administrator() {
         .await
         .is(403, "forbidden");
     let path = root.user_path();
-    // Operations that require a session of the owner also reject the token in the API for
-    // administrators.
+    // Administrators can't change their own user in the API for administrators.
     for (method, body) in [
         (Method::PATCH, json!({"password": "correct horse 9"})),
         (

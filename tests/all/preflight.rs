@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
+    loopback::own_address,
     outage::OwnRedis,
     program,
     proxy::{ConnectionState, Proxy},
@@ -244,10 +245,11 @@ async fn redis_without_tls_is_reported() {
 
 #[tokio::test]
 async fn refused_connections_are_reported() {
-    let port = free_port();
-    let with_redis = settings_with_redis(&format!("redis://127.0.0.1:{port}")).await;
+    // No other process uses an address of its own.
+    let address = own_address();
+    let with_redis = settings_with_redis(&format!("redis://{address}")).await;
     assert_reported(with_redis, "redis", "The connection to Redis was refused.").await;
-    let database = format!("postgres://latchkey@127.0.0.1:{port}/latchkey");
+    let database = format!("postgres://latchkey@{address}/latchkey");
     let with_postgres = settings(&database, &STACK.redis_url(), "refused");
     assert_reported(with_postgres, "postgres", "The connection was refused").await;
 }

@@ -46,7 +46,7 @@ const EXEMPT: &[&str] = &[
     "docs/reference/glossary.md",
     "docs/contributing/style.md",
     "tests/all/prose.rs",
-    "crates/domain/src/common_passwords.txt",
+    "crates/domain/src/password/common_passwords.txt",
 ];
 
 /// The number of characters that count as one line, independent of the wrapping in the file.

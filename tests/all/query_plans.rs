@@ -48,6 +48,9 @@ const INSERT_ROWS: &[&str] = &[
     select id(n), 'password_reset', id(n), 'user' || n || '@example.com',
         case when n % 100 > 0 then now() end, now()
     from generate_series(1, $1::bigint) n",
+    "insert into reserved_names (hash, user_id, reserved_until)
+    select name_hash('username', 'user' || n), id(n), case when n % 100 = 0 then now() end
+    from generate_series(1, $1::bigint) n",
     "insert into audit_events (id, at, event, outcome, subject_id, actor)
     select id(n), now() - n * interval '1 ms', 'signed_in', 'success', id(n), 'user'
     from generate_series(1, $1::bigint) n",

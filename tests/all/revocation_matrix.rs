@@ -12,7 +12,7 @@ use crate::{
     oauth::Client,
     personal_access_tokens,
     test_server::{PASSWORD, Session, TestServer},
-    test_stores::{execute, query_value},
+    test_stores::query_value,
 };
 
 const EMAIL: &str = "john@example.com";
@@ -44,9 +44,7 @@ impl Fixture {
     async fn new() -> Fixture {
         let (server, mail_server) = TestServer::with_mail(&[]).await;
         let replica = server.replica().await;
-        server.sign_up("root").await;
-        execute(&server, "update users set role = 'admin'").await;
-        let admin = server.sign_in("root").await;
+        let admin = server.admin("root").await;
         let session = server.sign_up_with_email("john", EMAIL).await;
         let (other_session, cookie) = (
             server.sign_in("john").await,

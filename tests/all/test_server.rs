@@ -64,7 +64,8 @@ static IDLE_SERVERS: Mutex<Vec<TestServer>> = Mutex::new(Vec::new());
 
 /// Deletes the data of a test, but keeps the signing keys and the agreed settings. Deleting users
 /// cascades to their sessions, items, and tokens.
-const DELETE_TEST_DATA: &str = "delete from email_outbox; delete from users; delete from oauth_clients; \
+const DELETE_TEST_DATA: &str = "delete from email_outbox; delete from users; delete from reserved_names; \
+    delete from oauth_clients; \
     delete from audit_events; delete from revocations;";
 
 /// The binary under test: `LATCHKEY_TESTED_BINARY`, or the binary that Cargo built with the tests.
@@ -423,10 +424,15 @@ impl TestServer {
         Session::of(&response)
     }
 
-    /// Registers a user, sets the role `admin` in PostgreSQL, and signs in.
+    /// Registers a user, sets the role `admin` in PostgreSQL, and signs in. The username can be a
+    /// reserved one.
     pub async fn admin(&self, username: &str) -> Session {
-        self.sign_up(username).await;
-        let promote = format!("update users set role = 'admin' where username = '{username}'");
+        let first_name = format!("a-{}", Uuid::now_v7().simple());
+        self.sign_up(&first_name).await;
+        let promote = format!(
+            "update users set role = 'admin', username = '{username}'
+             where username = '{first_name}'"
+        );
         execute(self, &promote).await;
         self.sign_in(username).await
     }

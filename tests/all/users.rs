@@ -4,6 +4,8 @@ mod changes; // changes that revoke credentials on every replica
 mod invitations; // users without a password, invited by email
 mod last_admin; // the last administrator can't be removed
 mod lists; // pagination and search
+mod recent_sign_in; // operations that require a recent sign-in
+mod set_passwords; // passwords that an administrator has set
 
 use reqwest::Method;
 use serde_json::{Value, json};

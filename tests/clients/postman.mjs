@@ -133,7 +133,7 @@ function convert() {
 // The operations of the document, by method and path as Postman writes it.
 const operations = Object.fromEntries(
   Object.entries(JSON.parse(document).paths).flatMap(([path, methods]) => {
-    const name = path.slice(1).replaceAll('{id}', ':id')
+    const name = path.slice(1).replaceAll(/{(\w+)}/g, ':$1')
     return Object.entries(methods).map(([method, operation]) => [`${method.toUpperCase()} ${name}`, operation])
   }),
 )
@@ -162,8 +162,9 @@ for (const id of [...Object.keys(STORED), ...Object.keys(BODIES), ...WALKTHROUGH
 function wire({ name, request: { method, url, header = [], body, description } }) {
   const { operationId: id, security, parameters = [] } = operations[`${method} ${url.path.join('/')}`]
   for (const variable of url.variable) {
-    if (!IDS[url.path[0]]) throw new Error(`${url.path.join('/')}: add its variable to IDS of postman.mjs`)
-    variable.value = `{{${IDS[url.path[0]]}}}`
+    const resource = variable.key === 'session_id' ? 'sessions' : url.path[0]
+    if (!IDS[resource]) throw new Error(`${url.path.join('/')}: add its variable to IDS of postman.mjs`)
+    variable.value = `{{${IDS[resource]}}}`
   }
   for (const { name, schema } of parameters) {
     const field = [...url.query, ...header].find(({ key }) => key === name)

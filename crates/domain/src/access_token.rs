@@ -14,7 +14,8 @@ use secrecy::SecretSlice;
 use serde::{Deserialize, Serialize};
 
 pub use crate::access_token::claims::{
-    Claims, ClientGrant, Holder, PersonalAccessTokenGrant, claims, client_claims, personal_claims,
+    Claims, ClientGrant, Holder, NoRecentSignIn, PersonalAccessTokenGrant, claims, client_claims,
+    personal_claims,
 };
 
 use crate::revocation::RevocationKeys;

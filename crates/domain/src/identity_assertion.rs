@@ -40,6 +40,7 @@ struct Assertion<'a> {
     roles: &'a [Role],
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<&'a str>,
+    /// Only a verified address: an upstream that ignores `email_verified` must not trust another.
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<&'a str>,
     email_verified: bool,
@@ -78,7 +79,7 @@ pub fn sign(
         scope: &claims.scope,
         roles: &claims.roles,
         username: claims.username.as_deref(),
-        email: claims.email.as_deref(),
+        email: claims.verified_email(),
         email_verified: claims.email_verified,
         name: claims.name.as_deref(),
     };

@@ -20,8 +20,9 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 /// cannot be guessed.
 const CODE_CHARACTERS: usize = 10;
 
-/// Accepted input, for the OpenAPI document: ten characters with any hyphens and spaces.
-const PATTERN: &str = "^[- ]*([0-9A-TV-Za-tv-z][- ]*){10}$";
+/// Accepted input, for the OpenAPI document: ten characters, and any others that can't be part of a
+/// code.
+const PATTERN: &str = "^[^0-9A-TV-Za-tv-z]*([0-9A-TV-Za-tv-z][^0-9A-TV-Za-tv-z]*){10}$";
 
 /// A one-time code. Only [`OneTimeCode::for_mail`] returns its text, so that it cannot be logged.
 #[derive(Clone)]
@@ -177,16 +178,17 @@ impl ParsedText for OneTimeCode {
         example: "7H3KM-X9QTA",
     };
 
-    /// Parses entered text: in any case, with or without hyphens and spaces.
+    /// Parses entered text: in any case, without all characters that can't be part of a code, such as
+    /// hyphens, spaces, and the line break of a pasted code.
     ///
     /// The letters O, I, and L are read as the digits that they resemble.
     fn parse(text: &str) -> Result<Self, Rejection> {
         crate::text::length(text, Self::RULES)?;
-        let input = text.bytes().filter(|b| !matches!(b, b'-' | b' '));
-        let characters: Option<Vec<u8>> = input.map(canonical_character).collect();
-        let code = characters.and_then(|characters| characters.try_into().ok());
-        code.map(OneTimeCode)
-            .ok_or_else(|| "must be the 10-character code from the email".into())
+        let characters: Vec<u8> = text.bytes().filter_map(canonical_character).collect();
+        characters
+            .try_into()
+            .map(OneTimeCode)
+            .map_err(|_| "must be the 10-character code from the email".into())
     }
 }
 

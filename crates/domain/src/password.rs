@@ -1,19 +1,22 @@
 //! Passwords: policy, generation, and hashes (Argon2id, RFC 9106, in PHC string format).
 
 mod argon2id;
-
-use std::{collections::HashSet, sync::LazyLock};
+mod policy;
 
 use argon2::{
     Algorithm, Params, Version,
     password_hash::phc::{Output, ParamsString, PasswordHash, Salt},
 };
+use icu_normalizer::ComposingNormalizerBorrowed;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::text::{ParsedText, Rejection, TextRules};
 
-pub use crate::password::argon2id::{Argon2Implementation, HashBuffer};
+pub use crate::password::{
+    argon2id::{Argon2Implementation, HashBuffer},
+    policy::{PasswordList, PasswordPolicy},
+};
 
 /// Memory of a hash: 19 MiB, as the OWASP Password Storage Cheat Sheet recommends.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -42,17 +45,7 @@ const MAX_PASSWORD_CHARACTERS: usize = 256;
 /// Lowest minimum length in characters that an operator can set (NIST SP 800-63B-4 section 3.1.1).
 pub const MIN_ALLOWED_MINIMUM: usize = 8;
 
-/// The passwords of at least eight characters among the 10,000 most common ones.
-///
-/// Shorter passwords are rejected in any case.
-static COMMON_PASSWORDS: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
-    include_str!("common_passwords.txt")
-        .lines()
-        .filter(|line| !line.starts_with('#'))
-        .collect()
-});
-
-/// A password exactly as entered: not trimmed, normalized, or truncated.
+/// A password as entered: not trimmed or truncated. New hashes are those of its normalized text.
 ///
 /// The type does not implement `Debug` or `Display`, so that the password cannot be logged.
 pub struct Password(SecretString);
@@ -74,8 +67,8 @@ impl ParsedText for Password {
 
 /// A password that a user sets.
 ///
-/// The rules of the type, for the OpenAPI document, hold for any configuration. [`Password::check`]
-/// applies the configured policy and has its own error code.
+/// The rules of the type, for the OpenAPI document, hold for any configuration. [`PasswordPolicy`]
+/// contains the configured policy, whose errors have their own code.
 pub struct NewPassword(pub Password);
 
 impl ParsedText for NewPassword {
@@ -90,23 +83,38 @@ impl ParsedText for NewPassword {
 }
 
 impl Password {
-    /// Checks a new password against the policy. `minimum` is the minimum length in characters.
-    ///
-    /// # Errors
-    /// If the password is too short or too common. The reason is a sentence for the user.
-    pub fn check(&self, minimum: usize) -> Result<(), Rejection> {
-        let text = self.0.expose_secret();
-        if text.chars().count() < minimum {
-            return Err(format!("The password must have at least {minimum} characters.").into());
-        }
-        if COMMON_PASSWORDS.contains(text.to_lowercase().as_str()) {
-            return Err(
-                "The password is among the 10,000 most common passwords. Choose another one."
-                    .into(),
-            );
-        }
-        Ok(())
+    /// Returns whether both are the same password. Takes the same time for all passwords of a length.
+    pub fn is_equal_to(&self, other: &Password) -> bool {
+        let (one, other) = (self.normalized(), other.normalized());
+        aws_lc_rs::constant_time::verify_slices_are_equal(one.as_bytes(), other.as_bytes()).is_ok()
     }
+
+    /// Returns the text with the profile OpaqueString (RFC 8265 section 4.2): every space is an ASCII
+    /// space, and characters are composed (NFC).
+    ///
+    /// A keyboard of macOS can send `ü` as two characters, and one of Windows as one.
+    fn normalized(&self) -> Zeroizing<String> {
+        normalize(self.0.expose_secret())
+    }
+}
+
+fn normalize(text: &str) -> Zeroizing<String> {
+    let with_ascii_spaces: Zeroizing<String> = Zeroizing::new(
+        text.chars()
+            .map(|c| if is_space(c) { ' ' } else { c })
+            .collect(),
+    );
+    let composed = ComposingNormalizerBorrowed::new_nfc().normalize(&with_ascii_spaces);
+    Zeroizing::new(composed.into_owned())
+}
+
+/// Returns whether the character has the category space separator (Zs) of Unicode.
+fn is_space(c: char) -> bool {
+    matches!(
+        c,
+        ' ' | '\u{a0}' | '\u{1680}' | '\u{2000}'
+            ..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
+    )
 }
 
 /// Crockford's base32, without letters and digits that are easily confused.
@@ -148,7 +156,7 @@ pub fn hash(
 ) -> Result<String, HashError> {
     let mut output = Zeroizing::new([0; Params::DEFAULT_OUTPUT_LEN]);
     argon2id::derive(
-        password.0.expose_secret().as_bytes(),
+        password.normalized().as_bytes(),
         salt,
         &current_params(),
         output.as_mut_slice(),
@@ -159,6 +167,9 @@ pub fn hash(
 
 /// Compares a password with a stored hash in constant time. An invalid hash matches no password.
 ///
+/// Compares the received text first, because older hashes were computed without normalization. Then
+/// compares the normalized text if it differs.
+///
 /// # Errors
 /// If the system has too little memory for the parameters of the hash.
 pub fn verify(
@@ -166,17 +177,21 @@ pub fn verify(
     phc: &str,
     buffer: &mut HashBuffer,
 ) -> Result<PasswordMatch, HashError> {
+    let (received, normalized) = (password.0.expose_secret(), password.normalized());
+    let is_normalized = received == normalized.as_str();
+    match verify_text(received, phc, buffer)? {
+        PasswordMatch::NoMatch if !is_normalized => verify_text(&normalized, phc, buffer),
+        PasswordMatch::Match if !is_normalized => Ok(PasswordMatch::MatchNeedsRehash),
+        outcome => Ok(outcome),
+    }
+}
+
+fn verify_text(text: &str, phc: &str, buffer: &mut HashBuffer) -> Result<PasswordMatch, HashError> {
     let Some((params, salt, expected)) = parse_phc(phc) else {
         return Ok(PasswordMatch::NoMatch);
     };
     let mut output = Zeroizing::new(vec![0; expected.len()]);
-    argon2id::derive(
-        password.0.expose_secret().as_bytes(),
-        salt.as_ref(),
-        &params,
-        &mut output,
-        buffer,
-    )?;
+    argon2id::derive(text.as_bytes(), salt.as_ref(), &params, &mut output, buffer)?;
     Ok(
         match aws_lc_rs::constant_time::verify_slices_are_equal(&output, expected.as_bytes()) {
             Err(_) => PasswordMatch::NoMatch,
@@ -241,16 +256,38 @@ mod tests {
     }
 
     #[test]
-    fn example_password_of_documentation_is_accepted() {
-        assert!(password("secret123").check(8).is_ok());
+    fn composed_and_decomposed_text_are_the_same_password() {
+        let buffer = &mut HashBuffer::default();
+        // "é" as one and as two characters, and a no-break space.
+        for (one, other) in [
+            ("caf\u{e9}-secret", "cafe\u{301}-secret"),
+            ("two\u{a0}words", "two words"),
+        ] {
+            let phc = hash(&password(one), &[7; SALT_BYTES], buffer);
+            assert_eq!(phc, hash(&password(other), &[7; SALT_BYTES], buffer));
+            assert_eq!(verify(&password(other), &phc, buffer), PasswordMatch::Match);
+            assert_ne!(verify(&password(one), &phc, buffer), PasswordMatch::NoMatch);
+        }
     }
 
+    /// A hash of an older version is that of the text as received. The next sign-in replaces it.
     #[test]
-    fn common_and_short_passwords_are_rejected_in_any_case() {
-        for rejected in ["password", "PassWord", "12345678", "qwertyuiop", "1234567"] {
-            assert!(password(rejected).check(8).is_err(), "{rejected}");
-        }
-        assert!(COMMON_PASSWORDS.len() > 3_000);
+    fn hash_of_unnormalized_text_matches_and_needs_rehash() {
+        let (buffer, text) = (&mut HashBuffer::default(), "cafe\u{301}-secret");
+        let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+        argon2id::derive(
+            text.as_bytes(),
+            &[7; SALT_BYTES],
+            &current_params(),
+            &mut output,
+            buffer,
+        )
+        .unwrap();
+        let phc = format_phc(&[7; SALT_BYTES], &output);
+        assert_eq!(
+            verify(&password(text), &phc, buffer),
+            PasswordMatch::MatchNeedsRehash
+        );
     }
 
     #[test]

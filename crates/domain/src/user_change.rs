@@ -95,6 +95,17 @@ impl UserState {
         }
     }
 
+    /// Returns whether the change requires a recent sign-in of the administrator.
+    ///
+    /// This applies to a new username, email address, password, or role, and to enabling a user.
+    pub fn requires_recent_sign_in(&self, after: &UserState, new_password: bool) -> bool {
+        let (old, new) = (&self.identity, &after.identity);
+        new_password
+            || old.role != new.role
+            || (&old.username, &old.email) != (&new.username, &new.email)
+            || (self.disabled && !after.disabled)
+    }
+
     /// Returns the audit events of the change.
     ///
     /// The events of changes that revoke all sessions contain a reason.
@@ -137,6 +148,11 @@ impl UserState {
             .filter(|(has_occurred, ..)| *has_occurred)
             .map(|(_, kind, reason)| (kind, reason))
             .collect()
+    }
+
+    /// Returns whether the change removes or replaces a verified email address.
+    pub fn has_lost_verified_address(&self, after: &UserState) -> bool {
+        self.identity.email_verified && self.moves(after)
     }
 
     /// Returns whether the email address changes. Earlier one-time codes must then be invalidated.
@@ -230,6 +246,40 @@ mod tests {
             kinds,
             [first.as_slice(), &others, &[EventKind::ProfileUpdated]].concat()
         );
+    }
+
+    #[test]
+    fn credentials_role_and_addresses_require_recent_sign_in() {
+        let disabled = UserState {
+            disabled: true,
+            ..john()
+        };
+        let requires = |before: &UserState, change: AccountChange| {
+            before.requires_recent_sign_in(&before.changed(&change), false)
+        };
+        let role = |role| AccountChange {
+            role: Some(role),
+            ..Default::default()
+        };
+        let username = |name| AccountChange {
+            username: Some(name),
+            ..Default::default()
+        };
+        assert!(john().requires_recent_sign_in(&john(), true));
+        assert!(requires(&john(), role(Role::Admin)));
+        assert!(requires(&john(), username(None)));
+        assert!(requires(&john(), email("j@example.com")));
+        assert!(requires(&john(), email("John@example.com")));
+        assert!(disabled.requires_recent_sign_in(&john(), false));
+        // The same values, another display name, and disabling.
+        assert!(!requires(&john(), role(Role::User)));
+        assert!(!requires(&john(), email("john@example.com")));
+        let name = AccountChange {
+            name: Some(Some(DisplayName::parse("J").unwrap())),
+            ..Default::default()
+        };
+        assert!(!requires(&john(), name));
+        assert!(!john().requires_recent_sign_in(&disabled, false));
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl Accounts {
             .with_reason(EMAIL_CODE.as_str());
         self.rate_limits
             .run_within_email_quota(
-                EMAIL_CODE,
+                EMAIL_CODE.as_str(),
                 email.as_str(),
                 self.enqueue_verification_email(caller.sub, email, &event),
             )
@@ -186,6 +186,11 @@ impl Accounts {
             Ok(Some(confirmed)) => {
                 self.mail.notify();
                 self.revocations.publish(&confirmed.batch).await?;
+                if let Some(StoredUser { account, .. }) = &confirmed.previous_holder {
+                    self.revocations
+                        .publish_identity(account.id, &account.identity)
+                        .await?;
+                }
                 self.publish_new_email(email_id, confirmed.user).await
             }
             Ok(None) => {

@@ -10,7 +10,10 @@ use latchkey_domain::{
 use uuid::Uuid;
 
 use crate::{
-    app::{accounts::Accounts, origin::Origin},
+    app::{
+        accounts::{Accounts, PASSWORD_UNCHANGED},
+        origin::Origin,
+    },
     error::Error,
     postgres::Credentials,
 };
@@ -50,13 +53,24 @@ impl Accounts {
         new: Password,
         origin: &Origin,
     ) -> Result<(), Error> {
-        new.check(self.settings.password_min)
+        // Before the current password, because this check costs nothing.
+        self.settings
+            .password_policy
+            .check(&new, [])
             .map_err(Error::WeakPassword)?;
         let current = Arc::new(current);
         let session_id = caller.sid.ok_or_else(Error::session_required)?;
         let credentials = self
             .verify_current_password(caller, &current, origin)
             .await?;
+        let account = &credentials.user.account;
+        self.settings
+            .password_policy
+            .check(&new, account.identity.identifiers())
+            .map_err(Error::WeakPassword)?;
+        if account.password_change_required && new.is_equal_to(&current) {
+            return Err(Error::WeakPassword(PASSWORD_UNCHANGED.into()));
+        }
         let hash: Arc<str> = self.hasher.hash(new.into()).await?.into();
         let event = origin.self_event(EventKind::PasswordChanged, caller);
         if self

@@ -39,6 +39,13 @@ impl ProfileChange {
             .is_some_and(|username| Some(username) != identity.username.as_deref())
     }
 
+    /// Returns the new username, unless only the case of its letters is new.
+    fn chosen_username(&self, identity: &Identity) -> Option<&Username> {
+        let current = identity.username.as_deref().unwrap_or_default();
+        let new = self.username.as_ref().and_then(Option::as_ref);
+        new.filter(|new| !new.as_str().eq_ignore_ascii_case(current))
+    }
+
     fn has_no_effect(&self, identity: &Identity) -> bool {
         self.username()
             .is_none_or(|username| username == identity.username.as_deref())
@@ -86,6 +93,7 @@ impl Accounts {
         if !change.has_new_username(&account.identity) {
             return self.store_profile(caller, change, origin).await;
         }
+        self.require_unreserved(change.chosen_username(&account.identity))?;
         self.rate_limits
             .run_rate_limited(
                 self.rate_limits.sign_up_attempt(origin),

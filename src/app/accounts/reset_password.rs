@@ -13,7 +13,10 @@ use latchkey_domain::{
 use uuid::Uuid;
 
 use crate::{
-    app::{accounts::Accounts, origin::Origin},
+    app::{
+        accounts::{Accounts, PASSWORD_UNCHANGED},
+        origin::Origin,
+    },
     error::Error,
     postgres::{CodeState, EmailTemplate, StoredUser},
     redis::Reservation,
@@ -45,7 +48,7 @@ impl Accounts {
             )));
         }
         let task = self.rate_limits.run_within_email_quota(
-            CodePurpose::PasswordReset,
+            CodePurpose::PasswordReset.as_str(),
             email.as_str(),
             self.enqueue_reset_code(email, origin),
         );
@@ -104,9 +107,9 @@ impl Accounts {
         request: PasswordReset,
         origin: &Origin,
     ) -> Result<(), Error> {
-        request
-            .new_password
-            .check(self.settings.password_min)
+        self.settings
+            .password_policy
+            .check(&request.new_password, [request.email.as_str()])
             .map_err(Error::WeakPassword)?;
         // The policy and the hash come first, so that a rejected password doesn't consume the code.
         let password = Arc::new(request.new_password);
@@ -131,6 +134,8 @@ impl Accounts {
         self.audit_wrong_code(&reservation, CodePurpose::PasswordReset, user_id, origin);
         match (reservation, user) {
             (Reservation::Reserved(email_id), Some(user)) => {
+                self.check_reset_password(&password, &user, email_id)
+                    .await?;
                 let (accounts, id) = (self.clone(), user.account.id);
                 let event = origin.event(EventKind::PasswordReset, Actor::User(id), Some(id));
                 let event = event.with_reason(RevocationReason::PasswordReset.as_str());
@@ -151,6 +156,41 @@ impl Accounts {
                 Err(Error::InvalidCode)
             }
         }
+    }
+
+    /// Checks the new password against the names of the user, which only the holder of a valid code
+    /// may find out. A rejected password doesn't consume the code.
+    async fn check_reset_password(
+        &self,
+        password: &Arc<Password>,
+        user: &StoredUser,
+        email_id: Uuid,
+    ) -> Result<(), Error> {
+        let (policy, account) = (&self.settings.password_policy, &user.account);
+        let reason = match policy.check(password, account.identity.identifiers()) {
+            Err(reason) => reason,
+            Ok(()) if self.keeps_set_password(password, user).await? => PASSWORD_UNCHANGED.into(),
+            Ok(()) => return Ok(()),
+        };
+        self.redis
+            .release_code(CodePurpose::PasswordReset, account.id, email_id)
+            .await?;
+        Err(Error::WeakPassword(reason))
+    }
+
+    /// Returns whether the password is the one that an administrator or the operator has set.
+    async fn keeps_set_password(
+        &self,
+        password: &Arc<Password>,
+        user: &StoredUser,
+    ) -> Result<bool, Error> {
+        if !user.account.password_change_required {
+            return Ok(false);
+        }
+        let credentials = self.postgres.find_credentials(user.account.id).await?;
+        let hash = credentials.map(|credentials| credentials.password_hash);
+        let password_match = self.hasher.verify(password, hash.as_deref()).await?;
+        Ok(password_match != PasswordMatch::NoMatch)
     }
 
     /// Checks a code and reserves it for this request, unless the network has exceeded its attempts

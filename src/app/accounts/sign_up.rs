@@ -100,9 +100,15 @@ impl Accounts {
                 "provide `username` or `email`",
             ));
         }
-        request
-            .password
-            .check(self.settings.password_min)
+        self.require_unreserved(request.username.as_ref())?;
+        let identifiers = [
+            request.username.as_ref().map(Username::as_str),
+            request.email.as_ref().map(EmailAddress::as_str),
+            request.name.as_ref().map(DisplayName::as_str),
+        ];
+        self.settings
+            .password_policy
+            .check(&request.password, identifiers.into_iter().flatten())
             .map_err(Error::WeakPassword)?;
         self.keys.require_loaded()?;
         let password_hash = self.hasher.hash(request.password.into()).await?;
@@ -113,6 +119,7 @@ impl Accounts {
             password_hash: &password_hash,
             name: request.name.as_ref().map(DisplayName::as_str),
             role: Role::User,
+            password_change_required: false,
         };
         // A new user has generation 1, the default of the column.
         let session = self

@@ -3,19 +3,23 @@
 use std::sync::Arc;
 
 use latchkey_domain::{
-    audit::{AuditEvent, EventKind},
+    audit::EventKind,
     password::Password,
     revocation::{RevocationBatch, RevocationReason},
-    user_change::AccountChange,
+    user_change::{AccountChange, UserState},
 };
 use uuid::Uuid;
 
 use crate::{
     app::{
-        admin::users::{AdminActor, ManagedUser, Users},
+        admin::{
+            actor::AdminActor,
+            users::{ManagedUser, Users},
+        },
         revocation::WaitFor,
     },
     error::Error,
+    postgres::UserUpdate,
 };
 
 impl Users {
@@ -24,9 +28,11 @@ impl Users {
     /// A new role, a new password, and disabling the user revoke all sessions of the user. A retry
     /// publishes a change that was committed but not published.
     ///
+    /// A change of a credential, role, username, or email address requires a recent sign-in.
+    ///
     /// # Errors
-    /// `not_found`, `last_admin`, `weak_password`, `username_taken`, `email_taken`,
-    /// `invalid_request`, `busy`, `unavailable`.
+    /// `not_found`, `forbidden`, `reauthentication_required`, `last_admin`, `weak_password`,
+    /// `username_taken`, `email_taken`, `invalid_request`, `busy`, `unavailable`.
     pub async fn update_managed_user(
         self: &Arc<Self>,
         actor: AdminActor,
@@ -37,35 +43,46 @@ impl Users {
         let hash = match new_password {
             None => None,
             Some(password) => {
-                password
-                    .check(self.settings.password_min)
-                    .map_err(Error::WeakPassword)?;
+                actor.require_recent_sign_in()?;
+                self.check_new_password(id, &change, &password).await?;
                 Some(self.hasher.hash(password.into()).await?)
             }
         };
         // The transaction replaces the kind of the event, because it depends on the changed fields.
         let (users, event) = (self.clone(), actor.event(EventKind::ProfileUpdated, id));
+        let update = UserUpdate {
+            change,
+            new_hash: hash,
+            notification_id: Uuid::now_v7(),
+            recent_sign_in: actor.require_recent_sign_in(),
+            event,
+        };
         self.tasks
-            .run_to_completion(async move {
-                users
-                    .store_change(event, id, &change, hash.as_deref())
-                    .await
-            })
+            .run_to_completion(async move { users.store_update(id, &update).await })
             .await
     }
 
-    async fn store_change(
+    /// Checks a new password against the policy, and against the names after the change.
+    async fn check_new_password(
         &self,
-        event: AuditEvent,
         id: Uuid,
         change: &AccountChange,
-        new_hash: Option<&str>,
-    ) -> Result<ManagedUser, Error> {
-        let changed = self
-            .postgres
-            .update_managed_user(id, change, new_hash, Uuid::now_v7(), &event)
-            .await?;
-        let changed = changed.ok_or(Error::NotFound)?;
+        password: &Password,
+    ) -> Result<(), Error> {
+        let user = self.postgres.find_user(id).await?.ok_or(Error::NotFound)?;
+        let before = UserState {
+            identity: user.account.identity,
+            disabled: user.disabled,
+        };
+        self.settings
+            .password_policy
+            .check(password, before.changed(change).identity.identifiers())
+            .map_err(Error::WeakPassword)
+    }
+
+    async fn store_update(&self, id: Uuid, update: &UserUpdate) -> Result<ManagedUser, Error> {
+        let changed = self.postgres.update_managed_user(id, update).await?;
+        let (changed, change) = (changed.ok_or(Error::NotFound)?, &update.change);
         self.mail.notify();
         match &changed.batch {
             Some(batch) => self.revocations.publish(batch).await?,
@@ -107,6 +124,36 @@ impl Users {
                     return users.revocations.republish(&batch).await;
                 };
                 users.revocations.publish(&batch).await
+            })
+            .await
+    }
+
+    /// Revokes one session of a user, and waits as the caller requests. A repetition publishes a
+    /// revocation that is committed but not published.
+    ///
+    /// # Errors
+    /// `not_found`, `unavailable`.
+    pub async fn revoke_user_session(
+        self: &Arc<Self>,
+        actor: AdminActor,
+        id: Uuid,
+        session_id: Uuid,
+        wait_for: WaitFor,
+    ) -> Result<(), Error> {
+        let (users, reason) = (self.clone(), RevocationReason::SessionRevoked);
+        let event = actor
+            .event(EventKind::SessionRevoked, id)
+            .of_session(session_id)
+            .with_reason(reason.as_str());
+        self.tasks
+            .run_to_completion(async move {
+                if !users.postgres.has_session(id, session_id).await? {
+                    return Err(Error::NotFound);
+                }
+                users
+                    .revocations
+                    .revoke_session(id, session_id, reason, wait_for, &event)
+                    .await
             })
             .await
     }

@@ -7,7 +7,7 @@ pub use crate::postgres::StoredClient;
 
 use crate::{
     app::{
-        admin::users::AdminActor,
+        admin::actor::AdminActor,
         audit::Audit,
         clock::Clock,
         origin::Origin,
@@ -67,12 +67,14 @@ impl OAuthClients {
     /// Registers a client, and returns it with its secret. The secret is returned only once.
     ///
     /// # Errors
-    /// `invalid_request`, `unavailable`.
+    /// `forbidden` or `reauthentication_required` without a recent sign-in; `invalid_request`,
+    /// `unavailable`.
     pub async fn create_client(
         &self,
         actor: AdminActor,
         registration: ClientRegistration,
     ) -> Result<(StoredClient, SecretString), Error> {
+        actor.require_recent_sign_in()?;
         let audiences = registration
             .audiences
             .map_or_else(|| vec![self.policy.audience.clone()], Audiences::into_inner);
@@ -113,12 +115,14 @@ impl OAuthClients {
     /// Revokes the previous secret, and all tokens that were issued to the client.
     ///
     /// # Errors
-    /// `not_found`, `unavailable`.
+    /// `forbidden` or `reauthentication_required` without a recent sign-in; `not_found`,
+    /// `unavailable`.
     pub async fn rotate_client_secret(
         self: &Arc<Self>,
         actor: AdminActor,
         id: Uuid,
     ) -> Result<(StoredClient, SecretString), Error> {
+        actor.require_recent_sign_in()?;
         let secret = generate_opaque_token(OpaqueTokenKind::ClientSecret, id)?;
         let (oauth_clients, event, hash) = (
             self.clone(),

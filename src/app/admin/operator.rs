@@ -1,11 +1,18 @@
 //! Use cases of the operator on the command line: find a user by username or email address, and
 //! create a code for a password reset.
 
-use latchkey_domain::{account::SignInName, audit::EventKind, one_time_code::CodePurpose};
+use latchkey_domain::{
+    account::{Account, SignInName},
+    audit::EventKind,
+    one_time_code::CodePurpose,
+};
 use uuid::Uuid;
 
 use crate::{
-    app::admin::users::{AdminActor, ManagedUser, Users},
+    app::admin::{
+        actor::AdminActor,
+        users::{ManagedUser, Users},
+    },
     error::Error,
     postgres::EmailTemplate,
     redis::CodeRegistration,
@@ -24,6 +31,18 @@ impl Users {
             .ok_or(Error::NotFound)?
             .user
             .into())
+    }
+
+    /// Deletes the counters of failed sign-ins and wrong codes of a user. Returns their number.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn reset_rate_limits(&self, account: &Account) -> Result<u64, Error> {
+        let identity = &account.identity;
+        let names = [identity.username.as_deref(), identity.email.as_deref()];
+        self.rate_limits
+            .reset_account(names.into_iter().flatten(), account.id)
+            .await
     }
 
     /// Creates a one-time code for a password reset, which the operator passes on to the user.

@@ -2,9 +2,9 @@
 
 use crate::{
     app::{
-        limits::password_hasher::PasswordHasher,
+        admin::actor::AdminActor,
+        limits::{password_hasher::PasswordHasher, rate_limits::RateLimits},
         mail::Mail,
-        origin::Origin,
         revocation::Revocations,
         sessions::{Sessions, list::SessionPage},
         tasks::Tasks,
@@ -17,9 +17,9 @@ use crate::{
 use latchkey_domain::one_time_code::CodeKeys;
 use latchkey_domain::{
     account::{Account, DisplayName, EmailAddress, NamePrefix, Role, Username},
-    audit::{Actor, AuditEvent, EventKind},
+    audit::EventKind,
     page::Page,
-    password::{self, Password},
+    password::{self, Password, PasswordPolicy},
     text::ParsedText,
 };
 use secrecy::{ExposeSecret, SecretString};
@@ -36,40 +36,22 @@ pub struct Users {
     pub(crate) revocations: Arc<Revocations>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) mail: Arc<Mail>,
+    pub(crate) rate_limits: Arc<RateLimits>,
     pub(crate) code_keys: Arc<CodeKeys>,
     pub(crate) settings: UserSettings,
 }
 
 /// The settings of user administration.
 pub(crate) struct UserSettings {
-    pub(super) password_min: usize,
+    pub(super) password_policy: Arc<PasswordPolicy>,
     pub(super) code_lifetime: Duration,
 }
 
 impl UserSettings {
     pub(crate) fn new(config: &Config) -> UserSettings {
         UserSettings {
-            password_min: config.password_min,
+            password_policy: config.password_policy(),
             code_lifetime: config.code_lifetime,
-        }
-    }
-}
-
-/// The actor of an administrative operation.
-#[derive(Debug, Clone)]
-pub enum AdminActor {
-    /// A user with the role `admin`, and the origin of the request.
-    User(Uuid, Origin),
-    /// The operator, who runs the command line with the settings of the server.
-    Operator,
-}
-
-impl AdminActor {
-    /// Creates an audit event of this actor about a user or an OAuth client.
-    pub(crate) fn event(&self, kind: EventKind, subject_id: Uuid) -> AuditEvent {
-        match self {
-            AdminActor::User(id, origin) => origin.event(kind, Actor::Admin(*id), Some(subject_id)),
-            AdminActor::Operator => AuditEvent::new(kind, Actor::Operator, Some(subject_id)),
         }
     }
 }
@@ -156,13 +138,14 @@ impl Users {
     /// Without a password, the user receives an invitation by email to set one.
     ///
     /// # Errors
-    /// `invalid_request`, `weak_password`, `email_disabled`, `username_taken`, `email_taken`,
-    /// `busy`, `unavailable`.
+    /// `forbidden` or `reauthentication_required` without a recent sign-in; `invalid_request`,
+    /// `weak_password`, `email_disabled`, `username_taken`, `email_taken`, `busy`, `unavailable`.
     pub async fn create_user(
         &self,
         actor: AdminActor,
         request: NewUserRequest,
     ) -> Result<ManagedUser, Error> {
+        actor.require_recent_sign_in()?;
         let is_invited = request.password.is_none();
         self.check_new_user(&request)?;
         let password = request
@@ -176,6 +159,7 @@ impl Users {
             password_hash: &password_hash,
             name: request.name.as_ref().map(DisplayName::as_str),
             role: request.role,
+            password_change_required: !is_invited,
         };
         let event = actor
             .event(EventKind::UserCreated, user.id)
@@ -193,9 +177,17 @@ impl Users {
             Some(_) if request.username.is_none() && request.email.is_none() => Err(
                 Error::invalid_field("username", "provide `username` or `email`"),
             ),
-            Some(password) => password
-                .check(self.settings.password_min)
-                .map_err(Error::WeakPassword),
+            Some(password) => {
+                let identifiers = [
+                    request.username.as_ref().map(Username::as_str),
+                    request.email.as_ref().map(EmailAddress::as_str),
+                    request.name.as_ref().map(DisplayName::as_str),
+                ];
+                self.settings
+                    .password_policy
+                    .check(password, identifiers.into_iter().flatten())
+                    .map_err(Error::WeakPassword)
+            }
             None if request.email.is_none() => Err(Error::invalid_field(
                 "email",
                 "is required without `password` (the invitation is sent there)",
@@ -224,7 +216,8 @@ impl Users {
         let mut random = vec![
             0;
             self.settings
-                .password_min
+                .password_policy
+                .minimum()
                 .max(password::GENERATED_CHARACTERS)
         ];
         aws_lc_rs::rand::fill(&mut random).map_err(Error::internal)?;

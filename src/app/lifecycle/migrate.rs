@@ -23,7 +23,7 @@ impl Migrator {
             transaction: config.database_timeout,
             connect: config.database_connect_timeout,
         };
-        Postgres::new(url.url(), url.reader(), MAX_CONNECTIONS, timeouts)
+        Postgres::new(url.url(), url.reader(), MAX_CONNECTIONS, timeouts, None)
             .map(Migrator)
             .map_err(|reason| ConfigError {
                 variable: "DATABASE_URL",

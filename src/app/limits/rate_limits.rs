@@ -18,7 +18,6 @@ use std::sync::{Arc, Mutex};
 use futures_util::future::join_all;
 use latchkey_domain::{
     audit::{Actor, EventKind},
-    one_time_code::CodePurpose,
     rate_limit::{
         Bucket, BucketId, BucketLevels, RateLimit, RateLimitKey,
         attempt::{
@@ -160,23 +159,24 @@ impl RateLimits {
         result
     }
 
-    /// Runs a task that enqueues an email, unless the recipient has reached the quota for this
-    /// purpose. Beyond the quota, returns `Ok` without running the task.
+    /// Runs a task that enqueues or sends an email, unless the recipient has reached the quota for
+    /// this kind: the purpose of the code, or `notice`. Beyond the quota, returns `Ok` without
+    /// running the task.
     ///
     /// A client can cause emails to the address of another user, so an error would disclose
     /// earlier requests. The last code remains valid, and by default the quota allows another email
-    /// when the code expires. The quota is per purpose, so that emails of another purpose can't
-    /// exhaust it.
+    /// when the code expires. The quota is per kind, so that emails of another kind can't exhaust
+    /// it.
     ///
     /// # Errors
     /// The errors of the task.
     pub(crate) async fn run_within_email_quota(
         &self,
-        purpose: CodePurpose,
+        kind: &str,
         recipient: &str,
         task: impl Future<Output = Result<(), Error>>,
     ) -> Result<(), Error> {
-        let owner = self.key.id(&format!("{} {recipient}", purpose.as_str()));
+        let owner = self.key.id(&format!("{kind} {recipient}"));
         let bucket = new_bucket("email", owner, self.settings.email);
         let attempt = RequestAttempt::new(Attempt::counting_all(bucket), None);
         // Separate limits, so that the response headers don't disclose the recipient's quota.
@@ -310,6 +310,21 @@ impl RateLimits {
                 self.audit.record_denied(event.with_reason(limit), origin);
             }
         }
+    }
+
+    /// Deletes the counters of failed attempts on a user. `names` are the username and the email
+    /// address. Returns the number of counters.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub(crate) async fn reset_account<'a>(
+        &self,
+        names: impl Iterator<Item = &'a str>,
+        user_id: Uuid,
+    ) -> Result<u64, Error> {
+        let mut accounts = vec![self.key.id(&user_id.to_string())];
+        accounts.extend(names.map(|name| self.key.id(name)));
+        self.redis.delete_account_counters(&accounts, user_id).await
     }
 
     /// Returns a keyed hash of the client network, so that buckets contain no IP address.

@@ -127,9 +127,19 @@ impl Revocations {
             return Ok(());
         };
         if let Some(min_generation) = batch.below() {
-            self.redis
-                .store_generation(user_id, min_generation, self.settings.idle_seconds())
-                .await?;
+            let lifetime = self.settings.idle_seconds();
+            match batch.reason {
+                RevocationReason::UserDeleted => {
+                    self.redis
+                        .erase_user(user_id, min_generation, lifetime)
+                        .await?;
+                }
+                _other => {
+                    self.redis
+                        .store_generation(user_id, min_generation, lifetime)
+                        .await?;
+                }
+            }
         }
         let session_ids = batch.session_ids();
         if !session_ids.is_empty() {

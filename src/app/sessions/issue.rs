@@ -31,6 +31,8 @@ pub struct TokenPair {
     pub refresh_expires_in: u64,
     /// The scopes of the access token, separated by spaces.
     pub scope: String,
+    /// Whether the user signed in with a password that an administrator or the operator has set.
+    pub password_change_required: bool,
 }
 
 /// A session cookie. It has no `Debug`, because it is a credential.
@@ -104,8 +106,13 @@ impl Sessions {
                 tracing::debug!(error = %Chain(&error), "caching a new session in Redis failed")
             }
         }
-        self.issue_pair(session, &account.identity, 0, session.auth_time)
-            .await
+        let pair = self
+            .issue_pair(session, &account.identity, 0, session.auth_time)
+            .await?;
+        Ok(TokenPair {
+            password_change_required: account.password_change_required,
+            ..pair
+        })
     }
 
     /// Issues the first cookie of a session whose row is stored. Redis doesn't cache the session,
@@ -186,6 +193,7 @@ impl Sessions {
                 .as_secs()
                 .min(session.expires_at.saturating_sub(now)),
             scope: claims.scope,
+            password_change_required: false,
         })
     }
 }

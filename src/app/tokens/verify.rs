@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use latchkey_domain::{
-    access_token::{self, Claims, SignedToken, TokenError, Validity, VerifyingKeys},
+    access_token::{
+        self, Claims, NoRecentSignIn, SignedToken, TokenError, Validity, VerifyingKeys,
+    },
     opaque_token::OpaqueTokenKind,
     revocation::{RevocationKeys, lease::LogPosition},
     session_cookie,
@@ -19,9 +21,6 @@ use crate::{
     app::{revocation::Subscription, tokens::Tokens},
     error::Error,
 };
-
-/// The maximum age of a sign-in for sensitive operations.
-const RECENT_SIGN_IN_SECONDS: u64 = 300;
 
 impl Tokens {
     /// Verifies the signature and the claims of an access token for this server, and returns
@@ -125,18 +124,13 @@ impl Tokens {
         Ok(self.verify_issued(token).await?.claims)
     }
 
-    /// Requires a sign-in within the last five minutes, for operations that can't be undone or that
-    /// create a credential.
+    /// Requires a sign-in within the last five minutes, for the deletion of the current user, and for
+    /// operations that create or change a credential, a role, a username, or an email address.
     ///
     /// # Errors
-    /// `reauthentication_required`.
-    pub(crate) fn require_recent_sign_in(&self, caller: &Claims) -> Result<(), Error> {
-        let is_recent = |auth_time| self.clock.now() <= auth_time + RECENT_SIGN_IN_SECONDS;
-        if caller.auth_time.is_some_and(is_recent) {
-            Ok(())
-        } else {
-            Err(Error::ReauthenticationRequired)
-        }
+    /// `NoRecentSignIn`, which is `forbidden` or `reauthentication_required` in a response.
+    pub(crate) fn require_recent_sign_in(&self, caller: &Claims) -> Result<(), NoRecentSignIn> {
+        caller.require_recent_sign_in(self.clock.now())
     }
 
     /// Subscribes to revocations: after a position, or with a snapshot first. The token is verified

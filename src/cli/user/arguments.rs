@@ -53,6 +53,7 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(list())
         .subcommand(show())
+        .subcommand(events())
         .subcommand(create())
         .subcommand(
             user_command(
@@ -84,6 +85,7 @@ pub fn command() -> Command {
             )
             .arg(yes_flag()),
         )
+        .subcommand(unlock())
         .subcommand(reset_password())
         .subcommand(
             user_command(
@@ -126,16 +128,53 @@ fn show() -> Command {
     ))
 }
 
+fn events() -> Command {
+    let command = user_command(
+        "events",
+        "List the audit events of a user",
+        "latchkey user events john
+         latchkey user events 019a9f5e-7c1b-7d3e-9d55-0b6f2c1a7e42 --limit 200
+         latchkey user events john --output json",
+    );
+    command
+        .long_about(
+            "Lists the audit events of a user, newest first. The events of a deleted user are \
+             listed by the ID of the user.",
+        )
+        .arg(limit("Maximum number of events"))
+        .arg(output_flag(
+            "an object with the fields of `GET /users/{id}/audit`: `data`, a list of events, and \
+             `next`, which is null if the list is complete",
+        ))
+}
+
+fn unlock() -> Command {
+    user_command(
+        "unlock",
+        "Reset the rate limits of a user",
+        "latchkey user unlock john",
+    )
+    .long_about(
+        "Deletes the counters of failed sign-ins and wrong codes of a user, in all networks. The \
+         limits per network across all users (LATCHKEY_LIMIT_SIGN_IN_NETWORK) still apply.",
+    )
+}
+
+fn limit(help: &'static str) -> Arg {
+    Arg::new("limit")
+        .long("limit")
+        .value_name("NUMBER")
+        .default_value("50")
+        .help(help)
+        .value_parser(positive_number)
+}
+
 fn list() -> Command {
     let search = Arg::new("search")
         .long("search")
         .value_name("TEXT")
         .default_value("")
         .hide_default_value(true);
-    let limit = Arg::new("limit")
-        .long("limit")
-        .value_name("NUMBER")
-        .default_value("50");
     let command = Command::new("list")
         .about("List users")
         .long_about("Lists users, oldest first.")
@@ -144,11 +183,7 @@ fn list() -> Command {
                 .help("Only users whose username or email address starts with this text")
                 .value_parser(parse_value::<NamePrefix>),
         )
-        .arg(
-            limit
-                .help("Maximum number of users")
-                .value_parser(positive_number),
-        )
+        .arg(limit("Maximum number of users"))
         .arg(output_flag(
             "an object with the fields of `GET /users`: `data`, a list of users, and `next`, which \
              is null if the list is complete",

@@ -44,12 +44,14 @@ use crate::{
 body! {
     /// Registration: a username, an email address, or both.
     pub struct SignUpRequest {
-        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive.
+        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`, that begin and end with a letter or
+        /// digit. Unique, not case-sensitive. Reserved usernames are rejected.
         /// Required without `email`.
         pub username: Optional<Username>,
         /// Email address. Unique, not case-sensitive. Required without `username`.
         pub email: Optional<EmailAddress>,
-        /// Password: at least 8 characters (default), and none of the 10,000 most common passwords.
+        /// Password: at least 8 characters (default), not a common password, and not similar to the
+        /// username, name, or email address.
         pub password: Required<NewPassword>,
         /// Display name.
         pub name: Optional<DisplayName>,
@@ -226,7 +228,7 @@ impl AuthenticationApi {
     /// Registers a user and starts a session. Returns tokens, or sets the session cookie if
     /// `X-Latchkey-Request: 1` is sent.
     ///
-    /// A username or email address that is already in use returns 409. If only administrators can
+    /// A username or email address that is in use, or was in use recently, returns 409. If only administrators can
     /// create users (`LATCHKEY_SIGNUP=admin`), the response is 403 `signup_closed`.
     ///
     /// Response 201: The user was registered and signed in.

@@ -34,8 +34,9 @@ use crate::{
 body! {
     /// New values; absent fields stay unchanged, `null` clears a field.
     pub struct UpdateCurrentUserRequest {
-        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive. `null`
-        /// requires an email address.
+        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`, that begin and end with a letter or
+        /// digit. Unique, not case-sensitive. Reserved usernames are rejected. `null` requires an email
+        /// address.
         pub username: Clearable<Username>,
         /// Display name.
         pub name: Clearable<DisplayName>,
@@ -45,8 +46,8 @@ body! {
     pub struct ChangePasswordRequest {
         /// Current password.
         pub current_password: Required<Password>,
-        /// New password: at least 8 characters (default), and none of the 10,000 most common
-        /// passwords.
+        /// New password: at least 8 characters (default), not a common password, and not similar to
+        /// the username, name, or email address.
         pub new_password: Required<NewPassword>,
     }
 
@@ -60,7 +61,8 @@ body! {
 
     /// One-time code from the email.
     pub struct VerifyEmailRequest {
-        /// One-time code: 10 characters. Case, hyphens, and spaces are ignored.
+        /// One-time code: 10 characters. Case and all characters that can't be part of a code are
+        /// ignored.
         pub code: Required<OneTimeCode>,
     }
 
@@ -74,10 +76,11 @@ body! {
     pub struct ResetPasswordRequest {
         /// Email address of the user.
         pub email: Required<EmailAddress>,
-        /// One-time code: 10 characters. Case, hyphens, and spaces are ignored.
+        /// One-time code: 10 characters. Case and all characters that can't be part of a code are
+        /// ignored.
         pub code: Required<OneTimeCode>,
-        /// New password: at least 8 characters (default), and none of the 10,000 most common
-        /// passwords.
+        /// New password: at least 8 characters (default), not a common password, and not similar to
+        /// the username, name, or email address.
         pub new_password: Required<NewPassword>,
     }
 }
@@ -187,7 +190,7 @@ impl CurrentUserApi {
     ///
     /// Requires a user session; personal access tokens are rejected (403 `forbidden`) but stay
     /// valid. A wrong current password returns 403 `incorrect_password` and counts as a failed
-    /// sign-in attempt. The user is notified by email.
+    /// sign-in attempt. The user is notified by email if the address is verified.
     ///
     /// Response 204: The password was changed, and every replica rejects the other sessions.
     #[oai(
@@ -243,8 +246,9 @@ impl CurrentUserApi {
     ///
     /// Confirms the address with the emailed code. Changing the address revokes all other sessions.
     ///
-    /// The previous address is notified of the change. If another user has
-    /// registered or verified the address in the meantime, the response is 409 `email_taken`.
+    /// The previous address is notified if it was verified. If another user has verified the new
+    /// address, the response is 409 `email_taken`. An unverified address is removed from the other
+    /// user.
     /// Requires a user session.
     ///
     /// Response 200: The email address was verified.

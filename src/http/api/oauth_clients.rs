@@ -10,7 +10,7 @@ use secrecy::ExposeSecret;
 use crate::{
     app::{
         App,
-        admin::{oauth_clients::ClientRegistration, users::AdminActor},
+        admin::{actor::AdminActor, oauth_clients::ClientRegistration},
     },
     http::{
         Tag,
@@ -42,7 +42,8 @@ body! {
 }
 
 problems! {
-    CreateProblems: [CALLER, BODY];
+    CreateProblems: [CALLER, BODY] ReauthenticationRequired;
+    RotateProblems: [CALLER] ReauthenticationRequired NotFound;
     ListProblems: [CALLER];
     ByIdProblems: [CALLER] NotFound;
 }
@@ -54,6 +55,9 @@ impl OAuthClientsApi {
     /// Register an OAuth client
     ///
     /// Registers a confidential client and returns its secret once.
+    ///
+    /// Requires a user session with a sign-in within the last five minutes (403
+    /// `reauthentication_required`); personal access tokens are rejected (403 `forbidden`).
     ///
     /// The client obtains access tokens for itself with the `client_credentials` grant at `POST
     /// /oauth/token` (RFC 6749 section 4.4). It can introspect tokens that are issued for its
@@ -84,7 +88,10 @@ impl OAuthClientsApi {
         };
         let (client, secret) = app
             .oauth_clients
-            .create_client(AdminActor::User(admin.sub, origin), registration)
+            .create_client(
+                AdminActor::from_request(&app.tokens, &admin, origin),
+                registration,
+            )
             .await?;
         let location = Location(format!("/clients/{}", client.id));
         let body = OAuthClientWithSecretSchema::new(client, secret.expose_secret().to_owned());
@@ -148,7 +155,9 @@ impl OAuthClientsApi {
     /// Invalidates the old secret and the tokens issued with it, and returns a new secret once.
     ///
     /// The change is in effect on every replica when the response arrives. For zero-downtime
-    /// rotation, register a second client first.
+    /// rotation, register a second client first. Requires a user session with a sign-in within the
+    /// last five minutes (403 `reauthentication_required`); personal access tokens are rejected (403
+    /// `forbidden`).
     ///
     /// Response 200: The secret was rotated. The new secret is returned only once.
     #[oai(
@@ -164,11 +173,11 @@ impl OAuthClientsApi {
         ClientOrigin(origin): ClientOrigin,
         /// Client ID.
         id: Path<Id>,
-    ) -> Result<Json<OAuthClientWithSecretSchema>, Problem<ByIdProblems>> {
+    ) -> Result<Json<OAuthClientWithSecretSchema>, Problem<RotateProblems>> {
         let Param(Id(id)) = id;
         let (client, secret) = app
             .oauth_clients
-            .rotate_client_secret(AdminActor::User(admin.sub, origin), id)
+            .rotate_client_secret(AdminActor::from_request(&app.tokens, &admin, origin), id)
             .await?;
         Ok(Json(OAuthClientWithSecretSchema::new(
             client,
@@ -200,7 +209,7 @@ impl OAuthClientsApi {
     ) -> Result<NoContent, Problem<ByIdProblems>> {
         let Param(Id(id)) = id;
         app.oauth_clients
-            .delete_client(AdminActor::User(admin.sub, origin), id)
+            .delete_client(AdminActor::from_request(&app.tokens, &admin, origin), id)
             .await?;
         Ok(NoContent)
     }

@@ -43,6 +43,11 @@ pub struct TokenPairSchema {
     refresh_token: String,
     /// Lifetime of the refresh token in seconds, if it is not used.
     refresh_expires_in: u64,
+    /// `true` after a sign-in with a password that an administrator or the operator has set;
+    /// otherwise absent. Not enforced: the user should change the password with `POST
+    /// /user/password`.
+    #[oai(skip_serializing_if_is_none)]
+    password_change_required: Option<bool>,
 }
 
 impl From<TokenPair> for TokenPairSchema {
@@ -53,6 +58,7 @@ impl From<TokenPair> for TokenPairSchema {
             expires_in: pair.expires_in,
             refresh_token: pair.refresh_token,
             refresh_expires_in: pair.refresh_expires_in,
+            password_change_required: pair.password_change_required.then_some(true),
         }
     }
 }
@@ -65,6 +71,7 @@ impl Example for TokenPairSchema {
             expires_in: 900,
             refresh_token: EXAMPLE_REFRESH_TOKEN.to_owned(),
             refresh_expires_in: 604_800,
+            password_change_required: None,
         }
     }
 }
@@ -106,6 +113,9 @@ pub struct UserSchema {
     role: RoleSchema,
     /// Time of creation.
     created_at: OffsetDateTime,
+    /// Whether an administrator or the operator has set the current password. Not enforced; the user
+    /// should change it.
+    password_change_required: bool,
 }
 
 impl From<Account> for UserSchema {
@@ -118,6 +128,7 @@ impl From<Account> for UserSchema {
             name: user.identity.name,
             role: user.identity.role.into(),
             created_at: user.created_at,
+            password_change_required: user.password_change_required,
         }
     }
 }
@@ -132,6 +143,7 @@ impl Example for UserSchema {
             name: Some("John Doe".to_owned()),
             role: RoleSchema::User,
             created_at: EXAMPLE_TIME,
+            password_change_required: false,
         }
     }
 }
@@ -156,6 +168,9 @@ pub struct AdminUserSchema {
     disabled: bool,
     /// Time of creation.
     created_at: OffsetDateTime,
+    /// Whether an administrator or the operator has set the current password. Not enforced; the user
+    /// should change it.
+    password_change_required: bool,
 }
 
 impl From<ManagedUser> for AdminUserSchema {
@@ -168,6 +183,7 @@ impl From<ManagedUser> for AdminUserSchema {
             name,
             role,
             created_at,
+            password_change_required,
         } = account.into();
         AdminUserSchema {
             id,
@@ -178,6 +194,7 @@ impl From<ManagedUser> for AdminUserSchema {
             role,
             disabled,
             created_at,
+            password_change_required,
         }
     }
 }
@@ -192,6 +209,7 @@ impl Example for AdminUserSchema {
             name,
             role,
             created_at,
+            password_change_required,
         } = UserSchema::example();
         AdminUserSchema {
             id,
@@ -202,6 +220,7 @@ impl Example for AdminUserSchema {
             role,
             disabled: false,
             created_at,
+            password_change_required,
         }
     }
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::{
     app::{
         App,
-        admin::users::{AdminActor, NewUserRequest},
+        admin::{actor::AdminActor, users::NewUserRequest},
         origin::Origin,
         revocation::WaitFor,
     },
@@ -24,7 +24,7 @@ use crate::{
         Tag,
         api::{
             responses::RevocationResponse,
-            schemas::{AdminUserPageSchema, AdminUserSchema, sessions::SessionPageSchema},
+            schemas::{AdminUserPageSchema, AdminUserSchema},
         },
         auth::caller::Admin,
         context::client_address::ClientOrigin,
@@ -40,7 +40,8 @@ use crate::{
 body! {
     /// User to create: a username, an email address, or both.
     pub struct CreateUserRequest {
-        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive.
+        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`, that begin and end with a letter or
+        /// digit. Unique, not case-sensitive.
         /// Required without `email`.
         pub username: Optional<Username>,
         /// Email address. Unique, not case-sensitive. Required if `username` or `password` is
@@ -56,8 +57,8 @@ body! {
 
     /// All fields of a user.
     pub struct ReplaceUserRequest {
-        /// Username, or `null`: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not
-        /// case-sensitive.
+        /// Username, or `null`: 1 to 64 letters, digits, `.`, `_`, and `-`, that begin and end with
+        /// a letter or digit. Unique, not case-sensitive.
         pub username: Nullable<Username>,
         /// Email address, or `null`. Unique, not case-sensitive. A changed address is unverified.
         pub email: Nullable<EmailAddress>,
@@ -69,13 +70,14 @@ body! {
         /// personal access tokens.
         pub disabled: Required<Flag>,
         /// New password; absent: unchanged. A new password revokes all sessions and personal access
-        /// tokens, and the user is notified by email.
+        /// tokens. The user is notified by email if the address is verified.
         pub password: KeepIfAbsent<NewPassword>,
     }
 
     /// New values; absent fields stay unchanged. `null` clears `username`, `email`, or `name`.
     pub struct UpdateUserRequest {
-        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`. Unique, not case-sensitive.
+        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`, that begin and end with a letter or
+        /// digit. Unique, not case-sensitive.
         pub username: Clearable<Username>,
         /// Email address. Unique, not case-sensitive. A changed address is unverified.
         pub email: Clearable<EmailAddress>,
@@ -86,30 +88,38 @@ body! {
         /// Whether the user is disabled and can't sign in. Disabling revokes all sessions and
         /// personal access tokens.
         pub disabled: KeepIfAbsent<Flag>,
-        /// New password. It revokes all sessions and personal access tokens, and the user is
-        /// notified by email.
+        /// New password. It revokes all sessions and personal access tokens. The user is notified
+        /// by email if the address is verified.
         pub password: KeepIfAbsent<NewPassword>,
     }
 }
 
 problems! {
     ListProblems: [CALLER];
-    CreateProblems: [CALLER, BODY] WeakPassword UsernameTaken EmailTaken EmailDisabled;
+    CreateProblems: [CALLER, BODY] ReauthenticationRequired WeakPassword UsernameTaken EmailTaken EmailDisabled;
     ByIdProblems: [CALLER] NotFound;
-    UpdateProblems: [CALLER, BODY] NotFound LastAdmin WeakPassword UsernameTaken EmailTaken;
+    UpdateProblems: [CALLER, BODY] ReauthenticationRequired NotFound LastAdmin WeakPassword UsernameTaken EmailTaken;
     DeleteProblems: [CALLER] NotFound LastAdmin;
 }
 
-/// Returns the administrator, unless a personal access token would administer its own user.
+/// Returns the administrator, unless it is the user to change.
 ///
-/// Such a token could otherwise bypass the operations of `/user` that require a user session.
-fn require_other_user(admin: &Claims, id: Uuid, origin: Origin) -> Result<AdminActor, Error> {
-    if admin.sub == id && admin.sid.is_none() {
+/// Such a change would bypass `/user`, whose operations require the current password, an emailed
+/// code, or a recent sign-in.
+fn require_other_user(
+    app: &App,
+    admin: &Claims,
+    id: Uuid,
+    origin: Origin,
+) -> Result<AdminActor, Error> {
+    if admin.sub == id {
         Err(Error::Forbidden(
-            "A personal access token can't change its own user here. Use a user session.".into(),
+            "Administrators can't change or delete their own user with `/users`. Use the operations \
+             of `/user`. Only another administrator can change the role."
+                .into(),
         ))
     } else {
-        Ok(AdminActor::User(admin.sub, origin))
+        Ok(AdminActor::from_request(&app.tokens, admin, origin))
     }
 }
 
@@ -166,7 +176,9 @@ impl UsersApi {
     ///
     /// Creates a user with a password, or sends an invitation email if `password` is omitted.
     ///
-    /// The email contains a link to set a password. If email is disabled, creating a user without a
+    /// Requires a user session with a sign-in within the last five minutes (403
+    /// `reauthentication_required`); personal access tokens are rejected (403 `forbidden`). The
+    /// email contains a link to set a password. If email is disabled, creating a user without a
     /// password returns 501.
     ///
     /// Response 201: The user was created.
@@ -199,7 +211,10 @@ impl UsersApi {
         };
         let user: AdminUserSchema = app
             .users
-            .create_user(AdminActor::User(admin.sub, origin), request)
+            .create_user(
+                AdminActor::from_request(&app.tokens, &admin, origin),
+                request,
+            )
             .await?
             .into();
         let location = Location(format!("/users/{}", user.id));
@@ -236,7 +251,10 @@ impl UsersApi {
     /// sessions and personal access tokens.
     ///
     /// An absent `password` stays unchanged. At least one enabled administrator must remain (403
-    /// `last_admin`). A personal access token can't change its own user here (403 `forbidden`).
+    /// `last_admin`). A change of the username, email address, password, or role, and enabling a
+    /// user, require a user session with a sign-in within the last five minutes (403
+    /// `reauthentication_required`); personal access tokens are rejected (403 `forbidden`).
+    /// Administrators can't change their own user here (403 `forbidden`).
     ///
     /// Response 200: The user was replaced.
     #[oai(
@@ -270,7 +288,7 @@ impl UsersApi {
             role: Some(role),
             disabled: Some(disabled.0),
         };
-        let actor = require_other_user(&admin, id, origin)?;
+        let actor = require_other_user(&app, &admin, id, origin)?;
         change_user(&app, actor, id, change, password).await
     }
 
@@ -280,8 +298,11 @@ impl UsersApi {
     ///
     /// Changing the role or password, or disabling the user, revokes all sessions and personal
     /// access tokens. Absent fields stay unchanged. `null` clears `username`, `email`, or `name`.
-    /// At least one enabled administrator must remain (403 `last_admin`). A personal access token
-    /// can't change its own user here (403 `forbidden`).
+    /// At least one enabled administrator must remain (403 `last_admin`). A change of the username,
+    /// email address, password, or role, and enabling a user, require a user session with a sign-in
+    /// within the last five minutes (403 `reauthentication_required`); personal access tokens are
+    /// rejected (403 `forbidden`). Administrators can't change their own user here (403
+    /// `forbidden`).
     ///
     /// Response 200: The user was updated.
     #[oai(
@@ -315,7 +336,7 @@ impl UsersApi {
             role,
             disabled: disabled.map(|Flag(disabled)| disabled),
         };
-        let actor = require_other_user(&admin, id, origin)?;
+        let actor = require_other_user(&app, &admin, id, origin)?;
         change_user(&app, actor, id, change, password).await
     }
 
@@ -324,7 +345,7 @@ impl UsersApi {
     /// Permanently deletes the user and their data.
     ///
     /// After 204, every replica rejects all tokens of the user. At least one enabled administrator
-    /// must remain (403 `last_admin`). A personal access token can't delete its own user (403
+    /// must remain (403 `last_admin`). Administrators can't delete their own user here (403
     /// `forbidden`).
     ///
     /// Response 204: The user was deleted, and every replica rejects their tokens.
@@ -344,7 +365,7 @@ impl UsersApi {
     ) -> Result<NoContent, Problem<DeleteProblems>> {
         let Param(Id(id)) = id;
         app.users
-            .delete_user(require_other_user(&admin, id, origin)?, id)
+            .delete_user(require_other_user(&app, &admin, id, origin)?, id)
             .await?;
         Ok(NoContent)
     }
@@ -378,41 +399,12 @@ impl UsersApi {
     ) -> Result<RevocationResponse, Problem<ByIdProblems>> {
         let (Param(Id(id)), Param(wait_for)) = (id, prefer);
         app.users
-            .revoke_user_sessions(AdminActor::User(admin.sub, origin), id, wait_for)
+            .revoke_user_sessions(
+                AdminActor::from_request(&app.tokens, &admin, origin),
+                id,
+                wait_for,
+            )
             .await?;
         Ok(wait_for.into())
-    }
-
-    /// List a user's sessions
-    ///
-    /// Returns the active sessions of the user.
-    ///
-    /// The oldest session is first. Each contains the browser of the sign-in and the IP address of
-    /// the last refresh or cookie renewal.
-    ///
-    /// Response 200: A page of sessions.
-    #[oai(
-        path = "/users/:id/sessions",
-        method = "get",
-        operation_id = "listUserSessions",
-        tag = "Tag::UserAdministration"
-    )]
-    async fn list_sessions(
-        &self,
-        app: Data<&Arc<App>>,
-        Admin(admin): Admin,
-        /// User ID.
-        id: Path<Id>,
-        /// Maximum number of items per page (1–100, default 20).
-        limit: Param<Limit>,
-        /// The `next` value of the previous page.
-        after: Param<Cursor>,
-    ) -> Result<Json<SessionPageSchema>, Problem<ByIdProblems>> {
-        let Param(Id(id)) = id;
-        let page = app
-            .users
-            .list_sessions_of_user(id, page(limit, after))
-            .await?;
-        Ok(Json(SessionPageSchema::new(page, admin.sid)))
     }
 }

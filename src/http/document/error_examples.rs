@@ -97,13 +97,16 @@ pub struct ExampleContext {
 }
 
 /// Operations that require a session, so personal access tokens are rejected.
-const FOR_SESSIONS: [&str; 6] = [
+const FOR_SESSIONS: [&str; 9] = [
     "signOut",
     "deleteCurrentUser",
     "changePassword",
     "requestEmailChange",
     "verifyEmail",
     "createPersonalAccessToken",
+    "createUser",
+    "createOAuthClient",
+    "rotateOAuthClientSecret",
 ];
 
 /// Scopes of operations that require the role `admin`.

@@ -32,11 +32,15 @@ const IDENTITY_HEADERS: [(HeaderName, &str, &str); 9] = [
     (USER, "X-Auth-User", "ID of the user or OAuth client."),
     (USERNAME, "X-Auth-Username", "Username."),
     (NAME, "X-Auth-Name", "Display name."),
-    (EMAIL, "X-Auth-Email", "Email address."),
+    (
+        EMAIL,
+        "X-Auth-Email",
+        "Verified email address; empty if the address isn't verified.",
+    ),
     (
         EMAIL_VERIFIED,
         "X-Auth-Email-Verified",
-        "Whether the email address is verified: `true` or `false`.",
+        "Whether the user has a verified email address: `true` or `false`.",
     ),
     (
         ROLES,
@@ -78,7 +82,7 @@ pub fn write_identity_headers(headers: &mut HeaderMap, claims: &Claims, assertio
         (USER, values.push_id(&claims.sub)),
         (USERNAME, values.push_text(claims.username.as_deref())),
         (NAME, values.push_text(claims.name.as_deref())),
-        (EMAIL, values.push_text(claims.email.as_deref())),
+        (EMAIL, values.push_text(claims.verified_email())),
         (ROLES, values.push_roles(claims)),
         (SCOPE, values.push_text(Some(&claims.scope))),
         (

@@ -35,6 +35,7 @@ impl IssuedTokenSchema {
             refresh_token,
             refresh_expires_in: _,
             scope,
+            password_change_required: _,
         } = pair;
         let (token_type, refresh_token) = ("Bearer".to_owned(), Some(refresh_token));
         IssuedTokenSchema {

@@ -278,7 +278,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use latchkey_domain::{account::Username, item::Description, password::Password};
+    use latchkey_domain::{
+        account::Username,
+        item::Description,
+        password::{Password, PasswordList, PasswordPolicy},
+    };
 
     body! {
         /// Sample body.
@@ -310,10 +314,11 @@ mod tests {
             .unwrap();
         let sample = parse::<Sample>(fields).ok().unwrap();
         assert_eq!(sample.username.as_str(), "john");
+        let policy = PasswordPolicy::new(8, PasswordList::default());
         assert!(
             sample
                 .password
-                .is_some_and(|password| password.check(8).is_ok())
+                .is_some_and(|password| policy.check(&password, []).is_ok())
         );
     }
 

@@ -1,6 +1,7 @@
 -- Shared by the scripts that read or write a user. Of two writes, the larger generation and the larger version win.
 --
--- The user's key is a hash: generation (integer), identity_version (integer), and identity (JSON, opaque here).
+-- The user's key is a hash: generation (integer), identity_version (integer), and identity (JSON, opaque here). The key
+-- of a deleted user contains generation and erased, so that a late write can't store the identity again.
 -- A session's key is a hash: rotation_counter, rotated_at (ms; repeating a token doesn't change it), generation,
 -- scope, client_id, auth_time (s), expires_at (s), and history_id. A revoked session also has revoked_reason, and
 -- unpersisted until the revocation is committed in PostgreSQL.
@@ -13,7 +14,10 @@ local function store_generation(key, generation)
 end
 
 local function store_identity(key, version, identity)
-  local stored = redis.call('HMGET', key, 'identity_version', 'identity')
+  local stored = redis.call('HMGET', key, 'identity_version', 'identity', 'erased')
+  if stored[3] then
+    return
+  end
   if not stored[2] or tonumber(version) > tonumber(stored[1] or '-1') then
     redis.call('HSET', key, 'identity_version', version, 'identity', identity)
   end

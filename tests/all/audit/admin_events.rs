@@ -86,14 +86,18 @@ async fn each_admin_change_records_its_event() {
         .await;
     // Rejected changes record no event.
     fixture
+        .call(Method::DELETE, "/user", &admin, Value::Null)
+        .await
+        .is(403, "last_admin");
+    fixture
         .call(
             Method::PATCH,
             &admin.user_path(),
             &admin,
-            json!({"role": "user"}),
+            json!({"name": "R"}),
         )
         .await
-        .is(403, "last_admin");
+        .is(403, "forbidden");
     fixture
         .call(
             Method::POST,
@@ -151,22 +155,22 @@ async fn user_sees_admin_as_actor_without_ip() {
         (&full_event["actor_id"], &full_event["ip_address"]),
         (&admin.claims()["sub"], &json!("127.0.0.1"))
     );
-    // Administrators see all fields of changes to their own user.
+    // Administrators see all fields of their operations on their own user.
+    let path = format!("{}/revoke", admin.user_path());
     fixture
-        .call(
-            Method::PATCH,
-            &admin.user_path(),
-            &admin,
-            json!({"name": "R"}),
-        )
+        .call(Method::POST, &path, &admin, Value::Null)
         .await
-        .is(200, "");
-    let event = items(
+        .is(204, "");
+    let admin = fixture.server.sign_in("root").await;
+    let events = items(
         &fixture
             .call(Method::GET, "/user/audit", &admin, Value::Null)
             .await,
-    )
-    .remove(0);
+    );
+    let event = events
+        .iter()
+        .find(|event| event["event"] == "sessions_revoked")
+        .expect("the event of the revocation");
     assert_eq!(
         (&event["actor"], &event["ip_address"]),
         (&json!("admin"), &json!("127.0.0.1"))

@@ -78,7 +78,8 @@ async fn forgot_page_resets_password_in_two_steps() {
     );
     assert_eq!(
         driver.text("//*[@id='rule']").await,
-        "At least 9 characters, and not a common password."
+        "At least 9 characters, not a common password, and not similar to your username, name, or \
+         email address."
     );
     let code = mail_server.code_for(EMAIL).await;
     let submit = async |code: &str| {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{check_request, identity};
 use crate::{
     test_server::{Session, TestServer},
+    test_stores::execute,
     token_signer::TokenSigner,
 };
 
@@ -45,7 +46,9 @@ fn verify_assertion(signer: &TokenSigner, token: &str) -> (Value, Value) {
 #[tokio::test]
 async fn assertion_is_for_one_application_and_one_minute() {
     let server = TestServer::with(&[ASSERTIONS_ENABLED]).await;
-    let session = server.sign_up_with_email("john", "john@example.com").await;
+    server.sign_up_with_email("john", "john@example.com").await;
+    execute(&server, "update users set email_verified = true").await;
+    let session = server.sign_in("john").await;
     let signer = TokenSigner::of(&server).await;
     let token = assertion(
         forwarded_request(&server, &session, "App.example.com:443"),
@@ -223,4 +226,26 @@ async fn assertion_is_not_accepted_as_access_token() {
         header["typ"], "at+jwt",
         "an access token isn't accepted as an assertion"
     );
+}
+
+/// An application that ignores `email_verified` must not trust an address that any user can enter.
+#[tokio::test]
+async fn unverified_email_is_not_asserted() {
+    let server = TestServer::with(&[ASSERTIONS_ENABLED]).await;
+    let email = "john@example.com";
+    let unverified = server.sign_up_with_email("john", email).await;
+    execute(&server, "update users set email_verified = true").await;
+    let verified = server.sign_in("john").await;
+    let signer = TokenSigner::of(&server).await;
+    for (session, address, is_verified) in [(&unverified, "", "false"), (&verified, email, "true")]
+    {
+        // The token contains the address in both cases, with `email_verified`.
+        assert_eq!(session.claims()["email"], email);
+        let request = || forwarded_request(&server, session, "app.example.com");
+        let response = server.send(request()).await;
+        assert_eq!(response.header("x-auth-email"), address);
+        assert_eq!(response.header("x-auth-email-verified"), is_verified);
+        let (_, claims) = verify_assertion(&signer, &assertion(request(), &server).await);
+        assert_eq!(claims["email"].as_str().unwrap_or_default(), address);
+    }
 }

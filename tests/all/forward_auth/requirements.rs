@@ -46,7 +46,8 @@ async fn identity_headers_are_complete_and_encoded() {
             &user_id,
             "john",
             name,
-            "j%25hn@example.com",
+            // The address isn't verified.
+            "",
             verified,
             roles,
             &scope,
@@ -74,8 +75,12 @@ async fn identity_headers_are_complete_and_encoded() {
     let session = server.sign_in("john").await;
     let encoded = identity(verify(&server, &session, "").await.is(204, ""));
     assert_eq!(
-        (encoded[2].as_str(), encoded[4].as_str()),
-        ("%20J%C3%B6hn 100%25 {env.X},%20", "true")
+        encoded[2..5],
+        [
+            "%20J%C3%B6hn 100%25 {env.X},%20",
+            "j%25hn@example.com",
+            "true"
+        ]
     );
 }
 

@@ -50,11 +50,8 @@ fn postman_collection_has_every_operation() {
             .iter()
             .filter_map(Value::as_str)
             .collect();
-        format!(
-            "{} /{}",
-            request["method"].as_str().expect("a method"),
-            parts.join("/")
-        )
+        let path = parts.join("/").replace(":session_id", ":id");
+        format!("{} /{path}", request["method"].as_str().expect("a method"))
     };
     let folders = folders();
     let reference = folders

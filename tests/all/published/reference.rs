@@ -1,4 +1,4 @@
-//! The generated parts of the pages in `docs/reference`, each between two comments with its name.
+//! The generated parts of the pages in `docs`, each between two comments with its name.
 //! The rest of the pages is written by hand.
 
 mod audit_events;
@@ -10,7 +10,7 @@ mod source; // macro calls in the source of the server
 use std::fs;
 
 use latchkey::{config, error::Code};
-use latchkey_domain::scope::Scope;
+use latchkey_domain::{account::RESERVED_USERNAMES, scope::Scope};
 use serde_json::Value;
 
 use super::{assert_generated, path};
@@ -159,6 +159,17 @@ fn settings_page_is_current() {
 #[test]
 fn scopes_page_is_current() {
     assert_generated_parts("docs/reference/scopes.md", &[("scopes", scopes_table())]);
+}
+
+#[test]
+fn reserved_usernames_are_listed() {
+    assert_generated_parts(
+        "docs/how-to/administer-users.md",
+        &[(
+            "reserved usernames",
+            format!("{}\n", code_list(RESERVED_USERNAMES)),
+        )],
+    );
 }
 
 #[test]

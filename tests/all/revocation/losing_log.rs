@@ -310,7 +310,8 @@ async fn stalled_rebuilder_is_replaced() {
         connect: timeout,
     };
     let url = server.setting("DATABASE_URL").into();
-    let postgres = Postgres::new(&url, Box::new(|| None), 10, timeouts).expect("a database URL");
+    let postgres =
+        Postgres::new(&url, Box::new(|| None), 10, timeouts, None).expect("a database URL");
     let lock = postgres
         .lock_log()
         .await

@@ -60,6 +60,15 @@ const REVERT_TO_FIRST: &str = "
     create index users_identity_changed on users (identity_changed_at)
         where identity_changed_at is not null;
     alter table settings drop column database_id;
+    alter table email_outbox drop column priority, drop column claimed_until;
+    create index email_outbox_due on email_outbox (next_attempt_at)
+        where sent_at is null and consumed_at is null;
+    drop function reserve_names cascade;
+    drop function take_name, name_hash;
+    drop table reserved_names;
+    alter table users drop column password_change_required;
+    drop index sessions_of_user_by_id;
+    create index sessions_of_user on sessions (user_id);
     delete from refinery_schema_history where version > 1;";
 
 #[test]
@@ -383,7 +392,7 @@ async fn migration_of_locked_table_delays_readers_briefly() {
         "{text}"
     );
     assert!(
-        text.contains("Applied V2__indexes, V3__partition_functions, V4__database_id."),
+        text.contains("Applied V2__indexes, V3__partition_functions, V4__database_id, "),
         "{text}"
     );
 }

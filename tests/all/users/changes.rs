@@ -246,6 +246,9 @@ async fn password_set_by_admin_notifies_user_and_voids_codes() {
     let mail_server = MailServer::start().await;
     let fixture = Fixture::with(&[("LATCHKEY_SMTP_URL", &mail_server.url())]).await;
     let (path, _) = fixture.sign_up("john").await;
+    // Only a verified address is notified.
+    let verify = "update users set email_verified = true where username = 'john'";
+    crate::test_stores::execute(&fixture.server, verify).await;
     let code = mail_server
         .reset_code(&fixture.server, "john@example.com")
         .await;
@@ -364,4 +367,48 @@ async fn repeated_deletion_succeeds_until_purged() {
         .await
         .is(404, "not_found");
     assert_eq!(fixture.get(&fixture.admin.user_path()).await.status, 200);
+}
+
+/// Only the session is revoked, on every replica, and only through the path of its user.
+#[tokio::test]
+async fn administrator_revokes_one_session() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.server.replica().await;
+    let (path, first) = fixture.sign_up("john").await;
+    let second = replica.sign_in("john").await;
+    let (other_path, other) = fixture.sign_up("mary").await;
+    let session_path =
+        |path: &str, session: &Session| format!("{path}/sessions/{}", session.claim("sid"));
+    for unknown in [
+        session_path(&path, &other),
+        session_path(&other_path, &first),
+        format!("{path}/sessions/{}", first.claim("sub")),
+        format!("{path}/sessions/1"),
+    ] {
+        fixture
+            .call(Method::DELETE, &unknown, Value::Null)
+            .await
+            .is(404, "not_found");
+    }
+    for _ in 0..2 {
+        fixture
+            .call(Method::DELETE, &session_path(&path, &first), Value::Null)
+            .await
+            .is(204, "");
+    }
+    for server in [&fixture.server, &replica] {
+        server.rejects(&first).await;
+        assert_eq!(server.verify(&second.access_token).await.0, 204);
+        assert_eq!(server.verify(&other.access_token).await.0, 204);
+    }
+    let events = fixture.get(&format!("{path}/audit")).await.body["data"].clone();
+    let revoked = events.as_array().expect("a list").iter();
+    let revoked: Vec<_> = revoked
+        .filter(|event| event["event"] == "session_revoked")
+        .collect();
+    assert_eq!(revoked.len(), 1);
+    assert_eq!(
+        (&revoked[0]["actor"], &revoked[0]["session_id"]),
+        (&json!("admin"), &first.claims()["sid"])
+    );
 }

@@ -57,6 +57,20 @@ pub struct Claims {
     pub name: Option<String>,
 }
 
+/// The maximum age of a recent sign-in, in seconds.
+pub const RECENT_SIGN_IN_SECONDS: u64 = 300;
+
+/// The reason why a token doesn't prove a recent sign-in of its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoRecentSignIn {
+    /// The token is a personal access token or a token of an OAuth client.
+    #[error("the token doesn't belong to a session of a user")]
+    NoSession,
+    /// The user signed in earlier.
+    #[error("the last sign-in is too old")]
+    Expired,
+}
+
 /// The kind of holder to which a token was issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
@@ -84,6 +98,27 @@ impl Claims {
     /// Returns whether the token has this scope.
     pub fn permits(&self, scope: Scope) -> bool {
         self.scope.split(' ').any(|name| name == scope.as_str())
+    }
+
+    /// Returns the email address if it is verified.
+    pub fn verified_email(&self) -> Option<&str> {
+        self.email.as_deref().filter(|_| self.email_verified)
+    }
+
+    /// Requires that the user signed in with the password at most 300 s before
+    /// `now`, which is in seconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// `NoRecentSignIn`.
+    pub fn require_recent_sign_in(&self, now: u64) -> Result<(), NoRecentSignIn> {
+        let (Some(_), Some(auth_time)) = (self.sid, self.auth_time) else {
+            return Err(NoRecentSignIn::NoSession);
+        };
+        if now <= auth_time.saturating_add(RECENT_SIGN_IN_SECONDS) {
+            Ok(())
+        } else {
+            Err(NoRecentSignIn::Expired)
+        }
     }
 
     /// Returns whether the claims form a token of a session or of an OAuth client.
