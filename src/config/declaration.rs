@@ -129,9 +129,9 @@ settings! {
              with names such as `admin` and `support`. Administrators and the operator can assign \
              them.";
         name_reservation: Duration, "LATCHKEY_NAME_RESERVATION" = "90d",
-            "Time for which no other user can take a username or email address that a user has \
-             released, by a change or by deletion. At least `70m`, because tokens contain names until \
-             they expire.";
+            "Time for which no other user can take a username or verified email address that a user \
+             has released, by a change or by deletion. At least `70m`, because tokens contain names \
+             until they expire.";
         password_min: usize, "LATCHKEY_PASSWORD_MIN" = "8",
             "Minimum length of a password, in characters. 15 is recommended, because Latchkey \
              has no second factor.";

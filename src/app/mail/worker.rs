@@ -2,7 +2,8 @@
 //! crash, and each email is sent at least once.
 //!
 //! Several emails are sent concurrently, so that a slow mail server or recipient doesn't delay the
-//! others. One-time codes come before notices, and a recipient gets one email at a time.
+//! others. One-time codes come before notices, and a recipient gets one code and one notice at a
+//! time.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
