@@ -456,3 +456,29 @@ pub fn hash_password(password: &str, memory: u32, passes: u32) -> String {
     let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
     format!("$argon2id$v=19$m={memory},t={passes},p=1${salt}${hash}")
 }
+
+#[tokio::test]
+async fn passwords_of_the_list_are_rejected() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let list = folder.path().join("passwords.txt");
+    std::fs::write(&list, "Correct-Horse-9\n").expect("a file");
+    let list = list.to_str().expect("UTF-8").to_owned();
+    let server = TestServer::with(&[("LATCHKEY_PASSWORD_LIST", &list)]).await;
+    let sign_up = |password: &str| {
+        let body = json!({"username": "john", "password": password});
+        let server = &server;
+        async move { server.post("/signup", body).await }
+    };
+    sign_up("correct-horse-9").await.is(400, "weak_password");
+    sign_up("correct-horse-8").await.is(201, "");
+    // A file that can't be read is a configuration error.
+    let missing = format!("{list}.missing");
+    let settings = server.settings_with(&[("LATCHKEY_PASSWORD_LIST", &missing)]);
+    let output = crate::program::run(&["config"], settings, "");
+    let errors = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(
+        errors.contains("LATCHKEY_PASSWORD_LIST: must be the path"),
+        "{errors}"
+    );
+}

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    test_server::{PASSWORD, Session, TestResponse, TestServer},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
     test_stores::{execute, query_value},
 };
 
@@ -248,4 +248,28 @@ async fn released_name_is_taken_once() {
         let taken = attempts.iter().filter(|response| response.status == 201);
         assert_eq!(taken.count(), 1, "round {round}");
     }
+}
+
+/// The cleanup worker deletes only reservations that have passed.
+#[tokio::test]
+async fn cleanup_deletes_passed_reservations() {
+    let server = TestServer::with(&[("LATCHKEY_CLEANUP_INTERVAL", "1s")]).await;
+    for name in ["john", "mary"] {
+        let session = server.sign_up(name).await;
+        rename(&server, &session, &format!("{name}-doe"))
+            .await
+            .is(200, "");
+    }
+    let released = "select count(*) from reserved_names where reserved_until is not null";
+    assert_eq!(query_value(&server, released).await, "2");
+    let pass = "update reserved_names set reserved_until = now() - interval '1 second'
+        where hash = name_hash('username', 'john')";
+    execute(&server, pass).await;
+    wait_until("one reservation is deleted", || async {
+        query_value(&server, released).await == "1"
+    })
+    .await;
+    sign_up(&server, "mary").await.is(409, "username_taken");
+    let names = "select count(*) from reserved_names";
+    assert_eq!(query_value(&server, names).await, "3");
 }
