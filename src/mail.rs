@@ -25,6 +25,11 @@ use crate::{
 /// A failure to send an email. The text is for the log.
 pub type MailError = Box<dyn std::error::Error + Send + Sync>;
 
+/// The code of an email expired while the email was being sent.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the code expired before the email was sent")]
+pub struct CodeExpired;
+
 pub struct Mailer {
     transport: Transport,
     from: Mailbox,
@@ -106,15 +111,17 @@ impl Mailer {
 
     /// Whether the failure concerns this email only, not the delivery of all emails.
     pub fn concerns_only_this_email(error: &MailError) -> bool {
-        smtp_failure(error).is_some_and(SmtpFailure::concerns_only_this_email)
+        error.is::<CodeExpired>()
+            || smtp_failure(error).is_some_and(SmtpFailure::concerns_only_this_email)
     }
 
     /// Describes a failure without the response of the mail server, which can contain a recipient.
     pub fn describe_failure(error: &MailError) -> String {
-        smtp_failure(error).map_or_else(
-            || "the email could not be created or written; see the log of this replica".to_owned(),
-            SmtpFailure::describe,
-        )
+        match smtp_failure(error) {
+            Some(failure) => failure.describe(),
+            None if error.is::<CodeExpired>() => error.to_string(),
+            None => "the email could not be created or written; see the log of this replica".into(),
+        }
     }
 
     fn build_message(

@@ -48,6 +48,8 @@ pub(super) struct DeliveryHealth {
     failure: Option<String>,
     /// The number of failed deliveries since then.
     failures: u32,
+    /// The number of those that concern all emails.
+    server_failures: u32,
 }
 
 impl DeliveryHealth {
@@ -60,16 +62,18 @@ impl DeliveryHealth {
     /// but several in a row do.
     fn on_failed(&mut self, error: &MailError) {
         self.failures = self.failures.saturating_add(1);
-        if self.failures >= MAX_FAILURES_OF_EMAILS || !Mailer::concerns_only_this_email(error) {
+        let concerns_all = !Mailer::concerns_only_this_email(error);
+        self.server_failures += u32::from(concerns_all);
+        if concerns_all || self.failures >= MAX_FAILURES_OF_EMAILS {
             self.failure = Some(Mailer::describe_failure(error));
         }
     }
 
     /// Returns the pause before the next delivery. A mail server that rejects the credentials can lock
-    /// the account after many attempts.
+    /// the account after many attempts. Slow recipients cause no pause, because it would delay all
+    /// others.
     fn pause(&self) -> Option<Duration> {
-        self.failure.as_ref()?;
-        let doublings = self.failures.saturating_sub(1).min(16);
+        let doublings = self.server_failures.checked_sub(1)?.min(16);
         Some((MIN_PAUSE * 2_u32.pow(doublings)).min(MAX_PAUSE))
     }
 }
@@ -138,8 +142,8 @@ impl Mail {
                     "The last attempt to send an email failed: {failure}. The server retries for 24 \
                      hours."
                 ),
-                "Check `LATCHKEY_SMTP_URL` and `LATCHKEY_EMAIL_FROM`. `latchkey mail test ADDRESS` prints \
-                 the response of the mail server.",
+                "Check `LATCHKEY_SMTP_URL` and `LATCHKEY_EMAIL_FROM`. `latchkey mail test ADDRESS` \
+                 prints the response of the mail server.",
             ),
         ))
     }
@@ -210,5 +214,35 @@ impl Mail {
             CodeRegistration::Superseded => return Ok(None),
         };
         EmailMessage::with_code(purpose, &self.occasion(due), &current.code, lifetime).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::CodeExpired;
+
+    #[test]
+    fn failures_of_single_emails_are_reported_but_cause_no_pause() {
+        let mut health = DeliveryHealth::default();
+        for number in 1..=MAX_FAILURES_OF_EMAILS {
+            assert!(health.failure.is_none(), "{number}");
+            health.on_failed(&CodeExpired.into());
+        }
+        assert!(health.failure.is_some() && health.pause().is_none());
+    }
+
+    #[test]
+    fn pause_grows_until_an_email_is_delivered() {
+        let mut health = DeliveryHealth::default();
+        let mut pauses = Vec::new();
+        for _ in 0..20 {
+            health.on_failed(&"the connection failed".into());
+            pauses.push(health.pause().unwrap());
+        }
+        assert!(health.failure.is_some() && pauses.is_sorted());
+        assert_eq!((pauses[0], pauses[19]), (MIN_PAUSE, MAX_PAUSE));
+        health.on_delivered();
+        assert!(health.failure.is_none() && health.pause().is_none());
     }
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     app::{clock::timestamp_from_ms, mail::Mail},
     error::{Chain, Error},
-    mail::{MailError, Mailer},
+    mail::{CodeExpired, MailError, Mailer},
     postgres::{DueEmail, EmailPriority},
 };
 
@@ -195,8 +195,7 @@ impl Mail {
             None => self.compose_notice(due, recipient)?,
         };
         let sent = tokio::time::timeout(limit, self.mailer.send(due.id, recipient, &email)).await;
-        let sent =
-            sent.unwrap_or_else(|_| Err("the code expired before the email was sent".into()));
+        let sent = sent.unwrap_or_else(|_| Err(CodeExpired.into()));
         let outcome = match sent {
             Ok(()) => Delivery::Sent,
             Err(error) if Mailer::is_rejection_of_email(&error) => {
