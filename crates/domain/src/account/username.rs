@@ -51,7 +51,7 @@ fn is_separator(c: char) -> bool {
 
 /// The built-in reserved usernames: names of roles, of mailboxes (RFC 2142), and of accounts that
 /// systems treat specially. In lower case and without separators.
-pub const RESERVED_USERNAMES: [&str; 49] = [
+pub const RESERVED_USERNAMES: [&str; 48] = [
     "abuse",
     "account",
     "accounts",
@@ -78,7 +78,6 @@ pub const RESERVED_USERNAMES: [&str; 49] = [
     "mailerdaemon",
     "me",
     "moderator",
-    "nobody",
     "none",
     "noreply",
     "null",
