@@ -179,8 +179,8 @@ impl App {
             Ok(text) => FindingOutcome::Ok(text.to_owned()),
             Err(reason) => FindingOutcome::Failure(Diagnosis::new(
                 format!("The mail server can't be used: {reason}."),
-                "Check `LATCHKEY_SMTP_URL` and `LATCHKEY_EMAIL_FROM`. `latchkey mail test ADDRESS` prints \
-                 the response of the mail server.",
+                "Check `LATCHKEY_SMTP_URL` and `LATCHKEY_EMAIL_FROM`. `latchkey mail test ADDRESS` \
+                 prints the response of the mail server.",
             )),
         }
     }

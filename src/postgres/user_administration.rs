@@ -48,7 +48,8 @@ pub struct UpdatedUser {
 }
 
 impl StoredUser {
-    fn state(&self) -> UserState {
+    /// Returns the state that a change can affect.
+    pub(crate) fn state(&self) -> UserState {
         UserState {
             identity: self.account.identity.clone(),
             disabled: self.disabled,

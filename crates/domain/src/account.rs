@@ -239,6 +239,20 @@ pub struct Identity {
     pub name: Option<String>,
 }
 
+/// Returns the names and the email address of a new user, which a password must not resemble.
+pub fn identifiers<'a>(
+    username: Option<&'a Username>,
+    email: Option<&'a EmailAddress>,
+    name: Option<&'a DisplayName>,
+) -> impl Iterator<Item = &'a str> {
+    let username = username.map(Username::as_str);
+    let (email, name) = (
+        email.map(EmailAddress::as_str),
+        name.map(DisplayName::as_str),
+    );
+    [username, email, name].into_iter().flatten()
+}
+
 impl Identity {
     /// Returns the names and the email address, which a password must not resemble.
     pub fn identifiers(&self) -> impl Iterator<Item = &str> {

@@ -1,7 +1,7 @@
 //! Use case: register a user and create the first session, in one transaction.
 
 use latchkey_domain::{
-    account::{Account, DisplayName, EmailAddress, Role, Username},
+    account::{self, Account, DisplayName, EmailAddress, Role, Username},
     audit::{Actor, EventKind},
     password::Password,
     session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
@@ -101,14 +101,14 @@ impl Accounts {
             ));
         }
         self.require_unreserved(request.username.as_ref())?;
-        let identifiers = [
-            request.username.as_ref().map(Username::as_str),
-            request.email.as_ref().map(EmailAddress::as_str),
-            request.name.as_ref().map(DisplayName::as_str),
-        ];
+        let identifiers = account::identifiers(
+            request.username.as_ref(),
+            request.email.as_ref(),
+            request.name.as_ref(),
+        );
         self.settings
             .password_policy
-            .check(&request.password, identifiers.into_iter().flatten())
+            .check(&request.password, identifiers)
             .map_err(Error::WeakPassword)?;
         self.keys.require_loaded()?;
         let password_hash = self.hasher.hash(request.password.into()).await?;

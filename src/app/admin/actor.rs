@@ -34,8 +34,8 @@ impl AdminActor {
         }
     }
 
-    /// Requires a recent sign-in, for operations that create or change a credential, a role, a username, or an email
-    /// address. The operator needs none.
+    /// Requires a recent sign-in, for operations that create or change a credential, a role, a
+    /// username, or an email address. The operator needs none.
     ///
     /// # Errors
     /// `NoRecentSignIn`, which is `forbidden` or `reauthentication_required` in a response.

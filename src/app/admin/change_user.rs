@@ -6,7 +6,7 @@ use latchkey_domain::{
     audit::EventKind,
     password::Password,
     revocation::{RevocationBatch, RevocationReason},
-    user_change::{AccountChange, UserState},
+    user_change::AccountChange,
 };
 use uuid::Uuid;
 
@@ -70,13 +70,10 @@ impl Users {
         password: &Password,
     ) -> Result<(), Error> {
         let user = self.postgres.find_user(id).await?.ok_or(Error::NotFound)?;
-        let before = UserState {
-            identity: user.account.identity,
-            disabled: user.disabled,
-        };
+        let after = user.state().changed(change);
         self.settings
             .password_policy
-            .check(password, before.changed(change).identity.identifiers())
+            .check(password, after.identity.identifiers())
             .map_err(Error::WeakPassword)
     }
 

@@ -16,7 +16,7 @@ use crate::{
 };
 use latchkey_domain::one_time_code::CodeKeys;
 use latchkey_domain::{
-    account::{Account, DisplayName, EmailAddress, NamePrefix, Role, Username},
+    account::{self, Account, DisplayName, EmailAddress, NamePrefix, Role, Username},
     audit::EventKind,
     page::Page,
     password::{self, Password, PasswordPolicy},
@@ -178,14 +178,14 @@ impl Users {
                 Error::invalid_field("username", "provide `username` or `email`"),
             ),
             Some(password) => {
-                let identifiers = [
-                    request.username.as_ref().map(Username::as_str),
-                    request.email.as_ref().map(EmailAddress::as_str),
-                    request.name.as_ref().map(DisplayName::as_str),
-                ];
+                let identifiers = account::identifiers(
+                    request.username.as_ref(),
+                    request.email.as_ref(),
+                    request.name.as_ref(),
+                );
                 self.settings
                     .password_policy
-                    .check(password, identifiers.into_iter().flatten())
+                    .check(password, identifiers)
                     .map_err(Error::WeakPassword)
             }
             None if request.email.is_none() => Err(Error::invalid_field(

@@ -1,5 +1,5 @@
-//! Operations that create or change a credential, a role, a username, or an email address require a sign-in within the
-//! last five minutes. Tokens of programs can't use them.
+//! Operations that create or change a credential, a role, a username, or an email address require a
+//! sign-in within the last five minutes. Tokens of programs can't use them.
 
 use std::collections::BTreeSet;
 

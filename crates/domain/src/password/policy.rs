@@ -97,8 +97,8 @@ impl PasswordPolicy {
 }
 
 /// Returns whether the password is a simple variant of the identifier, or of its local part if the
-/// identifier is an email address: with digits and symbols around it, with other separators, with digits instead of
-/// letters, reversed, or repeated. Both texts are in lower case.
+/// identifier is an email address: with digits and symbols around it, with other separators, with
+/// digits instead of letters, reversed, or repeated. Both texts are in lower case.
 fn is_variant(password: &str, identifier: &str) -> bool {
     let local_part = identifier.split_once('@').map(|(local, _)| local);
     let is_added = |c: char| !c.is_alphabetic();
