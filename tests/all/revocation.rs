@@ -1,6 +1,7 @@
 //! Tests of immediate revocation: the lease, the revocation log, and the rebuild of a lost log.
 
 mod enforcement; // wait until all replicas enforce a revocation
+mod identity_changes; // cached personal access tokens
 mod lease; // the lease and the revocation log
 mod losing_log; // lost, unreliable, or incompatible logs
 mod previous_layout; // replicas with other keys, and deployments with the same prefix

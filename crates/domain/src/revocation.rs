@@ -4,6 +4,7 @@
 //! revocation. [`lease_renewer`] decides what the lease worker does next.
 
 mod entry;
+pub mod identity;
 pub mod lease;
 pub mod lease_renewer;
 pub mod leased_set;
@@ -329,7 +330,8 @@ impl RevocationKeys {
     fn is_revoked_by(&self, subject: &Subject, value: i64) -> bool {
         match subject {
             Subject::User(_) | Subject::Client(_) => self.generation() < value,
-            Subject::Session(_) | Subject::Token(_) | Subject::Key(_) | Subject::Probe(_) => true,
+            Subject::Session(_) | Subject::Token(_) | Subject::Key(_) => true,
+            Subject::Identity(_) | Subject::Probe(_) => false,
         }
     }
 
@@ -381,7 +383,7 @@ mod tests {
                     (is_session_revoked && *id == session_id).then_some(EntryState::FLAG)
                 }
                 Subject::Token(id) => (is_token_revoked && *id == jti).then_some(EntryState::FLAG),
-                Subject::Probe(_) => Some(EntryState::FLAG),
+                Subject::Identity(_) | Subject::Probe(_) => Some(i64::MAX),
             };
             let is_generation_revoked = below > Some(generation);
             let keys = RevocationKeys::Session { kid: kid(), user_id, session_id, jti, generation };

@@ -8,6 +8,7 @@ use latchkey_domain::revocation::{
     lease::{CheckSource, LogHealth, source_without_lease},
 };
 use metrics::Counter;
+use uuid::Uuid;
 
 use super::Revocations;
 use crate::{
@@ -41,6 +42,17 @@ impl Revocations {
         }
         // Boxed: cold path, keeps the caller's future small.
         Box::pin(self.check_stores(keys)).await
+    }
+
+    /// Returns whether cached claims with this version of a user's identity can be used.
+    ///
+    /// Without a lease, this replica might lack a change of the identity.
+    pub(crate) fn is_identity_current(&self, user_id: Uuid, cached_version: i64) -> bool {
+        self.set
+            .read_if_leased(clock::boot_time(), |set| {
+                set.is_identity_current(user_id, cached_version)
+            })
+            .unwrap_or(false)
     }
 
     async fn check_stores(&self, keys: &RevocationKeys) -> Result<bool, Error> {

@@ -83,7 +83,8 @@ impl Revocations {
         Ok(())
     }
 
-    /// Publishes a committed change of a user's identity, for the next tokens of the user.
+    /// Publishes a committed change of a user's identity, for the next tokens of the user, and
+    /// waits until no replica uses cached claims with an earlier identity.
     ///
     /// # Errors
     /// `unavailable` if it isn't published yet.
@@ -92,11 +93,28 @@ impl Revocations {
         user_id: Uuid,
         identity: &Identity,
     ) -> Result<(), Error> {
-        let stored = self
-            .redis
+        let published = self
+            .try_publish_identity(user_id, identity)
+            .await
+            .map_err(|error| self.publish_pending(error))?;
+        self.wait_for(published, WaitFor::Enforced).await;
+        Ok(())
+    }
+
+    async fn try_publish_identity(
+        &self,
+        user_id: Uuid,
+        identity: &Identity,
+    ) -> Result<Option<PublishedBatch>, Error> {
+        let entry = Entry::of_identity(user_id, identity.version, self.clock.now());
+        self.apply_committed(entry.as_slice());
+        self.redis
             .store_identity(user_id, identity, self.settings.idle_seconds())
-            .await;
-        stored.map_err(|error| self.publish_pending(error))
+            .await?;
+        match entry {
+            Some(entry) => self.append(vec![entry]).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Runs the scripts of the user, then appends the entries: a replica that has read an entry can

@@ -9,8 +9,12 @@ use std::time::Duration;
 
 use latchkey_domain::revocation::{Entry, lease::drain_period};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
-use super::Revocations;
+use super::{
+    Revocations,
+    republisher::{identity_entries, oldest_identity_entry},
+};
 use crate::{
     error::Error,
     postgres::RebuildLock,
@@ -121,9 +125,14 @@ impl Revocations {
         })
     }
 
-    /// Appends all rows of PostgreSQL, read after the drain period. Returns the sequence number of
-    /// the last entry.
+    /// Appends all rows of PostgreSQL, read after the drain period, and the recent changes of
+    /// identities. Returns the sequence number of the last entry.
     async fn fill_rebuild(&self, epoch: &str, lock: &mut RebuildLock) -> Result<u64, Error> {
+        let last = self.fill_with_rows(epoch, lock).await?;
+        self.fill_with_identities(epoch, last, lock).await
+    }
+
+    async fn fill_with_rows(&self, epoch: &str, lock: &mut RebuildLock) -> Result<u64, Error> {
         let (mut last, mut after) = (0, None);
         loop {
             let page = self
@@ -139,15 +148,46 @@ impl Revocations {
             lock.extend().await?;
             let now = self.clock.now();
             let entries: Vec<Entry> = page.iter().map(|row| row.revocation.entry(now)).collect();
-            for chunk in entries.chunks(ENTRIES_PER_SCRIPT) {
-                last = self
-                    .redis
-                    .fill_rebuild(epoch, last, chunk)
-                    .await?
-                    .ok_or_else(interrupted)?;
-            }
+            last = self.fill_with_entries(epoch, last, &entries).await?;
             after = page.into_iter().next_back();
         }
+    }
+
+    async fn fill_with_identities(
+        &self,
+        epoch: &str,
+        mut last: u64,
+        lock: &mut RebuildLock,
+    ) -> Result<u64, Error> {
+        let since = oldest_identity_entry(self.postgres.read_clock().await?);
+        let mut after = (since, Uuid::nil());
+        loop {
+            let page = self.postgres.list_changed_identities(after).await?;
+            let Some((changed_at, user)) = page.last() else {
+                return Ok(last);
+            };
+            after = (*changed_at, user.account.id);
+            lock.extend().await?;
+            let entries: Vec<Entry> = identity_entries(&page, since, self.clock.now()).collect();
+            last = self.fill_with_entries(epoch, last, &entries).await?;
+        }
+    }
+
+    /// Appends entries after the one with the sequence number `last`. Returns that of the last one.
+    async fn fill_with_entries(
+        &self,
+        epoch: &str,
+        mut last: u64,
+        entries: &[Entry],
+    ) -> Result<u64, Error> {
+        for chunk in entries.chunks(ENTRIES_PER_SCRIPT) {
+            last = self
+                .redis
+                .fill_rebuild(epoch, last, chunk)
+                .await?
+                .ok_or_else(interrupted)?;
+        }
+        Ok(last)
     }
 }
 

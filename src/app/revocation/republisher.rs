@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use latchkey_domain::revocation::{Entry, lease::LogHealth};
+use latchkey_domain::revocation::{ENTRY_SECONDS, Entry, lease::LogHealth};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -79,12 +79,11 @@ impl Revocations {
         let comparison = progress.plan(now, log_generation, self.overlap());
         self.publish_rows_since(comparison.rows_since).await?;
         let oldest_cached_user = || self.oldest_cached_user();
-        self.publish_identities_since(
-            comparison
-                .identities_since
-                .unwrap_or_else(oldest_cached_user),
-        )
-        .await?;
+        let identities_since = comparison
+            .identities_since
+            .unwrap_or_else(oldest_cached_user);
+        self.publish_identities_since(identities_since, oldest_identity_entry(now))
+            .await?;
         *progress = comparison.next;
         self.set_published_until(now - CLOCK_STEP_WINDOW);
         Ok(())
@@ -118,7 +117,11 @@ impl Revocations {
     /// Applies the rows that the revocation set lacks.
     fn apply_rows(&self, rows: &[StoredRevocation]) {
         let now = self.clock.now();
-        let entries = rows.iter().map(|row| row.revocation.entry(now));
+        self.apply_unknown(rows.iter().map(|row| row.revocation.entry(now)), now);
+    }
+
+    /// Applies the entries that the revocation set lacks.
+    fn apply_unknown(&self, entries: impl Iterator<Item = Entry>, now: u64) {
         let unknown: Vec<Entry> = entries
             .filter(|entry| !self.set.set().covers(entry, now))
             .collect();
@@ -149,28 +152,46 @@ impl Revocations {
         }
     }
 
-    async fn publish_identities_since(&self, since: OffsetDateTime) -> Result<(), Error> {
+    /// Publishes the identities that changed at `since` or later. Changes before `oldest_entry`
+    /// need no entry.
+    async fn publish_identities_since(
+        &self,
+        since: OffsetDateTime,
+        oldest_entry: OffsetDateTime,
+    ) -> Result<(), Error> {
         let mut after = (since, Uuid::nil());
         loop {
             let page = self.postgres.list_changed_identities(after).await?;
             let Some((changed_at, user)) = page.last() else {
-                return Ok(());
+                break;
             };
             after = (*changed_at, user.account.id);
-            let store = |(_, user): &(OffsetDateTime, StoredUser)| {
-                let account = user.account.clone();
-                async move {
-                    self.redis
-                        .store_identity(account.id, &account.identity, self.settings.idle_seconds())
-                        .await
-                }
-            };
-            let scripts: Vec<_> = page.iter().map(store).collect();
-            let () = stream::iter(scripts)
-                .buffer_unordered(MAX_CONCURRENT_SCRIPTS)
-                .try_collect()
-                .await?;
+            self.store_identities(&page).await?;
+            let now = self.clock.now();
+            self.apply_unknown(identity_entries(&page, oldest_entry, now), now);
         }
+        let missing = self.unpublished().identities();
+        for chunk in missing.chunks(MAX_ENTRIES_PER_SCRIPT) {
+            self.append(chunk.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores a page of identities for the next tokens of the users.
+    async fn store_identities(&self, page: &[(OffsetDateTime, StoredUser)]) -> Result<(), Error> {
+        let store = |(_, user): &(OffsetDateTime, StoredUser)| {
+            let account = user.account.clone();
+            async move {
+                self.redis
+                    .store_identity(account.id, &account.identity, self.settings.idle_seconds())
+                    .await
+            }
+        };
+        let scripts: Vec<_> = page.iter().map(store).collect();
+        stream::iter(scripts)
+            .buffer_unordered(MAX_CONCURRENT_SCRIPTS)
+            .try_collect()
+            .await
     }
 
     async fn publish_rows(&self, rows: &[StoredRevocation]) -> Result<(), Error> {
@@ -204,4 +225,25 @@ impl Revocations {
             .try_collect()
             .await
     }
+}
+
+/// Returns the time before which no change of an identity needs an entry: cached claims are younger
+/// than the lifetime of an entry. `now` is the time of PostgreSQL.
+pub(super) fn oldest_identity_entry(now: OffsetDateTime) -> OffsetDateTime {
+    now - Duration::from_secs(ENTRY_SECONDS)
+}
+
+/// Returns the entries of the identities that changed at `since` or later, to publish at `now`
+/// (seconds since the Unix epoch).
+pub(super) fn identity_entries(
+    page: &[(OffsetDateTime, StoredUser)],
+    since: OffsetDateTime,
+    now: u64,
+) -> impl Iterator<Item = Entry> {
+    page.iter()
+        .filter(move |(changed_at, _)| *changed_at >= since)
+        .filter_map(move |(_, user)| {
+            let account = &user.account;
+            Entry::of_identity(account.id, account.identity.version, now)
+        })
 }

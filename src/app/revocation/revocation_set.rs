@@ -2,8 +2,9 @@
 //! except when they expire, so duplicates and any order lead to the same set.
 
 use foldhash::fast::RandomState;
-use latchkey_domain::revocation::{Entry, EntryState, RevocationKeys, Subject};
+use latchkey_domain::revocation::{Entry, EntryState, RevocationKeys, Subject, identity};
 use papaya::{Guard, HashMap};
+use uuid::Uuid;
 
 /// Entries by subject. Readers take no lock.
 #[derive(Default)]
@@ -23,6 +24,16 @@ impl RevocationSet {
         let map = self.0.pin();
         keys.find_revoked_subject(|subject| map.get(subject).map(|state| state.value))
             .is_some()
+    }
+
+    /// Returns whether no entry invalidates cached claims with this version of a user's identity.
+    pub fn is_identity_current(&self, user_id: Uuid, cached_version: i64) -> bool {
+        let entry_value = self
+            .0
+            .pin()
+            .get(&Subject::Identity(user_id))
+            .map(|state| state.value);
+        identity::is_identity_current(cached_version, entry_value)
     }
 
     /// Returns whether the set revokes at least as much as this entry, at `now`.
@@ -62,7 +73,6 @@ impl RevocationSet {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use uuid::Uuid;
 
     use super::*;
 

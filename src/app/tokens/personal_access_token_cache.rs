@@ -26,28 +26,36 @@ impl Default for PersonalAccessTokenCache {
 
 #[derive(Clone)]
 struct CachedToken {
-    claims: Arc<Claims>,
+    token: VersionedClaims,
     /// The end of the time for which the claims are used.
     until: BootTime,
 }
 
+/// The claims of a token.
+#[derive(Clone)]
+pub struct VersionedClaims {
+    pub claims: Arc<Claims>,
+    /// The version of the user's identity in the claims.
+    pub identity_version: i64,
+}
+
 impl PersonalAccessTokenCache {
     /// Returns the claims of a token, if they are cached and not too old.
-    pub fn get(&self, token: &str, now: BootTime) -> Option<Arc<Claims>> {
+    pub fn get(&self, text: &str, now: BootTime) -> Option<VersionedClaims> {
         self.0
-            .get(token)
+            .get(text)
             .filter(|cached| now < cached.until)
-            .map(|cached| cached.claims)
+            .map(|cached| cached.token)
     }
 
     /// Caches claims that were queried at `queried_at`. Returns whether the cache lacked the token,
     /// which is true for one of several concurrent queries.
-    pub fn put(&self, token: &str, claims: Arc<Claims>, queried_at: BootTime) -> bool {
-        let is_first = self.get(token, queried_at).is_none();
+    pub fn put(&self, text: &str, token: VersionedClaims, queried_at: BootTime) -> bool {
+        let is_first = self.get(text, queried_at).is_none();
         self.0.insert(
-            token.into(),
+            text.into(),
             CachedToken {
-                claims,
+                token,
                 until: queried_at + MAX_AGE,
             },
         );
@@ -65,7 +73,7 @@ mod tests {
         account::{Identity, Role},
     };
 
-    fn claims() -> Arc<Claims> {
+    fn claims() -> VersionedClaims {
         let policy = TokenPolicy {
             issuer: "https://a".into(),
             audience: "https://a".into(),
@@ -88,7 +96,10 @@ mod tests {
             role: Role::User,
             version: 1,
         };
-        Arc::new(personal_claims(&policy, &token, &identity))
+        VersionedClaims {
+            claims: Arc::new(personal_claims(&policy, &token, &identity)),
+            identity_version: identity.version,
+        }
     }
 
     /// The ten minutes start before the query, because its result can lack a concurrent revocation.

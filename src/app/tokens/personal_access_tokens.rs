@@ -4,7 +4,8 @@
 //!
 //! A token is opaque, and its row in PostgreSQL decides. The claims from the row are cached for ten
 //! minutes, so that a check costs no more than that of an access token. The revocation set rejects
-//! a revoked token immediately.
+//! a revoked token immediately, and invalidates claims with an earlier identity of the user. A
+//! replica without a lease reads the row for each check.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +21,9 @@ use secrecy::SecretString;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-pub use crate::app::tokens::personal_access_token_cache::PersonalAccessTokenCache;
+pub use crate::app::tokens::personal_access_token_cache::{
+    PersonalAccessTokenCache, VersionedClaims,
+};
 
 pub use crate::postgres::PersonalAccessToken;
 
@@ -71,14 +74,21 @@ impl Tokens {
         self: &Arc<Self>,
         token: &str,
     ) -> Result<(Arc<Claims>, RevocationKeys), Error> {
-        let claims = match self
+        let cached = self
             .caches
             .personal_access_tokens
-            .get(token, clock::boot_time())
-        {
-            Some(claims) => claims,
-            // Boxed: cold path, keeps the caller's future small.
-            None => Box::pin(self.load_personal_access_token(token)).await?,
+            .get(token, clock::boot_time());
+        let claims = match cached {
+            Some(token) if self.is_identity_current(&token) => token.claims,
+            cached => {
+                // Boxed: cold path, keeps the caller's future small.
+                let loaded = Box::pin(self.load_personal_access_token(token)).await;
+                loaded.map_err(|error| match error {
+                    // A cached token was valid, so it is revoked.
+                    Error::InvalidToken if cached.is_some() => Error::TokenRevoked,
+                    other => other,
+                })?
+            }
         };
         if claims.exp <= self.clock.now() {
             return Err(Error::TokenExpired);
@@ -89,6 +99,11 @@ impl Tokens {
             generation: claims.generation,
         };
         Ok((claims, keys))
+    }
+
+    fn is_identity_current(&self, token: &VersionedClaims) -> bool {
+        self.revocations
+            .is_identity_current(token.claims.sub, token.identity_version)
     }
 
     async fn load_personal_access_token(
@@ -108,13 +123,18 @@ impl Tokens {
         if !row.is_usable() {
             return Err(Error::TokenRevoked);
         }
+        let identity_version = row.user.account.identity.version;
         let claims = Arc::new(self.personal_access_token_claims(token.id, row));
+        let versioned = VersionedClaims {
+            claims: claims.clone(),
+            identity_version,
+        };
         // Of concurrent requests with the same token, one stores the use, because each write needs
         // a connection.
         if self
             .caches
             .personal_access_tokens
-            .put(text, claims.clone(), queried_at)
+            .put(text, versioned, queried_at)
         {
             self.store_last_use(token.id);
         }

@@ -12,6 +12,7 @@ pub const fn describe_subject(subject: Subject) -> &'static str {
         Subject::Token(_) => "the token itself",
         Subject::User(_) => "a higher generation of the user",
         Subject::Client(_) => "a higher generation of the OAuth client",
+        Subject::Identity(_) => "a change of the identity",
         Subject::Probe(_) => "a probe",
     }
 }

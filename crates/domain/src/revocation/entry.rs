@@ -19,6 +19,8 @@ pub enum Subject {
     Token(Uuid),
     /// A signing key.
     Key(Kid),
+    /// The identity of a user, which revokes nothing and invalidates cached claims.
+    Identity(Uuid),
     /// A propagation probe, which revokes nothing and measures how fast entries arrive.
     Probe(Uuid),
 }
@@ -33,13 +35,16 @@ impl Subject {
             Subject::Client(_) => "client",
             Subject::Token(_) => "token",
             Subject::Key(_) => "key",
+            Subject::Identity(_) => "identity",
             Subject::Probe(_) => "probe",
         }
     }
 
-    /// Returns whether the revocation stream contains entries of this subject. It omits probes.
+    /// Returns whether the revocation stream contains entries of this subject.
+    ///
+    /// It omits entries that revoke nothing.
     pub const fn is_streamed(&self) -> bool {
-        !matches!(self, Subject::Probe(_))
+        !matches!(self, Subject::Identity(_) | Subject::Probe(_))
     }
 
     /// Returns the ID as text.
@@ -49,6 +54,7 @@ impl Subject {
             | Subject::User(id)
             | Subject::Client(id)
             | Subject::Token(id)
+            | Subject::Identity(id)
             | Subject::Probe(id) => id.to_string(),
             Subject::Key(kid) => kid.to_string(),
         }
@@ -61,6 +67,7 @@ impl Subject {
             "client" => id.parse().ok().map(Subject::Client),
             "token" => id.parse().ok().map(Subject::Token),
             "key" => id.parse().ok().map(Subject::Key),
+            "identity" => id.parse().ok().map(Subject::Identity),
             "probe" => id.parse().ok().map(Subject::Probe),
             _other => None,
         }
@@ -72,8 +79,9 @@ impl Subject {
 pub struct EntryState {
     /// Value, whose meaning depends on the subject.
     ///
-    /// For a user or a client, tokens with a generation below the value are rejected. For a probe,
-    /// it is the number of the probe. For all other subjects, it is [`EntryState::FLAG`].
+    /// For a user or a client, tokens with a generation below the value are rejected. For an
+    /// identity, it is the version. For a probe, it is the number of the probe. For all other
+    /// subjects, it is [`EntryState::FLAG`].
     pub value: i64,
     /// Expiry of the entry, in seconds since the Unix epoch.
     pub expires_at: u64,
@@ -110,7 +118,11 @@ impl Entry {
     pub fn below(&self) -> Option<i64> {
         match self.subject {
             Subject::User(_) | Subject::Client(_) => Some(self.state.value),
-            Subject::Session(_) | Subject::Token(_) | Subject::Key(_) | Subject::Probe(_) => None,
+            Subject::Session(_)
+            | Subject::Token(_)
+            | Subject::Key(_)
+            | Subject::Identity(_)
+            | Subject::Probe(_) => None,
         }
     }
 }
@@ -173,6 +185,7 @@ mod tests {
             id.clone().prop_map(Subject::User),
             id.clone().prop_map(Subject::Client),
             id.clone().prop_map(Subject::Token),
+            id.clone().prop_map(Subject::Identity),
             id.prop_map(Subject::Probe),
             kid
         ]

@@ -59,6 +59,20 @@ impl UnpublishedEntries {
         self.0.contains_key(subject)
     }
 
+    /// Returns the entries of changed identities.
+    ///
+    /// The user might be deleted, so PostgreSQL might no longer contain the change.
+    pub fn identities(&self) -> Vec<Entry> {
+        self.0
+            .iter()
+            .filter(|(subject, _)| matches!(subject, Subject::Identity(_)))
+            .map(|(subject, known)| Entry {
+                subject: *subject,
+                state: known.state,
+            })
+            .collect()
+    }
+
     /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -105,6 +119,20 @@ mod tests {
         );
         unpublished.remove_published(&[entry(2)]);
         assert!(unpublished.is_empty());
+    }
+
+    #[test]
+    fn identities_are_listed_until_published() {
+        let mut unpublished = UnpublishedEntries::default();
+        let identity = |version| Entry::of_identity(Uuid::nil(), version, 0).unwrap();
+        unpublished.add(&entry(1), 0);
+        unpublished.add(&identity(2), 0);
+        unpublished.add(&identity(3), 0);
+        assert_eq!(unpublished.identities(), [identity(3)]);
+        unpublished.remove_published(&[identity(2)]);
+        assert_eq!(unpublished.identities(), [identity(3)]);
+        unpublished.remove_published(&[identity(3)]);
+        assert!(unpublished.identities().is_empty() && !unpublished.is_empty());
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Models of the revocation protocol and of reuse detection, explored completely within their
-//! bounds.
+//! Models of the revocation protocol, of reuse detection, and of identity changes, explored
+//! completely within their bounds.
 //!
 //! The main property: no replica accepts a check that begins after the response to the sign-out. It
 //! must hold although Redis loses data, messages are late, and processes pause or crash.
 //!
-//! A single model would have millions of states. Each of these four small models has documented
+//! A single model would have millions of states. Each of these five small models has documented
 //! bounds and takes some seconds. For every decision about leases and the log, a model calls the
 //! function or the state machine of `latchkey_domain::revocation` that the server calls. The reuse
 //! model contains only scripts. Each Lua script is one step that follows its source.
@@ -22,6 +22,8 @@
 
 // Revocations in PostgreSQL and in both Redis scripts, with rotation, restore, and data loss.
 mod account;
+// Changes of identities beside cached personal access tokens.
+mod identity;
 // Leases, plain wait, early acknowledgement, reaping, and clock drift.
 mod lease;
 // The lease and the revocation set in memory, in every order that the memory model allows.

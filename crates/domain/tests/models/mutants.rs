@@ -16,11 +16,13 @@ pub enum Catcher {
     Account,
     /// The reuse model finds a counterexample.
     Reuse,
+    /// The identity model finds a counterexample.
+    Identity,
     /// The test with this name, in this file, fails.
     Test(&'static str, &'static str),
 }
 
-use Catcher::{Account, Lease, Loss, Reuse, Test};
+use Catcher::{Account, Identity, Lease, Loss, Reuse, Test};
 
 macro_rules! mutants {
     ($($name:ident: $description:literal, caught by $catchers:expr;)+) => {
@@ -100,6 +102,11 @@ mutants! {
     OutagesCount: "outages of Redis count toward the reuse interval", caught by [Reuse];
     EarlierOutagesExtend: "outages before the rotation extend the reuse interval",
         caught by [Reuse];
+    CachedClaimsWithoutLease: "a replica without a lease uses cached claims", caught by [Identity];
+    RebuildOmitsIdentities: "a rebuilt log lacks the recent changes of identities",
+        caught by [Identity];
+    EntryRemovesCachedClaims: "an entry removes cached claims once, and no version is compared",
+        caught by [Identity];
 }
 
 impl Mutant {
