@@ -19,6 +19,9 @@ create table audit_events (
     constraint audit_events_outcome CHECK ((outcome = ANY (ARRAY['success'::text, 'failure'::text]))),
     constraint audit_events_pkey PRIMARY KEY (at, id)
 ) partition by RANGE (at);
+CREATE INDEX audit_events_of_actor ON audit_events USING btree (actor_id, id) WHERE (actor_id IS NOT NULL);
+CREATE INDEX audit_events_of_address ON audit_events USING btree (ip_address, id) WHERE (ip_address IS NOT NULL);
+CREATE INDEX audit_events_of_kind ON audit_events USING btree (event, id);
 CREATE INDEX audit_events_of_subject ON audit_events USING btree (subject_id, id);
 
 create table audit_events_default partition of audit_events default;

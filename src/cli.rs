@@ -5,6 +5,7 @@
 //! because process arguments are visible.
 
 pub mod arguments;
+pub mod audit;
 pub mod check;
 pub mod client;
 pub mod completions;

@@ -46,6 +46,7 @@ pub fn documented_command() -> Command {
             cli::health::command(),
             cli::user::command(),
             cli::client::command(),
+            cli::audit::command(),
             cli::explain::command(),
             cli::keys::command(),
             cli::mail::command(),

@@ -60,6 +60,7 @@ fn main() -> ExitCode {
 /// Runs a command that requires all settings.
 async fn run_admin_command(command: &str, app: Arc<App>, matches: &ArgMatches) -> ExitCode {
     match command {
+        "audit" => cli::audit::run(app, matches).await,
         "check" => cli::check::run(app, matches).await,
         "client" => cli::client::run(app, matches).await,
         "explain" => cli::explain::run(app, matches).await,

@@ -51,7 +51,7 @@ pub use crate::postgres::revocation_log_lock::RebuildLock;
 pub use crate::postgres::stored_user::StoredUser;
 pub use crate::postgres::user_administration::{UpdatedUser, UserUpdate};
 pub use crate::postgres::users::{Credentials, NewUser};
-pub use audit::{CountedEvent, StoredAuditEvent, log_event};
+pub use audit::{AuditSearch, CountedEvent, StoredAuditEvent, log_event, time_of};
 pub use examination::DatabaseExamination;
 pub use items::{ItemChange, StoredItem};
 pub use migrations::MigrationError;

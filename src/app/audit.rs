@@ -1,4 +1,4 @@
-//! Use cases: list audit events, and record denied operations.
+//! Use cases: list and search audit events, and record denied operations.
 //!
 //! A change and its audit event are stored in one transaction, and the event is logged after the
 //! commit. A denied operation changes nothing, so its event is logged immediately and counted here.
@@ -6,7 +6,10 @@
 //! doesn't fill the disk. Counts are written within a second. If a replica is killed, at most the
 //! counts of that second are lost.
 
+mod search;
+
 pub use crate::postgres::StoredAuditEvent;
+pub use search::AuditFilter;
 
 use crate::{
     app::{clock::Clock, origin::Origin},

@@ -21,12 +21,17 @@ impl Origin {
     /// The network that counts as one client: an IPv4 address, or the /64 of an IPv6 address,
     /// because a subscriber usually gets a whole /64.
     pub fn network(&self) -> String {
-        match self.address.to_canonical() {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, ..] = address.segments();
-                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-            }
+        network_of(self.address)
+    }
+}
+
+/// The network of an address, see [`Origin::network`].
+pub fn network_of(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
         }
     }
 }

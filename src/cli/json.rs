@@ -38,6 +38,7 @@ pub fn audit_event(event: &StoredAuditEvent) -> Value {
         "at": format_time(event.at),
         "event": event.event,
         "outcome": event.outcome,
+        "subject_id": event.subject_id,
         "actor": event.actor,
         "actor_id": event.actor_id,
         "session_id": event.session_id,

@@ -127,6 +127,35 @@ pub fn audit_events(events: &[StoredAuditEvent]) -> String {
     table(&head, events.iter().map(line).collect())
 }
 
+/// Renders the audit events of several users, one per line.
+pub fn audit_log(events: &[StoredAuditEvent]) -> String {
+    let line = |event: &StoredAuditEvent| {
+        vec![
+            format_time(event.at),
+            event.event.clone(),
+            event.outcome.clone(),
+            event.count.to_string(),
+            or_dash(event.subject_id.map(|id| id.to_string()).as_deref()),
+            event.actor.clone(),
+            or_dash(event.actor_id.map(|id| id.to_string()).as_deref()),
+            or_dash(event.address.as_deref()),
+            or_dash(event.reason.as_deref()),
+        ]
+    };
+    let head = [
+        "TIME",
+        "EVENT",
+        "OUTCOME",
+        "COUNT",
+        "SUBJECT ID",
+        "ACTOR",
+        "ACTOR ID",
+        "IP ADDRESS",
+        "REASON",
+    ];
+    table(&head, events.iter().map(line).collect())
+}
+
 /// Renders OAuth clients, one per line.
 pub fn clients(clients: &[StoredClient]) -> String {
     let line = |client: &StoredClient| {

@@ -30,8 +30,7 @@ use super::{
     json, prepare, print_outcome, show,
     terminal::{confirm, parse_password, read_password},
 };
-use arguments::UserReference;
-pub use arguments::command;
+pub use arguments::{UserReference, command, limit};
 
 /// Runs one command.
 pub async fn run(app: Arc<App>, matches: &ArgMatches) -> ExitCode {
@@ -276,7 +275,7 @@ impl Operator {
 }
 
 /// Returns the size of the next page, with which a list has at most `limit` elements.
-fn page_size(limit: u32, listed: usize) -> u8 {
+pub fn page_size(limit: u32, listed: usize) -> u8 {
     u8::try_from(limit as usize - listed)
         .unwrap_or(MAX_LIMIT)
         .min(MAX_LIMIT)

@@ -1,6 +1,7 @@
 //! Operations of the API, one module per resource.
 
 pub mod audit_events;
+pub mod audit_log;
 pub mod authentication;
 pub mod browser_session;
 pub mod current_user;

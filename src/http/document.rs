@@ -20,10 +20,10 @@ use crate::{
     error::Code,
     http::{
         api::{
-            self, audit_events::AuditApi, authentication::AuthenticationApi,
-            browser_session::BrowserSessionApi, current_user::CurrentUserApi, health::HealthApi,
-            items::ItemsApi, oauth_clients::OAuthClientsApi,
-            personal_access_tokens::PersonalAccessTokensApi,
+            self, audit_events::AuditApi, audit_log::AuditLogApi,
+            authentication::AuthenticationApi, browser_session::BrowserSessionApi,
+            current_user::CurrentUserApi, health::HealthApi, items::ItemsApi,
+            oauth_clients::OAuthClientsApi, personal_access_tokens::PersonalAccessTokensApi,
             revocation_stream::RevocationStreamApi, sessions::SessionsApi,
             user_sessions::UserSessionsApi, users::UsersApi, well_known::WellKnownApi,
         },
@@ -58,6 +58,7 @@ apis!(
     UserSessionsApi,
     OAuthClientsApi,
     AuditApi,
+    AuditLogApi,
     RevocationStreamApi,
     WellKnownApi,
     ForwardAuthApi,

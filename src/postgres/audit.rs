@@ -1,5 +1,9 @@
 //! Audit events: stored in the transaction of the change, or counted if no table changes.
 
+mod search;
+
+pub use search::AuditSearch;
+
 use latchkey_domain::audit::{AuditEvent, EventKind};
 use time::OffsetDateTime;
 use tokio_postgres::{Row, types::ToSql};
@@ -31,6 +35,8 @@ pub struct StoredAuditEvent {
     /// The stored text of the event kind. A newer replica can store kinds that this version lacks.
     pub event: String,
     pub outcome: String,
+    /// The ID of the affected user or OAuth client.
+    pub subject_id: Option<Uuid>,
     pub actor: String,
     /// The ID of the acting user or OAuth client.
     pub actor_id: Option<Uuid>,
@@ -204,8 +210,8 @@ impl Postgres {
 }
 
 /// Returns the time in a UUID of version 7: its first 48 bits are milliseconds since the Unix epoch
-/// (RFC 9562 section 5.7).
-fn time_of(id: Uuid) -> OffsetDateTime {
+/// (RFC 9562 section 5.7). It is the time of the audit event with this ID.
+pub fn time_of(id: Uuid) -> OffsetDateTime {
     let milliseconds = id.as_bytes()[..6]
         .iter()
         .fold(0, |sum, byte| sum << 8 | i128::from(*byte));
@@ -219,6 +225,7 @@ fn read_event(row: &Row) -> Result<StoredAuditEvent, Error> {
         at: row.try_get("at")?,
         event: row.try_get("event")?,
         outcome: row.try_get("outcome")?,
+        subject_id: row.try_get("subject_id")?,
         actor: row.try_get("actor")?,
         actor_id: row.try_get("actor_id")?,
         session_id: row.try_get("session_id")?,

@@ -57,6 +57,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "0008_sessions_of_user",
         include_str!("../../sql/migrations/0008_sessions_of_user.sql"),
     ),
+    (
+        "0011_audit_search",
+        include_str!("../../sql/migrations/0011_audit_search.sql"),
+    ),
 ];
 
 /// ID of the advisory lock of migrations (ASCII "LATCHKEY").

@@ -3,6 +3,7 @@
 //! Only the user and administrators can read the events of a user.
 
 mod admin_events; // changes by administrators and the operator
+mod search; // the events of all users
 
 use std::sync::Mutex;
 

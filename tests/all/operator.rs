@@ -47,6 +47,16 @@ impl CommandOutput {
         self.out
     }
 
+    /// Asserts success with a hint on standard error, which must contain this text.
+    #[track_caller]
+    pub fn expect_hint(&self, part: &str) {
+        let is_hint = self
+            .err
+            .lines()
+            .any(|line| line.starts_with("hint: ") && line.contains(part));
+        assert!(self.code == Some(0) && is_hint, "{}", self.err);
+    }
+
     /// Asserts the exit code and the error message, which must contain this text.
     #[track_caller]
     pub fn expect_error(self, code: i32, part: &str) {

@@ -26,6 +26,11 @@ macro_rules! kinds {
                 match self { $(EventKind::$variant => $name,)* }
             }
 
+            /// Returns the kind with this value, or `None` if there is none.
+            pub fn parse(name: &str) -> Option<EventKind> {
+                EventKind::ALL.iter().copied().find(|kind| kind.as_str() == name)
+            }
+
             /// Returns the outcome of all events of this kind.
             pub const fn outcome(self) -> Outcome {
                 match self { $(EventKind::$variant => Outcome::$outcome,)* }
@@ -257,6 +262,10 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), EventKind::ALL.len());
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::parse(kind.as_str()), Some(*kind));
+        }
+        assert_eq!(EventKind::parse("signed_in"), None);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub enum UserReference {
 impl UserReference {
     /// Parses an argument. Text in the form of a UUID is an ID, even if a user has it as username,
     /// so that no user can pose as another one.
-    fn parse(text: &str) -> Result<UserReference, String> {
+    pub fn parse(text: &str) -> Result<UserReference, String> {
         let name: SignInName = parse_value(text)?;
         let id = Uuid::try_parse(name.as_str()).ok();
         Ok(match id.filter(|_| name.as_str().len() == UUID_LENGTH) {
@@ -160,7 +160,8 @@ fn unlock() -> Command {
     )
 }
 
-fn limit(help: &'static str) -> Arg {
+/// The flag with the maximum length of a list.
+pub fn limit(help: &'static str) -> Arg {
     Arg::new("limit")
         .long("limit")
         .value_name("NUMBER")

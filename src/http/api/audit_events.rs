@@ -41,6 +41,8 @@ pub struct AuditEventSchema {
     event: String,
     /// Outcome: `success` or `failure`.
     outcome: String,
+    /// ID of the affected user or OAuth client; `null` if there is none.
+    subject_id: Option<Uuid>,
     /// Kind of actor: `user` (the user), `admin` (an administrator), `client` (an OAuth client),
     /// `operator` (the command line), `server` (the server itself), or `unauthenticated`.
     actor: String,
@@ -67,6 +69,7 @@ impl From<StoredAuditEvent> for AuditEventSchema {
             at,
             event,
             outcome,
+            subject_id,
             actor,
             actor_id,
             session_id,
@@ -80,6 +83,7 @@ impl From<StoredAuditEvent> for AuditEventSchema {
             at,
             event,
             outcome,
+            subject_id,
             actor,
             actor_id,
             session_id,
@@ -98,6 +102,7 @@ impl Example for AuditEventSchema {
             at: EXAMPLE_TIME,
             event: "sign_in".to_owned(),
             outcome: "success".to_owned(),
+            subject_id: Some(USER_ID),
             actor: "user".to_owned(),
             actor_id: Some(USER_ID),
             session_id: Some(SESSION_ID),

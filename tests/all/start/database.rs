@@ -69,6 +69,7 @@ const REVERT_TO_FIRST: &str = "
     alter table users drop column password_change_required;
     drop index sessions_of_user_by_id;
     create index sessions_of_user on sessions (user_id);
+    drop index audit_events_of_actor, audit_events_of_address, audit_events_of_kind;
     delete from refinery_schema_history where version > 1;";
 
 #[test]
