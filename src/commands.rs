@@ -86,8 +86,8 @@ fn migrate_command() -> Command {
     let command = Command::new("migrate")
         .about("Apply the database migrations and exit")
         .long_about(
-            "Applies the database migrations and exits. `serve`, `user`, `client`, `keys`, and \
-             `revocations` also apply missing migrations, so their role must then be able to create \
+            "Applies the database migrations and exits. `serve`, `user`, `client`, `audit`, \
+             `keys`, and `revocations` also apply missing migrations, so their role must then be able to create \
              tables. `migrate` requires only DATABASE_URL, and reads LATCHKEY_DATABASE_TIMEOUT, \
              LATCHKEY_DATABASE_CONNECT_TIMEOUT, and LATCHKEY_LOG.",
         );

@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgGroup, ArgMatches, Command};
 use latchkey::{
     app::{
         App,
@@ -14,7 +14,7 @@ use latchkey::{
     error::Error,
 };
 use latchkey_domain::{
-    oauth_client::{Audiences, MAX_AUDIENCES},
+    oauth_client::{Audiences, ClientChange, MAX_AUDIENCES},
     opaque_token::Label,
     page::{self, MAX_LIMIT, Page},
     scope::Scopes,
@@ -43,6 +43,7 @@ pub fn command() -> Command {
         .subcommand(list_command())
         .subcommand(show_command())
         .subcommand(create())
+        .subcommand(update())
         .subcommand(
             revoking_command(
                 "rotate-secret",
@@ -161,6 +162,51 @@ fn create() -> Command {
     )
 }
 
+fn update() -> Command {
+    let option = |name, value| Arg::new(name).long(name).value_name(value);
+    let audience = format!(
+        "New allowed audiences (up to {MAX_AUDIENCES}), separated by spaces; the first is the default"
+    );
+    let command = Command::new("update")
+        .about("Change the name, scopes, or audiences of an OAuth client")
+        .long_about(
+            "Changes the given fields of an OAuth client. Its secret stays valid. If a scope or an \
+             audience is removed, all tokens of the client are revoked on every replica; the client \
+             can request new ones immediately.",
+        )
+        .arg(client_id_argument())
+        .arg(
+            option("name", "NAME")
+                .help("New display name")
+                .value_parser(parse_value::<Label>),
+        )
+        .arg(
+            option("scope", "SCOPES")
+                .help("New scopes of the client's tokens, separated by spaces")
+                .value_parser(parse_value::<Scopes>),
+        )
+        .arg(
+            option("audience", "AUDIENCES")
+                .help(audience)
+                .value_parser(parse_value::<Audiences>),
+        )
+        .group(
+            ArgGroup::new("change")
+                .args(["name", "scope", "audience"])
+                .multiple(true)
+                .required(true),
+        )
+        .arg(yes_flag())
+        .arg(output_flag(
+            "an object with the fields of `PATCH /clients/{id}`",
+        ));
+    add_help(
+        command,
+        "latchkey client update CLIENT-ID --name invoices
+         latchkey client update CLIENT-ID --scope items:read --yes",
+    )
+}
+
 /// Runs one command.
 pub async fn run(app: Arc<App>, matches: &ArgMatches) -> ExitCode {
     print_outcome(run_command(&app, matches).await)
@@ -178,6 +224,11 @@ async fn run_command(app: &Arc<App>, matches: &ArgMatches) -> Result<String, Com
             let question = "Permanently delete the client {} and revoke its tokens?";
             confirm_client(matches, question, "delete")?
         }
+        "update" if matches.contains_id("scope") || matches.contains_id("audience") => {
+            let question = "Change the client {}, and revoke its tokens if a scope or an audience \
+                is removed?";
+            confirm_client(matches, question, "change the client")?
+        }
         _other => true,
     };
     if !confirmed {
@@ -188,11 +239,10 @@ async fn run_command(app: &Arc<App>, matches: &ArgMatches) -> Result<String, Com
         "list" => list(app, matches).await,
         "show" => {
             let client = app.oauth_clients.get_client(id(matches)).await;
-            let client = client.map_err(client_error)?;
-            let to_json = || json::client(&client);
-            Ok(render(matches, || show::client(&client), to_json))
+            Ok(render_client(matches, &client.map_err(client_error)?))
         }
         "create" => register(app, matches).await,
+        "update" => change(app, matches).await,
         "rotate-secret" => {
             let (client, secret) = app
                 .oauth_clients
@@ -218,11 +268,12 @@ fn confirm_client(
     question: &str,
     action: &str,
 ) -> Result<bool, CommandError> {
-    confirm(
-        matches,
-        &question.replace("{}", &id(matches).to_string()),
-        action,
-    )
+    let question = question.replace("{}", &id(matches).to_string());
+    confirm(matches, &question, action)
+}
+
+fn render_client(matches: &ArgMatches, client: &StoredClient) -> String {
+    render(matches, || show::client(client), || json::client(client))
 }
 
 async fn register(app: &Arc<App>, matches: &ArgMatches) -> Result<String, CommandError> {
@@ -243,6 +294,19 @@ async fn register(app: &Arc<App>, matches: &ArgMatches) -> Result<String, Comman
         || format!("Registered {name}.\nclient_id: {id}\nclient_secret (shown once): {secret}\n");
     let to_json = || json::client_with_secret(&client, secret);
     Ok(render(matches, to_text, to_json))
+}
+
+async fn change(app: &Arc<App>, matches: &ArgMatches) -> Result<String, CommandError> {
+    let change = ClientChange {
+        name: matches.get_one("name").cloned(),
+        scopes: matches.get_one("scope").copied(),
+        audiences: matches.get_one("audience").cloned(),
+    };
+    let client = app
+        .oauth_clients
+        .update_client(AdminActor::Operator, id(matches), change)
+        .await;
+    Ok(render_client(matches, &client.map_err(client_error)?))
 }
 
 async fn delete(app: &Arc<App>, id: Uuid) -> Result<String, CommandError> {

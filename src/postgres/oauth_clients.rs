@@ -1,9 +1,10 @@
-//! OAuth clients: registration, lookup, secret rotation, and deletion.
+//! OAuth clients: registration, lookup, changes, secret rotation, and deletion.
 
 use std::collections::BTreeMap;
 
 use latchkey_domain::{
     audit::{Actor, AuditEvent},
+    oauth_client::{ClientChange, ClientSettings},
     page::Page,
     revocation::{RevocationBatch, RevocationReason},
     scope::Scopes,
@@ -24,6 +25,8 @@ const INSERT_CLIENT: &str = include_str!("../../sql/queries/insert_client.sql");
 const FIND_CLIENTS: &str = include_str!("../../sql/queries/find_clients.sql");
 const LIST_CLIENTS: &str = include_str!("../../sql/queries/list_clients.sql");
 const ROTATE_CLIENT_SECRET: &str = include_str!("../../sql/queries/rotate_client_secret.sql");
+const LOCK_CLIENT: &str = include_str!("../../sql/queries/lock_client.sql");
+const UPDATE_CLIENT: &str = include_str!("../../sql/queries/update_client.sql");
 const DELETE_CLIENT: &str = include_str!("../../sql/queries/delete_client.sql");
 const FIND_CLIENT_DELETION: &str = include_str!("../../sql/queries/find_client_deletion.sql");
 
@@ -44,6 +47,16 @@ pub struct StoredClient {
     pub created_at: OffsetDateTime,
     /// The time at which the current secret was created.
     pub rotated_at: OffsetDateTime,
+}
+
+impl StoredClient {
+    fn settings(&self) -> ClientSettings {
+        ClientSettings {
+            name: self.name.clone(),
+            scopes: self.scopes,
+            audiences: self.audiences.clone(),
+        }
+    }
 }
 
 /// The registration of an OAuth client. It has no `Debug`, because it contains the secret's hash.
@@ -133,6 +146,54 @@ impl Postgres {
         notify_of_secret(&mut db, event).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
+        Ok(Some((client, batch)))
+    }
+
+    /// Changes the settings of a client. If a scope or an audience is removed, revokes all tokens of
+    /// the client. Returns `None` if there is no such client. A change to the same values is no
+    /// event.
+    pub async fn update_client(
+        &self,
+        id: Uuid,
+        change: &ClientChange,
+        event: &AuditEvent,
+    ) -> Result<Option<(StoredClient, Option<RevocationBatch>)>, Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let Some(row) = db.query_first(LOCK_CLIENT, &[&id]).await? else {
+            db.roll_back().await?;
+            return Ok(None);
+        };
+        let client = read_client(&row)?;
+        let before = client.settings();
+        let after = before.changed(change);
+        if before == after {
+            db.roll_back().await?;
+            return Ok(Some((client, None)));
+        }
+        let generation = client.generation + i64::from(before.exceeds(&after));
+        let scope = after.scopes.to_string();
+        let params: crate::postgres::Params =
+            &[&id, &after.name, &scope, &after.audiences, &generation];
+        db.execute(UPDATE_CLIENT, params).await?;
+        let reason = RevocationReason::ClientUpdated;
+        let mut event = event.clone();
+        let mut batch = None;
+        if before.exceeds(&after) {
+            let revocation = RevocationBatch::of_client(id, generation, reason);
+            revocations::insert(&mut db, &revocation).await?;
+            batch = Some(revocation);
+            event = event.with_reason(reason.as_str());
+        }
+        audit::insert(&mut db, &event).await?;
+        db.commit().await?;
+        let client = StoredClient {
+            name: after.name,
+            scopes: after.scopes,
+            audiences: after.audiences,
+            generation,
+            ..client
+        };
         Ok(Some((client, batch)))
     }
 

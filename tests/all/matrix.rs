@@ -31,7 +31,7 @@ const CALLERS: [&str; 8] = [
 ];
 
 /// Operations that require a user session, although a personal access token has the scope.
-const SESSION_OPERATIONS: [&str; 9] = [
+const SESSION_OPERATIONS: [&str; 10] = [
     "deleteCurrentUser",
     "changePassword",
     "requestEmailChange",
@@ -40,6 +40,7 @@ const SESSION_OPERATIONS: [&str; 9] = [
     "createUser",
     "replaceUser",
     "createOAuthClient",
+    "updateOAuthClient",
     "rotateOAuthClientSecret",
 ];
 

@@ -1,4 +1,4 @@
-//! Tests of the management of OAuth clients: registration, secret rotation, and deletion.
+//! Tests of the management of OAuth clients: registration, updates, secret rotation, and deletion.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     leaks,
     oauth::{Client, Fixture, assert_oauth_error, check},
-    test_server::{Session, TestServer},
+    test_server::{Session, TestResponse, TestServer},
     test_stores::query_value,
 };
 
@@ -19,6 +19,7 @@ async fn client_management_requires_administrator() {
         (Method::POST, "/clients", json!({"name": "x", "scope": ""})),
         (Method::GET, "/clients", Value::Null),
         (Method::GET, &client, Value::Null),
+        (Method::PATCH, &client, json!({"scope": "admin"})),
         (Method::POST, &rotate, Value::Null),
         (Method::DELETE, &client, Value::Null),
     ];
@@ -215,6 +216,125 @@ async fn secret_rotation_revokes_old_secret_and_tokens() {
             json!({"active": false})
         );
     }
+}
+
+async fn update(fixture: &Fixture, body: Value) -> TestResponse {
+    let path = format!("/clients/{}", fixture.client.id);
+    fixture
+        .server
+        .with_token(Method::PATCH, &path, &fixture.admin.access_token, body)
+        .await
+}
+
+/// The reasons of the events about updates of clients, in their order.
+async fn updates(fixture: &Fixture) -> String {
+    let query = "select coalesce(string_agg(coalesce(reason, '-'), ' ' order by id), '') \
+        from audit_events where event = 'oauth_client_updated' and actor = 'admin'";
+    query_value(&fixture.server, query).await
+}
+
+#[tokio::test]
+async fn removed_scope_or_audience_revokes_tokens_and_keeps_secret() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.server.replica().await;
+    let audience = fixture.session.claims()["aud"].clone();
+    let audience = audience.as_str().expect("one audience");
+    let both = format!("{audience} https://billing.example.com");
+    update(&fixture, json!({ "audience": both }))
+        .await
+        .is(200, "");
+    for (removal, revocations) in [
+        (json!({"scope": "items:read"}), 1),
+        (json!({ "audience": audience }), 2),
+    ] {
+        let token = fixture.client.token(&replica).await;
+        for server in [&fixture.server, &replica] {
+            assert_eq!(check(server, &token).await.0, 204);
+        }
+        let response = update(&fixture, removal.clone()).await;
+        let (field, value) = removal
+            .as_object()
+            .expect("fields")
+            .iter()
+            .next()
+            .expect("one");
+        let stored = match field.as_str() {
+            "scope" => response.is(200, "").body["scope"].clone(),
+            _audience => response.is(200, "").body["audiences"][0].clone(),
+        };
+        assert_eq!(stored, *value);
+        for server in [&fixture.server, &replica] {
+            assert_eq!(
+                check(server, &token).await,
+                (401, "token_revoked".into()),
+                "{removal}"
+            );
+            // The secret is still valid.
+            let token = fixture.client.token(server).await;
+            assert_eq!(check(server, &token).await.0, 204, "{removal}");
+        }
+        let reasons = vec!["client_updated"; revocations].join(" ");
+        assert_eq!(updates(&fixture).await, format!("- {reasons}"));
+    }
+    let parameters = [("scope", "items:read user:read")];
+    let response = fixture.client.request_token(&replica, &parameters).await;
+    assert_oauth_error(&response, 400, "invalid_scope", "a removed scope");
+    let parameters = [("resource", "https://billing.example.com")];
+    let response = fixture.client.request_token(&replica, &parameters).await;
+    assert_oauth_error(&response, 400, "invalid_target", "a removed audience");
+}
+
+#[tokio::test]
+async fn other_updates_revoke_no_token() {
+    let fixture = Fixture::new().await;
+    let token = fixture.client.token(&fixture.server).await;
+    let audience = fixture.session.claim("aud");
+    for (body, field, expected) in [
+        (json!({"name": "invoices"}), "name", json!("invoices")),
+        (
+            json!({"scope": "user:read items:read items:write"}),
+            "scope",
+            json!("user:read items:read items:write"),
+        ),
+        (
+            json!({"audience": format!("https://a.example {audience}")}),
+            "audiences",
+            json!(["https://a.example", audience]),
+        ),
+    ] {
+        let response = update(&fixture, body).await;
+        assert_eq!(response.is(200, "").body[field], expected);
+    }
+    assert_eq!(check(&fixture.server, &token).await.0, 204);
+    assert_eq!(updates(&fixture).await, "- - -");
+    // The same values are no change.
+    for same in [json!({}), json!({"name": "invoices"})] {
+        update(&fixture, same).await.is(200, "");
+    }
+    assert_eq!(updates(&fixture).await, "- - -");
+    let path = format!("/clients/{}", fixture.client.id);
+    let admin = &fixture.admin.access_token;
+    let fetched = fixture
+        .server
+        .with_token(Method::GET, &path, admin, Value::Null)
+        .await;
+    assert_eq!(fetched.is(200, "").body["name"], "invoices");
+    for (invalid, field) in [
+        (json!({"name": ""}), "name"),
+        (json!({"scope": "items:delete"}), "scope"),
+        (json!({"audience": " "}), "audience"),
+        (json!({"client_secret": "lks_mine"}), "client_secret"),
+    ] {
+        let response = update(&fixture, invalid).await;
+        let errors = &response.is(400, "invalid_request").body["errors"];
+        assert_eq!(errors[0]["field"], field);
+    }
+    let unknown = "/clients/018f0000-0000-7000-8000-000000000000";
+    let response = fixture
+        .server
+        .with_token(Method::PATCH, unknown, admin, json!({"name": "x"}))
+        .await;
+    response.is(404, "not_found");
 }
 
 #[tokio::test]

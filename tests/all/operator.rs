@@ -661,6 +661,22 @@ async fn operator_creates_rotates_and_deletes_clients() {
         "{shown}"
     );
     assert!(!shown.contains(&secret), "{shown}");
+    let renamed = client_command(&["update", &id, "--name", "invoices"]).await;
+    assert!(renamed.well().contains("name            invoices\n"));
+    let narrowing = ["update", &id, "--scope", "items:read", "--yes"];
+    client_command(&narrowing[..4])
+        .await
+        .expect_error(2, "--yes");
+    client_command(&["update", &id])
+        .await
+        .expect_error(2, "--name");
+    client_command(&narrowing).await.well();
+    assert_eq!(
+        server.verify(&first).await,
+        (401, "token_revoked".into()),
+        "revoked immediately"
+    );
+    let first = token(&secret).await.is(200, "").text("access_token");
     client_command(&["rotate-secret", &id])
         .await
         .expect_error(2, "--yes");
@@ -713,7 +729,7 @@ async fn operator_creates_rotates_and_deletes_clients() {
         where event like '%client%' and actor = 'operator'";
     assert_eq!(
         query_value(&server, events).await,
-        "oauth_client_created operator, client_secret_rotated operator, \
-         oauth_client_deleted operator"
+        "oauth_client_created operator, oauth_client_updated operator, \
+         oauth_client_updated operator, client_secret_rotated operator, oauth_client_deleted operator"
     );
 }

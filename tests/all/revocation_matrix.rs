@@ -195,6 +195,7 @@ const TRIGGERS: &[(&str, &str, &str)] = &[
     ("personal token revoked", "aaaac.tk", "token_revoked"),
     ("client token revoked", "aaaacp.k", "token_revoked"),
     ("client secret rotated", "aaaacp.k", "secret_rotated"),
+    ("client scope removed", "aaaacp.k", "client_updated"),
     ("client deleted", "aaaacp.k", "client_deleted"),
 ];
 
@@ -338,6 +339,10 @@ async fn trigger_revocation(fixture: &Fixture, trigger: &str) {
                     Value::Null,
                 )
                 .await
+        }
+        "client scope removed" => {
+            let body = json!({"scope": "user:read"});
+            fixture.call(admin, Method::PATCH, &client, body).await
         }
         "client deleted" => {
             fixture

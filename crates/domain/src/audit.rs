@@ -72,6 +72,7 @@ kinds! {
     ClientAuthenticationFailed "client_authentication_failed" Failure "client authentication failed";
     OAuthClientCreated "oauth_client_created" Success "OAuth client registered";
     ClientSecretRotated "client_secret_rotated" Success "client secret rotated";
+    OAuthClientUpdated "oauth_client_updated" Success "OAuth client updated";
     OAuthClientDeleted "oauth_client_deleted" Success "OAuth client deleted";
     SigningKeyCreated "signing_key_rotated" Success "signing key created";
     SigningKeyRevoked "signing_key_revoked" Success "signing key revoked";

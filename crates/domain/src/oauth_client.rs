@@ -1,6 +1,10 @@
 //! OAuth clients: the settings that an administrator enters.
 
-use crate::text::{self, ParsedText, Rejection, TextRules};
+use crate::{
+    opaque_token::Label,
+    scope::Scopes,
+    text::{self, ParsedText, Rejection, TextRules},
+};
 
 /// Maximum number of audiences of a client.
 pub const MAX_AUDIENCES: usize = 10;
@@ -54,11 +58,98 @@ impl ParsedText for Audiences {
     }
 }
 
+/// A change of a client. `None` keeps the value of a field.
+#[derive(Debug, Clone, Default)]
+pub struct ClientChange {
+    /// The new display name.
+    pub name: Option<Label>,
+    /// The new scopes.
+    pub scopes: Option<Scopes>,
+    /// The new audiences.
+    pub audiences: Option<Audiences>,
+}
+
+/// The settings of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientSettings {
+    /// The display name.
+    pub name: String,
+    /// The scopes that its tokens can have.
+    pub scopes: Scopes,
+    /// The audiences that its tokens can have. The first is the default.
+    pub audiences: Vec<String>,
+}
+
+impl ClientSettings {
+    /// Returns the settings after a change.
+    #[must_use]
+    pub fn changed(&self, change: &ClientChange) -> ClientSettings {
+        ClientSettings {
+            name: change
+                .name
+                .as_ref()
+                .map_or_else(|| self.name.clone(), |name| name.as_str().to_owned()),
+            scopes: change.scopes.unwrap_or(self.scopes),
+            audiences: change
+                .audiences
+                .clone()
+                .map_or_else(|| self.audiences.clone(), Audiences::into_inner),
+        }
+    }
+
+    /// Returns whether tokens that were issued with these settings can exceed the new settings.
+    ///
+    /// They do if a scope or an audience was removed, and must then be revoked.
+    pub fn exceeds(&self, after: &ClientSettings) -> bool {
+        let is_removed = |audience: &String| !after.audiences.contains(audience);
+        !self.scopes.is_within(after.scopes) || self.audiences.iter().any(is_removed)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::scope::Scope;
+
+    #[test]
+    fn only_removed_scopes_and_audiences_exceed_new_settings() {
+        let before = ClientSettings {
+            name: "billing".to_owned(),
+            scopes: Scopes::of(&[Scope::ItemsRead, Scope::ItemsWrite]),
+            audiences: vec!["a".to_owned(), "b".to_owned()],
+        };
+        let exceeds = |change: &ClientChange| before.exceeds(&before.changed(change));
+        let scopes = |scopes: &[Scope]| ClientChange {
+            scopes: Some(Scopes::of(scopes)),
+            ..Default::default()
+        };
+        let audiences = |text| ClientChange {
+            audiences: Some(Audiences::parse(text).unwrap()),
+            ..Default::default()
+        };
+        let name = ClientChange {
+            name: Some(Label::parse("invoices").unwrap()),
+            ..Default::default()
+        };
+        assert_eq!(before.changed(&ClientChange::default()), before);
+        assert_eq!(before.changed(&name).name, "invoices");
+        for kept in [
+            name,
+            scopes(&[Scope::ItemsRead, Scope::ItemsWrite, Scope::Admin]),
+            audiences("b a c"),
+        ] {
+            assert!(!exceeds(&kept), "{kept:?}");
+        }
+        for narrowed in [
+            scopes(&[Scope::ItemsRead, Scope::Admin]),
+            scopes(&[]),
+            audiences("a"),
+        ] {
+            assert!(exceeds(&narrowed), "{narrowed:?}");
+        }
+    }
 
     proptest! {
         #[test]

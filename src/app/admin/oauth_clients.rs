@@ -1,4 +1,5 @@
-//! Use cases: register, list, get, delete, and authenticate OAuth clients; rotate their secrets.
+//! Use cases: register, list, get, update, delete, and authenticate OAuth clients; rotate their
+//! secrets.
 //!
 //! An OAuth client is a service that obtains tokens for itself. Administrators and the operator
 //! manage OAuth clients.
@@ -23,9 +24,10 @@ use std::sync::Arc;
 
 use latchkey_domain::{
     audit::{Actor, EventKind},
-    oauth_client::Audiences,
+    oauth_client::{Audiences, ClientChange},
     opaque_token::{Label, OpaqueToken, OpaqueTokenKind},
     page::Page,
+    revocation::{RevocationBatch, RevocationReason},
     scope::Scopes,
 };
 use secrecy::SecretString;
@@ -108,6 +110,45 @@ impl OAuthClients {
     /// `not_found`, `unavailable`.
     pub async fn get_client(&self, id: Uuid) -> Result<StoredClient, Error> {
         self.postgres.find_client(id).await?.ok_or(Error::NotFound)
+    }
+
+    /// Changes the name, scopes, or audiences of a client. The secret stays valid.
+    ///
+    /// If a scope or an audience is removed, revokes all tokens of the client. A retry publishes a
+    /// revocation that was committed but not published.
+    ///
+    /// # Errors
+    /// `forbidden` or `reauthentication_required` without a recent sign-in; `not_found`,
+    /// `unavailable`.
+    pub async fn update_client(
+        self: &Arc<Self>,
+        actor: AdminActor,
+        id: Uuid,
+        change: ClientChange,
+    ) -> Result<StoredClient, Error> {
+        actor.require_recent_sign_in()?;
+        let (oauth_clients, event) = (self.clone(), actor.event(EventKind::OAuthClientUpdated, id));
+        let is_narrowing = change.scopes.is_some() || change.audiences.is_some();
+        self.tasks
+            .run_to_completion(async move {
+                let (client, batch) = oauth_clients
+                    .postgres
+                    .update_client(id, &change, &event)
+                    .await?
+                    .ok_or(Error::NotFound)?;
+                match batch {
+                    Some(batch) => oauth_clients.revocations.publish(&batch).await?,
+                    // This might be a retry of a change that was committed but not published.
+                    None if is_narrowing => {
+                        let reason = RevocationReason::ClientUpdated;
+                        let batch = RevocationBatch::of_client(id, client.generation, reason);
+                        oauth_clients.revocations.republish(&batch).await?;
+                    }
+                    None => {}
+                }
+                Ok(client)
+            })
+            .await
     }
 
     /// Replaces the secret of a client, and returns it. The secret is returned only once.

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use latchkey_domain::{oauth_client::Audiences, opaque_token::Label, scope::Scopes};
+use latchkey_domain::{
+    oauth_client::{Audiences, ClientChange},
+    opaque_token::Label,
+    scope::Scopes,
+};
 use poem::web::Data;
 use poem_openapi::{OpenApi, payload::Json};
 use secrecy::ExposeSecret;
@@ -39,10 +43,23 @@ body! {
         /// `LATCHKEY_AUDIENCE`, or the issuer if it is unset.
         pub audience: Optional<Audiences>,
     }
+
+    /// New values; absent fields stay unchanged.
+    pub struct UpdateOAuthClientRequest {
+        /// Display name of the client.
+        pub name: KeepIfAbsent<Label>,
+        /// Scopes that the client can request, separated by spaces. If one is removed, all tokens of
+        /// the client are revoked.
+        pub scope: KeepIfAbsent<Scopes>,
+        /// Allowed audiences, 1 to 10, separated by spaces; the first is the default. If one is
+        /// removed, all tokens of the client are revoked.
+        pub audience: KeepIfAbsent<Audiences>,
+    }
 }
 
 problems! {
     CreateProblems: [CALLER, BODY] ReauthenticationRequired;
+    UpdateProblems: [CALLER, BODY] ReauthenticationRequired NotFound;
     RotateProblems: [CALLER] ReauthenticationRequired NotFound;
     ListProblems: [CALLER];
     ByIdProblems: [CALLER] NotFound;
@@ -148,6 +165,42 @@ impl OAuthClientsApi {
     ) -> Result<Json<OAuthClientSchema>, Problem<ByIdProblems>> {
         let Param(Id(id)) = id;
         Ok(Json(app.oauth_clients.get_client(id).await?.into()))
+    }
+
+    /// Update an OAuth client
+    ///
+    /// Updates the given fields. The secret stays valid.
+    ///
+    /// If a scope or an audience is removed, all tokens of the client are revoked, and every replica
+    /// rejects them when the response arrives. The client can request new tokens immediately. Other
+    /// changes revoke nothing. Requires a user session with a sign-in within the last five minutes
+    /// (403 `reauthentication_required`); personal access tokens are rejected (403 `forbidden`).
+    ///
+    /// Response 200: The client was updated.
+    #[oai(
+        path = "/clients/:id",
+        method = "patch",
+        operation_id = "updateOAuthClient",
+        tag = "Tag::OAuthClients"
+    )]
+    async fn update(
+        &self,
+        app: Data<&Arc<App>>,
+        Admin(admin): Admin,
+        ClientOrigin(origin): ClientOrigin,
+        /// Client ID.
+        id: Path<Id>,
+        Body(body): Body<UpdateOAuthClientRequest>,
+    ) -> Result<Json<OAuthClientSchema>, Problem<UpdateProblems>> {
+        let Param(Id(id)) = id;
+        let change = ClientChange {
+            name: body.name,
+            scopes: body.scope,
+            audiences: body.audience,
+        };
+        let actor = AdminActor::from_request(&app.tokens, &admin, origin);
+        let client = app.oauth_clients.update_client(actor, id, change).await?;
+        Ok(Json(client.into()))
     }
 
     /// Rotate a client secret

@@ -19,13 +19,14 @@ use crate::{
 const NEW_PASSWORD: &str = "correct horse 9";
 
 /// Operations that require a recent sign-in, by operation ID.
-const REQUIRING: [&str; 7] = [
+const REQUIRING: [&str; 8] = [
     "createOAuthClient",
     "createPersonalAccessToken",
     "createUser",
     "deleteCurrentUser",
     "replaceUser",
     "rotateOAuthClientSecret",
+    "updateOAuthClient",
     "updateUser",
 ];
 
@@ -103,7 +104,8 @@ fn writes(john: &str, disabled: &str, client: &str) -> Vec<Write> {
         let body = replacement(&[(field, value.clone())]);
         Write::new("replaceUser", Method::PUT, john, body)
     });
-    let rotation = format!("/clients/{client}/rotate");
+    let client = format!("/clients/{client}");
+    let rotation = format!("{client}/rotate");
     let (user, admin) = (
         json!({"username": "new", "password": PASSWORD}),
         json!({"username": "new", "password": PASSWORD, "role": "admin"}),
@@ -129,6 +131,12 @@ fn writes(john: &str, disabled: &str, client: &str) -> Vec<Write> {
             Method::POST,
             &rotation,
             Value::Null,
+        ),
+        Write::new(
+            "updateOAuthClient",
+            Method::PATCH,
+            &client,
+            json!({"scope": "items:read admin"}),
         ),
         Write::new(
             "createPersonalAccessToken",

@@ -42,6 +42,7 @@ macro_rules! reasons {
                     | RevocationReason::TokenRevoked
                     | RevocationReason::PersonalAccessTokenRevoked
                     | RevocationReason::SecretRotated
+                    | RevocationReason::ClientUpdated
                     | RevocationReason::ClientDeleted => false,
                 }
             }
@@ -82,6 +83,8 @@ reasons! {
     PersonalAccessTokenRevoked "personal_access_token_revoked" "by the user";
     /// The secret of the OAuth client was rotated.
     SecretRotated "secret_rotated" "client secret rotation";
+    /// A scope or an audience of the OAuth client was removed.
+    ClientUpdated "client_updated" "scope or audience of the OAuth client removed";
     /// The OAuth client was deleted.
     ClientDeleted "client_deleted" "OAuth client deleted";
 }
