@@ -170,6 +170,11 @@ impl Draft {
                 "must be an SMTP server or `off`. `file:` requires a loopback LATCHKEY_ISSUER, \
                  because it is for development only.",
             ),
+            (
+                self.verifies_sign_ups_without_email(),
+                "LATCHKEY_SIGNUP",
+                "can be `verify` only with a mail server in LATCHKEY_SMTP_URL, because it sends codes",
+            ),
         ];
         let violations = rules.into_iter().filter(|(is_violated, _, _)| *is_violated);
         ranges
@@ -183,6 +188,10 @@ impl Draft {
                 .issuer
                 .as_ref()
                 .is_some_and(|issuer| !issuer.is_loopback())
+    }
+
+    fn verifies_sign_ups_without_email(&self) -> bool {
+        self.signup == Some(Signup::Verify) && matches!(self.smtp_url, Some(MailTransport::Off))
     }
 
     fn time_ranges(&self) -> Vec<Range> {

@@ -63,6 +63,8 @@ pub enum Error {
     LastAdmin,
     /// 403: only administrators create users on this server.
     SignupClosed,
+    /// 403: this server registers users without a code.
+    SignupWithoutCode,
     /// 404: the resource doesn't exist, or belongs to another user.
     NotFound,
     /// 405: the path doesn't support the method (RFC 9110 section 15.5.6).
@@ -254,7 +256,7 @@ impl Error {
             Error::Csrf(_) => Code::Csrf,
             Error::ReauthenticationRequired => Code::ReauthenticationRequired,
             Error::LastAdmin => Code::LastAdmin,
-            Error::SignupClosed => Code::SignupClosed,
+            Error::SignupClosed | Error::SignupWithoutCode => Code::SignupClosed,
             Error::NotFound => Code::NotFound,
             Error::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             Error::NotAcceptable(_) => Code::NotAcceptable,

@@ -22,6 +22,7 @@ mod revocation_log_lock;
 mod revocations;
 mod sessions;
 mod shared_settings;
+mod sign_ups;
 mod signing_keys;
 mod stored_user;
 mod tls;
@@ -58,6 +59,7 @@ pub use migrations::MigrationError;
 pub use revocations::StoredRevocation;
 pub use sessions::{CreatedSession, Idle, LockedSession, NewSession, SessionActivity, SessionRow};
 pub use shared_settings::SharedSettings;
+pub use sign_ups::ConfirmedSignUp;
 pub use signing_keys::{RevokedKey, SealedKey, StoredKey};
 
 use crate::{

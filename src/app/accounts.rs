@@ -6,6 +6,7 @@ pub mod dashboard;
 pub mod profile;
 pub mod reset_password;
 pub mod sign_up;
+pub mod verified_sign_up;
 
 use std::sync::Arc;
 

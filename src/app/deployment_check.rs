@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::{
     app::{App, impairment::clock_action},
+    config::Signup,
     error::Diagnosis,
     issuer_probe::{self, IssuerOutcome},
     postgres::DatabaseExamination,
@@ -40,6 +41,8 @@ pub enum CheckedPart {
     Secret,
     /// The mail server.
     Email,
+    /// The registration of users.
+    Signup,
     /// The way of a request from this machine through the proxy to a replica.
     Proxy,
 }
@@ -93,6 +96,7 @@ impl App {
             add(CheckedPart::Secret, self.examine_secret().await);
         }
         add(CheckedPart::Email, email);
+        add(CheckedPart::Signup, self.assess_signup());
         add(CheckedPart::Proxy, proxy);
         findings
     }
@@ -182,6 +186,23 @@ impl App {
                 "Check `LATCHKEY_SMTP_URL` and `LATCHKEY_EMAIL_FROM`. `latchkey mail test ADDRESS` \
                  prints the response of the mail server.",
             )),
+        }
+    }
+
+    fn assess_signup(&self) -> FindingOutcome {
+        let is_public = !self.config.issuer.is_loopback();
+        match self.config.signup {
+            Signup::Open if is_public && self.mail.is_enabled() => {
+                FindingOutcome::Warning(Diagnosis::new(
+                    "`LATCHKEY_SIGNUP=open` discloses whether an email address has an account.",
+                    "Set `LATCHKEY_SIGNUP=verify`, or `admin` if visitors can't register.",
+                ))
+            }
+            Signup::Open => FindingOutcome::Ok("Users register without a code.".to_owned()),
+            Signup::Verify => FindingOutcome::Ok("Users register with an emailed code.".to_owned()),
+            Signup::Admin => {
+                FindingOutcome::Ok("Only administrators and the operator create users.".to_owned())
+            }
         }
     }
 

@@ -152,7 +152,9 @@ impl Mail {
         let occasion = self.occasion(due);
         let notice = match due.template {
             EmailTemplate::Invitation => return EmailMessage::invitation(&occasion, recipient),
-            EmailTemplate::PasswordReset | EmailTemplate::EmailConfirmation => {
+            EmailTemplate::PasswordReset
+            | EmailTemplate::EmailConfirmation
+            | EmailTemplate::SignUp => {
                 return Err("this email requires a code".into());
             }
             EmailTemplate::PasswordChanged => Notice::PasswordChanged,
@@ -162,6 +164,7 @@ impl Mail {
             EmailTemplate::AdminRoleGranted => Notice::AdminRoleGranted,
             EmailTemplate::AdminAdded => Notice::AdminAdded,
             EmailTemplate::ClientSecretCreated => Notice::ClientSecretCreated,
+            EmailTemplate::AccountExists => Notice::AccountExists,
         };
         EmailMessage::notice(notice, &occasion)
     }

@@ -29,9 +29,9 @@ pub fn command() -> Command {
         .long_about(
             "Examines PostgreSQL (version, encoding, rights, migrations), Redis (version, rights, \
              eviction policy), the clocks of this machine and of both stores, the issuer and the \
-             secret of the database, the mail server, and the issuer URL through the proxy. Each \
-             line is ok, a warning, or a failure with its fix. The command changes nothing except \
-             one key in Redis, which expires after a minute.",
+             secret of the database, the mail server, the setting of the registration, and the \
+             issuer URL through the proxy. Each line is ok, a warning, or a failure with its fix. \
+             The command changes nothing except one key in Redis, which expires after a minute.",
         )
         .arg(output_flag(
             "an object with `findings`, a list of objects with `part`, `status` (`ok`, `warning`, \

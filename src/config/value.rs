@@ -61,6 +61,8 @@ pub struct OnOff(pub bool);
 pub enum Signup {
     /// Self-registration is allowed.
     Open,
+    /// Self-registration requires a code that is sent to the email address.
+    Verify,
     /// Only administrators and the operator can create users.
     Admin,
 }
@@ -279,7 +281,8 @@ fn parse_boolean(text: &str) -> Option<bool> {
 
 impl Value for Signup {
     fn read(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|_| "must be `open` or `admin`".into())
+        text.parse()
+            .map_err(|_| "must be `open`, `verify`, or `admin`".into())
     }
 }
 

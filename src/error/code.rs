@@ -100,8 +100,8 @@ codes! {
         "The change would leave no enabled administrator."
         "Grant the `admin` role to another user first.";
     SignupClosed 403 "signup_closed" "Registration disabled"
-        "Only administrators can create users on this server."
-        "Contact an administrator of this server.";
+        "Only administrators can create users on this server, or `detail` contains another operation."
+        "Contact an administrator of this server, or use the operation in `detail`.";
     NotFound 404 "not_found" "Not found"
         "The resource doesn't exist, or you don't have access to it."
         "Check the path and the ID.";

@@ -96,6 +96,10 @@ impl Error {
             Error::ReauthenticationRequired => {
                 "This operation requires a sign-in within the last five minutes. Sign in again."
             }
+            Error::SignupClosed => "Only administrators can create users on this server.",
+            Error::SignupWithoutCode => {
+                "This server registers users without a code. Use `POST /signup`."
+            }
             Error::LastAdmin => {
                 "At least one enabled administrator must remain. Grant the role to another user \
                  first."

@@ -13,6 +13,7 @@ pub mod responses;
 pub mod revocation_stream;
 pub mod schemas;
 pub mod sessions;
+pub mod sign_ups;
 pub mod user_sessions;
 pub mod users;
 pub mod well_known;

@@ -24,7 +24,7 @@ use crate::{
             authentication::AuthenticationApi, browser_session::BrowserSessionApi,
             current_user::CurrentUserApi, health::HealthApi, items::ItemsApi,
             oauth_clients::OAuthClientsApi, personal_access_tokens::PersonalAccessTokensApi,
-            revocation_stream::RevocationStreamApi, sessions::SessionsApi,
+            revocation_stream::RevocationStreamApi, sessions::SessionsApi, sign_ups::SignUpApi,
             user_sessions::UserSessionsApi, users::UsersApi, well_known::WellKnownApi,
         },
         auth::caller,
@@ -37,9 +37,9 @@ use crate::{
     },
 };
 
-/// Declares the APIs whose operations the server has.
+/// Declares the APIs whose operations the server has. The framework supports 16; a tuple counts as one.
 macro_rules! apis {
-    ($($api:ident),* $(,)?) => {
+    ($($api:tt),* $(,)?) => {
         type Apis = ($($api,)*);
 
         const APIS: Apis = ($($api,)*);
@@ -47,7 +47,7 @@ macro_rules! apis {
 }
 
 apis!(
-    AuthenticationApi,
+    (SignUpApi, AuthenticationApi),
     BrowserSessionApi,
     CurrentUserApi,
     PersonalAccessTokensApi,

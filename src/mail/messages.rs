@@ -4,13 +4,10 @@
 //! Otherwise, an attacker could send text of their choice in the name of the server. A browser
 //! appears only by the name of a known one, and an IP address only in its parsed form.
 
-use std::time::Duration;
+mod codes;
 
 use askama::Template;
-use latchkey_domain::{
-    one_time_code::{CodePurpose, OneTimeCode},
-    user_agent,
-};
+use latchkey_domain::user_agent;
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
 
 use super::MailError;
@@ -55,6 +52,8 @@ pub enum Notice {
     /// An administrator has registered an OAuth client or rotated its secret. The administrator is
     /// notified.
     ClientSecretCreated,
+    /// A sign-up with the verified email address of the user was requested.
+    AccountExists,
 }
 
 impl Notice {
@@ -97,30 +96,15 @@ impl Notice {
                 "A client secret was created",
                 format!("Your {app} account was used to create the secret of an OAuth client."),
             ),
+            Notice::AccountExists => (
+                "You already have an account",
+                format!(
+                    "A registration at {app} was requested with this email address, which already \
+                     has an account. Nothing was changed."
+                ),
+            ),
         }
     }
-}
-
-#[derive(Template)]
-#[template(path = "password_reset.txt", escape = "none")]
-struct PasswordResetText<'a> {
-    app: &'a str,
-    code: &'a str,
-    minutes: &'a str,
-    browser: &'a str,
-    ip_address: Option<&'a str>,
-    time: &'a str,
-}
-
-#[derive(Template)]
-#[template(path = "password_reset.html")]
-struct PasswordResetHtml<'a> {
-    app: &'a str,
-    code: &'a str,
-    minutes: &'a str,
-    browser: &'a str,
-    ip_address: Option<&'a str>,
-    time: &'a str,
 }
 
 #[derive(Template)]
@@ -144,22 +128,6 @@ struct NoticeHtml<'a> {
     ip_address: Option<&'a str>,
     advice: &'a str,
     url: &'a str,
-}
-
-#[derive(Template)]
-#[template(path = "email_code.txt", escape = "none")]
-struct EmailCodeText<'a> {
-    app: &'a str,
-    code: &'a str,
-    minutes: &'a str,
-}
-
-#[derive(Template)]
-#[template(path = "email_code.html")]
-struct EmailCodeHtml<'a> {
-    app: &'a str,
-    code: &'a str,
-    minutes: &'a str,
 }
 
 #[derive(Template)]
@@ -205,61 +173,6 @@ impl EmailMessage {
         })
     }
 
-    /// Renders the email with the code of this purpose and its remaining lifetime.
-    pub fn with_code(
-        purpose: CodePurpose,
-        occasion: &Occasion<'_>,
-        code: &OneTimeCode,
-        lifetime: Duration,
-    ) -> Result<EmailMessage, MailError> {
-        let (code, minutes) = (&code.for_mail(), &format_lifetime(lifetime));
-        match purpose {
-            CodePurpose::PasswordReset => EmailMessage::password_reset(occasion, code, minutes),
-            CodePurpose::EmailConfirmation => EmailMessage::email_code(occasion, code, minutes),
-        }
-    }
-
-    fn password_reset(
-        occasion: &Occasion<'_>,
-        code: &str,
-        minutes: &str,
-    ) -> Result<EmailMessage, MailError> {
-        let (app, ip_address) = (occasion.app(), occasion.ip_address);
-        let (browser, time) = (&occasion.browser(), &occasion.time()?);
-        EmailMessage::new(
-            "Your password reset code",
-            &PasswordResetText {
-                app,
-                code,
-                minutes,
-                browser,
-                ip_address,
-                time,
-            },
-            &PasswordResetHtml {
-                app,
-                code,
-                minutes,
-                browser,
-                ip_address,
-                time,
-            },
-        )
-    }
-
-    fn email_code(
-        occasion: &Occasion<'_>,
-        code: &str,
-        minutes: &str,
-    ) -> Result<EmailMessage, MailError> {
-        let app = occasion.app();
-        EmailMessage::new(
-            "Verify your email address",
-            &EmailCodeText { app, code, minutes },
-            &EmailCodeHtml { app, code, minutes },
-        )
-    }
-
     /// Renders the invitation of a user without a password. It contains no code, because the user
     /// requests one to set the password.
     pub fn invitation(occasion: &Occasion<'_>, address: &str) -> Result<EmailMessage, MailError> {
@@ -298,6 +211,10 @@ impl EmailMessage {
             Notice::AdminAdded | Notice::ClientSecretCreated => (
                 "If this wasn't you, contact the operator, and reset your password. This also signs \
                  out all devices:",
+                format!("{}/forgot", occasion.issuer),
+            ),
+            Notice::AccountExists => (
+                "If this was you, sign in, or set a new password. Otherwise, ignore this email:",
                 format!("{}/forgot", occasion.issuer),
             ),
             _other => (
@@ -362,18 +279,6 @@ impl Occasion<'_> {
     }
 }
 
-/// Delay between the request and the email that the text ignores, so that a lifetime of ten minutes
-/// isn't rounded down to nine.
-const IGNORED_DELAY_SECONDS: u64 = 5;
-
-fn format_lifetime(lifetime: Duration) -> String {
-    match lifetime.as_secs() {
-        seconds if seconds + IGNORED_DELAY_SECONDS < 60 => format!("{seconds} seconds"),
-        seconds if seconds + IGNORED_DELAY_SECONDS < 120 => "1 minute".to_owned(),
-        seconds => format!("{} minutes", (seconds + IGNORED_DELAY_SECONDS) / 60),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use time::macros::datetime;
@@ -386,16 +291,6 @@ mod tests {
         ip_address: Some("192.0.2.1"),
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
     };
-
-    #[test]
-    fn lifetimes_are_formatted_in_whole_minutes() {
-        let format = |milliseconds| format_lifetime(Duration::from_millis(milliseconds));
-        assert_eq!(format(599_990), "10 minutes");
-        assert_eq!(format(590_000), "9 minutes");
-        assert_eq!(format(60_000), "1 minute");
-        assert_eq!(format(119_000), "2 minutes");
-        assert_eq!(format(54_000), "54 seconds");
-    }
 
     #[test]
     fn reset_email_names_app_browser_address_and_time() {
@@ -440,6 +335,7 @@ mod tests {
             Notice::AdminRoleGranted,
             Notice::AdminAdded,
             Notice::ClientSecretCreated,
+            Notice::AccountExists,
         ];
         let notices = notices.map(|notice| EmailMessage::notice(notice, &OCCASION).unwrap());
         for email in notices

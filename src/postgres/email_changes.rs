@@ -129,8 +129,9 @@ async fn notify_previous_address(
     email_outbox::enqueue_to(db, notification_id, template, user_id, &address, event).await
 }
 
-/// Removes the address of a code from another user who hasn't verified it.
-async fn release_unverified_email(
+/// Removes the address of a code from another user who hasn't verified it. `user_id` is the owner of
+/// the code.
+pub(super) async fn release_unverified_email(
     db: &mut Connection,
     user_id: Uuid,
     email_id: Uuid,

@@ -52,6 +52,10 @@ pub enum EmailTemplate {
     AdminAdded,
     /// Notifies an administrator who has registered an OAuth client or rotated its secret.
     ClientSecretCreated,
+    /// Contains the code that completes a sign-up.
+    SignUp,
+    /// Notifies a user with whose verified email address a sign-up was requested.
+    AccountExists,
 }
 
 impl EmailTemplate {
@@ -60,6 +64,7 @@ impl EmailTemplate {
         match self {
             EmailTemplate::PasswordReset => Some(CodePurpose::PasswordReset),
             EmailTemplate::EmailConfirmation => Some(CodePurpose::EmailConfirmation),
+            EmailTemplate::SignUp => Some(CodePurpose::SignUp),
             EmailTemplate::PasswordChanged
             | EmailTemplate::EmailChanged
             | EmailTemplate::Invitation
@@ -67,7 +72,8 @@ impl EmailTemplate {
             | EmailTemplate::PersonalAccessTokenCreated
             | EmailTemplate::AdminRoleGranted
             | EmailTemplate::AdminAdded
-            | EmailTemplate::ClientSecretCreated => None,
+            | EmailTemplate::ClientSecretCreated
+            | EmailTemplate::AccountExists => None,
         }
     }
 

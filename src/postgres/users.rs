@@ -32,11 +32,14 @@ const UPGRADE_PASSWORD_HASH: &str = include_str!("../../sql/queries/upgrade_pass
 const RESET_PASSWORD: &str = include_str!("../../sql/queries/reset_password.sql");
 
 /// A user to insert.
+#[derive(Clone, Copy)]
 pub struct NewUser<'a> {
     /// The user ID, which the caller generates.
     pub id: Uuid,
     pub username: Option<&'a str>,
     pub email: Option<&'a str>,
+    /// Whether a code has verified the email address.
+    pub email_verified: bool,
     /// The password hash in PHC string format.
     pub password_hash: &'a str,
     /// The display name.
@@ -63,15 +66,9 @@ impl Postgres {
     ) -> Result<StoredUser, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
-        let password_hash = user.password_hash.to_owned();
-        let credentials = Credentials {
-            user: insert_user(&mut db, user).await?,
-            password_hash,
-        };
-        let session = sessions::insert(&mut db, &credentials, session, event).await?;
-        session.ok_or_else(|| Error::internal("the new user could not be signed in"))?;
+        let user = insert_with_session(&mut db, user, session, event).await?;
         db.commit().await?;
-        Ok(credentials.user)
+        Ok(user)
     }
 
     /// Finds the user with this username or email address.
@@ -287,6 +284,22 @@ impl Postgres {
     }
 }
 
+/// Inserts a user and the first session, with an audit event.
+pub(super) async fn insert_with_session(
+    db: &mut Connection,
+    user: &NewUser<'_>,
+    session: &NewSession<'_>,
+    event: &AuditEvent,
+) -> Result<StoredUser, Error> {
+    let credentials = Credentials {
+        user: insert_user(db, user).await?,
+        password_hash: user.password_hash.to_owned(),
+    };
+    let session = sessions::insert(db, &credentials, session, event).await?;
+    session.ok_or_else(|| Error::internal("the new user could not be signed in"))?;
+    Ok(credentials.user)
+}
+
 pub(crate) async fn insert_user(
     db: &mut Connection,
     user: &NewUser<'_>,
@@ -299,6 +312,7 @@ pub(crate) async fn insert_user(
         &user.name,
         &user.role.as_str(),
         &user.password_change_required,
+        &user.email_verified,
     ];
     let row = db.query_first(INSERT_USER, params).await?;
     read_user(&row.ok_or_else(|| Error::internal("an insert returned no row"))?)

@@ -482,6 +482,7 @@ assert_unprintable!(
     access_token::SigningKey,
     app::accounts::reset_password::PasswordReset,
     app::accounts::sign_up::SignUp,
+    app::accounts::verified_sign_up::VerifiedSignUp,
     app::sessions::issue::TokenPair,
     app::tokens::client_credentials::AuthenticatedClient,
     app::tokens::client_credentials::IssuedClientToken,

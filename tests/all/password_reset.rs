@@ -32,7 +32,7 @@ async fn start_with_user() -> (TestServer, MailServer, Session) {
 }
 
 /// Returns the headers without those that differ between equal responses.
-fn comparable_headers(response: &TestResponse) -> Vec<(String, String)> {
+pub fn comparable_headers(response: &TestResponse) -> Vec<(String, String)> {
     let text = |value: &reqwest::header::HeaderValue| value.to_str().unwrap_or_default().to_owned();
     let headers = response
         .headers

@@ -345,13 +345,32 @@ async fn check_follows_the_issuer_to_a_replica() {
 }
 
 #[tokio::test]
+async fn open_sign_up_of_a_public_server_with_email_is_a_warning() {
+    let (server, _mail_server) = TestServer::with_mail(&[]).await;
+    let disclosed = "discloses whether an email address has an account";
+    assert_finding(server.settings(), "signup", "warning", disclosed).await;
+    for (change, reason) in [
+        (("LATCHKEY_SIGNUP", "verify"), "with an emailed code"),
+        (("LATCHKEY_SIGNUP", "admin"), "Only administrators"),
+        (("LATCHKEY_SMTP_URL", "off"), "without a code"),
+        (("LATCHKEY_ISSUER", "http://127.0.0.1:1"), "without a code"),
+    ] {
+        let (_, findings) = check(server.settings_with(&[change])).await;
+        let found = findings.iter().find(|found| found["part"] == "signup");
+        let found = found.expect("a finding");
+        assert_eq!(found["status"], "ok", "{found}");
+        assert!(text(&found["reason"]).contains(reason), "{found}");
+    }
+}
+
+#[tokio::test]
 async fn check_prints_one_line_per_subject_and_changes_nothing() {
     let database = fresh_database().await;
     let settings = settings(&database, &STACK.redis_url(), "unused");
     let output = program::run(&["check"], settings.clone(), "");
     let text = String::from_utf8(output.stdout).expect("text");
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 7, "{text}");
+    assert_eq!(lines.len(), 8, "{text}");
     assert!(
         lines[0].starts_with("ok       postgres  PostgreSQL "),
         "{text}"

@@ -215,6 +215,26 @@ fn unsafe_and_invalid_values_are_rejected_by_variable() {
 }
 
 #[test]
+fn verified_sign_up_requires_mail_server() {
+    for (smtp_url, is_valid) in [("off", false), ("smtp://mail.example.com", true)] {
+        let settings = valid_with(&[
+            ("LATCHKEY_SIGNUP", "verify"),
+            ("LATCHKEY_SMTP_URL", smtp_url),
+        ]);
+        let output = latchkey(&["config"], &settings);
+        let errors = stderr(&output);
+        assert_eq!(output.status.success(), is_valid, "{errors}");
+        let reason =
+            "LATCHKEY_SIGNUP: can be `verify` only with a mail server in LATCHKEY_SMTP_URL";
+        assert_eq!(errors.contains(reason), !is_valid, "{errors}");
+        if !is_valid {
+            let served = latchkey(&["serve", "--listen", "127.0.0.1:0"], &settings);
+            assert_eq!(served.status.code(), Some(2), "{}", stderr(&served));
+        }
+    }
+}
+
+#[test]
 fn misspelled_setting_is_rejected() {
     let output = latchkey(
         &["serve"],

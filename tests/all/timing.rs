@@ -71,6 +71,12 @@ async fn response_time_reveals_no_user() {
         "update users set disabled = true where username = 'disabled'",
     )
     .await;
+    let verifying = [
+        ("LATCHKEY_SIGNUP", "verify"),
+        ("LATCHKEY_LIMIT_CODE", "1000000/1h"),
+    ];
+    let verify = server.replica_with(&verifying).await;
+    execute(&server, "update users set email_verified = true").await;
     // The disabled user sends the correct password, which must not be revealed either.
     let sign_in = |kind: &str| {
         let password = if kind == "disabled" {
@@ -89,4 +95,22 @@ async fn response_time_reveals_no_user() {
         "/password/forgot",
         measure_medians(&server, "/password/forgot", 202, request_code).await,
     );
+    let sign_up = |kind: &str| {
+        json!({
+            "email": format!("{kind}@example.com"),
+            "username": "another",
+            "password": PASSWORD,
+        })
+    };
+    assert_similar(
+        "/signup",
+        measure_medians(&verify, "/signup", 202, sign_up).await,
+    );
+    let confirm = |kind: &str| {
+        let mut body = sign_up(kind);
+        body["code"] = json!("00000-00000");
+        body
+    };
+    let responses = measure_medians(&verify, "/signup/confirm", 400, confirm);
+    assert_similar("/signup/confirm", responses.await);
 }

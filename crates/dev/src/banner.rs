@@ -27,7 +27,9 @@ pub(super) fn format_banner(
         "\nLatchkey is running.\n\n{}\n",
         format_addresses(replicas, mailbox, data, options, commands)
     );
-    if !options.signup_is_open() {
+    if options.signup_requires_code() {
+        text.push_str("Users register with an emailed code. ");
+    } else if !options.signup_is_open() {
         text.push_str("Self-registration is disabled. ");
     }
     let place = if options.detach {
@@ -167,6 +169,9 @@ mod tests {
                 && !text.contains("/login"),
             "{text}"
         );
+        closed.given.set("LATCHKEY_SIGNUP", "verify");
+        let text = format_banner(&replicas, None, "/x", &closed, &commands());
+        assert!(text.contains("an emailed code") && !text.contains("disabled"));
         let open = format_banner(&[replica(8000)], None, "/x", &options(false), &commands());
         assert!(open.contains("./dev user create") && open.contains("/signup"));
     }

@@ -50,7 +50,12 @@ pub struct DevOptions {
 }
 
 impl DevOptions {
-    /// Returns whether users can register themselves.
+    /// Returns whether users can register themselves with an emailed code.
+    pub(super) fn signup_requires_code(&self) -> bool {
+        self.given.value("LATCHKEY_SIGNUP") == Some("verify")
+    }
+
+    /// Returns whether users can register themselves at once.
     pub(super) fn signup_is_open(&self) -> bool {
         self.given
             .value("LATCHKEY_SIGNUP")

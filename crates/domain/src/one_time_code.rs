@@ -3,8 +3,9 @@
 //! A code is derived from the ID of its email in the outbox. A repeated delivery therefore contains
 //! the same code, and PostgreSQL does not store it. Redis stores a keyed hash of the current code.
 
+use aws_lc_rs::digest;
 use strum::IntoStaticStr;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use crate::{
     master_secret::{MacKey, MasterSecret, MasterSecrets},
@@ -29,7 +30,7 @@ const PATTERN: &str = "^[^0-9A-TV-Za-tv-z]*([0-9A-TV-Za-tv-z][^0-9A-TV-Za-tv-z]*
 #[cfg_attr(test, derive(PartialEq, Eq))]
 pub struct OneTimeCode([u8; CODE_CHARACTERS]);
 
-/// The purpose of a code. A code for one purpose is invalid for the other.
+/// The purpose of a code. A code for one purpose is invalid for the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum CodePurpose {
@@ -37,6 +38,8 @@ pub enum CodePurpose {
     PasswordReset,
     /// To verify an email address.
     EmailConfirmation,
+    /// To sign up with a verified email address.
+    SignUp,
 }
 
 impl CodePurpose {
@@ -146,6 +149,18 @@ impl CodeKeys {
             .sign(&[email.to_ascii_lowercase().as_bytes()]);
         Uuid::from_slice(&mac[..16]).expect("a UUID of 16 bytes")
     }
+}
+
+/// Returns the ID under which the sign-up codes of an email address are stored, because the address
+/// has no user yet. It ignores the case of the address.
+///
+/// The hash has no key, so that codes stay valid during a rotation of the master secret. Version 8
+/// distinguishes the ID from the IDs of users.
+pub fn sign_up_subject_id(email: &str) -> Uuid {
+    let text = format!("latchkey sign-up {}", email.to_ascii_lowercase());
+    let hash = digest::digest(&digest::SHA256, text.as_bytes());
+    let bytes = hash.as_ref()[..16].try_into().expect("16 bytes");
+    Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 fn derive_code(
@@ -301,6 +316,14 @@ mod tests {
                 .derive_with_other_secret(purpose, email_id, email_id)
                 .is_none()
         );
+    }
+
+    #[test]
+    fn sign_up_subject_depends_on_address_only_and_is_no_user_id() {
+        let subject_id = sign_up_subject_id("A@example.com");
+        assert_eq!(subject_id, sign_up_subject_id("a@EXAMPLE.com"));
+        assert_ne!(subject_id, sign_up_subject_id("b@example.com"));
+        assert_eq!(subject_id.get_version_num(), 8);
     }
 
     #[test]

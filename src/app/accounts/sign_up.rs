@@ -32,7 +32,12 @@ pub struct SignUp {
 impl Accounts {
     /// Whether users can register themselves.
     pub fn is_signup_open(&self) -> bool {
-        self.settings.signup == Signup::Open
+        self.settings.signup != Signup::Admin
+    }
+
+    /// Whether a registration requires a code that is sent to the email address.
+    pub fn verifies_sign_ups(&self) -> bool {
+        self.settings.signup == Signup::Verify
     }
 
     /// Registers a user, and issues the first token pair.
@@ -76,7 +81,7 @@ impl Accounts {
         request: SignUp,
         origin: &Origin,
     ) -> Result<(Session, Account), Error> {
-        if !self.is_signup_open() {
+        if self.settings.signup != Signup::Open {
             return Err(Error::SignupClosed);
         }
         self.rate_limits
@@ -86,6 +91,23 @@ impl Accounts {
                 self.try_create_account(client_id, request, origin),
             )
             .await
+    }
+
+    /// Checks the username and the password of a new user.
+    ///
+    /// # Errors
+    /// `invalid_request`, `weak_password`.
+    pub(super) fn check_sign_up(&self, request: &SignUp) -> Result<(), Error> {
+        self.require_unreserved(request.username.as_ref())?;
+        let identifiers = account::identifiers(
+            request.username.as_ref(),
+            request.email.as_ref(),
+            request.name.as_ref(),
+        );
+        self.settings
+            .password_policy
+            .check(&request.password, identifiers)
+            .map_err(Error::WeakPassword)
     }
 
     async fn try_create_account(
@@ -100,22 +122,14 @@ impl Accounts {
                 "provide `username` or `email`",
             ));
         }
-        self.require_unreserved(request.username.as_ref())?;
-        let identifiers = account::identifiers(
-            request.username.as_ref(),
-            request.email.as_ref(),
-            request.name.as_ref(),
-        );
-        self.settings
-            .password_policy
-            .check(&request.password, identifiers)
-            .map_err(Error::WeakPassword)?;
+        self.check_sign_up(&request)?;
         self.keys.require_loaded()?;
         let password_hash = self.hasher.hash(request.password.into()).await?;
         let user = NewUser {
             id: Uuid::now_v7(),
             username: request.username.as_ref().map(Username::as_str),
             email: request.email.as_ref().map(EmailAddress::as_str),
+            email_verified: false,
             password_hash: &password_hash,
             name: request.name.as_ref().map(DisplayName::as_str),
             role: Role::User,

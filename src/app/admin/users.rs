@@ -156,6 +156,7 @@ impl Users {
             id: Uuid::now_v7(),
             username: request.username.as_ref().map(Username::as_str),
             email: request.email.as_ref().map(EmailAddress::as_str),
+            email_verified: false,
             password_hash: &password_hash,
             name: request.name.as_ref().map(DisplayName::as_str),
             role: request.role,

@@ -14,7 +14,7 @@ use crate::{
     app::{clock::timestamp_from_ms, mail::Mail},
     error::{Chain, Error},
     mail::{CodeExpired, MailError, Mailer},
-    postgres::{DueEmail, EmailPriority},
+    postgres::{DueEmail, EmailPriority, EmailTemplate},
 };
 
 /// The longest interval between two polls of the outbox. An email of another replica or a retry
@@ -217,9 +217,10 @@ impl Mail {
     }
 
     /// Counts the first attempt to send a notice against the recipient's quota. A request for a code
-    /// is counted when it arrives.
+    /// is counted when it arrives, and so is a sign-up with the address of a user. Otherwise, an attacker
+    /// could exhaust the quota with sign-ups, and so suppress other notices.
     async fn is_notice_within_quota(&self, due: &DueEmail, recipient: &str) -> Result<bool, Error> {
-        if due.attempts > 1 {
+        if due.attempts > 1 || due.template == EmailTemplate::AccountExists {
             return Ok(true);
         }
         let mut is_within = false;

@@ -1,10 +1,10 @@
-//! Sign-up, sign-in, token refresh, and sign-out.
+//! Sign-in, token refresh, and sign-out.
 
 use std::sync::Arc;
 
 use latchkey_domain::{
-    account::{DisplayName, EmailAddress, SignInName, Username},
-    password::{NewPassword, Password},
+    account::SignInName,
+    password::Password,
     scope::{Scope, Scopes},
     text::{ParsedText, Rejection, TextRules},
 };
@@ -16,47 +16,25 @@ use poem_openapi::{
 };
 
 use crate::{
-    app::{
-        App, accounts::sign_up::SignUp, revocation::WaitFor, sessions::sign_out::SessionCredential,
-    },
+    app::{App, revocation::WaitFor, sessions::sign_out::SessionCredential},
     error::Error,
     http::{
         Tag,
-        api::{
-            responses::RevocationResponse,
-            schemas::{SignUpSchema, TokenPairSchema},
-        },
+        api::{responses::RevocationResponse, schemas::TokenPairSchema},
         auth::{
             caller::{PresentedToken, Token, require_scope},
             cookie::SessionCookie,
-            csrf::IsPageRequest,
         },
         context::client_address::ClientOrigin,
         openapi::{
             body::{self, Body, Fields, OptionalBody, body},
             params::{Param, SignOutScope},
             problem::{Problem, problems},
-            responses::{Created, Location, WithHeaders},
         },
     },
 };
 
 body! {
-    /// Registration: a username, an email address, or both.
-    pub struct SignUpRequest {
-        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`, that begin and end with a letter or
-        /// digit. Unique, not case-sensitive. Reserved usernames are rejected.
-        /// Required without `email`.
-        pub username: Optional<Username>,
-        /// Email address. Unique, not case-sensitive. Required without `username`.
-        pub email: Optional<EmailAddress>,
-        /// Password: at least 8 characters (default), not a common password, and not similar to the
-        /// username, name, or email address.
-        pub password: Required<NewPassword>,
-        /// Display name.
-        pub name: Optional<DisplayName>,
-    }
-
     /// Sign-in: either `username` or `email`. Each of them accepts a username or an email address.
     pub struct SignInRequest {
         /// Username or email address. Can't be combined with `email`.
@@ -112,7 +90,6 @@ impl ParsedText for RefreshTokenText {
 }
 
 problems! {
-    SignUpProblems: [BODY] SignupClosed WeakPassword UsernameTaken EmailTaken TooManyRequests;
     SignInProblems: [BODY] InvalidCredentials TooManyRequests;
     RefreshProblems: [BODY] InvalidRefreshToken RefreshTokenReused TooManyRequests;
     SignOutProblems: [BODY, CALLER] InvalidRefreshToken;
@@ -223,46 +200,6 @@ pub struct AuthenticationApi;
 
 #[OpenApi]
 impl AuthenticationApi {
-    /// Register a user and sign in
-    ///
-    /// Registers a user and starts a session. Returns tokens, or sets the session cookie if
-    /// `X-Latchkey-Request: 1` is sent.
-    ///
-    /// A username or email address that is in use, or was in use recently, returns 409. If only administrators can
-    /// create users (`LATCHKEY_SIGNUP=admin`), the response is 403 `signup_closed`.
-    ///
-    /// Response 201: The user was registered and signed in.
-    #[oai(
-        path = "/signup",
-        method = "post",
-        operation_id = "signUp",
-        tag = "Tag::Authentication"
-    )]
-    async fn sign_up(
-        &self,
-        app: Data<&Arc<App>>,
-        IsPageRequest(page): IsPageRequest,
-        session_cookie: SessionCookie,
-        ClientOrigin(origin): ClientOrigin,
-        Body(body): Body<SignUpRequest>,
-    ) -> Result<WithHeaders<Created<SignUpSchema>, Location>, Problem<SignUpProblems>> {
-        let request = SignUp {
-            username: body.username,
-            email: body.email,
-            password: body.password.0,
-            name: body.name,
-        };
-        let response = if page {
-            let (cookie, user) = app.accounts.sign_up_browser(request, &origin).await?;
-            session_cookie.put(&cookie);
-            SignUpSchema::with_cookie(user.into())
-        } else {
-            let (pair, user) = app.accounts.sign_up(request, &origin).await?;
-            SignUpSchema::with_tokens(user.into(), pair.into())
-        };
-        Ok(WithHeaders(Created(response), Location("/user".to_owned())))
-    }
-
     /// Sign in with a password
     ///
     /// Authenticates a user by username or email and password and returns an access token and a

@@ -56,7 +56,7 @@ fn first_limit(operation: &str) -> (&'static str, u64, u64) {
     match operation {
         "signUp" | "updateCurrentUser" => ("sign_up", 50, 3600),
         "requestPasswordReset" => ("reset_request", 20, 3600),
-        "verifyEmail" | "resetPassword" => ("sign_in_network", 100, 600),
+        "verifyEmail" | "resetPassword" | "confirmSignUp" => ("sign_in_network", 100, 600),
         "refreshTokens" | "issueToken" => ("refresh_failures", 100, 600),
         _sign_in => ("sign_in", 10, 900),
     }

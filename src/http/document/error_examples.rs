@@ -15,11 +15,16 @@ use crate::{
 
 /// The invalid field of an operation, and the reason. Operations that are not listed have a page
 /// size or accept no input.
-const INVALID_FIELDS: [(&str, &str, &str); 24] = [
+const INVALID_FIELDS: [(&str, &str, &str); 25] = [
     (
         "signUp",
         "email",
         "must be an email address such as `john@example.com`",
+    ),
+    (
+        "confirmSignUp",
+        "code",
+        "must be the 10-character code from the email",
     ),
     ("signIn", "password", "is missing"),
     ("createBrowserSession", "password", "is missing"),

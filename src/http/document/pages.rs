@@ -8,14 +8,15 @@ use crate::http::auth::caller;
 /// Operations that always require the header, because only pages use them.
 const FOR_PAGES: [&str; 2] = ["createBrowserSession", "deleteBrowserSession"];
 
-/// Operation for pages and other clients. The header distinguishes them.
-const SIGN_UP: &str = "signUp";
+/// Operations for pages and other clients. The header distinguishes them.
+const FOR_ALL_CLIENTS: [&str; 2] = ["signUp", "confirmSignUp"];
 
 /// Responses that always contain `Set-Cookie`, by operation and status.
-const COOKIES: [(&str, &str); 3] = [
+const COOKIES: [(&str, &str); 4] = [
     ("createBrowserSession", "200"),
     ("deleteBrowserSession", "204"),
-    (SIGN_UP, "201"),
+    ("signUp", "201"),
+    ("confirmSignUp", "201"),
 ];
 
 /// Adds the header, its error, and `Set-Cookie` to the operations with the session cookie.
@@ -28,7 +29,8 @@ pub fn patch(document: &mut Value) {
                 .unwrap_or_default()
                 .to_owned();
             let is_for_pages = FOR_PAGES.contains(&id.as_str());
-            if is_for_pages || id == SIGN_UP || (method != "get" && accepts_cookie(operation)) {
+            let is_for_all = FOR_ALL_CLIENTS.contains(&id.as_str());
+            if is_for_pages || is_for_all || (method != "get" && accepts_cookie(operation)) {
                 add_header(operation, is_for_pages);
                 add_csrf_error(operation);
             }
@@ -63,16 +65,18 @@ fn accepts_cookie(operation: &Value) -> bool {
 }
 
 fn add_header(operation: &mut Value, is_required: bool) {
+    let id = operation["operationId"].as_str().unwrap_or_default();
+    let is_for_all = FOR_ALL_CLIENTS.contains(&id);
     // A pattern, because generators create a type per operation for an enum with one value. The
     // schema of the optional header allows any value, which is ignored with an access token.
-    let schema = if is_required || operation["operationId"] == SIGN_UP {
+    let schema = if is_required || is_for_all {
         json!({ "type": "string", "pattern": "^1$", "example": "1" })
     } else {
         json!({ "type": "string", "example": "1" })
     };
     let description = if is_required {
         "Protection against cross-site requests: always `1`."
-    } else if operation["operationId"] == SIGN_UP {
+    } else if is_for_all {
         "`1` requests a session cookie instead of tokens."
     } else {
         "Protection against cross-site requests: `1`. Required with the session cookie, ignored \

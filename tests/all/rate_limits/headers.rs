@@ -139,6 +139,7 @@ async fn disabled_limits_allow_requests_and_log_warning() {
 fn operations_with_limits_document_them() {
     let limited_operations = [
         (Method::POST, "/signup"),
+        (Method::POST, "/signup/confirm"),
         (Method::POST, "/login"),
         (Method::POST, "/refresh"),
         (Method::POST, "/user/password"),

@@ -212,7 +212,11 @@ const ERRORS: &[(&str, &str, &str)] = &[
         "*",
         "must be comma-separated origins, for example `https://app.example.com`",
     ),
-    ("LATCHKEY_SIGNUP", "closed", "must be `open` or `admin`"),
+    (
+        "LATCHKEY_SIGNUP",
+        "closed",
+        "must be `open`, `verify`, or `admin`",
+    ),
     ("LATCHKEY_PASSWORD_MIN", "7", "must be at least 8"),
     (
         "LATCHKEY_EMAIL_FROM",
