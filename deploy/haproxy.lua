@@ -1,7 +1,8 @@
 -- Sends the check to Latchkey, and sets the identity headers of the request. After any failure,
 -- `txn.latchkey_status` is not 204, and haproxy.cfg denies the request.
 
--- A required role or scope goes here: /auth/verify?role=admin, or ?scope=items:read%20items:write
+-- A required role, scope, or group goes here: /auth/verify?role=admin, ?scope=items:read%20items:write, or
+-- ?group=finance
 -- For each check, HAProxy resolves the host with DNS, by the name servers of /etc/resolv.conf. It
 -- doesn't read /etc/hosts. An IP address needs no query. haproxy.cfg describes several replicas.
 local URL = "http://latchkey:8000/auth/verify"
@@ -10,7 +11,7 @@ local TIMEOUT = 2000
 
 local IDENTITY = {
     "x-auth-user", "x-auth-username", "x-auth-name", "x-auth-email", "x-auth-email-verified", "x-auth-roles",
-    "x-auth-scope", "x-auth-session", "x-auth-assertion",
+    "x-auth-groups", "x-auth-scope", "x-auth-session", "x-auth-assertion",
 }
 
 -- Headers for the decision: the credential, and those that distinguish a page of the application

@@ -49,6 +49,13 @@ CREATE INDEX email_outbox_due ON email_outbox USING btree (priority, next_attemp
 CREATE INDEX email_outbox_expired ON email_outbox USING btree (COALESCE(sent_at, consumed_at));
 CREATE INDEX email_outbox_of_user ON email_outbox USING btree (user_id) WHERE (user_id IS NOT NULL);
 
+create table groups (
+    created_at timestamp with time zone not null default now(),
+    description text,
+    name text not null,
+    constraint groups_pkey PRIMARY KEY (name)
+);
+
 create table oauth_clients (
     audiences text[] not null,
     created_at timestamp with time zone not null default now(),
@@ -110,6 +117,7 @@ create table users (
     email text,
     email_verified boolean not null default false,
     generation bigint not null default 1,
+    groups text[] not null default '{}'::text[],
     id uuid not null,
     identity_changed_at timestamp with time zone,
     identity_version bigint not null default 1,
@@ -124,6 +132,7 @@ create table users (
 );
 CREATE INDEX users_admins ON users USING btree (id) WHERE (role = 'admin'::text);
 CREATE UNIQUE INDEX users_email_key ON users USING btree (lower((email COLLATE "C")));
+CREATE INDEX users_groups ON users USING gin (groups) WHERE (groups <> '{}'::text[]);
 CREATE INDEX users_identity_changes ON users USING btree (identity_changed_at, id) WHERE (identity_changed_at IS NOT NULL);
 CREATE UNIQUE INDEX users_username_key ON users USING btree (lower((username COLLATE "C")));
 

@@ -45,7 +45,7 @@ use crate::{
     redis::{Redis, RedisTimeouts},
 };
 use accounts::Accounts;
-use admin::{oauth_clients::OAuthClients, users::Users};
+use admin::{groups::Groups, oauth_clients::OAuthClients, users::Users};
 use audit::Audit;
 use clock::Clock;
 use items::Items;
@@ -72,6 +72,8 @@ pub struct App {
     pub accounts: Arc<Accounts>,
     /// User administration.
     pub users: Arc<Users>,
+    /// Groups of users.
+    pub groups: Groups,
     /// OAuth clients.
     pub oauth_clients: Arc<OAuthClients>,
     /// The items of users.

@@ -10,6 +10,7 @@ pub mod check;
 pub mod client;
 pub mod completions;
 pub mod explain;
+pub mod group;
 pub mod health;
 pub mod help;
 mod json;
@@ -72,6 +73,9 @@ impl From<Error> for CommandError {
             Error::EmailTaken => failed("the email address is in use or was in use recently"),
             Error::LastAdmin => failed("at least one enabled administrator must remain")
                 .hint("grant the role to another user first: `latchkey user set-role USER admin`"),
+            Error::GroupTaken => failed("a group with this name exists"),
+            Error::GroupHasMembers => failed("the group has members; remove them first")
+                .hint("`latchkey user list --group NAME` lists the members"),
             Error::Busy => failed("the server is busy").hint("try again in a few seconds"),
             Error::Internal(source) => CommandError::new(
                 FAILED,

@@ -80,6 +80,10 @@ pub enum Error {
     UsernameTaken,
     /// 409: another user has the email address.
     EmailTaken,
+    /// 409: a group has the name.
+    GroupTaken,
+    /// 409: the group to delete has members.
+    GroupHasMembers,
     /// 412: the item has changed since it was read.
     PreconditionFailed,
     /// 413: the body is larger than this number of bytes.
@@ -164,6 +168,11 @@ impl Error {
         }))
     }
 
+    /// Creates an error for a check that requires a group.
+    pub fn group_required() -> Error {
+        Error::Forbidden("This application requires a group that the user isn't in.".into())
+    }
+
     /// Creates an error for an operation that requires a user session.
     pub fn session_required() -> Error {
         Error::Forbidden(
@@ -227,6 +236,8 @@ impl Error {
             | Code::NotFound
             | Code::MethodNotAllowed
             | Code::NotAcceptable
+            | Code::GroupTaken
+            | Code::GroupHasMembers
             | Code::PreconditionFailed
             | Code::TooLarge
             | Code::UnsupportedMediaType
@@ -262,6 +273,8 @@ impl Error {
             Error::NotAcceptable(_) => Code::NotAcceptable,
             Error::UsernameTaken => Code::UsernameTaken,
             Error::EmailTaken => Code::EmailTaken,
+            Error::GroupTaken => Code::GroupTaken,
+            Error::GroupHasMembers => Code::GroupHasMembers,
             Error::PreconditionFailed => Code::PreconditionFailed,
             Error::TooLarge(_) => Code::TooLarge,
             Error::UnsupportedMediaType(_) => Code::UnsupportedMediaType,

@@ -13,6 +13,7 @@ mod email_changes;
 mod email_outbox;
 mod examination;
 mod explanation;
+mod groups;
 mod items;
 mod migrations;
 mod oauth_clients;
@@ -54,6 +55,7 @@ pub use crate::postgres::user_administration::{UpdatedUser, UserUpdate};
 pub use crate::postgres::users::{Credentials, NewUser};
 pub use audit::{AuditSearch, CountedEvent, StoredAuditEvent, log_event, time_of};
 pub use examination::DatabaseExamination;
+pub use groups::StoredGroup;
 pub use items::{ItemChange, StoredItem};
 pub use migrations::MigrationError;
 pub use revocations::StoredRevocation;
@@ -317,6 +319,7 @@ impl From<tokio_postgres::Error> for Error {
         match constraint {
             Some("users_username_key") => Error::UsernameTaken,
             Some("users_email_key") => Error::EmailTaken,
+            Some("groups_pkey") => Error::GroupTaken,
             // The user was deleted after the token check.
             Some("items_user_id_fkey") => Error::TokenRevoked,
             Some("users_username_or_email") => Error::invalid_field(

@@ -6,6 +6,7 @@ set username = $2,
     email_verified = $4,
     name = $5,
     role = $6,
+    groups = $11,
     disabled = $7,
     password_hash = coalesce($8, password_hash),
     password_change_required = $8 is not null or password_change_required,
@@ -13,5 +14,5 @@ set username = $2,
     identity_changed_at = case when identity_version = $10 then identity_changed_at else now() end,
     identity_version = $10
 where id = $1
-returning id, username, email, email_verified, name, role, created_at, generation, identity_version, disabled,
+returning id, username, email, email_verified, name, role, groups, created_at, generation, identity_version, disabled,
     password_change_required

@@ -14,5 +14,5 @@ set email = null,
     identity_changed_at = now()
 from holder
 where users.id = holder.id
-returning users.id, username, users.email, email_verified, name, role, created_at, generation, identity_version,
-    disabled, password_change_required
+returning users.id, username, users.email, email_verified, name, role, groups, created_at, generation,
+    identity_version, disabled, password_change_required

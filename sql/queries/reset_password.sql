@@ -11,5 +11,5 @@ set password_hash = $2,
 from email_outbox sent
 where users.id = $1 and not disabled and sent.id = $3 and sent.user_id = users.id
     and (sent.recipient is null or lower(sent.recipient collate "C") = lower(users.email collate "C"))
-returning users.id, username, email, email_verified, name, role, users.created_at, generation, identity_version,
-    disabled, password_change_required
+returning users.id, username, email, email_verified, name, role, groups, users.created_at, generation,
+    identity_version, disabled, password_change_required

@@ -5,5 +5,5 @@ set username = case when $2 then $3 else username end,
     identity_version = identity_version + 1,
     identity_changed_at = now()
 where id = $1
-returning id, username, email, email_verified, name, role, created_at, generation, identity_version, disabled,
+returning id, username, email, email_verified, name, role, groups, created_at, generation, identity_version, disabled,
     password_change_required

@@ -1,7 +1,8 @@
-//! Administration of users and OAuth clients, by administrators and by the operator.
+//! Administration of users, groups, and OAuth clients, by administrators and by the operator.
 
 pub mod actor;
 mod change_user;
+pub mod groups;
 pub mod oauth_clients;
 mod operator;
 pub mod users;

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use super::App;
 use crate::app::accounts::{AccountSettings, Accounts};
 use crate::app::admin::{
+    groups::Groups,
     oauth_clients::OAuthClients,
     users::{UserSettings, Users},
 };
@@ -55,6 +56,9 @@ pub(super) fn compose(config: Config, postgres: Postgres, redis: Redis, mailer: 
     App {
         accounts: base.accounts(&config, &sessions),
         users: base.users(&config, &sessions),
+        groups: Groups {
+            postgres: base.postgres.clone(),
+        },
         oauth_clients: base.oauth_clients(&revocations),
         items: Items {
             postgres: base.postgres.clone(),

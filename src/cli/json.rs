@@ -1,7 +1,7 @@
 //! Renders results as JSON, with the fields of the API where an operation returns the same.
 
 use latchkey::app::{
-    admin::{oauth_clients::StoredClient, users::ManagedUser},
+    admin::{groups::StoredGroup, oauth_clients::StoredClient, users::ManagedUser},
     audit::StoredAuditEvent,
     keys::ListedKey,
     sessions::list::SessionRow,
@@ -25,6 +25,7 @@ pub fn user(user: &ManagedUser) -> Value {
         "email_verified": identity.email_verified,
         "name": identity.name,
         "role": identity.role,
+        "groups": identity.groups,
         "disabled": user.disabled,
         "created_at": format_time(account.created_at),
         "password_change_required": account.password_change_required,
@@ -60,6 +61,15 @@ pub fn session(session: &SessionRow) -> Value {
         "user_agent": session.user_agent.as_deref().map(user_agent::describe),
         // Whether the request belongs to the session: a command belongs to none.
         "current": false,
+    })
+}
+
+/// Renders a group, like `GET /groups/{name}`.
+pub fn group(group: &StoredGroup) -> Value {
+    json!({
+        "name": group.name,
+        "description": group.description,
+        "created_at": format_time(group.created_at),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Renders results as tables in plain text.
 
 use latchkey::app::{
-    admin::{oauth_clients::StoredClient, users::ManagedUser},
+    admin::{groups::StoredGroup, oauth_clients::StoredClient, users::ManagedUser},
     audit::StoredAuditEvent,
     keys::ListedKey,
     sessions::list::SessionRow,
@@ -58,6 +58,12 @@ pub fn user(user: &ManagedUser) -> String {
         ("email", or_dash(identity.email.as_deref()) + verified),
         ("name", or_dash(identity.name.as_deref())),
         ("role", identity.role.as_str().to_owned()),
+        (
+            "groups",
+            or_dash(non_empty(
+                &identity.groups.iter().collect::<Vec<_>>().join(" "),
+            )),
+        ),
         ("status", status(user).to_owned()),
         ("created", format_time(user.account.created_at)),
         ("password", password_change(user).to_owned()),
@@ -181,6 +187,30 @@ pub fn clients(clients: &[StoredClient]) -> String {
     )
 }
 
+/// Renders groups, one per line.
+pub fn groups(groups: &[StoredGroup]) -> String {
+    let line = |group: &StoredGroup| {
+        vec![
+            group.name.clone(),
+            format_time(group.created_at),
+            or_dash(group.description.as_deref()),
+        ]
+    };
+    table(
+        &["NAME", "CREATED", "DESCRIPTION"],
+        groups.iter().map(line).collect(),
+    )
+}
+
+/// Renders one group, one field per line.
+pub fn group(group: &StoredGroup) -> String {
+    fields(&[
+        ("name", group.name.clone()),
+        ("description", or_dash(group.description.as_deref())),
+        ("created", format_time(group.created_at)),
+    ])
+}
+
 /// Renders one OAuth client, one field per line.
 pub fn client(client: &StoredClient) -> String {
     fields(&[
@@ -220,6 +250,10 @@ fn password_change(user: &ManagedUser) -> &'static str {
 
 fn status(user: &ManagedUser) -> &'static str {
     if user.disabled { "disabled" } else { "enabled" }
+}
+
+fn non_empty(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 fn or_dash(text: Option<&str>) -> String {

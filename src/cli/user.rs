@@ -17,6 +17,7 @@ use latchkey::app::{
 };
 use latchkey_domain::{
     account::{NamePrefix, Role},
+    group::{GroupName, GroupNames, GroupsChange},
     page::{self, MAX_LIMIT, Page},
     user_change::AccountChange,
 };
@@ -74,6 +75,7 @@ impl Operator {
                     show::name(&user)
                 ))
             }
+            "groups" => self.change_groups(matches).await,
             _change => self.change(command, matches).await,
         }
     }
@@ -87,6 +89,7 @@ impl Operator {
 
     async fn list(&self, matches: &ArgMatches) -> Result<String, CommandError> {
         let prefix: &NamePrefix = matches.get_one("search").expect("a default value");
+        let group = matches.get_one("group");
         let limit: u32 = *matches.get_one("limit").expect("a default value");
         let (mut users, mut after, mut next) = (Vec::new(), Some(Uuid::nil()), None);
         while let Some(last) = after.filter(|_| users.len() < limit as usize) {
@@ -94,7 +97,7 @@ impl Operator {
                 limit: page_size(limit, users.len()),
                 after: last,
             };
-            let page = self.0.users.list_users(prefix, page).await?;
+            let page = self.0.users.list_users(prefix, group, page).await?;
             users.extend(page.users);
             next = page.next;
             after = next.as_deref().and_then(page::parse_cursor);
@@ -182,6 +185,7 @@ impl Operator {
             email: matches.get_one("email").cloned(),
             name: matches.get_one("display-name").cloned(),
             role: matches.get_one("role").copied().unwrap_or(Role::User),
+            groups: group_names(matches, "group")?,
             password: Some(password),
         };
         let user = self
@@ -234,6 +238,34 @@ impl Operator {
         })
     }
 
+    async fn change_groups(&self, matches: &ArgMatches) -> Result<String, CommandError> {
+        let change = AccountChange {
+            groups: Some(GroupsChange::Modify {
+                add: group_names(matches, "add")?,
+                remove: group_names(matches, "remove")?,
+            }),
+            ..AccountChange::default()
+        };
+        let before = self.find(matches).await?;
+        let user = self
+            .0
+            .users
+            .update_managed_user(AdminActor::Operator, before.account.id, change, None)
+            .await?;
+        let (name, groups) = (show::name(&user), &user.account.identity.groups);
+        let list = match groups.is_empty() {
+            true => "none".to_owned(),
+            false => groups.iter().collect::<Vec<_>>().join(" "),
+        };
+        Ok(if before.account.identity.groups == *groups {
+            format!("The groups of {name} are unchanged: {list}\n")
+        } else {
+            format!(
+                "Changed the groups of {name} and revoked all sessions and tokens.\nGroups: {list}\n"
+            )
+        })
+    }
+
     async fn reset_password(&self, matches: &ArgMatches) -> Result<String, CommandError> {
         let user = self.find(matches).await?;
         let (id, name) = (user.account.id, show::name(&user));
@@ -281,6 +313,13 @@ pub fn page_size(limit: u32, listed: usize) -> u8 {
         .min(MAX_LIMIT)
 }
 
+/// Returns the groups that an option names.
+fn group_names(matches: &ArgMatches, option: &str) -> Result<GroupNames, CommandError> {
+    let names = matches.get_many::<GroupName>(option).unwrap_or_default();
+    GroupNames::parse_list(names.map(GroupName::as_str))
+        .map_err(|reason| CommandError::new(FAILED, format!("--{option}: {reason}")))
+}
+
 fn reference(matches: &ArgMatches) -> &UserReference {
     matches.get_one("user").expect("a required argument")
 }
@@ -297,6 +336,10 @@ fn is_confirmed(command: &str, matches: &ArgMatches) -> Result<bool, CommandErro
         "revoke" => (
             "Revoke all sessions and personal access tokens of {}?",
             "revoke",
+        ),
+        "groups" => (
+            "Change the groups of {} and revoke all sessions and tokens?",
+            "change the groups",
         ),
         "set-role" => (
             "Change the role of {} and revoke all sessions and tokens?",

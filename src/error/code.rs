@@ -82,8 +82,8 @@ codes! {
         "The current password in the request is incorrect. The session remains valid."
         "Send the current password of the user.";
     Forbidden 403 "forbidden" "Permission denied"
-        "The user or the token doesn't have the required role, or this type of token can't use the \
-         operation."
+        "The user or the token doesn't have the required role, the user isn't in a required group, or \
+         this type of token can't use the operation."
         "For the `admin` role, use a token of an administrator with the scope `admin`. Otherwise, \
          use the token of a user session.";
     InsufficientScope 403 "insufficient_scope" "Insufficient scope"
@@ -119,6 +119,13 @@ codes! {
         "Another user has this email address, or had it within the reservation period (90 days by \
          default)."
         "Use another email address. If you already registered, sign in.";
+    GroupTaken 409 "group_taken" "Group already exists"
+        "A group with this name exists."
+        "Use the existing group, or choose another name.";
+    GroupHasMembers 409 "group_has_members" "Group has members"
+        "The group has members; remove them first. Deleting a group revokes no sessions."
+        "List the members with `GET /users?group=NAME`, remove each of them from the group, and \
+         delete the group again.";
     PreconditionFailed 412 "precondition_failed" "Precondition failed"
         "The item changed since you read it."
         "Get the item again, apply your change, and send the new `ETag` in `If-Match`.";

@@ -106,6 +106,8 @@ impl Error {
             }
             Error::UsernameTaken => "This username is in use or was in use recently.",
             Error::EmailTaken => "This email address is in use or was in use recently.",
+            Error::GroupTaken => "A group with this name exists.",
+            Error::GroupHasMembers => "The group has members; remove them first.",
             Error::PreconditionFailed => {
                 "The item changed since you read it. Get it again and retry with the new ETag."
             }

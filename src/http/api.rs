@@ -5,6 +5,7 @@ pub mod audit_log;
 pub mod authentication;
 pub mod browser_session;
 pub mod current_user;
+pub mod groups;
 pub mod health;
 pub mod items;
 pub mod oauth_clients;

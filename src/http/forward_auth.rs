@@ -33,7 +33,9 @@ use crate::{
             cookie::SessionCookie,
         },
         context::client_address::ClientAddress,
-        forward_auth::requirements::{DenyUnknownQuery, RequiredRole, RequiredScopes},
+        forward_auth::requirements::{
+            DenyUnknownQuery, RequiredGroups, RequiredRole, RequiredScopes,
+        },
         openapi::{
             params::Param,
             problem::{Problem, problems},
@@ -143,8 +145,8 @@ pub struct ForwardAuthApi;
 impl ForwardAuthApi {
     /// Authenticate a request (forward auth)
     ///
-    /// Returns 204 and identity headers if the credential is valid and has the required role and
-    /// scopes; any other status denies the request.
+    /// Returns 204 and identity headers if the credential is valid and has the required role,
+    /// scopes, and group; any other status denies the request.
     ///
     /// A reverse proxy calls this operation for each request that it receives, with any method. The
     /// proxy can append the path and query of the original request (`/auth/verify/…`); they are
@@ -178,18 +180,23 @@ impl ForwardAuthApi {
         /// Required scopes, separated by spaces. If the token lacks one, the response is 403
         /// `insufficient_scope`. Default: none.
         scope: Param<RequiredScopes>,
+        /// Groups, separated by spaces. If the user isn't in at least one of them, the response is
+        /// 403 `forbidden`. Default: none.
+        group: Param<RequiredGroups>,
         subject: ForwardAuthSubject,
     ) -> Result<Verified, Problem<VerifyProblems>> {
         let (
             Param(role),
             Param(scope),
+            Param(group),
             ForwardAuthSubject {
                 claims,
                 is_from_cookie,
             },
-        ) = (role, scope, subject);
+        ) = (role, scope, group, subject);
         role.check(&claims)?;
         scope.check(&claims)?;
+        group.check(&claims)?;
         let ClientAddress(address) = *request.data().expect("the request middleware sets it");
         let renewed_cookie = if is_from_cookie {
             app.sessions.renew_cookie(&claims, address).await

@@ -11,9 +11,10 @@ const EXAMINE_DATABASE: &str = include_str!("../../sql/queries/examine_database.
 const LIST_DENIED_TABLES: &str = include_str!("../../sql/queries/list_denied_tables.sql");
 
 /// The tables that a replica reads and writes.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "audit_events",
     "email_outbox",
+    "groups",
     "items",
     "oauth_clients",
     "personal_access_tokens",

@@ -58,8 +58,12 @@ const MIGRATIONS: &[(&str, &str)] = &[
         include_str!("../../sql/migrations/0008_sessions_of_user.sql"),
     ),
     (
-        "0011_audit_search",
-        include_str!("../../sql/migrations/0011_audit_search.sql"),
+        "0009_groups",
+        include_str!("../../sql/migrations/0009_groups.sql"),
+    ),
+    (
+        "0010_audit_search",
+        include_str!("../../sql/migrations/0010_audit_search.sql"),
     ),
 ];
 

@@ -1,6 +1,9 @@
 //! A user as PostgreSQL stores it.
 
-use latchkey_domain::account::{Account, Identity};
+use latchkey_domain::{
+    account::{Account, Identity},
+    group::GroupNames,
+};
 use tokio_postgres::Row;
 
 use crate::error::Error;
@@ -18,6 +21,7 @@ pub struct StoredUser {
 /// Reads the columns of a user from a row.
 pub(crate) fn read_user(row: &Row) -> Result<StoredUser, Error> {
     let role: &str = row.try_get("role")?;
+    let groups: Vec<&str> = row.try_get("groups")?;
     let identity = Identity {
         version: row.try_get("identity_version")?,
         role: role
@@ -27,6 +31,7 @@ pub(crate) fn read_user(row: &Row) -> Result<StoredUser, Error> {
         email: row.try_get("email")?,
         email_verified: row.try_get("email_verified")?,
         name: row.try_get("name")?,
+        groups: GroupNames::from_trusted(groups.into_iter()),
     };
     Ok(StoredUser {
         account: Account {

@@ -3,7 +3,7 @@
 use crate::{
     error::Error,
     postgres::{
-        Connection, EmailTemplate, NewUser, Postgres, StoredUser, audit, email_outbox,
+        Connection, EmailTemplate, NewUser, Postgres, StoredUser, audit, email_outbox, groups,
         personal_access_tokens, retry_on_deadlock, revocations, sessions, stored_user::read_user,
         users::insert_user,
     },
@@ -12,13 +12,16 @@ use latchkey_domain::{
     access_token::NoRecentSignIn,
     account::Role,
     audit::{Actor, AuditEvent},
+    group::MAX_GROUPS_PER_USER,
     page::Page,
     revocation::{RevocationBatch, RevocationReason},
     user_change::{AccountChange, UserState},
 };
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 const LIST_USERS: &str = include_str!("../../sql/queries/list_users.sql");
+const LIST_GROUP_MEMBERS: &str = include_str!("../../sql/queries/list_group_members.sql");
 const SEARCH_USERS: &str = include_str!("../../sql/queries/search_users.sql");
 const LOCK_USER_AND_ADMINS: &str = include_str!("../../sql/queries/lock_user_and_admins.sql");
 const CHANGE_USER: &str = include_str!("../../sql/queries/change_user.sql");
@@ -59,29 +62,28 @@ impl StoredUser {
 
 impl Postgres {
     /// Lists a page of users, and one more if there is a next page. With `prefix`, it lists only
-    /// users whose username or email address starts with it.
+    /// users whose username or email address starts with it. With `group`, it lists only members.
     pub async fn list_users(
         &self,
         prefix: Option<&str>,
+        group: Option<&str>,
         page: Page,
     ) -> Result<Vec<StoredUser>, Error> {
         let (mut db, limit) = (self.connection().await?, i64::from(page.limit) + 1);
-        let Some(prefix) = prefix else {
-            return db
-                .query(LIST_USERS, &[&page.after, &limit])
-                .await?
-                .iter()
-                .map(read_user)
-                .collect();
+        let (statement, params): (_, &[&(dyn ToSql + Sync)]) = match (&prefix, &group) {
+            (None, None) => {
+                let rows = db.query(LIST_USERS, &[&page.after, &limit]).await?;
+                return rows.iter().map(read_user).collect();
+            }
+            (None, Some(group)) => (LIST_GROUP_MEMBERS, &[&page.after, &limit, group]),
+            (Some(prefix), _) => (SEARCH_USERS, &[&page.after, &limit, prefix, &group]),
         };
         db.begin().await?;
-        // The best index depends on the prefix. A generic plan would scan all users for a rare
-        // prefix.
+        // The best index depends on the prefix and the group. A generic plan would scan all users
+        // for a rare prefix.
         db.batch_execute("set local plan_cache_mode = force_custom_plan")
             .await?;
-        let rows = db
-            .query(SEARCH_USERS, &[&page.after, &limit, &prefix])
-            .await?;
+        let rows = db.query(statement, params).await?;
         db.commit().await?;
         rows.iter().map(read_user).collect()
     }
@@ -96,6 +98,7 @@ impl Postgres {
     ) -> Result<StoredUser, Error> {
         let mut db = self.connection().await?;
         db.begin().await?;
+        groups::lock_assigned(&mut db, user.groups).await?;
         let user = insert_user(&mut db, user).await?;
         if let Some(email_id) = invitation {
             email_outbox::enqueue(
@@ -148,31 +151,15 @@ impl Postgres {
             db.roll_back().await?;
             return Err(error);
         }
+        if after.identity.groups != before.identity.groups {
+            groups::lock_assigned(&mut db, &after.identity.groups).await?;
+        }
         let reason = before.ends(&after, has_new_password);
         let user = write_user(&mut db, id, &after, new_hash, reason.is_some()).await?;
         if reason.is_some() || before.moves(&after) {
             email_outbox::invalidate_codes(&mut db, id).await?;
         }
-        if has_new_password {
-            email_outbox::enqueue(
-                &mut db,
-                update.notification_id,
-                EmailTemplate::PasswordChanged,
-                id,
-                &update.event,
-            )
-            .await?;
-        }
-        let previous = before.identity.email.as_deref();
-        if let Some(previous) = previous.filter(|_| before.has_lost_verified_address(&after)) {
-            let template = EmailTemplate::EmailChanged;
-            let notice_id = Uuid::now_v7();
-            email_outbox::enqueue_to(&mut db, notice_id, template, id, previous, &update.event)
-                .await?;
-        }
-        if after.identity.role == Role::Admin && before.identity.role != Role::Admin {
-            notify_of_admin(&mut db, id, &update.event).await?;
-        }
+        enqueue_notices(&mut db, id, (&before, &after), update).await?;
         let batch = match reason {
             Some(reason) => Some(sessions::revoke_all(&mut db, id, user.generation, reason).await?),
             None => None,
@@ -232,6 +219,37 @@ impl Postgres {
     }
 }
 
+/// Notifies the user of a new password and of a lost email address, and administrators of a new
+/// administrator. `states` are the states before and after the update.
+async fn enqueue_notices(
+    db: &mut Connection,
+    id: Uuid,
+    states: (&UserState, &UserState),
+    update: &UserUpdate,
+) -> Result<(), Error> {
+    let (before, after) = states;
+    if update.new_hash.is_some() {
+        email_outbox::enqueue(
+            db,
+            update.notification_id,
+            EmailTemplate::PasswordChanged,
+            id,
+            &update.event,
+        )
+        .await?;
+    }
+    let previous = before.identity.email.as_deref();
+    if let Some(previous) = previous.filter(|_| before.has_lost_verified_address(after)) {
+        let template = EmailTemplate::EmailChanged;
+        let notice_id = Uuid::now_v7();
+        email_outbox::enqueue_to(db, notice_id, template, id, previous, &update.event).await?;
+    }
+    if after.identity.role == Role::Admin && before.identity.role != Role::Admin {
+        notify_of_admin(db, id, &update.event).await?;
+    }
+    Ok(())
+}
+
 /// Notifies a new administrator, and the administrator who granted the role.
 async fn notify_of_admin(db: &mut Connection, id: Uuid, event: &AuditEvent) -> Result<(), Error> {
     let template = EmailTemplate::AdminRoleGranted;
@@ -254,6 +272,12 @@ fn check_update(
     }
     if is_last_admin && !after.administers() {
         return Err(Error::LastAdmin);
+    }
+    if !after.identity.groups.is_within_limit() {
+        return Err(Error::invalid_field(
+            "groups",
+            format!("must contain at most {MAX_GROUPS_PER_USER} groups"),
+        ));
     }
     Ok(())
 }
@@ -292,6 +316,7 @@ async fn write_user(
     increment_generation: bool,
 ) -> Result<StoredUser, Error> {
     let identity = &state.identity;
+    let groups: Vec<&str> = identity.groups.iter().collect();
     let params: crate::postgres::Params = &[
         &id,
         &identity.username,
@@ -303,6 +328,7 @@ async fn write_user(
         &new_hash,
         &increment_generation,
         &identity.version,
+        &groups,
     ];
     let row = db.query_first(CHANGE_USER, params).await?;
     read_user(&row.ok_or_else(|| Error::internal("a locked row is missing"))?)

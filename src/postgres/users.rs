@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use latchkey_domain::{
     account::Role,
     audit::AuditEvent,
+    group::GroupNames,
     revocation::{RevocationBatch, RevocationReason},
 };
 use tokio_postgres::Row;
@@ -45,6 +46,8 @@ pub struct NewUser<'a> {
     /// The display name.
     pub name: Option<&'a str>,
     pub role: Role,
+    /// The groups of the user, which must exist.
+    pub groups: &'a GroupNames,
     /// Whether an administrator or the operator chose the password.
     pub password_change_required: bool,
 }
@@ -304,6 +307,7 @@ pub(crate) async fn insert_user(
     db: &mut Connection,
     user: &NewUser<'_>,
 ) -> Result<StoredUser, Error> {
+    let groups: Vec<&str> = user.groups.iter().collect();
     let params: crate::postgres::Params = &[
         &user.id,
         &user.username,
@@ -313,6 +317,7 @@ pub(crate) async fn insert_user(
         &user.role.as_str(),
         &user.password_change_required,
         &user.email_verified,
+        &groups,
     ];
     let row = db.query_first(INSERT_USER, params).await?;
     read_user(&row.ok_or_else(|| Error::internal("an insert returned no row"))?)

@@ -167,11 +167,23 @@ fn validate_object(schema: &Value, value: &Value, context: &str) {
     }
 }
 
-/// Returns every operation of the document, with `{id}` and `{session_id}` replaced by this ID.
+/// The name of a group in paths.
+pub const GROUP: &str = "finance";
+
+/// Returns every operation of the document, with `{id}` and `{session_id}` replaced by this ID, and
+/// `{name}` by the name of a group.
 pub fn operations(id: &str) -> Vec<(Method, String, &'static Value)> {
     let paths = DOCUMENT["paths"].as_object().expect("paths").iter();
+    // A placeholder of the ID is also one of the name.
+    let name = match id {
+        "{id}" | ":id" => id.replace("id", "name"),
+        _value => GROUP.to_owned(),
+    };
     let list_methods = |(path, item): (&String, &'static Value)| {
-        let path = path.replace("{id}", id).replace("{session_id}", id);
+        let path = path
+            .replace("{id}", id)
+            .replace("{session_id}", id)
+            .replace("{name}", &name);
         let method = |name: &str| name.to_uppercase().parse().expect("a method");
         item.as_object()
             .expect("operations")

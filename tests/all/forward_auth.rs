@@ -15,13 +15,14 @@ use reqwest::{Method, RequestBuilder};
 use crate::test_server::{Session, TestResponse, TestServer};
 
 /// The identity headers, which every response of the check contains.
-pub const IDENTITY: [&str; 9] = [
+pub const IDENTITY: [&str; 10] = [
     "x-auth-user",
     "x-auth-username",
     "x-auth-name",
     "x-auth-email",
     "x-auth-email-verified",
     "x-auth-roles",
+    "x-auth-groups",
     "x-auth-scope",
     "x-auth-session",
     "x-auth-assertion",
@@ -41,7 +42,7 @@ async fn verify(server: &TestServer, session: &Session, query: &str) -> TestResp
 
 /// Asserts that each identity header is present once, and returns the values.
 #[track_caller]
-fn identity(response: &TestResponse) -> [String; 9] {
+fn identity(response: &TestResponse) -> [String; 10] {
     IDENTITY.map(|name| {
         let fields: Vec<_> = response.headers.get_all(name).iter().collect();
         assert_eq!(fields.len(), 1, "{name}: {fields:?}");

@@ -10,10 +10,11 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::{
-    contract::{is_open, operations, with_example},
+    contract::{GROUP, is_open, operations, with_example},
     oauth::Client,
     personal_access_tokens,
     test_server::{PASSWORD, Session, TestServer},
+    test_stores::execute,
 };
 
 /// A placeholder for the ID of a resource.
@@ -255,6 +256,10 @@ impl<'a> Fixture<'a> {
         operation: &Value,
         token: Option<&str>,
     ) -> Access {
+        if path.ends_with(GROUP) {
+            let insert = format!("insert into groups values ('{GROUP}') on conflict do nothing");
+            execute(self.server, &insert).await;
+        }
         let path = match path.strip_suffix(&format!("/sessions/{ID}")) {
             // The session of a user.
             Some(user_path) if user_path.contains(ID) => {

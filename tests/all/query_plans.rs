@@ -24,11 +24,13 @@ const MAX_COST: f64 = 10_000.0;
 /// table.
 const INSERT_ROWS: &[&str] = &[
     "insert into users (id, username, email, email_verified, password_hash, role,
-        identity_version, identity_changed_at)
+        groups, identity_version, identity_changed_at)
     select id(n), 'user' || n, 'user' || n || '@example.com', true, repeat('h', 97),
         case when n <= 3 then 'admin' else 'user' end,
+        case when n % 10 = 0 then array['group' || n % 1000] else '{}' end,
         1, case when n % 10 = 0 then now() - n * interval '1 second' end
     from generate_series(1, $1::bigint) n",
+    "insert into groups (name) select 'group' || n from generate_series(1, least($1, 1000)) n",
     "insert into sessions (id, user_id, generation, client_id, scope, created_at, expires_at,
         revoked_at, revoked_reason)
     select id(n), id(n), 1, 'latchkey', 'user', now(), now() + interval '30 days',
@@ -68,7 +70,11 @@ const SUSPEND_INDEXES: &str = "
         (select oid from pg_class where relkind = 'i' and relnamespace = 'public'::regnamespace)";
 
 /// Statements without a plan.
-const STATEMENTS_WITHOUT_PLAN: &[&str] = &["lock_signing_keys", "set_log_lock_timeout"];
+const STATEMENTS_WITHOUT_PLAN: &[&str] = &[
+    "lock_groups_for_insert",
+    "lock_signing_keys",
+    "set_log_lock_timeout",
+];
 
 async fn fill(database: &Client) {
     // Foreign keys would be checked row by row.

@@ -1,6 +1,8 @@
 //! User administration: authorization, validation, and effects of changes.
 
 mod changes; // changes that revoke credentials on every replica
+mod group_tokens; // groups in tokens, forward authentication, and races
+mod groups; // groups, and the groups of users
 mod invitations; // users without a password, invited by email
 mod last_admin; // the last administrator can't be removed
 mod lists; // pagination and search

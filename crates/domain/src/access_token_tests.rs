@@ -42,6 +42,7 @@ fn valid_claims() -> Claims {
         email: None,
         email_verified: false,
         name: None,
+        groups: Default::default(),
     };
     claims(&policy(), &session, &identity, Uuid::from_u128(3), NOW, 900)
 }
@@ -188,6 +189,7 @@ fn exp_is_at_most_session_expiry() {
         email: None,
         email_verified: false,
         name: None,
+        groups: Default::default(),
     };
     assert_eq!(
         claims(&policy(), &session, &identity, Uuid::nil(), NOW, 900).exp,
@@ -457,5 +459,58 @@ proptest! {
     #[test]
     fn arbitrary_text_is_rejected_without_panic(text in "\\PC{0,300}") {
         prop_assert_eq!(validate(&text, &trust_key(&key()), &policy(), NOW), Err(Rejected));
+    }
+}
+
+/// Tokens of a version without groups lack the claim.
+#[test]
+fn groups_are_optional_claim() {
+    let json = serde_json::to_value(valid_claims()).unwrap();
+    assert!(json.get("groups").is_none());
+    let groups = crate::group::GroupNames::parse_list(["b", "a"].into_iter()).unwrap();
+    let key = key();
+    let token = key
+        .sign(&Claims {
+            groups: groups.clone(),
+            ..valid_claims()
+        })
+        .unwrap();
+    let verified = verify_signature(&token, &trust_key(&key)).unwrap();
+    assert_eq!(verified.claims.groups, groups);
+    for wrong in [Value::Null, json!("a"), json!([1])] {
+        let mut claims = json.clone();
+        claims["groups"] = wrong;
+        let token = sign_token(&key, &valid_header(&key), &claims);
+        assert!(verify_signature(&token, &trust_key(&key)).is_err());
+    }
+}
+
+/// No permission depends on the display name, so it is omitted if the token would be too long.
+#[test]
+fn display_name_is_omitted_beside_many_groups() {
+    let names: Vec<String> = (0..32).map(|number| format!("{number:a>32}")).collect();
+    let identity = |name: String, count: usize| Identity {
+        version: 1,
+        role: Role::User,
+        username: None,
+        email: None,
+        email_verified: false,
+        name: Some(name),
+        groups: crate::group::GroupNames::parse_list(names[..count].iter().map(String::as_str))
+            .unwrap(),
+    };
+    for (name, count, is_contained) in [
+        ("n".repeat(200), 32, true),
+        ("n".repeat(281), 32, true),
+        ("n".repeat(282), 32, false),
+        ("\"".repeat(140), 32, true),
+        ("\"".repeat(141), 32, false),
+        ("\u{1f511}".repeat(200), 0, true),
+        ("\u{1f511}".repeat(200), 17, true),
+        ("\u{1f511}".repeat(200), 18, false),
+    ] {
+        let claims = valid_claims().with_identity(&identity(name, count));
+        assert_eq!(claims.name.is_some(), is_contained, "{count}");
+        assert_eq!(claims.groups.iter().count(), count);
     }
 }

@@ -12,6 +12,7 @@ use uuid::Uuid;
 pub use crate::account::username::{RESERVED_USERNAMES, ReservedUsernames, Username};
 
 use crate::{
+    group::GroupNames,
     scope::Scopes,
     text::{self, ParsedText, Rejection, TextRules},
 };
@@ -237,6 +238,9 @@ pub struct Identity {
     pub email_verified: bool,
     /// The display name, if the user has one.
     pub name: Option<String>,
+    /// The groups of the user. Data of a server without groups lacks them.
+    #[serde(default)]
+    pub groups: GroupNames,
 }
 
 /// Returns the names and the email address of a new user, which a password must not resemble.

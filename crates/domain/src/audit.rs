@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use strum::IntoStaticStr;
 use uuid::Uuid;
 
-use crate::{access_token::Kid, text};
+use crate::{access_token::Kid, group::GroupName, text};
 
 /// Declares [`EventKind`]: variant, stored value, outcome, and log message.
 macro_rules! kinds {
@@ -65,11 +65,15 @@ kinds! {
     UserDisabled "user_disabled" Success "user disabled";
     UserEnabled "user_enabled" Success "user enabled";
     RoleChanged "role_changed" Success "role changed";
+    GroupsChanged "groups_changed" Success "groups changed";
     UserDeleted "user_deleted" Success "user deleted";
     TokenRevoked "token_revoked" Success "access token revoked";
     PersonalAccessTokenCreated "personal_access_token_created" Success "personal access token created";
     PersonalAccessTokenRevoked "personal_access_token_revoked" Success "personal access token revoked";
     ClientAuthenticationFailed "client_authentication_failed" Failure "client authentication failed";
+    GroupCreated "group_created" Success "group created";
+    GroupUpdated "group_updated" Success "group updated";
+    GroupDeleted "group_deleted" Success "group deleted";
     OAuthClientCreated "oauth_client_created" Success "OAuth client registered";
     ClientSecretRotated "client_secret_rotated" Success "client secret rotated";
     OAuthClientUpdated "oauth_client_updated" Success "OAuth client updated";
@@ -158,7 +162,7 @@ pub struct AuditEvent {
     pub address: Option<String>,
     /// The `User-Agent` header of the client.
     pub agent: Option<String>,
-    /// The reason (a constant), or the ID of the signing key.
+    /// The reason (a constant), the ID of the signing key, or the name of the group.
     pub reason: Option<Cow<'static, str>>,
 }
 
@@ -196,6 +200,14 @@ impl AuditEvent {
     pub fn of_key(self, kid: Kid) -> AuditEvent {
         AuditEvent {
             reason: Some(kid.to_string().into()),
+            ..self
+        }
+    }
+
+    /// Sets the name of the affected group as the reason.
+    pub fn of_group(self, name: &GroupName) -> AuditEvent {
+        AuditEvent {
+            reason: Some(name.as_str().to_owned().into()),
             ..self
         }
     }

@@ -25,6 +25,7 @@ fn claims() -> Claims {
         exp: NOW + 840,
         scope: "user:read".into(),
         roles: vec![Role::User],
+        groups: Default::default(),
         generation: 2,
         auth_time: Some(NOW - 60),
         session_exp: Some(NOW + 86_400),

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::{
     access_token::{Claims, SigningKey},
     account::Role,
+    group::GroupNames,
     web_origin::WebOrigin,
 };
 
@@ -38,6 +39,8 @@ struct Assertion<'a> {
     sid: Option<Uuid>,
     scope: &'a str,
     roles: &'a [Role],
+    #[serde(skip_serializing_if = "GroupNames::is_empty")]
+    groups: &'a GroupNames,
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<&'a str>,
     /// Only a verified address: an upstream that ignores `email_verified` must not trust another.
@@ -78,6 +81,7 @@ pub fn sign(
         sid: claims.sid,
         scope: &claims.scope,
         roles: &claims.roles,
+        groups: &claims.groups,
         username: claims.username.as_deref(),
         email: claims.verified_email(),
         email_verified: claims.email_verified,
@@ -134,6 +138,7 @@ mod tests {
             email: None,
             email_verified: false,
             name: Some("Jöhn".into()),
+            groups: Default::default(),
         };
         access_token::claims(
             &policy,

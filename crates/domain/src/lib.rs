@@ -12,6 +12,7 @@ pub mod account;
 pub mod audit;
 pub mod clock_offset;
 pub mod explanation;
+pub mod group;
 pub mod host;
 pub mod identity_assertion;
 pub mod item;

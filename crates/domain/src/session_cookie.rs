@@ -75,6 +75,7 @@ mod tests {
             email: None,
             email_verified: false,
             name: None,
+            groups: Default::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::{
     account::{DisplayName, EmailAddress, Identity, Role, Username},
     audit::EventKind,
+    group::GroupsChange,
     revocation::RevocationReason,
 };
 
@@ -17,6 +18,8 @@ pub struct AccountChange {
     pub name: Option<Option<DisplayName>>,
     /// The new role.
     pub role: Option<Role>,
+    /// The change of the groups.
+    pub groups: Option<GroupsChange>,
     /// Whether the user is disabled after the change.
     pub disabled: Option<bool>,
 }
@@ -40,6 +43,7 @@ impl UserState {
             email,
             email_verified,
             name,
+            groups,
         } = self.identity.clone();
         let apply =
             |change: Option<Option<&str>>, old| change.map_or(old, |new| new.map(str::to_owned));
@@ -71,6 +75,10 @@ impl UserState {
                     .map(|new| new.as_ref().map(DisplayName::as_str)),
                 name,
             ),
+            groups: match &change.groups {
+                Some(change) => change.apply(&groups),
+                None => groups,
+            },
         };
         identity.version += i64::from(identity != self.identity);
         UserState {
@@ -91,17 +99,20 @@ impl UserState {
         } else if new_password {
             Some(RevocationReason::PasswordReset)
         } else {
-            (after.identity.role != self.identity.role).then_some(RevocationReason::RoleChange)
+            let (old, new) = (&self.identity, &after.identity);
+            let role = (old.role != new.role).then_some(RevocationReason::RoleChange);
+            role.or((old.groups != new.groups).then_some(RevocationReason::GroupChange))
         }
     }
 
     /// Returns whether the change requires a recent sign-in of the administrator.
     ///
-    /// This applies to a new username, email address, password, or role, and to enabling a user.
+    /// This applies to a new username, email address, password, or role, to other groups, and to
+    /// enabling a user.
     pub fn requires_recent_sign_in(&self, after: &UserState, new_password: bool) -> bool {
         let (old, new) = (&self.identity, &after.identity);
         new_password
-            || old.role != new.role
+            || (old.role, &old.groups) != (new.role, &new.groups)
             || (&old.username, &old.email) != (&new.username, &new.email)
             || (self.disabled && !after.disabled)
     }
@@ -135,6 +146,11 @@ impl UserState {
                 old.role != new.role,
                 EventKind::RoleChanged,
                 Some(RevocationReason::RoleChange),
+            ),
+            (
+                old.groups != new.groups,
+                EventKind::GroupsChanged,
+                Some(RevocationReason::GroupChange),
             ),
             (old.email != new.email, EventKind::EmailChanged, None),
             (
@@ -176,7 +192,7 @@ fn is_same_address(one: Option<&str>, other: Option<&str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::ParsedText;
+    use crate::{group::GroupNames, text::ParsedText};
 
     fn john() -> UserState {
         let identity = Identity {
@@ -186,6 +202,7 @@ mod tests {
             email: Some("john@example.com".into()),
             email_verified: true,
             name: None,
+            groups: Default::default(),
         };
         UserState {
             identity,
@@ -336,6 +353,26 @@ mod tests {
             john().ends(&john().changed(&email("j@example.com")), false),
             None
         );
+    }
+
+    #[test]
+    fn change_of_groups_is_like_a_change_of_the_role() {
+        let groups = |names: &[&str]| AccountChange {
+            groups: Some(GroupsChange::Replace(
+                GroupNames::parse_list(names.iter().copied()).unwrap(),
+            )),
+            ..Default::default()
+        };
+        let member = john().changed(&groups(&["finance"]));
+        assert_eq!(member.identity.version, 4);
+        let (reason, kind) = (RevocationReason::GroupChange, EventKind::GroupsChanged);
+        for (before, after) in [(john(), member.clone()), (member.clone(), john())] {
+            assert_eq!(before.ends(&after, false), Some(reason));
+            assert!(before.requires_recent_sign_in(&after, false));
+            assert_eq!(before.events(&after, false), [(kind, Some(reason))]);
+        }
+        assert_eq!(member.changed(&groups(&["finance"])), member);
+        assert_eq!(member.changed(&AccountChange::default()), member);
     }
 
     #[test]

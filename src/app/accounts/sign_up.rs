@@ -3,6 +3,7 @@
 use latchkey_domain::{
     account::{self, Account, DisplayName, EmailAddress, Role, Username},
     audit::{Actor, EventKind},
+    group::GroupNames,
     password::Password,
     session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
 };
@@ -133,6 +134,7 @@ impl Accounts {
             password_hash: &password_hash,
             name: request.name.as_ref().map(DisplayName::as_str),
             role: Role::User,
+            groups: &GroupNames::default(),
             password_change_required: false,
         };
         // A new user has generation 1, the default of the column.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use latchkey_domain::{
     account::{Account, DisplayName, EmailAddress, Role, Username},
     audit::{Actor, EventKind},
+    group::GroupNames,
     one_time_code::{self, CodePurpose, OneTimeCode},
     password::Password,
     session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
@@ -271,6 +272,7 @@ impl Accounts {
             password_hash: &reserved.password_hash,
             name: reserved.name.as_ref().map(DisplayName::as_str),
             role: Role::User,
+            groups: &GroupNames::default(),
             password_change_required: false,
         };
         let event = origin

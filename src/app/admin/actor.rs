@@ -46,13 +46,14 @@ impl AdminActor {
         }
     }
 
-    /// Creates an audit event of this actor about a user or an OAuth client.
-    pub(crate) fn event(&self, kind: EventKind, subject_id: Uuid) -> AuditEvent {
+    /// Creates an audit event of this actor about a user, an OAuth client, or neither.
+    pub(crate) fn event(&self, kind: EventKind, subject_id: impl Into<Option<Uuid>>) -> AuditEvent {
+        let subject_id = subject_id.into();
         match self {
             AdminActor::User { id, origin, .. } => {
-                origin.event(kind, Actor::Admin(*id), Some(subject_id))
+                origin.event(kind, Actor::Admin(*id), subject_id)
             }
-            AdminActor::Operator => AuditEvent::new(kind, Actor::Operator, Some(subject_id)),
+            AdminActor::Operator => AuditEvent::new(kind, Actor::Operator, subject_id),
         }
     }
 }

@@ -25,10 +25,10 @@ use crate::{
 impl Users {
     /// Updates a user.
     ///
-    /// A new role, a new password, and disabling the user revoke all sessions of the user. A retry
-    /// publishes a change that was committed but not published.
+    /// A new role, other groups, a new password, and disabling the user revoke all sessions of the
+    /// user. A retry publishes a change that was committed but not published.
     ///
-    /// A change of a credential, role, username, or email address requires a recent sign-in.
+    /// A change of a credential, role, group, username, or email address requires a recent sign-in.
     ///
     /// # Errors
     /// `not_found`, `forbidden`, `reauthentication_required`, `last_admin`, `weak_password`,
@@ -84,7 +84,10 @@ impl Users {
         match &changed.batch {
             Some(batch) => self.revocations.publish(batch).await?,
             // This might be a retry of a change that was committed but not published.
-            None if change.role.is_some() || change.disabled.is_some() => {
+            None if change.role.is_some()
+                || change.groups.is_some()
+                || change.disabled.is_some() =>
+            {
                 self.revocations
                     .republish(&RevocationBatch::of_user(
                         id,

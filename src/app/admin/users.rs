@@ -18,6 +18,7 @@ use latchkey_domain::one_time_code::CodeKeys;
 use latchkey_domain::{
     account::{self, Account, DisplayName, EmailAddress, NamePrefix, Role, Username},
     audit::EventKind,
+    group::{GroupName, GroupNames},
     page::Page,
     password::{self, Password, PasswordPolicy},
     text::ParsedText,
@@ -89,6 +90,8 @@ pub struct NewUserRequest {
     pub email: Option<EmailAddress>,
     pub name: Option<DisplayName>,
     pub role: Role,
+    /// The groups of the user, which must exist.
+    pub groups: GroupNames,
     /// If absent, the user receives an invitation by email.
     pub password: Option<Password>,
 }
@@ -96,15 +99,20 @@ pub struct NewUserRequest {
 impl Users {
     /// Returns a page of users whose username or email address starts with the prefix.
     ///
-    /// An empty prefix selects all users.
+    /// An empty prefix selects all users. With `group`, the page contains only its members.
     ///
     /// # Errors
     /// `unavailable`.
-    pub async fn list_users(&self, prefix: &NamePrefix, page: Page) -> Result<UserPage, Error> {
+    pub async fn list_users(
+        &self,
+        prefix: &NamePrefix,
+        group: Option<&GroupName>,
+        page: Page,
+    ) -> Result<UserPage, Error> {
         let prefix = Some(prefix.as_str()).filter(|prefix| !prefix.is_empty());
-        let (users, next) = page.cut(self.postgres.list_users(prefix, page).await?, |user| {
-            user.account.id
-        });
+        let group = group.map(GroupName::as_str);
+        let users = self.postgres.list_users(prefix, group, page).await?;
+        let (users, next) = page.cut(users, |user| user.account.id);
         Ok(UserPage {
             users: users.into_iter().map(Into::into).collect(),
             next,
@@ -160,6 +168,7 @@ impl Users {
             password_hash: &password_hash,
             name: request.name.as_ref().map(DisplayName::as_str),
             role: request.role,
+            groups: &request.groups,
             password_change_required: !is_invited,
         };
         let event = actor

@@ -93,6 +93,7 @@ mod tests {
             email: None,
             email_verified: false,
             name: None,
+            groups: Default::default(),
             role: Role::User,
             version: 1,
         };

@@ -116,6 +116,7 @@ mod tests {
             email: None,
             email_verified: false,
             name: None,
+            groups: Default::default(),
         };
         access_token::claims(
             &policy(),

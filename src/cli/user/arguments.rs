@@ -3,7 +3,10 @@
 use std::fmt;
 
 use clap::{Arg, ArgAction, ArgGroup, Command};
-use latchkey_domain::account::{DisplayName, EmailAddress, NamePrefix, Role, SignInName, Username};
+use latchkey_domain::{
+    account::{DisplayName, EmailAddress, NamePrefix, Role, SignInName, Username},
+    group::GroupName,
+};
 use uuid::Uuid;
 
 use crate::cli::{
@@ -77,6 +80,7 @@ pub fn command() -> Command {
             .arg(role().index(2).required(true))
             .arg(yes_flag()),
         )
+        .subcommand(groups())
         .subcommand(
             user_command(
                 "revoke",
@@ -184,6 +188,7 @@ fn list() -> Command {
                 .help("Only users whose username or email address starts with this text")
                 .value_parser(parse_value::<NamePrefix>),
         )
+        .arg(group_option("group", "Only members of this group"))
         .arg(limit("Maximum number of users"))
         .arg(output_flag(
             "an object with the fields of `GET /users`: `data`, a list of users, and `next`, which \
@@ -193,6 +198,7 @@ fn list() -> Command {
         command,
         "latchkey user list
          latchkey user list --search jo --limit 200
+         latchkey user list --group finance
          latchkey user list --output json",
     )
 }
@@ -224,6 +230,13 @@ fn create() -> Command {
                 .value_parser(parse_value::<DisplayName>),
         )
         .arg(role().long("role").default_value("user"))
+        .arg(
+            group_option(
+                "group",
+                "Group of the user; repeat the option for several groups",
+            )
+            .action(ArgAction::Append),
+        )
         .arg(password_stdin())
         .arg(output_flag(
             "an object with `password`, which is null with --password-stdin, and `user`, which has \
@@ -234,6 +247,43 @@ fn create() -> Command {
         "latchkey user create --username admin --role admin
          latchkey user create --email john@example.com --password-stdin",
     )
+}
+
+fn groups() -> Command {
+    let option = |name, help| group_option(name, help).action(ArgAction::Append);
+    user_command(
+        "groups",
+        "Change a user's groups (revokes all sessions and tokens)",
+        "latchkey user groups john --add finance
+         latchkey user groups john --add finance --add audit --remove sales --yes",
+    )
+    .long_about(
+        "Adds a user to groups and removes the user from groups. If the groups change, all sessions \
+         and tokens of the user are revoked. `latchkey group create` creates a group.",
+    )
+    .arg(option(
+        "add",
+        "Add the user to this group; repeat the option for several groups",
+    ))
+    .arg(option(
+        "remove",
+        "Remove the user from this group; repeat the option for several groups",
+    ))
+    .group(
+        ArgGroup::new("changed")
+            .args(["add", "remove"])
+            .multiple(true)
+            .required(true),
+    )
+    .arg(yes_flag())
+}
+
+fn group_option(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name("GROUP")
+        .help(help)
+        .value_parser(parse_value::<GroupName>)
 }
 
 fn reset_password() -> Command {

@@ -56,7 +56,8 @@ pub struct AuditEventSchema {
     /// Browser and operating system, or program, of the request.
     user_agent: Option<String>,
     /// Code of the reason, such as `password_change`, `incorrect_password`, or the exceeded limit;
-    /// for events of signing keys, the key ID. Newer versions can add codes.
+    /// for events of signing keys, the key ID; for events of groups, the name of the group. Newer
+    /// versions can add codes.
     reason: Option<String>,
     /// Number of identical events within the minute.
     count: i64,

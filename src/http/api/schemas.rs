@@ -1,6 +1,7 @@
 //! Schemas of responses.
 
 pub mod clients;
+pub mod groups;
 pub mod items;
 pub mod personal_access_tokens;
 pub mod sessions;
@@ -111,6 +112,8 @@ pub struct UserSchema {
     name: Option<String>,
     /// Role.
     role: RoleSchema,
+    /// Names of the groups, sorted.
+    groups: Vec<String>,
     /// Time of creation.
     created_at: OffsetDateTime,
     /// Whether an administrator or the operator has set the current password. Not enforced; the user
@@ -127,6 +130,7 @@ impl From<Account> for UserSchema {
             email_verified: user.identity.email_verified,
             name: user.identity.name,
             role: user.identity.role.into(),
+            groups: user.identity.groups.iter().map(str::to_owned).collect(),
             created_at: user.created_at,
             password_change_required: user.password_change_required,
         }
@@ -142,6 +146,7 @@ impl Example for UserSchema {
             email_verified: false,
             name: Some("John Doe".to_owned()),
             role: RoleSchema::User,
+            groups: vec!["finance".to_owned()],
             created_at: EXAMPLE_TIME,
             password_change_required: false,
         }
@@ -164,6 +169,8 @@ pub struct AdminUserSchema {
     name: Option<String>,
     /// Role.
     role: RoleSchema,
+    /// Names of the groups, sorted.
+    groups: Vec<String>,
     /// Whether the user is disabled and can't sign in.
     disabled: bool,
     /// Time of creation.
@@ -182,6 +189,7 @@ impl From<ManagedUser> for AdminUserSchema {
             email_verified,
             name,
             role,
+            groups,
             created_at,
             password_change_required,
         } = account.into();
@@ -192,6 +200,7 @@ impl From<ManagedUser> for AdminUserSchema {
             email_verified,
             name,
             role,
+            groups,
             disabled,
             created_at,
             password_change_required,
@@ -208,6 +217,7 @@ impl Example for AdminUserSchema {
             email_verified,
             name,
             role,
+            groups,
             created_at,
             password_change_required,
         } = UserSchema::example();
@@ -218,6 +228,7 @@ impl Example for AdminUserSchema {
             email_verified,
             name,
             role,
+            groups,
             disabled: false,
             created_at,
             password_change_required,

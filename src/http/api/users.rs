@@ -5,6 +5,7 @@ use std::sync::Arc;
 use latchkey_domain::{
     access_token::Claims,
     account::{DisplayName, EmailAddress, NamePrefix, Role, Username},
+    group::GroupsChange,
     password::NewPassword,
     user_change::AccountChange,
 };
@@ -29,8 +30,8 @@ use crate::{
         auth::caller::Admin,
         context::client_address::ClientOrigin,
         openapi::{
-            body::{Body, Flag, body},
-            params::{Cursor, Id, Limit, Param, Path, page},
+            body::{Body, Flag, GroupList, body},
+            params::{Cursor, Id, Limit, MemberOf, Param, Path, page},
             problem::{Problem, problems},
             responses::{Created, Location, NoContent, WithHeaders},
         },
@@ -51,6 +52,8 @@ body! {
         pub name: Optional<DisplayName>,
         /// Role: `user` (default) or `admin`.
         pub role: Optional<Role>,
+        /// Names of groups, at most 32; they must exist.
+        pub groups: Optional<GroupList>,
         /// Initial password. If omitted, the invitation email contains a link to set one.
         pub password: Optional<NewPassword>,
     }
@@ -66,6 +69,9 @@ body! {
         pub name: Nullable<DisplayName>,
         /// Role: `user` or `admin`. A change revokes all sessions and personal access tokens.
         pub role: Required<Role>,
+        /// Names of groups, at most 32; they must exist. Absent: unchanged. A change revokes all
+        /// sessions and personal access tokens.
+        pub groups: KeepIfAbsent<GroupList>,
         /// Whether the user is disabled and can't sign in. Disabling revokes all sessions and
         /// personal access tokens.
         pub disabled: Required<Flag>,
@@ -85,6 +91,9 @@ body! {
         pub name: Clearable<DisplayName>,
         /// Role: `user` or `admin`. A change revokes all sessions and personal access tokens.
         pub role: KeepIfAbsent<Role>,
+        /// Names of all groups of the user, at most 32; they must exist. A change revokes all
+        /// sessions and personal access tokens.
+        pub groups: KeepIfAbsent<GroupList>,
         /// Whether the user is disabled and can't sign in. Disabling revokes all sessions and
         /// personal access tokens.
         pub disabled: KeepIfAbsent<Flag>,
@@ -123,6 +132,10 @@ fn require_other_user(
     }
 }
 
+fn replace_groups(GroupList(names): GroupList) -> GroupsChange {
+    GroupsChange::Replace(names)
+}
+
 async fn change_user(
     app: &App,
     actor: AdminActor,
@@ -144,7 +157,7 @@ pub struct UsersApi;
 impl UsersApi {
     /// List users
     ///
-    /// Returns users, oldest first, optionally filtered by username or email prefix.
+    /// Returns users, oldest first, optionally filtered by username or email prefix, and by group.
     ///
     /// Response 200: A page of users.
     #[oai(
@@ -159,6 +172,8 @@ impl UsersApi {
         _admin: Admin,
         /// Prefix of the username or email address, not case-sensitive.
         search: Param<NamePrefix>,
+        /// Name of a group: only its members.
+        group: Param<MemberOf>,
         /// Maximum number of items per page (1–100, default 20).
         limit: Param<Limit>,
         /// The `next` value of the previous page.
@@ -166,7 +181,7 @@ impl UsersApi {
     ) -> Result<Json<AdminUserPageSchema>, Problem<ListProblems>> {
         Ok(Json(
             app.users
-                .list_users(&search.0, page(limit, after))
+                .list_users(&search.0, group.0.0.as_ref(), page(limit, after))
                 .await?
                 .into(),
         ))
@@ -200,6 +215,7 @@ impl UsersApi {
             email,
             name,
             role,
+            groups,
             password,
         } = body;
         let request = NewUserRequest {
@@ -207,6 +223,7 @@ impl UsersApi {
             email,
             name,
             role: role.unwrap_or(Role::User),
+            groups: groups.map(|GroupList(names)| names).unwrap_or_default(),
             password: password.map(|new| new.0),
         };
         let user: AdminUserSchema = app
@@ -247,14 +264,14 @@ impl UsersApi {
 
     /// Replace a user
     ///
-    /// Replaces all fields. Changing the role or password, or disabling the user, revokes all
-    /// sessions and personal access tokens.
+    /// Replaces all fields. Changing the role, groups, or password, or disabling the user, revokes
+    /// all sessions and personal access tokens.
     ///
-    /// An absent `password` stays unchanged. At least one enabled administrator must remain (403
-    /// `last_admin`). A change of the username, email address, password, or role, and enabling a
-    /// user, require a user session with a sign-in within the last five minutes (403
-    /// `reauthentication_required`); personal access tokens are rejected (403 `forbidden`).
-    /// Administrators can't change their own user here (403 `forbidden`).
+    /// Absent `groups` and an absent `password` stay unchanged. At least one enabled administrator
+    /// must remain (403 `last_admin`). A change of the username, email address, password, role, or
+    /// groups, and enabling a user, require a user session with a sign-in within the last five
+    /// minutes (403 `reauthentication_required`); personal access tokens are rejected (403
+    /// `forbidden`). Administrators can't change their own user here (403 `forbidden`).
     ///
     /// Response 200: The user was replaced.
     #[oai(
@@ -278,6 +295,7 @@ impl UsersApi {
             email,
             name,
             role,
+            groups,
             disabled,
             password,
         } = body;
@@ -286,6 +304,7 @@ impl UsersApi {
             email: Some(email),
             name: Some(name),
             role: Some(role),
+            groups: groups.map(replace_groups),
             disabled: Some(disabled.0),
         };
         let actor = require_other_user(&app, &admin, id, origin)?;
@@ -296,13 +315,13 @@ impl UsersApi {
     ///
     /// Updates the given fields.
     ///
-    /// Changing the role or password, or disabling the user, revokes all sessions and personal
-    /// access tokens. Absent fields stay unchanged. `null` clears `username`, `email`, or `name`.
-    /// At least one enabled administrator must remain (403 `last_admin`). A change of the username,
-    /// email address, password, or role, and enabling a user, require a user session with a sign-in
-    /// within the last five minutes (403 `reauthentication_required`); personal access tokens are
-    /// rejected (403 `forbidden`). Administrators can't change their own user here (403
-    /// `forbidden`).
+    /// Changing the role, groups, or password, or disabling the user, revokes all sessions and
+    /// personal access tokens. Absent fields stay unchanged. `null` clears `username`, `email`, or
+    /// `name`. At least one enabled administrator must remain (403 `last_admin`). A change of the
+    /// username, email address, password, role, or groups, and enabling a user, require a user
+    /// session with a sign-in within the last five minutes (403 `reauthentication_required`);
+    /// personal access tokens are rejected (403 `forbidden`). Administrators can't change their own
+    /// user here (403 `forbidden`).
     ///
     /// Response 200: The user was updated.
     #[oai(
@@ -326,6 +345,7 @@ impl UsersApi {
             email,
             name,
             role,
+            groups,
             disabled,
             password,
         } = body;
@@ -334,6 +354,7 @@ impl UsersApi {
             email,
             name,
             role,
+            groups: groups.map(replace_groups),
             disabled: disabled.map(|Flag(disabled)| disabled),
         };
         let actor = require_other_user(&app, &admin, id, origin)?;

@@ -99,9 +99,9 @@ impl WellKnownApi {
     /// the audience of this server.
     ///
     /// Claims for authorization: `sub` (user or OAuth client), `client_id`, `sid` (session; absent
-    /// for OAuth clients), `jti`, `scope` (separated by spaces), `roles`, `generation`,
-    /// `auth_time`, and for users `username`, `email`, `email_verified`, and `name`. A personal
-    /// access token isn't a JWT; introspect it.
+    /// for OAuth clients), `jti`, `scope` (separated by spaces), `roles`, `groups` (absent without
+    /// groups), `generation`, `auth_time`, and for users `username`, `email`, `email_verified`, and
+    /// `name`. A personal access token isn't a JWT; introspect it.
     ///
     /// A key is published for twice the `max-age` of this response before it signs tokens, and
     /// until its last token expires. A revoked key is removed immediately.

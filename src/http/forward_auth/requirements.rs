@@ -4,6 +4,7 @@
 use latchkey_domain::{
     access_token::{Claims, Holder},
     account::Role,
+    group::{GroupNames, RequiredGroupNames},
     scope::Scopes,
     text::ParsedText,
 };
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// Names of the supported query parameters.
-const PARAMETER_NAMES: [&str; 2] = ["role", "scope"];
+const PARAMETER_NAMES: [&str; 3] = ["role", "scope", "group"];
 
 /// Role that the caller must have; `None` allows every role.
 pub struct RequiredRole(Option<Role>);
@@ -101,6 +102,43 @@ impl Parameter for RequiredScopes {
     }
 }
 
+/// Groups, of which the user must be in at least one; `None` allows every caller.
+pub struct RequiredGroups(Option<GroupNames>);
+
+impl RequiredGroups {
+    /// Rejects a caller who is in none of the groups. An unknown group has no members.
+    pub fn check(&self, claims: &Claims) -> Result<(), Error> {
+        match &self.0 {
+            Some(groups) if !groups.intersects(&claims.groups) => Err(Error::group_required()),
+            _met => Ok(()),
+        }
+    }
+}
+
+impl Parameter for RequiredGroups {
+    const IN: MetaParamIn = MetaParamIn::Query;
+    const REQUIRED: bool = false;
+
+    fn schema() -> MetaSchema {
+        let rules = RequiredGroupNames::RULES;
+        MetaSchema {
+            example: Some(rules.example.into()),
+            min_length: Some(rules.min),
+            max_length: Some(rules.max),
+            pattern: rules.pattern.map(str::to_owned),
+            ..MetaSchema::new("string")
+        }
+    }
+
+    /// Rejects an empty value, because the proxy probably intended to require a group.
+    fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
+        let groups = text.map(RequiredGroupNames::parse).transpose();
+        groups
+            .map(|groups| RequiredGroups(groups.map(|RequiredGroupNames(names)| names)))
+            .map_err(|reason| Error::invalid_field(name, reason))
+    }
+}
+
 /// Rejects unknown query parameters.
 pub struct DenyUnknownQuery;
 
@@ -113,7 +151,7 @@ impl<'a> FromRequest<'a> for DenyUnknownQuery {
             None => Ok(DenyUnknownQuery),
             Some((name, _)) => Err(Error::invalid_field(
                 body::shown(&name),
-                "is unknown; valid parameters: `role`, `scope`",
+                "is unknown; valid parameters: `role`, `scope`, `group`",
             )
             .into()),
         }
@@ -125,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn invalid_role_or_scope_is_rejected() {
+    fn invalid_requirement_is_rejected() {
         let accepts_scope = |text| RequiredScopes::read(Some(text), "scope").is_ok();
         assert!(
             accepts_scope("admin")
@@ -148,6 +186,12 @@ mod tests {
         for invalid in ["", "Admin", "admin ", "admin,user", "admins"] {
             assert!(!accepts_role(invalid), "{invalid}");
         }
+        let accepts_groups = |text| RequiredGroups::read(Some(text), "group").is_ok();
+        assert!(accepts_groups("finance") && accepts_groups("finance audit finance"));
+        for invalid in ["", " ", "finance ", "a  b", "a,b", "Finance", "a\tb"] {
+            assert!(!accepts_groups(invalid), "{invalid}");
+        }
+        assert!(RequiredGroups::read(None, "group").is_ok());
         assert!(
             RequiredRole::read(None, "role").is_ok() && RequiredScopes::read(None, "scope").is_ok()
         );

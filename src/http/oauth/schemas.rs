@@ -125,6 +125,9 @@ pub struct IntrospectionSchema {
     /// clients.
     #[oai(skip_serializing_if_is_none)]
     roles: Option<Vec<String>>,
+    /// Names of the groups of the user; absent if there are none.
+    #[oai(skip_serializing_if_is_none)]
+    groups: Option<Vec<String>>,
 }
 
 impl IntrospectionSchema {
@@ -154,6 +157,8 @@ impl IntrospectionSchema {
                     .map(|role| role.as_str().to_owned())
                     .collect(),
             ),
+            groups: (!claims.groups.is_empty())
+                .then(|| claims.groups.iter().map(str::to_owned).collect()),
         }
     }
 }
@@ -175,6 +180,7 @@ impl Example for IntrospectionSchema {
             sid: None,
             username: None,
             roles: Some(Vec::new()),
+            groups: None,
         }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! The framework's JSON payload keeps the last of duplicate fields and repeats values in its
 //! errors. It parses forms by other rules than JSON. Therefore, bodies are parsed here. An error
-//! lists all invalid fields by name. All bodies are flat objects with strings and booleans.
+//! lists all invalid fields by name. All bodies are flat objects with strings,
+//! booleans, and lists of strings.
 
 mod fields;
 
 use std::{sync::Arc, time::Duration};
 
+use latchkey_domain::text::TextRules;
 use poem::{Request, RequestBody, http::header};
 use poem_openapi::{
     ApiExtractor, ApiExtractorType, ExtractParamOptions,
@@ -16,7 +18,8 @@ use poem_openapi::{
 use serde_json::Value;
 
 pub use crate::http::openapi::body::fields::{
-    Clearable, Field, Fields, Flag, KeepIfAbsent, Kind, Nullable, Optional, Required, shown,
+    Clearable, Field, Fields, Flag, GroupList, KeepIfAbsent, Kind, Nullable, Optional, Required,
+    shown,
 };
 use crate::{app::App, error::Error};
 
@@ -173,24 +176,36 @@ fn example(kind: Kind) -> Value {
     match kind {
         Kind::Text(rules) => rules.example.into(),
         Kind::Flag => false.into(),
+        Kind::List { items, .. } => vec![items.example].into(),
     }
 }
 
 fn field_schema(field: &FieldSchema) -> MetaSchema {
     let schema = match field.kind {
-        Kind::Text(rules) => MetaSchema {
-            format: rules.format,
-            min_length: (rules.min > 0).then_some(rules.min),
-            max_length: Some(rules.max),
-            pattern: rules.pattern.map(str::to_owned),
-            ..MetaSchema::new("string")
-        },
+        Kind::Text(rules) => text_schema(rules),
         Kind::Flag => MetaSchema::new("boolean"),
+        Kind::List { items, max } => MetaSchema {
+            items: Some(Box::new(MetaSchemaRef::Inline(Box::new(text_schema(
+                items,
+            ))))),
+            max_items: Some(max),
+            ..MetaSchema::new("array")
+        },
     };
     MetaSchema {
         description: Some(field.description.trim()),
         nullable: field.nullable,
         ..schema
+    }
+}
+
+fn text_schema(rules: TextRules) -> MetaSchema {
+    MetaSchema {
+        format: rules.format,
+        min_length: (rules.min > 0).then_some(rules.min),
+        max_length: Some(rules.max),
+        pattern: rules.pattern.map(str::to_owned),
+        ..MetaSchema::new("string")
     }
 }
 

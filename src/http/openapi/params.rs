@@ -1,6 +1,8 @@
 //! Parameters in the path, query, and headers. Errors contain the name of a parameter, never its
 //! value.
 
+mod groups;
+
 use latchkey_domain::{
     account::NamePrefix,
     item::IfMatch,
@@ -14,6 +16,7 @@ use poem_openapi::{
 };
 use uuid::Uuid;
 
+pub use crate::http::openapi::params::groups::{GroupCursor, MemberOf};
 use crate::{app::revocation::WaitFor, error::Error};
 
 /// Preference of a client that does not wait for enforcement (RFC 7240 section 4.1).

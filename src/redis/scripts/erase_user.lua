@@ -5,6 +5,6 @@
 assert(#KEYS == 1 and #ARGV == 2)
 store_generation(KEYS[1], ARGV[1])
 redis.call('HSET', KEYS[1], 'erased', '1')
-redis.call('HDEL', KEYS[1], 'identity', 'identity_version')
+redis.call('HDEL', KEYS[1], 'identity', 'identity_version', 'groups_version')
 extend_lifetime(KEYS[1], ARGV[2])
 return 'erased'

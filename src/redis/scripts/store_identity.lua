@@ -1,4 +1,4 @@
--- Stores the token claims of a user after a change of the username, email address, name, or role.
+-- Stores the token claims of a user after a change of the username, email address, name, role, or groups.
 -- KEYS: 1 user
 -- ARGV: 1 identity version, 2 identity (JSON), 3 lifetime in ms
 -- Returns: 'stored'

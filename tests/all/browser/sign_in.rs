@@ -189,6 +189,12 @@ async fn cookie_with_longest_claims_stays_below_4096_bytes() {
     ];
     assert_eq!(issuer.len(), 255);
     let server = TestServer::with(&settings).await;
+    let groups: Vec<String> = (0..32)
+        .map(|number| format!("{number:02}{}", "h".repeat(30)))
+        .collect();
+    let list = groups.join(",");
+    let insert = format!("insert into groups (name) select unnest('{{{list}}}'::text[])");
+    execute(&server, &insert).await;
     for (number, symbol) in ["\u{1f511}", "\"", "\u{2028}"].into_iter().enumerate() {
         let email = format!(
             "{number}{}@{label}.{label}.{}.example",
@@ -216,6 +222,26 @@ async fn cookie_with_longest_claims_stays_below_4096_bytes() {
             server.send(state).await.is(200, "").body["user"]["name"],
             symbol.repeat(200)
         );
+        // With all groups, the token omits the display name if it is too long.
+        for (name, is_contained) in [
+            (symbol.repeat(200), false),
+            ("n".repeat(200), true),
+            ("\u{2028}".repeat(93), true),
+        ] {
+            let change = format!(
+                "update users set groups = '{{{list}}}', name = '{name}', role = 'admin' \
+                 where username = '{username}'"
+            );
+            execute(&server, &change).await;
+            let request = sign_in_request(&server, &username, PASSWORD);
+            let cookie =
+                SetCookie::from_response(server.send(request).await.is(200, "")).expect("a cookie");
+            let claims = claims(&cookie.value);
+            assert_eq!(claims["groups"], json!(groups));
+            assert_eq!(claims.get("name").is_some(), is_contained);
+            let session = server.sign_in(&username).await;
+            assert_eq!(server.verify(&session.access_token).await.0, 204);
+        }
     }
 }
 

@@ -28,7 +28,7 @@ fn balanced_request(server: &TestServer, session: &Session, host: &str) -> Reque
 }
 
 async fn assertion(request: RequestBuilder, server: &TestServer) -> String {
-    identity(server.send(request).await.is(204, ""))[8].clone()
+    identity(server.send(request).await.is(204, ""))[9].clone()
 }
 
 /// Verifies the signature with the server's key, and returns header and claims.

@@ -364,7 +364,7 @@ async fn bearer_token_requires_no_forwarded_headers() {
     let response = server
         .send(request.bearer_auth(&session.access_token))
         .await;
-    assert_eq!(identity(response.is(204, ""))[7], session.claims()["sid"]);
+    assert_eq!(identity(response.is(204, ""))[8], session.claims()["sid"]);
     assert!(!response.headers.contains_key("set-cookie"));
 }
 

@@ -43,8 +43,8 @@ struct Site {
     proxy: Proxy,
     credentials: Vec<(Credential, String)>,
     /// The expected identity headers, by bearer token and by cookie.
-    by_bearer: [String; 9],
-    by_cookie: [String; 9],
+    by_bearer: [String; 10],
+    by_cookie: [String; 10],
 }
 
 /// The response of the proxy, and the requests that the application received.

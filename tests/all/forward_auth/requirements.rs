@@ -1,7 +1,6 @@
 //! The check: methods, paths, required roles and scopes, and identity headers.
 
 use reqwest::Method;
-use serde_json::json;
 
 use super::{assert_rejected, check_request, identity, verify};
 use crate::{
@@ -50,6 +49,7 @@ async fn identity_headers_are_complete_and_encoded() {
             "",
             verified,
             roles,
+            "",
             &scope,
             &session_id,
             "",
@@ -389,5 +389,5 @@ async fn check_is_one_operation_in_metrics_and_document() {
         .iter()
         .map(|parameter| &parameter["name"])
         .collect();
-    assert_eq!(parameters, [&json!("role"), &json!("scope")]);
+    assert_eq!(parameters, ["role", "scope", "group"]);
 }

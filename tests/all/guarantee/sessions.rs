@@ -304,6 +304,7 @@ impl Sessions {
             email: None,
             email_verified: false,
             name: None,
+            groups: Default::default(),
         };
         access_token::claims(
             &self.policy,

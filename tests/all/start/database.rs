@@ -69,6 +69,8 @@ const REVERT_TO_FIRST: &str = "
     alter table users drop column password_change_required;
     drop index sessions_of_user_by_id;
     create index sessions_of_user on sessions (user_id);
+    alter table users drop column groups;
+    drop table groups;
     drop index audit_events_of_actor, audit_events_of_address, audit_events_of_kind;
     delete from refinery_schema_history where version > 1;";
 

@@ -93,6 +93,8 @@ fn listing_commands_describe_their_json() {
         "user show",
         "user create",
         "user reset-password",
+        "group list",
+        "group create",
         "client list",
         "client show",
         "client create",

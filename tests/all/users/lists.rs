@@ -131,13 +131,14 @@ async fn search_uses_unique_indexes() {
         .join("\n");
     let database = connect(fixture.server.setting("DATABASE_URL")).await;
     let prepare = format!(
-        "set plan_cache_mode = force_custom_plan; prepare search (uuid, bigint, text) as {search}"
+        "set plan_cache_mode = force_custom_plan; prepare search (uuid, bigint, text, text) as {search}"
     );
     database
         .batch_execute(&prepare)
         .await
         .expect("a valid statement");
-    let explain = "explain execute search ('00000000-0000-0000-0000-000000000000', 20, 'u1999')";
+    let explain =
+        "explain execute search ('00000000-0000-0000-0000-000000000000', 20, 'u1999', null)";
     let plan = database.simple_query(explain).await.expect("a plan");
     let plan = format!("{plan:?}");
     assert!(

@@ -31,7 +31,7 @@ const REQUIRING: [&str; 8] = [
 ];
 
 /// Operations with a token that write, and the reason why they require no recent sign-in.
-const NOT_REQUIRING: [(&str, &str); 15] = [
+const NOT_REQUIRING: [(&str, &str); 18] = [
     ("changePassword", "the body contains the current password"),
     (
         "requestEmailChange",
@@ -53,6 +53,9 @@ const NOT_REQUIRING: [(&str, &str); 15] = [
     ("revokeUserCredentials", "only revokes"),
     ("deleteUser", "only revokes"),
     ("deleteOAuthClient", "only revokes"),
+    ("createGroup", "a group gives no rights"),
+    ("updateGroup", "only the description"),
+    ("deleteGroup", "a group without members gives no rights"),
 ];
 
 /// A request that writes a hash, a role, an address, or a secret.
@@ -91,6 +94,7 @@ fn replacement(changes: &[(&str, Value)]) -> Value {
 /// Every write, about the user at `john`, the disabled user at `disabled`, and an OAuth client.
 fn writes(john: &str, disabled: &str, client: &str) -> Vec<Write> {
     let changes = [
+        ("groups", json!(["finance"])),
         ("password", json!(NEW_PASSWORD)),
         ("role", json!("admin")),
         ("email", json!("j@example.com")),
@@ -201,6 +205,8 @@ async fn credentials_require_recent_sign_in_of_user() {
     );
     let cookie = open(server, "root").await;
     let stale_cookie = signed_in_before(&claims(&cookie), 301);
+    let create_group = "insert into groups values ('finance')";
+    crate::test_stores::execute(server, create_group).await;
     let fingerprint = "select md5(
         coalesce((select string_agg(u::text, ';' order by id) from users u), '')
         || coalesce((select string_agg(c::text, ';' order by id) from oauth_clients c), '')
@@ -250,7 +256,8 @@ async fn reset(fixture: &Fixture, john: &str, disabled: &str) {
     let (john, disabled) = (id(john), id(disabled));
     let restore = format!(
         "with john as (
-            update users set username = 'john', email = 'john@example.com', role = 'user'
+            update users set username = 'john', email = 'john@example.com', role = 'user',
+                groups = '{{}}'
             where id = '{john}'
         ), mary as (update users set disabled = true where id = '{disabled}')
         delete from users where username = 'new'"
@@ -278,7 +285,7 @@ async fn other_changes_require_no_recent_sign_in() {
     for (number, token) in [stale, personal].iter().enumerate() {
         let (path, session) = fixture.sign_up(&format!("john{number}")).await;
         let mut same = fixture.get(&path).await.body;
-        let fields = ["username", "email", "name", "role", "disabled"];
+        let fields = ["username", "email", "name", "role", "groups", "disabled"];
         same.as_object_mut()
             .expect("an object")
             .retain(|field, _| fields.contains(&field.as_str()));

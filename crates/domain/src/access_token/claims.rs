@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::{
     access_token::TokenPolicy,
     account::{Identity, Role},
+    group::GroupNames,
     scope::{Scope, Scopes},
     session::{PERSONAL_ACCESS_TOKEN_CLIENT, Session},
 };
@@ -36,6 +37,9 @@ pub struct Claims {
     pub scope: String,
     /// The roles of the user. Empty in a token of an OAuth client.
     pub roles: Vec<Role>,
+    /// The groups of the user (RFC 9068 section 2.2.3.1). Absent if there are none.
+    #[serde(default, skip_serializing_if = "GroupNames::is_empty")]
+    pub groups: GroupNames,
     /// The generation of the user at sign-in, or of the OAuth client at issue.
     pub generation: i64,
     /// The time of the last authentication with the password.
@@ -56,6 +60,12 @@ pub struct Claims {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
+
+/// Maximum length of the display name and the groups in a token, as JSON.
+///
+/// All groups of 32 characters need 1,119 bytes, so 281 bytes remain for the display name: the
+/// longest one in ASCII has 200. A cookie with the longest other claims stays below 4,096 bytes.
+const MAX_NAME_AND_GROUPS_BYTES: usize = 1_400;
 
 /// The maximum age of a recent sign-in, in seconds.
 pub const RECENT_SIGN_IN_SECONDS: u64 = 300;
@@ -147,13 +157,26 @@ impl Claims {
         };
         Claims {
             roles: vec![role],
+            groups: identity.groups.clone(),
             username: identity.username.clone(),
             email: identity.email.clone(),
             email_verified: identity.email_verified,
-            name: identity.name.clone(),
+            name: identity
+                .name
+                .clone()
+                .filter(|name| fits_with_groups(name, &identity.groups)),
             ..self
         }
     }
+}
+
+/// Returns whether a token can contain the display name next to the groups.
+///
+/// The longest display name and the names of 32 groups exceed the size of a cookie together. No
+/// permission depends on the display name, so such a token omits it.
+fn fits_with_groups(name: &str, groups: &GroupNames) -> bool {
+    let escapes = name.bytes().filter(|b| matches!(b, b'"' | b'\\')).count();
+    name.len() + escapes + groups.json_length() <= MAX_NAME_AND_GROUPS_BYTES
 }
 
 /// The grant of an OAuth client that acts for itself.
@@ -272,6 +295,7 @@ fn base_claims(policy: &TokenPolicy, sub: Uuid, jti: Uuid, iat: u64, exp: u64) -
         exp,
         scope: String::new(),
         roles: Vec::new(),
+        groups: GroupNames::default(),
         generation: 0,
         auth_time: None,
         session_exp: None,

@@ -30,6 +30,7 @@ macro_rules! reasons {
                     | RevocationReason::PasswordReset
                     | RevocationReason::Disabled
                     | RevocationReason::RoleChange
+                    | RevocationReason::GroupChange
                     | RevocationReason::UserDeleted
                     | RevocationReason::Revoked => true,
                     RevocationReason::SignOut
@@ -69,6 +70,8 @@ reasons! {
     Disabled "disabled" "user disabled";
     /// The role of the user was changed.
     RoleChange "role_change" "role change";
+    /// The groups of the user were changed.
+    GroupChange "group_change" "group change";
     /// The user was deleted.
     UserDeleted "user_deleted" "user deleted";
     /// An administrator or the operator revoked the credentials.

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use latchkey_domain::text::{ParsedText, Rejection, TextRules};
+use latchkey_domain::{
+    group::{GroupName, GroupNames, MAX_GROUPS_PER_USER},
+    text::{ParsedText, Rejection, TextRules},
+};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
@@ -203,6 +206,12 @@ pub enum Kind {
     Text(TextRules),
     /// `true` or `false`.
     Flag,
+    /// A list of strings that follow the rules.
+    List {
+        items: TextRules,
+        /// Maximum number of strings.
+        max: usize,
+    },
 }
 
 /// Value of a field.
@@ -236,6 +245,25 @@ impl Readable for Flag {
             .as_bool()
             .map(Flag)
             .ok_or_else(|| "must be `true` or `false`".into())
+    }
+}
+
+/// A JSON list with the names of the groups of a user.
+#[derive(Debug, Clone)]
+pub struct GroupList(pub GroupNames);
+
+impl Readable for GroupList {
+    const KIND: Kind = Kind::List {
+        items: GroupName::RULES,
+        max: MAX_GROUPS_PER_USER,
+    };
+
+    fn read(value: &Value) -> Result<Self, Rejection> {
+        let names: Option<Vec<&str>> = value
+            .as_array()
+            .and_then(|items| items.iter().map(Value::as_str).collect());
+        let names = names.ok_or("must be a list of strings")?;
+        GroupNames::parse_list(names.into_iter()).map(GroupList)
     }
 }
 

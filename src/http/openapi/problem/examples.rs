@@ -65,6 +65,8 @@ pub fn error(code: Code) -> Error {
         Code::NotAcceptable => Error::NotAcceptable(JSON),
         Code::UsernameTaken => Error::UsernameTaken,
         Code::EmailTaken => Error::EmailTaken,
+        Code::GroupTaken => Error::GroupTaken,
+        Code::GroupHasMembers => Error::GroupHasMembers,
         Code::PreconditionFailed => Error::PreconditionFailed,
         Code::TooLarge => Error::TooLarge(65_536),
         Code::UnsupportedMediaType => Error::UnsupportedMediaType("`application/json`"),

@@ -1,0 +1,1 @@
+select name, description, created_at from groups where name = $1
