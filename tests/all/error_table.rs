@@ -101,6 +101,7 @@ async fn every_error_states_cause_and_fix() {
     check_cross_site(&mut fixture).await;
     check_protocol(&mut fixture).await;
     check_conflicts(&mut fixture).await;
+    check_groups(&mut fixture).await;
     check_server_errors(&mut fixture).await;
     let all_codes: BTreeSet<_> = Code::ALL
         .iter()
@@ -479,6 +480,30 @@ async fn check_conflicts(fixture: &mut Fixture) {
         "Email disabled",
         "This server doesn't send email. Contact the operator for a reset code.",
     );
+}
+
+async fn check_groups(fixture: &mut Fixture) {
+    let admin = fixture.server.admin("group-admin").await;
+    let insert = "insert into groups values ('finance'); \
+        update users set groups = '{finance}' where username = 'group-admin'";
+    execute(&fixture.server, insert).await;
+    let cases = [
+        (
+            (Method::POST, "/groups", json!({"name": "finance"})),
+            ("group_taken", "Group already exists"),
+            "A group with this name exists.",
+        ),
+        (
+            (Method::DELETE, "/groups/finance", Value::Null),
+            ("group_has_members", "Group has members"),
+            "The group has members; remove them first.",
+        ),
+    ];
+    for ((method, path, body), (code, title), detail) in cases {
+        let token = &admin.access_token;
+        let response = fixture.server.with_token(method, path, token, body).await;
+        fixture.check(&response, 409, code, title, detail);
+    }
 }
 
 async fn check_server_errors(fixture: &mut Fixture) {

@@ -30,7 +30,7 @@ const INSERT_ROWS: &[&str] = &[
         case when n % 10 = 0 then array['group' || n % 1000] else '{}' end,
         1, case when n % 10 = 0 then now() - n * interval '1 second' end
     from generate_series(1, $1::bigint) n",
-    "insert into groups (name) select 'group' || n from generate_series(1, least($1, 1000)) n",
+    "insert into groups (name) select 'group' || n from generate_series(1, least($1::bigint, 1000)) n",
     "insert into sessions (id, user_id, generation, client_id, scope, created_at, expires_at,
         revoked_at, revoked_reason)
     select id(n), id(n), 1, 'latchkey', 'user', now(), now() + interval '30 days',

@@ -182,6 +182,7 @@ const TRIGGERS: &[(&str, &str, &str)] = &[
     ("refresh token reuse", ".a.acptk", "refresh_token_reused"),
     ("disabled", "......t.", "disabled"),
     ("role change", "......t.", "role_change"),
+    ("group change", "......t.", "group_change"),
     ("revoked by an administrator", "......tk", "revoked"),
     ("deleted by an administrator", "......t.", "user_deleted"),
     ("deleted by the user", "......t.", "user_deleted"),
@@ -295,6 +296,13 @@ async fn trigger_revocation(fixture: &Fixture, trigger: &str) {
         "role change" => {
             fixture
                 .call(admin, Method::PATCH, &user, json!({"role": "admin"}))
+                .await
+        }
+        "group change" => {
+            let group = json!({"name": "finance"});
+            fixture.call(admin, Method::POST, "/groups", group).await;
+            fixture
+                .call(admin, Method::PATCH, &user, json!({"groups": ["finance"]}))
                 .await
         }
         "revoked by an administrator" => {

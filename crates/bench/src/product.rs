@@ -172,6 +172,7 @@ impl Keys {
             email: Some(seed::email(user)),
             email_verified: true,
             name: Some(seed::DISPLAY_NAME.to_owned()),
+            groups: Default::default(),
         };
         access_token::claims(
             &self.policy,
