@@ -101,7 +101,6 @@ fn client_id_argument() -> Arg {
         .value_name("CLIENT-ID")
         .help("Client ID, as `latchkey client list` prints it")
         .required(true)
-        .index(1)
         .value_parser(client_id)
 }
 
@@ -277,11 +276,9 @@ fn render_client(matches: &ArgMatches, client: &StoredClient) -> String {
 }
 
 async fn register(app: &Arc<App>, matches: &ArgMatches) -> Result<String, CommandError> {
+    let name: &Label = matches.get_one("name").expect("a required argument");
     let registration = ClientRegistration {
-        name: matches
-            .get_one::<Label>("name")
-            .expect("a required argument")
-            .clone(),
+        name: name.clone(),
         scopes: *matches.get_one("scope").expect("a required argument"),
         audiences: matches.get_one("audience").cloned(),
     };
