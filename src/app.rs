@@ -31,6 +31,7 @@ pub mod store_health;
 mod store_monitor;
 pub mod tasks;
 pub mod tokens;
+pub mod user_export;
 
 use std::sync::Arc;
 

@@ -29,6 +29,7 @@ mod stored_user;
 mod tls;
 mod token_state;
 mod user_administration;
+mod user_export;
 mod users;
 
 use std::{
@@ -52,6 +53,7 @@ pub use crate::postgres::personal_access_tokens::{
 pub use crate::postgres::revocation_log_lock::RebuildLock;
 pub use crate::postgres::stored_user::StoredUser;
 pub use crate::postgres::user_administration::{UpdatedUser, UserUpdate};
+pub use crate::postgres::user_export::{ExportedEmail, ExportedSession};
 pub use crate::postgres::users::{Credentials, NewUser};
 pub use audit::{AuditSearch, CountedEvent, StoredAuditEvent, log_event, time_of};
 pub use examination::DatabaseExamination;

@@ -266,7 +266,7 @@ impl Audit {
 }
 
 /// Removes the actor ID and the origin if an administrator or the operator caused the event.
-fn redact_admin(event: &mut StoredAuditEvent, user_id: Uuid) {
+pub(crate) fn redact_admin(event: &mut StoredAuditEvent, user_id: Uuid) {
     if event.actor_id != Some(user_id) && !Actor::is_visible_to_user(&event.actor) {
         (event.actor_id, event.address, event.agent) = (None, None, None);
     }

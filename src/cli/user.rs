@@ -4,7 +4,11 @@
 
 mod arguments;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use clap::ArgMatches;
 use latchkey::app::{
@@ -54,6 +58,7 @@ impl Operator {
             "create" => self.create(matches).await,
             "show" => self.show(matches).await,
             "events" => self.events(matches).await,
+            "export" => self.export(matches).await,
             "unlock" => self.unlock(matches).await,
             "reset-password" => self.reset_password(matches).await,
             "delete" => {
@@ -161,6 +166,16 @@ impl Operator {
             || show::audit_events(&events),
             || json::page(&events, json::audit_event, next.as_deref()),
         ))
+    }
+
+    /// Prints the document part by part, because it can be large.
+    async fn export(&self, matches: &ArgMatches) -> Result<String, CommandError> {
+        let id = self.find(matches).await?.account.id;
+        let mut export = self.0.users.export_user(id).await?;
+        while let Some(part) = export.next_part().await? {
+            io::stdout().write_all(part.as_bytes())?;
+        }
+        Ok(String::new())
     }
 
     async fn unlock(&self, matches: &ArgMatches) -> Result<String, CommandError> {

@@ -15,6 +15,7 @@ pub mod revocation_stream;
 pub mod schemas;
 pub mod sessions;
 pub mod sign_ups;
+pub mod user_export;
 pub mod user_sessions;
 pub mod users;
 pub mod well_known;

@@ -25,7 +25,8 @@ use crate::{
             current_user::CurrentUserApi, groups::GroupsApi, health::HealthApi, items::ItemsApi,
             oauth_clients::OAuthClientsApi, personal_access_tokens::PersonalAccessTokensApi,
             revocation_stream::RevocationStreamApi, sessions::SessionsApi, sign_ups::SignUpApi,
-            user_sessions::UserSessionsApi, users::UsersApi, well_known::WellKnownApi,
+            user_export::UserExportApi, user_sessions::UserSessionsApi, users::UsersApi,
+            well_known::WellKnownApi,
         },
         auth::caller,
         forward_auth::{self, ForwardAuthApi},
@@ -37,19 +38,27 @@ use crate::{
     },
 };
 
-/// Declares the APIs whose operations the server has. The framework supports 16; a tuple counts as one.
-macro_rules! apis {
-    ($($api:tt),* $(,)?) => {
-        type Apis = ($($api,)*);
+/// Nests pairs, because the framework combines at most 16 APIs in one tuple.
+macro_rules! nested_pairs {
+    () => { () };
+    ($api:ident $(, $other:ident)*) => { ($api, nested_pairs!($($other),*)) };
+}
 
-        const APIS: Apis = ($($api,)*);
+/// Declares the APIs whose operations the server has.
+macro_rules! apis {
+    ($($api:ident),* $(,)?) => {
+        type Apis = nested_pairs!($($api),*);
+
+        const APIS: Apis = nested_pairs!($($api),*);
     };
 }
 
 apis!(
-    (SignUpApi, AuthenticationApi),
+    SignUpApi,
+    AuthenticationApi,
     BrowserSessionApi,
     CurrentUserApi,
+    UserExportApi,
     PersonalAccessTokensApi,
     SessionsApi,
     ItemsApi,
@@ -58,7 +67,8 @@ apis!(
     UserSessionsApi,
     GroupsApi,
     OAuthClientsApi,
-    (AuditApi, AuditLogApi),
+    AuditApi,
+    AuditLogApi,
     RevocationStreamApi,
     WellKnownApi,
     ForwardAuthApi,

@@ -160,6 +160,14 @@ pub fn log_event(event: &AuditEvent) {
 }
 
 impl Postgres {
+    /// Stores an event about an action that changes no other table.
+    pub async fn record_event(&self, event: &AuditEvent) -> Result<(), Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        insert(&mut db, event).await?;
+        db.commit().await
+    }
+
     /// Creates the rows of these events, or increases the counts of existing rows. IDs must be
     /// unique within a call.
     pub async fn count_events(&self, counted: &[CountedEvent]) -> Result<(), Error> {

@@ -249,7 +249,7 @@ pub(crate) async fn delete_all(
     Ok(batch)
 }
 
-fn read_token(row: &Row) -> Result<PersonalAccessToken, Error> {
+pub(super) fn read_token(row: &Row) -> Result<PersonalAccessToken, Error> {
     Ok(PersonalAccessToken {
         id: row.try_get("id")?,
         name: row.try_get("name")?,

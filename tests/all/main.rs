@@ -38,6 +38,7 @@ mod sessions; // list and revoke the sessions of the current user
 mod sign_in; // sign-up and sign-in
 mod sign_out; // sign-out, with immediate revocation on a second replica
 mod sign_up_verify; // sign-up with an emailed code, which discloses no accounts
+mod user_export; // everything that is stored about a user
 mod usernames; // rules and reserved usernames
 mod users; // user administration
 

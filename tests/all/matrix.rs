@@ -32,8 +32,9 @@ const CALLERS: [&str; 8] = [
 ];
 
 /// Operations that require a user session, although a personal access token has the scope.
-const SESSION_OPERATIONS: [&str; 10] = [
+const SESSION_OPERATIONS: [&str; 11] = [
     "deleteCurrentUser",
+    "exportCurrentUser",
     "changePassword",
     "requestEmailChange",
     "verifyEmail",

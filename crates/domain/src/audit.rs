@@ -66,6 +66,7 @@ kinds! {
     UserEnabled "user_enabled" Success "user enabled";
     RoleChanged "role_changed" Success "role changed";
     GroupsChanged "groups_changed" Success "groups changed";
+    UserExported "user_exported" Success "user data exported";
     UserDeleted "user_deleted" Success "user deleted";
     TokenRevoked "token_revoked" Success "access token revoked";
     PersonalAccessTokenCreated "personal_access_token_created" Success "personal access token created";

@@ -57,6 +57,7 @@ pub fn command() -> Command {
         .subcommand(list())
         .subcommand(show())
         .subcommand(events())
+        .subcommand(export())
         .subcommand(create())
         .subcommand(
             user_command(
@@ -150,6 +151,19 @@ fn events() -> Command {
             "an object with the fields of `GET /users/{id}/audit`: `data`, a list of events, and \
              `next`, which is null if the list is complete",
         ))
+}
+
+fn export() -> Command {
+    let command = user_command(
+        "export",
+        "Export everything that is stored about a user",
+        "latchkey user export john > john.json",
+    );
+    command.long_about(
+        "Prints everything that is stored about a user as one JSON document, with the fields of \
+         `GET /user/export`. It contains no password, token, or hash. If the command fails, the \
+         document is incomplete.",
+    )
 }
 
 fn unlock() -> Command {

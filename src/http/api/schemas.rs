@@ -5,6 +5,7 @@ pub mod groups;
 pub mod items;
 pub mod personal_access_tokens;
 pub mod sessions;
+pub mod user_export;
 
 use latchkey_domain::account::{Account, Role};
 use poem_openapi::{Enum, Object, types::Example};

@@ -266,6 +266,8 @@ callers! {
     WriteUser UserWrite, |claims| is_user(&claims), else user_required();
     /// A user with a session. Personal access tokens are rejected.
     InteractiveUser UserWrite, |claims| claims.sid.is_some(), else Error::session_required();
+    /// A user with a session that can read the current user. Personal access tokens are rejected.
+    InteractiveReader UserRead, |claims| claims.sid.is_some(), else Error::session_required();
     /// A user or a personal access token that can read the items of the current user.
     ReadItems ItemsRead, |claims| is_user(&claims), else user_required();
     /// A user or a personal access token that can change the items of the current user.

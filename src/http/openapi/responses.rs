@@ -110,6 +110,7 @@ macro_rules! response_headers {
 
 response_headers! {
     CacheControl "cache-control";
+    ContentDisposition "content-disposition";
     ETag "etag";
     Location "location";
     Pragma "pragma";
