@@ -5,4 +5,5 @@ mod change_user;
 pub mod groups;
 pub mod oauth_clients;
 mod operator;
+mod sign_out_all_users;
 pub mod users;

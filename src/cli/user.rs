@@ -3,6 +3,7 @@
 //! The operator creates the first administrator with it, and helps users who can't sign in.
 
 mod arguments;
+mod sign_out;
 
 use std::{
     io::{self, Write},
@@ -60,6 +61,7 @@ impl Operator {
             "events" => self.events(matches).await,
             "export" => self.export(matches).await,
             "unlock" => self.unlock(matches).await,
+            "sign-out" => sign_out::all_users(&self.0).await,
             "reset-password" => self.reset_password(matches).await,
             "delete" => {
                 let user = self.find(matches).await?;
@@ -342,7 +344,9 @@ fn reference(matches: &ArgMatches) -> &UserReference {
 /// Returns whether a command can run. Commands that revoke or delete require `--yes` or a confirmed
 /// prompt.
 fn is_confirmed(command: &str, matches: &ArgMatches) -> Result<bool, CommandError> {
+    let all_users = "Revoke all sessions and personal access tokens of all users?";
     let (question, action) = match command {
+        "sign-out" => return confirm(matches, all_users, "sign out all users"),
         "delete" => ("Permanently delete {} and all their data?", "delete"),
         "disable" => (
             "Disable {} and revoke all sessions and tokens?",

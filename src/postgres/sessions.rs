@@ -1,6 +1,7 @@
 //! Sessions: creation, lookup, locking, and activity.
 
 mod revoke;
+mod revoke_all_users;
 
 use crate::{error::Error, postgres::stored_user::read_user};
 use latchkey_domain::{

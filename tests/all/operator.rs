@@ -1,6 +1,7 @@
 //! `latchkey user …` and `latchkey client …` beside a server: output, changes, and errors.
 
 mod json; // `--output json`, compared with the API
+mod sign_out; // all users at once
 mod support; // commands that help a user
 mod terminal; // prompts
 

@@ -138,6 +138,36 @@ impl Revocations {
         self.append(entries).await.map(Some)
     }
 
+    /// Publishes the committed revocations of several users with one script, without waiting for the
+    /// replicas.
+    ///
+    /// # Errors
+    /// `unavailable` if they aren't published yet.
+    pub(crate) async fn publish_all(
+        &self,
+        batches: &[RevocationBatch],
+    ) -> Result<Option<PublishedBatch>, Error> {
+        if batches.is_empty() {
+            return Ok(None);
+        }
+        let now = self.clock.now();
+        let revocations = batches.iter().flat_map(|batch| &batch.revocations);
+        let entries: Vec<Entry> = revocations
+            .map(|revocation| revocation.entry(now))
+            .collect();
+        self.apply_committed(&entries);
+        let publish = async {
+            self.stop_refreshes_of_users(batches).await?;
+            self.append(entries).await
+        };
+        let published = publish.await.map_err(|error| self.publish_pending(error))?;
+        for revocation in batches.iter().flat_map(|batch| &batch.revocations) {
+            metrics::counter!("latchkey_revocations_total", "kind" => revocation.subject().kind())
+                .increment(1);
+        }
+        Ok(Some(published))
+    }
+
     /// Runs the scripts of the user, so that no refresh token of a revoked session is rotated.
     pub(super) async fn stop_refreshes(&self, batch: &RevocationBatch) -> Result<(), Error> {
         // A revoked OAuth client or signing key has no refresh tokens.

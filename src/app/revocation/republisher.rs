@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use latchkey_domain::revocation::{ENTRY_SECONDS, Entry, lease::LogHealth};
+use latchkey_domain::revocation::{ENTRY_SECONDS, Entry, RevocationBatch, lease::LogHealth};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -216,6 +216,14 @@ impl Revocations {
     /// Runs the scripts of the users of many rows.
     pub(super) async fn stop_all_refreshes(&self, rows: &[&StoredRevocation]) -> Result<(), Error> {
         let batches: Vec<_> = rows.iter().map(|row| row.to_batch()).collect();
+        self.stop_refreshes_of_users(&batches).await
+    }
+
+    /// Runs the scripts of many users.
+    pub(super) async fn stop_refreshes_of_users(
+        &self,
+        batches: &[RevocationBatch],
+    ) -> Result<(), Error> {
         let scripts: Vec<_> = batches
             .iter()
             .map(|batch| self.stop_refreshes(batch))

@@ -90,6 +90,7 @@ pub fn command() -> Command {
             )
             .arg(yes_flag()),
         )
+        .subcommand(sign_out())
         .subcommand(unlock())
         .subcommand(reset_password())
         .subcommand(
@@ -163,6 +164,29 @@ fn export() -> Command {
         "Prints everything that is stored about a user as one JSON document, with the fields of \
          `GET /user/export`. It contains no password, token, or hash. If the command fails, the \
          document is incomplete.",
+    )
+}
+
+fn sign_out() -> Command {
+    let all_users = Arg::new("all-users")
+        .long("all-users")
+        .help("Confirm that the command concerns all users")
+        .required(true)
+        .action(ArgAction::SetTrue);
+    let command = Command::new("sign-out")
+        .about("Revoke all sessions and personal access tokens of all users")
+        .long_about(
+            "Revokes all sessions and personal access tokens of all users, on every replica. Users \
+             can sign in again, also while the command runs. It revokes those of 100 users at a time \
+             and prints the progress to standard error. After an interruption, run it again: users \
+             who are signed out are skipped. For one user, use `latchkey user revoke`.",
+        )
+        .arg(all_users)
+        .arg(yes_flag());
+    add_help(
+        command,
+        "latchkey user sign-out --all-users
+         latchkey user sign-out --all-users --yes",
     )
 }
 
