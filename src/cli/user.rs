@@ -21,7 +21,7 @@ use latchkey::app::{
     revocation::WaitFor,
 };
 use latchkey_domain::{
-    account::{NamePrefix, Role},
+    account::{NamePrefix, Role, SignInName},
     group::{GroupName, GroupNames, GroupsChange},
     page::{self, MAX_LIMIT, Page},
     user_change::AccountChange,
@@ -61,6 +61,7 @@ impl Operator {
             "events" => self.events(matches).await,
             "export" => self.export(matches).await,
             "unlock" => self.unlock(matches).await,
+            "release" => self.release(matches).await,
             "sign-out" => sign_out::all_users(&self.0).await,
             "reset-password" => self.reset_password(matches).await,
             "delete" => {
@@ -188,6 +189,16 @@ impl Operator {
             0 => format!("{name} has no counters of failed attempts.\n"),
             _some => format!("Deleted the counters of failed attempts of {name}.\n"),
         })
+    }
+
+    async fn release(&self, matches: &ArgMatches) -> Result<String, CommandError> {
+        let name: &SignInName = matches.get_one("name").expect("a required argument");
+        if self.0.users.release_name(name).await? {
+            return Ok(format!("Ended the reservation of {}.\n", name.as_str()));
+        }
+        let error = format!("{} is not reserved", name.as_str());
+        let hint = "`latchkey user show NAME` shows whether a user has the name";
+        Err(CommandError::new(FAILED, error).hint(hint))
     }
 
     async fn create(&self, matches: &ArgMatches) -> Result<String, CommandError> {

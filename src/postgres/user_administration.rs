@@ -20,6 +20,7 @@ use latchkey_domain::{
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+const RELEASE_NAME: &str = include_str!("../../sql/queries/release_name.sql");
 const LIST_USERS: &str = include_str!("../../sql/queries/list_users.sql");
 const LIST_GROUP_MEMBERS: &str = include_str!("../../sql/queries/list_group_members.sql");
 const SEARCH_USERS: &str = include_str!("../../sql/queries/search_users.sql");
@@ -61,6 +62,23 @@ impl StoredUser {
 }
 
 impl Postgres {
+    /// Ends the reservation of a name, and records it with the user who had the name last. Returns
+    /// whether the name was reserved.
+    pub async fn release_name(&self, name: &str, event: &AuditEvent) -> Result<bool, Error> {
+        let mut db = self.connection().await?;
+        db.begin().await?;
+        let rows = db.query(RELEASE_NAME, &[&name]).await?;
+        for row in &rows {
+            let event = AuditEvent {
+                subject_id: row.try_get(0)?,
+                ..event.clone()
+            };
+            audit::insert(&mut db, &event).await?;
+        }
+        db.commit().await?;
+        Ok(!rows.is_empty())
+    }
+
     /// Lists a page of users, and one more if there is a next page. With `prefix`, it lists only
     /// users whose username or email address starts with it. With `group`, it lists only members.
     pub async fn list_users(

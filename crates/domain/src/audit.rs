@@ -67,6 +67,7 @@ kinds! {
     RoleChanged "role_changed" Success "role changed";
     GroupsChanged "groups_changed" Success "groups changed";
     UserExported "user_exported" Success "user data exported";
+    NameReleased "name_released" Success "reservation of a username or email address ended";
     UserDeleted "user_deleted" Success "user deleted";
     TokenRevoked "token_revoked" Success "access token revoked";
     PersonalAccessTokenCreated "personal_access_token_created" Success "personal access token created";

@@ -1,9 +1,9 @@
-//! Use cases of the operator on the command line: find a user by username or email address, and
-//! create a code for a password reset.
+//! Use cases of the operator on the command line: find a user by username or email address, end the
+//! reservation of a name, and create a code for a password reset.
 
 use latchkey_domain::{
     account::{Account, SignInName},
-    audit::EventKind,
+    audit::{Actor, AuditEvent, EventKind},
     one_time_code::CodePurpose,
 };
 use uuid::Uuid;
@@ -31,6 +31,16 @@ impl Users {
             .ok_or(Error::NotFound)?
             .user
             .into())
+    }
+
+    /// Ends the reservation of a username or email address that a user has released. Returns whether
+    /// it was reserved.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn release_name(&self, name: &SignInName) -> Result<bool, Error> {
+        let event = AuditEvent::new(EventKind::NameReleased, Actor::Operator, None);
+        self.postgres.release_name(name.as_str(), &event).await
     }
 
     /// Deletes the counters of failed sign-ins and wrong codes of a user. Returns their number.

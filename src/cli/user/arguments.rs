@@ -92,6 +92,7 @@ pub fn command() -> Command {
         )
         .subcommand(sign_out())
         .subcommand(unlock())
+        .subcommand(release())
         .subcommand(reset_password())
         .subcommand(
             user_command(
@@ -188,6 +189,24 @@ fn sign_out() -> Command {
         "latchkey user sign-out --all-users
          latchkey user sign-out --all-users --yes",
     )
+}
+
+fn release() -> Command {
+    let name = Arg::new("name")
+        .value_name("NAME")
+        .help("Username or email address that no user has")
+        .required(true)
+        .value_parser(parse_value::<SignInName>);
+    let command = Command::new("release")
+        .about("End the reservation of a username or email address")
+        .long_about(
+            "Ends the reservation of a username or email address that a user has released, by a \
+             change or by deletion, before LATCHKEY_NAME_RESERVATION is over. Then any user can take \
+             it. Applications that recognize users by this name can confuse the new user with the \
+             previous one.",
+        )
+        .arg(name);
+    add_help(command, "latchkey user release john")
 }
 
 fn unlock() -> Command {

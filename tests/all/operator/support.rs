@@ -1,12 +1,13 @@
-//! Commands that help a user: audit events, and rate limits.
+//! Commands that help a user: audit events, rate limits, and released names.
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{command, run_user_ok};
 use crate::{
     mail::MailServer,
-    test_server::{PASSWORD, TestServer, wait_until},
+    test_server::{PASSWORD, Session, TestServer, wait_until},
+    test_stores::{execute, query_value},
 };
 
 #[tokio::test]
@@ -118,4 +119,57 @@ async fn unlock_resets_rate_limits_of_user() {
         .try_sign_in("mary", PASSWORD)
         .await
         .is(429, "too_many_requests");
+}
+
+#[tokio::test]
+async fn released_name_can_be_taken_by_another_user() {
+    let server = TestServer::start().await;
+    let (john, mary) = (server.sign_up("john").await, server.sign_up("mary").await);
+    let rename = async |session: &Session, name: &str| {
+        let body = json!({ "username": name });
+        server
+            .with_token(Method::PATCH, "/user", &session.access_token, body)
+            .await
+    };
+    command(&server, &["user", "release", "john"])
+        .await
+        .expect_error(1, "john is not reserved");
+    rename(&john, "jack").await.is(200, "");
+    rename(&mary, "john").await.is(409, "username_taken");
+    let output = run_user_ok(&server, &["release", "JOHN"]).await;
+    assert_eq!(output, "Ended the reservation of JOHN.\n");
+    rename(&mary, "john").await.is(200, "");
+    // Now a user has the name.
+    command(&server, &["user", "release", "john"])
+        .await
+        .expect_error(1, "john is not reserved");
+    rename(&john, "john").await.is(409, "username_taken");
+    let id = john.claim("sub");
+    let events = "select string_agg(actor || ' ' || subject_id, ',') from audit_events \
+        where event = 'name_released'";
+    assert_eq!(query_value(&server, events).await, format!("operator {id}"));
+}
+
+#[tokio::test]
+async fn released_email_address_can_be_taken_by_another_user() {
+    let server = TestServer::start().await;
+    let admin = server.admin("root").await;
+    let email = "john@example.com";
+    let john = server.sign_up_with_email("john", email).await;
+    let verify = "update users set email_verified = true where username = 'john'";
+    execute(&server, verify).await;
+    server
+        .with_token(
+            Method::DELETE,
+            &john.user_path(),
+            &admin.access_token,
+            Value::Null,
+        )
+        .await
+        .is(204, "");
+    let body = json!({"email": email, "password": PASSWORD});
+    let create = || server.with_token(Method::POST, "/users", &admin.access_token, body.clone());
+    create().await.is(409, "email_taken");
+    run_user_ok(&server, &["release", "john@EXAMPLE.com"]).await;
+    create().await.is(201, "");
 }

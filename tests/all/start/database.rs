@@ -3,12 +3,15 @@
 
 use std::process::Output;
 
+use reqwest::Method;
+use serde_json::json;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::{as_str_pairs, create_empty_database, latchkey, stderr, stdout};
 use crate::{
-    test_server::{TestServer, settings, wait_until},
+    operator::run_user_command,
+    test_server::{PASSWORD, TestServer, settings, wait_until},
     test_stores::{STACK, connect, execute, fresh_database},
 };
 
@@ -198,6 +201,16 @@ async fn server_needs_no_right_to_create_tables() {
     let partitions = "select count(*) from pg_inherits where inhparent = 'audit_events'::regclass";
     let row = admin.query_one(partitions, &[]).await.expect("a count");
     assert_eq!(row.get::<_, i64>(0), 4, "three months and the default");
+    // Triggers keep the reservations of names up to date, with the rights of the role.
+    let rename = json!({"username": "jack"});
+    server
+        .with_token(Method::PATCH, "/user", &session.access_token, rename)
+        .await
+        .is(200, "");
+    let sign_up = || server.post("/signup", json!({"username": "john", "password": PASSWORD}));
+    sign_up().await.is(409, "username_taken");
+    run_user_command(&server, &["release", "john"], "").await;
+    sign_up().await.is(201, "");
     assert!(!server.has_logged(&["permission denied"]));
 }
 
