@@ -228,6 +228,7 @@ fn user_json(user: &StoredUser) -> Value {
         "email_verified": identity.email_verified,
         "name": identity.name,
         "role": identity.role,
+        "groups": identity.groups,
         "disabled": user.disabled,
         "created_at": format_time(account.created_at),
         "password_change_required": account.password_change_required,

@@ -3,6 +3,7 @@
 //! The operator creates the first administrator with it, and helps users who can't sign in.
 
 mod arguments;
+mod groups;
 mod sign_out;
 
 use std::{
@@ -22,7 +23,6 @@ use latchkey::app::{
 };
 use latchkey_domain::{
     account::{NamePrefix, Role, SignInName},
-    group::{GroupName, GroupNames, GroupsChange},
     page::{self, MAX_LIMIT, Page},
     user_change::AccountChange,
 };
@@ -37,6 +37,7 @@ use super::{
     terminal::{confirm, parse_password, read_password},
 };
 pub use arguments::{UserReference, command, limit};
+use groups::group_names;
 
 /// Runs one command.
 pub async fn run(app: Arc<App>, matches: &ArgMatches) -> ExitCode {
@@ -266,34 +267,6 @@ impl Operator {
         })
     }
 
-    async fn change_groups(&self, matches: &ArgMatches) -> Result<String, CommandError> {
-        let change = AccountChange {
-            groups: Some(GroupsChange::Modify {
-                add: group_names(matches, "add")?,
-                remove: group_names(matches, "remove")?,
-            }),
-            ..AccountChange::default()
-        };
-        let before = self.find(matches).await?;
-        let user = self
-            .0
-            .users
-            .update_managed_user(AdminActor::Operator, before.account.id, change, None)
-            .await?;
-        let (name, groups) = (show::name(&user), &user.account.identity.groups);
-        let list = match groups.is_empty() {
-            true => "none".to_owned(),
-            false => groups.iter().collect::<Vec<_>>().join(" "),
-        };
-        Ok(if before.account.identity.groups == *groups {
-            format!("The groups of {name} are unchanged: {list}\n")
-        } else {
-            format!(
-                "Changed the groups of {name} and revoked all sessions and tokens.\nGroups: {list}\n"
-            )
-        })
-    }
-
     async fn reset_password(&self, matches: &ArgMatches) -> Result<String, CommandError> {
         let user = self.find(matches).await?;
         let (id, name) = (user.account.id, show::name(&user));
@@ -339,13 +312,6 @@ pub fn page_size(limit: u32, listed: usize) -> u8 {
     u8::try_from(limit as usize - listed)
         .unwrap_or(MAX_LIMIT)
         .min(MAX_LIMIT)
-}
-
-/// Returns the groups that an option names.
-fn group_names(matches: &ArgMatches, option: &str) -> Result<GroupNames, CommandError> {
-    let names = matches.get_many::<GroupName>(option).unwrap_or_default();
-    GroupNames::parse_list(names.map(GroupName::as_str))
-        .map_err(|reason| CommandError::new(FAILED, format!("--{option}: {reason}")))
 }
 
 fn reference(matches: &ArgMatches) -> &UserReference {

@@ -744,6 +744,7 @@ async fn audit_event_contains_actor_and_client() {
         "at": item["at"],
         "event": "sign_up",
         "outcome": "success",
+        "subject_id": claims["sub"],
         "actor": "user",
         "actor_id": claims["sub"],
         "session_id": claims["sid"],

@@ -99,6 +99,12 @@ REJECTION_REASONS = {
     "revokeToken": [DUPLICATE],
     "introspectToken": [DUPLICATE, "`client_(id|secret)`: .* `Authorization`"],
     "verifyRequest": ["scope must contain at least one scope"],
+    "searchAuditEvents": [
+        "client can't be combined with `user`",
+        "event must be event types, .*",
+        "ip_address must be an IPv4 or IPv6 address",
+        "(since|until) must be a time in RFC 3339, .*",
+    ],
 }
 
 
