@@ -14,13 +14,7 @@ use tempfile::TempDir;
 use crate::test_server::wait_until;
 
 /// The names that `./dev` also looks up in `PATH`. Without one, chromedriver uses its own browser.
-/// The first one has no window, and needs less than half of the CPU time.
-const BROWSER_PROGRAMS: [&str; 4] = [
-    "chromium-headless-shell",
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-];
+const BROWSER_PROGRAMS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
 /// The JSON key of an element reference (WebDriver 2, section 12.1).
 const ELEMENT_KEY: &str = "element-6066-11e4-a52e-4f735466cecf";
