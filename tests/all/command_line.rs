@@ -110,7 +110,10 @@ fn complete_in_bash(line: &[&str]) -> Vec<String> {
 fn bash_completes_commands_and_flags() {
     for (line, words) in [
         (&["latchkey", "comp"][..], &["completions"][..]),
-        (&["latchkey", "user", "s"], &["show", "set-role"]),
+        (
+            &["latchkey", "user", "s"],
+            &["show", "set-role", "sign-out"],
+        ),
         (&["latchkey", "user", "show", "--o"], &["--output"]),
         (
             &["latchkey", "user", "show", "--output", ""],

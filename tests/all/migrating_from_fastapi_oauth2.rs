@@ -132,6 +132,7 @@ async fn all_other_operations_require_authentication() {
     let server = TestServer::with(&SETTINGS).await;
     let public_operations = [
         "signUp",
+        "confirmSignUp",
         "signIn",
         "createBrowserSession",
         "deleteBrowserSession",

@@ -77,6 +77,7 @@ NO_NAME = "username provide `username` or `email`"
 TWO_NAMES = "email can't be combined with `username`"
 COMMON_PASSWORD = "weak_password"
 LAST_NAME = "username is required because the user has no email address"
+UNKNOWN_GROUP = "groups contains a group that doesn't exist; create the group first"
 DUPLICATE = ".* is duplicated"
 REJECTION_REASONS = {
     "signUp": [NO_NAME, COMMON_PASSWORD],
@@ -92,9 +93,9 @@ REJECTION_REASONS = {
         "scope exceeds the scopes of your token",
         "You have [0-9]+ personal access tokens, .*",
     ],
-    "createUser": [NO_NAME, COMMON_PASSWORD, "email is required without `password` .*"],
-    "replaceUser": [LAST_NAME, COMMON_PASSWORD],
-    "updateUser": [LAST_NAME, COMMON_PASSWORD],
+    "createUser": [NO_NAME, COMMON_PASSWORD, UNKNOWN_GROUP, "email is required without `password` .*"],
+    "replaceUser": [LAST_NAME, COMMON_PASSWORD, UNKNOWN_GROUP],
+    "updateUser": [LAST_NAME, COMMON_PASSWORD, UNKNOWN_GROUP],
     "issueToken": ["invalid_grant", "invalid_scope", "invalid_target", DUPLICATE, "`refresh_token`: is missing"],
     "revokeToken": [DUPLICATE],
     "introspectToken": [DUPLICATE, "`client_(id|secret)`: .* `Authorization`"],
@@ -139,10 +140,11 @@ def rejection_has_known_reason(ctx, response, case):
 BEFORE_TOKEN = ["method_not_allowed", "not_acceptable", "not_found", "too_large", DUPLICATE]
 # Errors of the configuration of a proxy, which don't depend on the token either.
 INVALID_REQUIREMENT = [
-    ".* is unknown; valid parameters: `role`, `scope`",
+    ".* is unknown; valid parameters: `role`, `scope`, `group`",
     "role must be .*",
     "scope contains an unknown scope; .*",
     "scope must contain at least one scope",
+    "group .*",
 ]
 
 
