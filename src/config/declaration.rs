@@ -195,8 +195,8 @@ settings! {
         limit_reset_request: RateLimit, "LATCHKEY_LIMIT_RESET_REQUEST" = "20/1h",
             "Requests for one-time codes, per network";
         limit_email: RateLimit, "LATCHKEY_LIMIT_EMAIL" = "6/1h",
-            "Emails per recipient, counted separately for reset codes, verification codes, and all \
-             other emails. Emails above the limit are silently dropped.";
+            "Emails per recipient, counted separately for reset codes, verification codes, \
+             sign-ups, and all other emails. Emails above the limit are silently dropped.";
         limit_code: RateLimit, "LATCHKEY_LIMIT_CODE" = "5/1h",
             "Incorrect codes per user and network";
         limit_code_account: RateLimit, "LATCHKEY_LIMIT_CODE_ACCOUNT" = "50/1h",

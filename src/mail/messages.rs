@@ -214,7 +214,8 @@ impl EmailMessage {
                 format!("{}/forgot", occasion.issuer),
             ),
             Notice::AccountExists => (
-                "If this was you, sign in, or set a new password. Otherwise, ignore this email:",
+                "If this wasn't you, ignore this email. Otherwise, sign in with your password. If you forgot \
+                 it, set a new one:",
                 format!("{}/forgot", occasion.issuer),
             ),
             _other => (

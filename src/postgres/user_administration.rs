@@ -173,7 +173,7 @@ impl Postgres {
             groups::lock_assigned(&mut db, &after.identity.groups).await?;
         }
         let reason = before.ends(&after, has_new_password);
-        let user = write_user(&mut db, id, &after, new_hash, reason.is_some()).await?;
+        let user = write_user(&mut db, id, (&before, &after), new_hash, reason.is_some()).await?;
         if reason.is_some() || before.moves(&after) {
             email_outbox::invalidate_codes(&mut db, id).await?;
         }
@@ -329,12 +329,14 @@ async fn lock_user_and_admins(db: &mut Connection, id: Uuid) -> Result<Vec<Store
 async fn write_user(
     db: &mut Connection,
     id: Uuid,
-    state: &UserState,
+    (before, after): (&UserState, &UserState),
     new_hash: Option<&str>,
     increment_generation: bool,
 ) -> Result<StoredUser, Error> {
-    let identity = &state.identity;
-    let groups: Vec<&str> = identity.groups.iter().collect();
+    let identity = &after.identity;
+    // Unchanged groups are not written, because this version ignores names of a newer one.
+    let groups: Option<Vec<&str>> =
+        (before.identity.groups != identity.groups).then(|| identity.groups.iter().collect());
     let params: crate::postgres::Params = &[
         &id,
         &identity.username,
@@ -342,7 +344,7 @@ async fn write_user(
         &identity.email_verified,
         &identity.name,
         &identity.role.as_str(),
-        &state.disabled,
+        &after.disabled,
         &new_hash,
         &increment_generation,
         &identity.version,

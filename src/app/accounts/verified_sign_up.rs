@@ -30,6 +30,10 @@ use crate::{
     redis::Reservation,
 };
 
+/// The error detail if the user is registered, but the change of the previous holder isn't
+/// published.
+const USER_REGISTERED: &str = "The user is registered. Sign in with the password.";
+
 const SIGN_UP_CODE: CodePurpose = CodePurpose::SignUp;
 
 /// The parameters of a sign-up with a code.
@@ -242,7 +246,8 @@ impl Accounts {
                 if let Some(StoredUser { account, .. }) = &confirmed.previous_holder {
                     self.revocations
                         .publish_identity(account.id, &account.identity)
-                        .await?;
+                        .await
+                        .map_err(|error| error.after_commit(USER_REGISTERED))?;
                 }
                 Ok((reserved.session, confirmed.user.account))
             }

@@ -74,8 +74,8 @@ pub enum SignUpResponse {
     /// The user was registered and signed in.
     #[oai(status = 201)]
     Registered(Json<Box<SignUpSchema>>, #[oai(header = "location")] String),
-    /// With `LATCHKEY_SIGNUP=verify`: the request was accepted. A one-time code is sent, unless the
-    /// address has an account or received too many emails.
+    /// With `LATCHKEY_SIGNUP=verify`: the request was accepted. A one-time code is sent, unless a
+    /// user has verified the address or the recipient has reached the email quota.
     #[oai(status = 202)]
     CodeRequested,
 }

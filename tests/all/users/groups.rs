@@ -350,3 +350,21 @@ async fn operator_manages_groups() {
         groups_changed operator group_change, group_deleted operator finance";
     assert_eq!(query_value(server, EVENTS).await, expected);
 }
+
+/// A newer version might allow names that this version ignores.
+#[tokio::test]
+async fn change_of_name_keeps_group_of_newer_version() {
+    let fixture = Fixture::new().await;
+    let (path, _) = fixture.sign_up("john").await;
+    execute(
+        &fixture.server,
+        "update users set groups = '{Newer!}' where username = 'john'",
+    )
+    .await;
+    fixture
+        .call(Method::PATCH, &path, json!({"name": "John Doe"}))
+        .await
+        .is(200, "");
+    let groups = "select groups::text from users where username = 'john'";
+    assert_eq!(query_value(&fixture.server, groups).await, "{Newer!}");
+}
