@@ -172,7 +172,8 @@ impl Postgres {
             return Ok(Some((client, None)));
         }
         let generation = client.generation + i64::from(before.exceeds(&after));
-        let scope = after.scopes.to_string();
+        // Unchanged scopes are not written, because this version ignores those of a newer one.
+        let scope = (before.scopes != after.scopes).then(|| after.scopes.to_string());
         let params: crate::postgres::Params =
             &[&id, &after.name, &scope, &after.audiences, &generation];
         db.execute(UPDATE_CLIENT, params).await?;

@@ -50,10 +50,13 @@ impl AuditFilter {
             actor_id: self.actor_id,
             address: address.map(|address| address.to_string()),
             network,
-            kinds: self
-                .kinds
-                .as_ref()
-                .map(|kinds| kinds.iter().map(|kind| kind.as_str()).collect()),
+            kinds: self.kinds.as_ref().map(|kinds| {
+                // The statement reads each kind separately.
+                let mut names: Vec<_> = kinds.iter().map(|kind| kind.as_str()).collect();
+                names.sort_unstable();
+                names.dedup();
+                names
+            }),
             since: start_of(since),
             before,
         }
@@ -63,6 +66,7 @@ impl AuditFilter {
 /// Returns the first time and the smallest ID of the events from `time` on. The time of an event is
 /// that of its ID, in milliseconds.
 fn start_of(time: OffsetDateTime) -> (OffsetDateTime, Uuid) {
+    let time = time.min(END_OF_TIME);
     let nanoseconds = (time.unix_timestamp_nanos() + 999_999).max(0);
     let milliseconds = i64::try_from(nanoseconds / 1_000_000).unwrap_or_default();
     let id = Uuid::from_u64_pair(milliseconds.unsigned_abs() << 16, 0);
@@ -122,6 +126,8 @@ mod tests {
         assert_eq!(milliseconds(found.before), first + 2);
         let before_1970 = start_of(datetime!(1969-01-01 0:00 UTC));
         assert_eq!(before_1970, (OffsetDateTime::UNIX_EPOCH, Uuid::nil()));
+        let last = datetime!(9999-12-31 23:59:59.9999 UTC);
+        assert_eq!(start_of(last), start_of(END_OF_TIME));
     }
 
     #[test]
@@ -154,5 +160,13 @@ mod tests {
         let found = search(filter, Uuid::nil());
         assert_eq!(found.address.as_deref(), Some("192.0.2.7"));
         assert_eq!(found.network, None);
+    }
+    #[test]
+    fn repeated_kind_is_searched_once() {
+        let filter = AuditFilter {
+            kinds: Some(vec![EventKind::SignIn, EventKind::SignIn]),
+            ..Default::default()
+        };
+        assert_eq!(search(filter, Uuid::nil()).kinds, Some(vec!["sign_in"]));
     }
 }

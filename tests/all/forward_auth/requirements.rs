@@ -391,3 +391,15 @@ async fn check_is_one_operation_in_metrics_and_document() {
         .collect();
     assert_eq!(parameters, ["role", "scope", "group"]);
 }
+
+/// No test runs Traefik.
+#[test]
+fn traefik_replaces_all_identity_headers_and_removes_other_spellings() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/traefik.yml");
+    let file = std::fs::read_to_string(path).expect(path).to_lowercase();
+    for name in super::IDENTITY {
+        assert!(file.contains(&format!("- {name}\n")), "{name}");
+        let other = name.replace('-', "_");
+        assert!(file.contains(&format!("{other}: \"\"\n")), "{other}");
+    }
+}

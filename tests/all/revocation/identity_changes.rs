@@ -7,7 +7,7 @@ use super::{LONG, LogAccess, count_enforced, wait_for_check_source};
 use crate::{
     outage::OwnRedis,
     personal_access_tokens::{get_with_token, make},
-    test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, claims, wait_until},
 };
 
 async fn rename(server: &TestServer, session: &Session, username: &str) -> TestResponse {
@@ -27,9 +27,26 @@ async fn username(server: &TestServer, token: &str) -> String {
     response.is(204, "").header("x-auth-username").to_owned()
 }
 
+/// Returns the username in the identity assertion for an application.
+async fn asserted_username(server: &TestServer, token: &str) -> String {
+    let check = server
+        .request(Method::GET, "/auth/verify")
+        .bearer_auth(token)
+        .header("x-forwarded-method", "GET")
+        .header("x-forwarded-proto", "https")
+        .header("x-forwarded-host", "app.example.com");
+    let response = server.send(check).await;
+    let assertion = response.is(204, "").header("x-auth-assertion");
+    claims(assertion)["username"]
+        .as_str()
+        .expect("a username")
+        .to_owned()
+}
+
 #[tokio::test]
 async fn identity_change_reaches_cached_token_on_every_replica() {
-    let (server, mail_server) = TestServer::with_mail(&[LONG]).await;
+    let (server, mail_server) =
+        TestServer::with_mail(&[LONG, ("LATCHKEY_IDENTITY_ASSERTIONS", "yes")]).await;
     let replica = server.replica().await;
     let (admin, user) = (
         server.admin("root").await,
@@ -39,7 +56,7 @@ async fn identity_change_reaches_cached_token_on_every_replica() {
     wait_for_check_source(&replica, "memory").await;
     for number in 0..10 {
         for each in [&server, &replica] {
-            username(each, &token).await;
+            asserted_username(each, &token).await;
         }
         let name = format!("john-{number}");
         let (changed, other) = if number % 2 == 0 {
@@ -49,6 +66,7 @@ async fn identity_change_reaches_cached_token_on_every_replica() {
         };
         rename(changed, &user, &name).await.is(200, "");
         assert_eq!(username(other, &token).await, name);
+        assert_eq!(asserted_username(other, &token).await, name);
         assert_eq!(username(changed, &token).await, name);
     }
     assert!(count_enforced(&server, "acknowledged").await >= 5.0);
