@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-/// The window of the occasional comparison, which finds rows that a PostgreSQL server with another
-/// clock stored before a failover. Clocks differ by at most two minutes.
+/// The window of the occasional comparison, which finds rows and identities that a PostgreSQL server
+/// with another clock stored before a failover. Clocks differ by at most two minutes.
 pub const CLOCK_STEP_WINDOW: Duration = Duration::from_secs(300);
 
 /// The interval between two comparisons with the larger window.
@@ -28,8 +28,8 @@ pub struct RepublishProgress {
 pub struct Comparison {
     /// Rows that were revoked at this time or later are compared.
     pub rows_since: OffsetDateTime,
-    /// Users that changed at this time or later are stored in Redis; `None` for all that Redis can
-    /// contain.
+    /// Identities that changed at this time or later are stored in Redis; `None` for all that Redis
+    /// can contain.
     pub identities_since: Option<OffsetDateTime>,
     /// The progress after the comparison has succeeded.
     pub next: RepublishProgress,
@@ -44,13 +44,13 @@ impl RepublishProgress {
         let last_wide_comparison = self
             .last_wide_comparison
             .filter(|last| now - *last < CLOCK_STEP_INTERVAL);
-        let rows_since = since.map(|since| match last_wide_comparison {
+        let widen = |since| match last_wide_comparison {
             Some(_) => since,
             None => since - CLOCK_STEP_WINDOW,
-        });
+        };
         Comparison {
-            rows_since: rows_since.unwrap_or(OffsetDateTime::UNIX_EPOCH),
-            identities_since: self.since,
+            rows_since: since.map_or(OffsetDateTime::UNIX_EPOCH, widen),
+            identities_since: self.since.map(widen),
             next: RepublishProgress {
                 since: Some(now - overlap),
                 last_wide_comparison: last_wide_comparison.or(Some(now)),
@@ -132,6 +132,7 @@ mod tests {
         ] {
             let comparison = progress.plan(at(now), 7, OVERLAP);
             assert_eq!(comparison.rows_since, at(rows_since), "{now}");
+            assert_eq!(comparison.identities_since, Some(at(rows_since)), "{now}");
             progress = comparison.next;
         }
     }
