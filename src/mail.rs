@@ -9,7 +9,10 @@ use std::path::PathBuf;
 use latchkey_domain::host;
 use lettre::{
     Address, Message,
-    message::{Mailbox, MultiPart},
+    message::{
+        Mailbox, MultiPart,
+        header::{HeaderName, HeaderValue},
+    },
 };
 use secrecy::ExposeSecret;
 use url::Url;
@@ -131,7 +134,7 @@ impl Mailer {
         email: &EmailMessage,
     ) -> Result<Message, MailError> {
         let recipient: Address = recipient.parse()?;
-        let message = Message::builder()
+        let mut message = Message::builder()
             .message_id(Some(format!("<{id}@{}>", self.from.email.domain())))
             .from(self.from.clone())
             .to(Mailbox::new(None, recipient))
@@ -140,6 +143,11 @@ impl Mailer {
                 email.text.clone(),
                 email.html.clone(),
             ))?;
+        // Mail servers send no automatic reply to such an email (RFC 3834 section 5).
+        message.headers_mut().insert_raw(HeaderValue::new(
+            HeaderName::new_from_ascii_str("Auto-Submitted"),
+            "auto-generated".to_owned(),
+        ));
         Ok(message)
     }
 }
@@ -175,6 +183,22 @@ fn require_starttls(url: &str) -> Result<Url, url::ParseError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn email_is_marked_as_automatic() {
+        let mailer = Mailer::new(&MailTransport::Off, "no-reply@example.com").unwrap();
+        let email = EmailMessage {
+            subject: "Subject".into(),
+            text: "Text".into(),
+            html: "<p>Text</p>".into(),
+        };
+        let message = mailer.build_message(Uuid::nil(), "john@example.com", &email);
+        let text = String::from_utf8(message.unwrap().formatted()).unwrap();
+        assert!(
+            text.contains("\r\nAuto-Submitted: auto-generated\r\n"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn remote_smtp_server_requires_starttls() {
