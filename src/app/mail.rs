@@ -164,6 +164,7 @@ impl Mail {
             EmailTemplate::AdminRoleGranted => Notice::AdminRoleGranted,
             EmailTemplate::AdminAdded => Notice::AdminAdded,
             EmailTemplate::ClientSecretCreated => Notice::ClientSecretCreated,
+            EmailTemplate::ClientExtended => Notice::ClientExtended,
             EmailTemplate::AccountExists => Notice::AccountExists,
         };
         EmailMessage::notice(notice, &occasion)

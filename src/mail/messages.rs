@@ -52,6 +52,9 @@ pub enum Notice {
     /// An administrator has registered an OAuth client or rotated its secret. The administrator is
     /// notified.
     ClientSecretCreated,
+    /// An administrator has added a scope or an audience to an OAuth client. The administrator is
+    /// notified.
+    ClientExtended,
     /// A sign-up with the verified email address of the user was requested.
     AccountExists,
 }
@@ -95,6 +98,12 @@ impl Notice {
             Notice::ClientSecretCreated => (
                 "A client secret was created",
                 format!("Your {app} account was used to create the secret of an OAuth client."),
+            ),
+            Notice::ClientExtended => (
+                "Permissions of a client were added",
+                format!(
+                    "Your {app} account was used to add a scope or an audience to an OAuth client."
+                ),
             ),
             Notice::AccountExists => (
                 "You already have an account",
@@ -208,7 +217,7 @@ impl EmailMessage {
                 occasion.issuer.to_owned(),
             ),
             // A reset doesn't remove the new administrator or the client.
-            Notice::AdminAdded | Notice::ClientSecretCreated => (
+            Notice::AdminAdded | Notice::ClientSecretCreated | Notice::ClientExtended => (
                 "If this wasn't you, contact the operator, and reset your password. This also signs \
                  out all devices:",
                 format!("{}/forgot", occasion.issuer),
@@ -293,6 +302,18 @@ mod tests {
         user_agent: Some("Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
     };
 
+    const NOTICES: [Notice; 9] = [
+        Notice::PasswordChanged,
+        Notice::EmailChanged,
+        Notice::NewDevice,
+        Notice::PersonalAccessTokenCreated,
+        Notice::AdminRoleGranted,
+        Notice::AdminAdded,
+        Notice::ClientSecretCreated,
+        Notice::ClientExtended,
+        Notice::AccountExists,
+    ];
+
     #[test]
     fn reset_email_names_app_browser_address_and_time() {
         let email = EmailMessage::password_reset(&OCCASION, "AAAAA-BBBBB", "10 minutes").unwrap();
@@ -322,23 +343,32 @@ mod tests {
     }
 
     #[test]
+    fn documentation_lists_every_subject() {
+        let page = include_str!("../../docs/reference/emails.md");
+        let code = "AAAAA-BBBBB";
+        let emails = [
+            EmailMessage::password_reset(&OCCASION, code, "10 minutes").unwrap(),
+            EmailMessage::sign_up(&OCCASION, code, "10 minutes").unwrap(),
+            EmailMessage::email_code(&OCCASION, code, "10 minutes").unwrap(),
+        ];
+        let notices = NOTICES.map(|notice| EmailMessage::notice(notice, &OCCASION).unwrap());
+        for email in emails.iter().chain(&notices) {
+            assert!(
+                page.contains(&format!("| `{}` |", email.subject)),
+                "{}",
+                email.subject
+            );
+        }
+    }
+
+    #[test]
     fn emails_name_app_and_time() {
         let invitation = EmailMessage::invitation(&OCCASION, "mary@example.com").unwrap();
         assert_eq!(
             invitation.subject,
             "You've been invited to auth.example.com"
         );
-        let notices = [
-            Notice::PasswordChanged,
-            Notice::EmailChanged,
-            Notice::NewDevice,
-            Notice::PersonalAccessTokenCreated,
-            Notice::AdminRoleGranted,
-            Notice::AdminAdded,
-            Notice::ClientSecretCreated,
-            Notice::AccountExists,
-        ];
-        let notices = notices.map(|notice| EmailMessage::notice(notice, &OCCASION).unwrap());
+        let notices = NOTICES.map(|notice| EmailMessage::notice(notice, &OCCASION).unwrap());
         for email in notices
             .iter()
             .chain([&EmailMessage::test(&OCCASION).unwrap()])

@@ -52,6 +52,8 @@ pub enum EmailTemplate {
     AdminAdded,
     /// Notifies an administrator who has registered an OAuth client or rotated its secret.
     ClientSecretCreated,
+    /// Notifies an administrator who has added a scope or an audience to an OAuth client.
+    ClientExtended,
     /// Contains the code that completes a sign-up.
     SignUp,
     /// Notifies a user with whose verified email address a sign-up was requested.
@@ -73,6 +75,7 @@ impl EmailTemplate {
             | EmailTemplate::AdminRoleGranted
             | EmailTemplate::AdminAdded
             | EmailTemplate::ClientSecretCreated
+            | EmailTemplate::ClientExtended
             | EmailTemplate::AccountExists => None,
         }
     }

@@ -72,10 +72,13 @@ pub struct NewClient<'a> {
     pub audiences: &'a [String],
 }
 
-/// Notifies the administrator who has created the secret of a client.
-async fn notify_of_secret(db: &mut Connection, event: &AuditEvent) -> Result<(), Error> {
+/// Enqueues a notice for the administrator who has caused the event. The operator gets none.
+async fn notify_admin(
+    db: &mut Connection,
+    template: EmailTemplate,
+    event: &AuditEvent,
+) -> Result<(), Error> {
     if let Actor::Admin(id) = event.actor {
-        let template = EmailTemplate::ClientSecretCreated;
         email_outbox::enqueue(db, Uuid::now_v7(), template, id, event).await?;
     }
     Ok(())
@@ -101,7 +104,7 @@ impl Postgres {
             .query_first(INSERT_CLIENT, params)
             .await?
             .ok_or_else(|| Error::internal("an insert returned no row"))?;
-        notify_of_secret(&mut db, event).await?;
+        notify_admin(&mut db, EmailTemplate::ClientSecretCreated, event).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         read_client(&row)
@@ -143,7 +146,7 @@ impl Postgres {
         let batch =
             RevocationBatch::of_client(id, client.generation, RevocationReason::SecretRotated);
         revocations::insert(&mut db, &batch).await?;
-        notify_of_secret(&mut db, event).await?;
+        notify_admin(&mut db, EmailTemplate::ClientSecretCreated, event).await?;
         audit::insert(&mut db, event).await?;
         db.commit().await?;
         Ok(Some((client, batch)))
@@ -185,6 +188,9 @@ impl Postgres {
             revocations::insert(&mut db, &revocation).await?;
             batch = Some(revocation);
             event = event.with_reason(reason.as_str());
+        }
+        if after.exceeds(&before) {
+            notify_admin(&mut db, EmailTemplate::ClientExtended, &event).await?;
         }
         audit::insert(&mut db, &event).await?;
         db.commit().await?;

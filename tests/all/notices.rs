@@ -99,15 +99,41 @@ async fn new_credentials_and_administrators_notify_users() {
     assert!(!email.expect("an email").contains("Device"));
     let by_root = "An administrator was added with your account";
     assert_eq!(count(&server, &mail_server, ROOT, by_root).await, 1);
+}
 
+#[tokio::test]
+async fn administrators_are_notified_of_client_secrets_and_permissions() {
+    let (server, mail_server, _john, root) = start().await;
+    let call = |method, path: String, body: Value| {
+        let (server, token) = (&server, root.access_token.clone());
+        async move { server.with_token(method, &path, &token, body).await }
+    };
     let registration = json!({"name": "client", "scope": "items:read"});
     let client = call(Method::POST, "/clients".into(), registration).await;
-    let path = format!("/clients/{}/rotate", client.is(201, "").text("client_id"));
-    call(Method::POST, path, Value::Null).await.is(200, "");
+    let path = format!("/clients/{}", client.is(201, "").text("client_id"));
+    let rotated = call(Method::POST, format!("{path}/rotate"), Value::Null).await;
+    rotated.is(200, "");
     let secret = "A client secret was created";
     assert_eq!(count(&server, &mail_server, ROOT, secret).await, 2);
     let emails = mail_server.emails_to(ROOT);
     let email = emails.iter().find(|email| email.contains(secret));
     let device = "(IP address 127.0.0.1)";
     assert!(email.expect("an email").contains(device));
+
+    let extended = "Permissions of a client were added";
+    let audiences = format!("{} https://orders.example.com", root.claim("aud"));
+    for (change, notices) in [
+        (json!({"name": "renamed"}), 0),
+        (json!({"scope": "items:read items:write"}), 1),
+        (json!({"scope": "items:read items:write"}), 1),
+        (json!({"scope": "items:read"}), 1),
+        (json!({"audience": audiences}), 2),
+        // Replaces a scope by another one.
+        (json!({"scope": "items:write"}), 3),
+    ] {
+        let changed = call(Method::PATCH, path.clone(), change.clone()).await;
+        changed.is(200, "");
+        let count = count(&server, &mail_server, ROOT, extended).await;
+        assert_eq!(count, notices, "{change}");
+    }
 }

@@ -112,7 +112,7 @@ impl EmailMessage {
         )
     }
 
-    fn sign_up(
+    pub(super) fn sign_up(
         occasion: &Occasion<'_>,
         code: &str,
         minutes: &str,
@@ -140,7 +140,7 @@ impl EmailMessage {
         )
     }
 
-    fn email_code(
+    pub(super) fn email_code(
         occasion: &Occasion<'_>,
         code: &str,
         minutes: &str,
