@@ -3,6 +3,7 @@
 pub mod change_email;
 pub mod change_password;
 pub mod dashboard;
+mod one_time_codes;
 pub mod profile;
 pub mod reset_password;
 pub mod sign_up;

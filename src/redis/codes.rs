@@ -54,7 +54,7 @@ impl Redis {
     pub async fn register_code(
         &self,
         purpose: CodePurpose,
-        user_id: Uuid,
+        subject_id: Uuid,
         email_id: Uuid,
         hash: &CodeHash,
         other_hash: &CodeHash,
@@ -63,7 +63,7 @@ impl Redis {
         let (email_id, lifetime) = (email_id.to_string(), lifetime_ms.to_string());
         let args = [email_id.as_bytes(), hash, other_hash, lifetime.as_bytes()];
         match self
-            .run_exclusive::<String>(&REGISTER_CODE, &[self.code_key(purpose, user_id)], &args)
+            .run_exclusive::<String>(&REGISTER_CODE, &[self.code_key(purpose, subject_id)], &args)
             .await?
             .as_str()
         {
@@ -82,12 +82,12 @@ impl Redis {
     pub async fn reserve_code(
         &self,
         purpose: CodePurpose,
-        user_id: Uuid,
+        subject_id: Uuid,
         [hash, other_hash]: &[CodeHash; 2],
         network: Uuid,
         limit: RateLimit,
     ) -> Result<Reservation, Error> {
-        let code = self.code_key(purpose, user_id);
+        let code = self.code_key(purpose, subject_id);
         let keys = [code.clone(), format!("{code}:attempts:{network}")];
         let (max_attempts, period_ms) = (
             limit.burst().to_string(),
@@ -126,41 +126,46 @@ impl Redis {
     pub async fn use_code(
         &self,
         purpose: CodePurpose,
-        user_id: Uuid,
+        subject_id: Uuid,
         email_id: Uuid,
     ) -> Result<(), Error> {
-        self.finish_code(purpose, user_id, email_id, "used").await
+        self.finish_code(purpose, subject_id, email_id, "used")
+            .await
     }
 
     /// Releases the reservation of a code that was not used, so that it can be presented again.
     pub async fn release_code(
         &self,
         purpose: CodePurpose,
-        user_id: Uuid,
+        subject_id: Uuid,
         email_id: Uuid,
     ) -> Result<(), Error> {
-        self.finish_code(purpose, user_id, email_id, "released")
+        self.finish_code(purpose, subject_id, email_id, "released")
             .await
     }
 
     async fn finish_code(
         &self,
         purpose: CodePurpose,
-        user_id: Uuid,
+        subject_id: Uuid,
         email_id: Uuid,
         outcome: &str,
     ) -> Result<(), Error> {
         let email_id = email_id.to_string();
         self.run_exclusive::<String>(
             &FINISH_CODE,
-            &[self.code_key(purpose, user_id)],
+            &[self.code_key(purpose, subject_id)],
             &[email_id.as_bytes(), outcome.as_bytes()],
         )
         .await
         .map(drop)
     }
 
-    fn code_key(&self, purpose: CodePurpose, user_id: Uuid) -> String {
-        format!("{}:{{{user_id}}}:code:{}", self.prefix(), purpose.as_str())
+    fn code_key(&self, purpose: CodePurpose, subject_id: Uuid) -> String {
+        format!(
+            "{}:{{{subject_id}}}:code:{}",
+            self.prefix(),
+            purpose.as_str()
+        )
     }
 }

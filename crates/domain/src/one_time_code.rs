@@ -81,9 +81,9 @@ impl DerivedKeys {
         OneTimeCode(code)
     }
 
-    fn hash(&self, purpose: CodePurpose, user_id: Uuid, code: &OneTimeCode) -> CodeHash {
+    fn hash(&self, purpose: CodePurpose, subject_id: Uuid, code: &OneTimeCode) -> CodeHash {
         self.storage
-            .sign(&[user_id.as_bytes(), &code.0, purpose.as_str().as_bytes()])
+            .sign(&[subject_id.as_bytes(), &code.0, purpose.as_str().as_bytes()])
     }
 }
 
@@ -111,8 +111,8 @@ impl CodeKeys {
     }
 
     /// Derives the code that an email contains. `email_id` is its ID in the outbox.
-    pub fn derive(&self, purpose: CodePurpose, email_id: Uuid, user_id: Uuid) -> DerivedCode {
-        derive_code(&self.first, purpose, email_id, user_id)
+    pub fn derive(&self, purpose: CodePurpose, email_id: Uuid, subject_id: Uuid) -> DerivedCode {
+        derive_code(&self.first, purpose, email_id, subject_id)
     }
 
     /// Derives the code of an email as a replica with the secrets in the other order derives it.
@@ -123,20 +123,25 @@ impl CodeKeys {
         &self,
         purpose: CodePurpose,
         email_id: Uuid,
-        user_id: Uuid,
+        subject_id: Uuid,
     ) -> Option<DerivedCode> {
         self.second
             .as_ref()
-            .map(|second| derive_code(second, purpose, email_id, user_id))
+            .map(|second| derive_code(second, purpose, email_id, subject_id))
     }
 
     /// Returns the hashes of an entered code under the first and the second secret.
     ///
     /// The stored hash of a valid code equals one of them. Without a second secret, both are equal,
     /// so that callers need no special case.
-    pub fn hashes(&self, purpose: CodePurpose, user_id: Uuid, code: &OneTimeCode) -> [CodeHash; 2] {
+    pub fn hashes(
+        &self,
+        purpose: CodePurpose,
+        subject_id: Uuid,
+        code: &OneTimeCode,
+    ) -> [CodeHash; 2] {
         [&self.first, self.second.as_ref().unwrap_or(&self.first)]
-            .map(|keys| keys.hash(purpose, user_id, code))
+            .map(|keys| keys.hash(purpose, subject_id, code))
     }
 
     /// Returns the ID of a nonexistent user, always the same for the same email address.
@@ -167,11 +172,11 @@ fn derive_code(
     keys: &DerivedKeys,
     purpose: CodePurpose,
     email_id: Uuid,
-    user_id: Uuid,
+    subject_id: Uuid,
 ) -> DerivedCode {
     let code = keys.derive(purpose, email_id);
     DerivedCode {
-        hash: keys.hash(purpose, user_id, &code),
+        hash: keys.hash(purpose, subject_id, &code),
         code,
     }
 }
@@ -273,7 +278,8 @@ mod tests {
     fn codes_differ_by_email_and_hashes_by_user() {
         let keys = keys();
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let derive = |email_id, user_id| keys.derive(CodePurpose::PasswordReset, email_id, user_id);
+        let derive =
+            |email_id, subject_id| keys.derive(CodePurpose::PasswordReset, email_id, subject_id);
         let derived = derive(one, one);
         assert!(derived.code == derive(one, two).code && derived.code != derive(two, one).code);
         assert_ne!(derived.hash, derive(one, two).hash);

@@ -193,54 +193,6 @@ impl Accounts {
         Ok(password_match != PasswordMatch::NoMatch)
     }
 
-    /// Checks a code and reserves it for this request, unless the network has exceeded its attempts
-    /// for this user.
-    ///
-    /// Wrong attempts never void the code, because an attacker could then block a recovery.
-    ///
-    /// # Errors
-    /// `unavailable`.
-    pub(crate) async fn reserve_code(
-        &self,
-        purpose: CodePurpose,
-        user_id: Uuid,
-        code: &OneTimeCode,
-        origin: &Origin,
-    ) -> Result<Reservation, Error> {
-        let hashes = self.code_keys.hashes(purpose, user_id, code);
-        self.redis
-            .reserve_code(
-                purpose,
-                user_id,
-                &hashes,
-                self.rate_limits.network_id(origin),
-                self.settings.limit_code,
-            )
-            .await
-    }
-
-    /// Records a wrong code, or a rejected attempt after too many wrong codes.
-    pub(crate) fn audit_wrong_code(
-        &self,
-        reservation: &Reservation,
-        purpose: CodePurpose,
-        user_id: Option<Uuid>,
-        origin: &Origin,
-    ) {
-        let denied_event = |kind| origin.event(kind, Actor::Unauthenticated, user_id);
-        match reservation {
-            Reservation::Exhausted(_) => self.audit.record_denied(
-                denied_event(EventKind::RateLimited).with_reason("code"),
-                origin,
-            ),
-            Reservation::Incorrect => self.audit.record_denied(
-                denied_event(EventKind::CodeCheckFailed).with_reason(purpose.as_str()),
-                origin,
-            ),
-            Reservation::Reserved(_) | Reservation::Busy(_) => {}
-        }
-    }
-
     async fn use_reset_code(
         &self,
         email_id: Uuid,

@@ -5,7 +5,7 @@ use latchkey_domain::{
     audit::{Actor, EventKind},
     group::GroupNames,
     password::Password,
-    session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
+    session::Session,
 };
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ use crate::{
     app::{
         accounts::Accounts,
         origin::Origin,
-        sessions::issue::{Cookie, TokenPair},
+        sessions::issue::{CredentialKind, FirstCredential},
     },
     config::Signup,
     error::Error,
@@ -41,39 +41,22 @@ impl Accounts {
         self.settings.signup == Signup::Verify
     }
 
-    /// Registers a user, and issues the first token pair.
+    /// Registers a user, and issues the first credential of the session.
     ///
     /// # Errors
     /// `signup_closed`, `invalid_request`, `weak_password`, `username_taken`, `email_taken`,
     /// `too_many_requests`, `busy`, `unavailable`.
     pub async fn sign_up(
         &self,
+        kind: CredentialKind,
         request: SignUp,
         origin: &Origin,
-    ) -> Result<(TokenPair, Account), Error> {
+    ) -> Result<(FirstCredential, Account), Error> {
         let (session, account) = self
-            .create_account(FIRST_PARTY_CLIENT, request, origin)
+            .create_account(kind.client_id(), request, origin)
             .await?;
-        Ok((
-            self.sessions.issue_first_pair(&session, &account).await?,
-            account,
-        ))
-    }
-
-    /// Registers a user, and issues a session cookie for a browser.
-    ///
-    /// # Errors
-    /// The same as [`Accounts::sign_up`].
-    pub async fn sign_up_browser(
-        &self,
-        request: SignUp,
-        origin: &Origin,
-    ) -> Result<(Cookie, Account), Error> {
-        let (session, account) = self.create_account(BROWSER_CLIENT, request, origin).await?;
-        Ok((
-            self.sessions.issue_first_cookie(&session, &account).await?,
-            account,
-        ))
+        let credential = self.sessions.issue_first(kind, &session, &account).await?;
+        Ok((credential, account))
     }
 
     async fn create_account(

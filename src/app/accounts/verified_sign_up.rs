@@ -14,7 +14,7 @@ use latchkey_domain::{
     group::GroupNames,
     one_time_code::{self, CodePurpose, OneTimeCode},
     password::Password,
-    session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
+    session::Session,
 };
 use uuid::Uuid;
 
@@ -22,7 +22,7 @@ use crate::{
     app::{
         accounts::{Accounts, sign_up::SignUp},
         origin::Origin,
-        sessions::issue::{Cookie, TokenPair},
+        sessions::issue::{CredentialKind, FirstCredential},
     },
     config::Signup,
     error::Error,
@@ -125,41 +125,22 @@ impl Accounts {
         Ok(())
     }
 
-    /// Registers a user with a code, and issues the first token pair.
+    /// Registers a user with a code, and issues the first credential of the session.
     ///
     /// # Errors
     /// `signup_closed`, `invalid_request`, `weak_password`, `invalid_code`, `username_taken`,
     /// `email_taken`, `too_many_requests`, `busy`, `unavailable`.
     pub async fn confirm_sign_up(
         self: &Arc<Self>,
+        kind: CredentialKind,
         request: VerifiedSignUp,
         origin: &Origin,
-    ) -> Result<(TokenPair, Account), Error> {
+    ) -> Result<(FirstCredential, Account), Error> {
         let (session, account) = self
-            .create_verified_account(FIRST_PARTY_CLIENT, request, origin)
+            .create_verified_account(kind.client_id(), request, origin)
             .await?;
-        Ok((
-            self.sessions.issue_first_pair(&session, &account).await?,
-            account,
-        ))
-    }
-
-    /// Registers a user with a code, and issues a session cookie for a browser.
-    ///
-    /// # Errors
-    /// The same as [`Accounts::confirm_sign_up`].
-    pub async fn confirm_sign_up_browser(
-        self: &Arc<Self>,
-        request: VerifiedSignUp,
-        origin: &Origin,
-    ) -> Result<(Cookie, Account), Error> {
-        let (session, account) = self
-            .create_verified_account(BROWSER_CLIENT, request, origin)
-            .await?;
-        Ok((
-            self.sessions.issue_first_cookie(&session, &account).await?,
-            account,
-        ))
+        let credential = self.sessions.issue_first(kind, &session, &account).await?;
+        Ok((credential, account))
     }
 
     async fn create_verified_account(

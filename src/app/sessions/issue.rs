@@ -8,7 +8,7 @@ use latchkey_domain::{
     account::{Account, Identity},
     refresh_token::RefreshToken,
     scope::Scopes,
-    session::Session,
+    session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
 };
 use uuid::Uuid;
 
@@ -41,6 +41,29 @@ pub struct Cookie {
     pub token: String,
     /// The claims of this access token.
     pub claims: Arc<Claims>,
+}
+
+/// What a client receives for a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CredentialKind {
+    TokenPair,
+    Cookie,
+}
+
+impl CredentialKind {
+    /// Returns the client ID of a session with this credential.
+    pub(crate) const fn client_id(self) -> &'static str {
+        match self {
+            CredentialKind::TokenPair => FIRST_PARTY_CLIENT,
+            CredentialKind::Cookie => BROWSER_CLIENT,
+        }
+    }
+}
+
+/// The first credential of a session. It has no `Debug`, because it contains a credential.
+pub enum FirstCredential {
+    TokenPair(TokenPair),
+    Cookie(Cookie),
 }
 
 impl Sessions {
@@ -77,6 +100,26 @@ impl Sessions {
             agent: origin.agent.as_deref(),
             most: MAX_SESSIONS_PER_USER,
         }
+    }
+
+    /// Issues the first credential of a session whose row is stored.
+    ///
+    /// # Errors
+    /// `invalid_credentials`, `internal`, `unavailable`.
+    pub(crate) async fn issue_first(
+        &self,
+        kind: CredentialKind,
+        session: &Session,
+        account: &Account,
+    ) -> Result<FirstCredential, Error> {
+        Ok(match kind {
+            CredentialKind::TokenPair => {
+                FirstCredential::TokenPair(self.issue_first_pair(session, account).await?)
+            }
+            CredentialKind::Cookie => {
+                FirstCredential::Cookie(self.issue_first_cookie(session, account).await?)
+            }
+        })
     }
 
     /// Issues the first token pair of a session whose row is stored, and caches the session in

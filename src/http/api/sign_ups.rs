@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use latchkey_domain::{
-    account::{DisplayName, EmailAddress, Username},
+    account::{Account, DisplayName, EmailAddress, Username},
     one_time_code::OneTimeCode,
     password::NewPassword,
 };
@@ -14,6 +14,7 @@ use crate::{
     app::{
         App,
         accounts::{sign_up::SignUp, verified_sign_up::VerifiedSignUp},
+        sessions::issue::{CredentialKind, FirstCredential},
     },
     http::{
         Tag,
@@ -83,6 +84,30 @@ pub enum SignUpResponse {
 /// The path of the new user in `Location`.
 const USER_PATH: &str = "/user";
 
+/// Returns what the client of a sign-up receives: a page receives the session cookie.
+const fn credential_kind(is_page: bool) -> CredentialKind {
+    if is_page {
+        CredentialKind::Cookie
+    } else {
+        CredentialKind::TokenPair
+    }
+}
+
+/// Builds the response for a new user. A cookie is set in its header.
+fn deliver(
+    credential: FirstCredential,
+    user: Account,
+    session_cookie: &SessionCookie,
+) -> SignUpSchema {
+    match credential {
+        FirstCredential::TokenPair(pair) => SignUpSchema::with_tokens(user.into(), pair.into()),
+        FirstCredential::Cookie(cookie) => {
+            session_cookie.put(&cookie);
+            SignUpSchema::with_cookie(user.into())
+        }
+    }
+}
+
 pub struct SignUpApi;
 
 #[OpenApi]
@@ -126,16 +151,10 @@ impl SignUpApi {
             app.accounts.request_sign_up(&request, &origin).await?;
             return Ok(SignUpResponse::CodeRequested);
         }
-        let response = if page {
-            let (cookie, user) = app.accounts.sign_up_browser(request, &origin).await?;
-            session_cookie.put(&cookie);
-            SignUpSchema::with_cookie(user.into())
-        } else {
-            let (pair, user) = app.accounts.sign_up(request, &origin).await?;
-            SignUpSchema::with_tokens(user.into(), pair.into())
-        };
+        let kind = credential_kind(page);
+        let (credential, user) = app.accounts.sign_up(kind, request, &origin).await?;
         Ok(SignUpResponse::Registered(
-            Json(Box::new(response)),
+            Json(Box::new(deliver(credential, user, &session_cookie))),
             USER_PATH.to_owned(),
         ))
     }
@@ -174,17 +193,10 @@ impl SignUpApi {
             password: body.password.0,
             name: body.name,
         };
-        let accounts = &app.accounts;
-        let response = if page {
-            let (cookie, user) = accounts.confirm_sign_up_browser(request, &origin).await?;
-            session_cookie.put(&cookie);
-            SignUpSchema::with_cookie(user.into())
-        } else {
-            let (pair, user) = accounts.confirm_sign_up(request, &origin).await?;
-            SignUpSchema::with_tokens(user.into(), pair.into())
-        };
+        let kind = credential_kind(page);
+        let (credential, user) = app.accounts.confirm_sign_up(kind, request, &origin).await?;
         Ok(WithHeaders(
-            Created(response),
+            Created(deliver(credential, user, &session_cookie)),
             Location(USER_PATH.to_owned()),
         ))
     }
