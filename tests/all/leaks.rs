@@ -54,9 +54,14 @@ async fn read_redis(server: &TestServer) -> String {
     String::from_utf8_lossy(&contents).into_owned()
 }
 
+/// Returns the contents of PostgreSQL and of Redis as text.
+pub async fn read_stores(server: &TestServer) -> (String, String) {
+    (read_postgres(server).await, read_redis(server).await)
+}
+
 /// Returns which of these texts the stores contain, without regard to case.
 pub async fn stored_texts<'a>(server: &TestServer, texts: &[&'a str]) -> Vec<&'a str> {
-    let (postgres, redis) = (read_postgres(server).await, read_redis(server).await);
+    let (postgres, redis) = read_stores(server).await;
     let contents = [postgres, redis].concat().to_lowercase();
     let is_stored = |text: &&&str| contents.contains(&text.to_lowercase());
     texts.iter().filter(is_stored).copied().collect()
@@ -69,7 +74,7 @@ pub async fn assert_only_hash_is_stored(server: &TestServer, token: &str) {
     let bytes = URL_SAFE_NO_PAD.decode(&token[4..]).expect("base64url");
     // The secret part follows the public ID and precedes the checksum.
     let secret = &bytes[16..48];
-    let (postgres, redis) = (read_postgres(server).await, read_redis(server).await);
+    let (postgres, redis) = read_stores(server).await;
     assert_eq!(
         postgres
             .matches(&hex(digest(&SHA256, secret).as_ref()))

@@ -75,6 +75,7 @@ mod fuzz; // generated requests, checked against the OpenAPI document
 mod guarantee; // immediate revocation under faults
 mod http_basics; // request IDs, headers, CORS, methods, media types
 mod keys; // signing keys, and the secret that seals them
+mod leak_sweep; // everything that a server writes, searched for secrets
 mod listener; // broken and slow clients, SIGTERM
 mod log; // requests in the log, without credentials
 mod matrix; // every operation × every role
@@ -89,6 +90,7 @@ mod rate_limits; // attackers are limited, and users can still sign in
 mod revocation; // leases, the revocation log, and check sources
 mod revocation_matrix; // every revocation × every credential × a second replica
 mod revocation_stream; // the stream for services that validate tokens locally
+mod sent_secrets;
 mod session_restore; // Redis loses sessions, and users stay signed in
 mod shutdown_writes; // pending writes of a replica that stops
 mod start; // settings, migrations, agreement of replicas

@@ -25,6 +25,7 @@ use uuid::Uuid;
 use crate::{
     contract,
     mail::MailServer,
+    sent_secrets::SentSecrets,
     test_stores::{STACK, execute, fresh_database},
 };
 
@@ -51,6 +52,8 @@ pub struct TestServer {
     client: reqwest::Client,
     /// Whether another test can use the process after this one.
     is_reusable: AtomicBool,
+    /// The secrets that the test has sent and received.
+    pub secrets: SentSecrets,
 }
 
 struct Process {
@@ -101,11 +104,23 @@ pub fn settings(database: &str, redis: &str, prefix: &str) -> Vec<(String, Strin
         ("LATCHKEY_REDIS_TIMEOUT", "10s"),
         ("LATCHKEY_DATABASE_TIMEOUT", "10s"),
         ("LATCHKEY_HASH_WAIT", "30s"),
+        ("LATCHKEY_LOG", &tested_log_level()),
         // Hashes would otherwise use most of the CPU time. Tests of hashes set the default.
         ("LATCHKEY_HASH_IMPLEMENTATION", "argon2-rust"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .to_vec()
+}
+
+/// The rounds of a test of a race: `LATCHKEY_RACE_ROUNDS`, or the usual number.
+pub fn race_rounds(usual: usize) -> usize {
+    std::env::var("LATCHKEY_RACE_ROUNDS")
+        .map_or(usual, |rounds| rounds.parse().expect("a number of rounds"))
+}
+
+/// The log level of servers under test: `LATCHKEY_TESTED_LOG`, or the default.
+fn tested_log_level() -> String {
+    std::env::var("LATCHKEY_TESTED_LOG").unwrap_or_else(|_| "info".to_owned())
 }
 
 impl TestServer {
@@ -197,6 +212,7 @@ impl TestServer {
             settings,
             client: http_client(),
             is_reusable: AtomicBool::new(false),
+            secrets: SentSecrets::default(),
         }
     }
 
@@ -336,6 +352,7 @@ impl TestServer {
     pub async fn try_send(&self, request: RequestBuilder) -> Option<TestResponse> {
         let request = request.build().expect("a well-formed request");
         let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        self.secrets.record_request(&request);
         let response = self.client.execute(request).await.ok()?;
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await.ok()?.to_vec();
@@ -346,6 +363,7 @@ impl TestServer {
             body,
             bytes,
         };
+        self.secrets.record_response(&response);
         contract::check(&method, &path, &response);
         Some(response)
     }
@@ -514,7 +532,10 @@ impl Drop for TestServer {
         let Some(mut process) = self.process.take() else {
             return;
         };
-        if *self.is_reusable.get_mut() && !std::thread::panicking() {
+        let is_passing = !std::thread::panicking();
+        if is_passing && *self.is_reusable.get_mut() {
+            self.secrets
+                .assert_not_logged(&complete_lines(&process.log));
             let idle = TestServer {
                 process: Some(process),
                 address: self.address,
@@ -522,6 +543,7 @@ impl Drop for TestServer {
                 settings: std::mem::take(&mut self.settings),
                 client: http_client(),
                 is_reusable: AtomicBool::new(false),
+                secrets: SentSecrets::default(),
             };
             IDLE_SERVERS
                 .lock()
@@ -531,6 +553,10 @@ impl Drop for TestServer {
         }
         let _ = process.child.kill();
         let _ = process.child.wait();
+        if is_passing {
+            self.secrets
+                .assert_not_logged(&complete_lines(&process.log));
+        }
     }
 }
 

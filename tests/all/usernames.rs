@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, race_rounds, wait_until},
     test_stores::{execute, query_value},
 };
 
@@ -220,7 +220,7 @@ async fn names_of_deleted_user_stay_reserved() {
 async fn released_name_is_taken_once() {
     let server = TestServer::start().await;
     let replica = server.replica().await;
-    for round in 0..20 {
+    for round in 0..race_rounds(20) {
         let username = format!("john{round}");
         let john = server.sign_up(&username).await;
         let mary = server.sign_up(&format!("mary{round}")).await;

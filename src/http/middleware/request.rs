@@ -6,6 +6,7 @@
 //! metrics and the log.
 
 use std::{
+    borrow::Cow,
     panic::AssertUnwindSafe,
     pin::pin,
     sync::Arc,
@@ -43,6 +44,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A longer request ID of the client is replaced.
 const MAX_REQUEST_ID_CHARACTERS: usize = 128;
+
+/// The longest path segment that the log contains, in bytes.
+const MAX_LOGGED_SEGMENT: usize = 64;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -269,9 +273,23 @@ fn create_span(
         request_id,
         client_ip = %client,
         method = %request.method(),
-        path = request.uri().path(),
+        path = &*loggable_path(request.uri().path()),
         trace_id
     )
+}
+
+/// Replaces each long segment of a path by `-`, because a client might have put a token there. No
+/// path of the API has such a segment.
+fn loggable_path(path: &str) -> Cow<'_, str> {
+    let is_loggable = |segment: &str| segment.len() <= MAX_LOGGED_SEGMENT;
+    if path.split('/').all(is_loggable) {
+        return Cow::Borrowed(path);
+    }
+    let segments: Vec<_> = path
+        .split('/')
+        .map(|segment| if is_loggable(segment) { segment } else { "-" })
+        .collect();
+    Cow::Owned(segments.join("/"))
 }
 
 fn parse_trace_id(traceparent: &str) -> Option<&str> {
@@ -410,6 +428,15 @@ mod tests {
             assert!(!requests_page(other), "{other}");
         }
         assert!(!is_page_request(&Request::builder().finish()));
+    }
+
+    #[test]
+    fn long_segments_of_a_path_are_not_logged() {
+        let token = "x".repeat(MAX_LOGGED_SEGMENT + 1);
+        assert_eq!(loggable_path(&format!("/items/{token}")), "/items/-");
+        assert_eq!(loggable_path(&format!("/{token}/a")), "/-/a");
+        let path = "/users/01a22ff5-bd7f-7716-835c-5f122db50f8e/sessions";
+        assert_eq!(loggable_path(path), path);
     }
 
     #[test]

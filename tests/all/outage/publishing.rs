@@ -65,12 +65,21 @@ impl Fixture {
     /// Restores the connection and asserts that the revocation is republished.
     async fn reconnect_and_assert_revoked(&self, session: &Session) {
         self.proxy.set(ConnectionState::Open);
+        self.wait_until_republished(&[&self.server, &self.replica])
+            .await;
         self.assert_revoked(session).await;
-        // The request has already returned 503, so only a worker can publish the revocation.
-        let republished =
-            async |replica| metrics::value(replica, "latchkey_revocations_republished_total").await;
+    }
+
+    /// Waits until a worker of one of the replicas has published a revocation. The request has
+    /// already returned 503, so nothing else publishes it.
+    async fn wait_until_republished(&self, replicas: &[&TestServer]) {
         wait_until("the revocation is republished", || async {
-            republished(&self.server).await + republished(&self.replica).await > 0.0
+            let mut republished = 0.0;
+            for replica in replicas {
+                republished +=
+                    metrics::value(replica, "latchkey_revocations_republished_total").await;
+            }
+            republished > 0.0
         })
         .await;
     }
@@ -255,6 +264,7 @@ async fn replica_republishes_for_a_killed_process() {
         .send_and_cut("select from users", Method::POST, "/user/password", body)
         .await;
     fixture.server.kill();
+    fixture.wait_until_republished(&[&fixture.replica]).await;
     fixture.assert_revoked(&fixture.other_session).await;
     assert_eq!(
         fixture

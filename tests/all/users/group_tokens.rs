@@ -9,7 +9,7 @@ use crate::{
     browser::{NAME, open},
     oauth::Client,
     personal_access_tokens,
-    test_server::{Session, TestServer, claims},
+    test_server::{Session, TestServer, claims, race_rounds},
     test_stores::{connect_redis, execute, query_value, redis_prefix},
 };
 
@@ -175,7 +175,7 @@ async fn no_token_with_previous_groups_survives_a_race() {
         fixture.create_group(name).await.is(201, "");
     }
     let (path, _) = fixture.sign_up("john").await;
-    for round in 0..25 {
+    for round in 0..race_rounds(25) {
         let group = ["audit", "finance"][round % 2];
         let sessions = [
             fixture.server.sign_in("john").await,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Fixture;
 use crate::{
-    test_server::{Session, TestResponse, TestServer},
+    test_server::{Session, TestResponse, TestServer, race_rounds},
     test_stores::query_value,
 };
 
@@ -96,7 +96,7 @@ async fn send(
 async fn concurrent_removals_leave_one_administrator() {
     let fixture = Fixture::new().await;
     let replica = fixture.server.replica().await;
-    for round in 0..6 {
+    for round in 0..race_rounds(6) {
         let mut admins = vec![];
         for number in 0..5 {
             admins.push(
