@@ -2,5 +2,6 @@
 
 pub mod cors;
 pub mod legacy_paths;
+mod log_span;
 pub mod negotiation;
 pub mod request;

@@ -26,8 +26,9 @@ const DOCUMENTS: [&str; 4] = [
 ];
 
 /// Names that look like a metric or a setting but are something else, and a file that uses them.
-const OTHER_NAMES: [(&str, &str); 3] = [
+const OTHER_NAMES: [(&str, &str); 4] = [
     ("LATCHKEY_BLESS", "tests/all/published.rs"),
+    ("LATCHKEY_TESTED_LOG", "tests/all/test_server.rs"),
     ("latchkey_mutant", "Cargo.toml"),
     ("latchkey_owner", "deploy/roles.sql"),
 ];

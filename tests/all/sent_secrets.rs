@@ -1,4 +1,4 @@
-//! Records the secrets that a test sends to a server and receives from it, so that the end of every
+//! Collects the secrets that a test sends to a server and receives from it, so that the end of every
 //! test can search the log for them.
 
 use std::{collections::HashSet, sync::Mutex};
@@ -32,56 +32,56 @@ const MAX_SECRETS: usize = 500;
 pub struct SentSecrets(Mutex<HashSet<String>>);
 
 impl SentSecrets {
-    pub fn record_request(&self, request: &Request) {
+    pub fn add_request(&self, request: &Request) {
         for name in [header::AUTHORIZATION, header::COOKIE] {
             if let Some(value) = request.headers().get(name)
                 && let Ok(value) = value.to_str()
             {
                 // `Bearer TOKEN` or `name=TOKEN`.
-                self.record(value.rsplit([' ', '=']).next().unwrap_or(value));
+                self.add(value.rsplit([' ', '=']).next().unwrap_or(value));
             }
         }
         let Some(body) = request.body().and_then(|body| body.as_bytes()) else {
             return;
         };
         match serde_json::from_slice::<Value>(body) {
-            Ok(body) => self.record_fields(&body),
-            Err(_) => self.record_form(&String::from_utf8_lossy(body)),
+            Ok(body) => self.add_fields(&body),
+            Err(_) => self.add_form(&String::from_utf8_lossy(body)),
         }
     }
 
-    pub fn record_response(&self, response: &TestResponse) {
+    pub fn add_response(&self, response: &TestResponse) {
         if response.status < 300 {
-            self.record_fields(&response.body);
+            self.add_fields(&response.body);
         }
         if let Some(cookie) = response.headers.get(header::SET_COOKIE)
             && let Ok(cookie) = cookie.to_str()
         {
             let pair = cookie.split(';').next().unwrap_or_default();
-            self.record(pair.split_once('=').map_or("", |(_, value)| value));
+            self.add(pair.split_once('=').map_or("", |(_, value)| value));
         }
     }
 
-    fn record_fields(&self, body: &Value) {
+    fn add_fields(&self, body: &Value) {
         for name in SECRET_FIELDS {
             if let Some(secret) = body[name].as_str() {
-                self.record(secret);
+                self.add(secret);
             }
         }
     }
 
-    fn record_form(&self, body: &str) {
+    fn add_form(&self, body: &str) {
         let Ok(url) = Url::parse(&format!("http://localhost/?{body}")) else {
             return;
         };
         for (name, value) in url.query_pairs() {
             if SECRET_FIELDS.contains(&name.as_ref()) {
-                self.record(&value);
+                self.add(&value);
             }
         }
     }
 
-    fn record(&self, secret: &str) {
+    fn add(&self, secret: &str) {
         // The signature of a JWT is its secret part.
         let secret = secret.rsplit('.').next().unwrap_or(secret);
         // Texts without a digit are words of an invalid request, for example `password`.

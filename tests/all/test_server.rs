@@ -352,7 +352,7 @@ impl TestServer {
     pub async fn try_send(&self, request: RequestBuilder) -> Option<TestResponse> {
         let request = request.build().expect("a well-formed request");
         let (method, path) = (request.method().clone(), request.url().path().to_owned());
-        self.secrets.record_request(&request);
+        self.secrets.add_request(&request);
         let response = self.client.execute(request).await.ok()?;
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await.ok()?.to_vec();
@@ -363,7 +363,7 @@ impl TestServer {
             body,
             bytes,
         };
-        self.secrets.record_response(&response);
+        self.secrets.add_response(&response);
         contract::check(&method, &path, &response);
         Some(response)
     }

@@ -6,7 +6,6 @@
 //! metrics and the log.
 
 use std::{
-    borrow::Cow,
     panic::AssertUnwindSafe,
     pin::pin,
     sync::Arc,
@@ -30,7 +29,7 @@ use crate::{
     http::{
         context::{client_address::ClientAddress, response_headers::DeferredHeaders},
         document, forward_auth, metrics,
-        middleware::{cors, legacy_paths, negotiation::Negotiation},
+        middleware::{cors, legacy_paths, log_span, negotiation::Negotiation},
         openapi::{
             body, params,
             problem::{self, REQUEST, RequestContext},
@@ -44,9 +43,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A longer request ID of the client is replaced.
 const MAX_REQUEST_ID_CHARACTERS: usize = 128;
-
-/// The longest path segment that the log contains, in bytes.
-const MAX_LOGGED_SEGMENT: usize = 64;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -185,7 +181,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for RequestMiddleware<E> {
         request.set_data(client);
         let deferred_headers = DeferredHeaders::default();
         request.set_data(deferred_headers.clone());
-        let span = create_span(&request, &id, client);
+        let span = log_span::create(&request, &id, client);
         let is_verify_path = forward_auth::is_verify_path(request.uri().path());
         normalize_path(request.uri_mut());
         // Forward authentication ignores CORS: its requests are for an upstream, and the 204 of a
@@ -253,58 +249,6 @@ fn record_response(response: &Response, elapsed: Duration) {
         duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
         "request completed"
     );
-}
-
-/// Creates a span with the client's IP address, the method, the path without the query, the request
-/// ID, and the trace ID (W3C Trace Context).
-fn create_span(
-    request: &Request,
-    id: &HeaderValue,
-    ClientAddress(client): ClientAddress,
-) -> tracing::Span {
-    let request_id = id.to_str().expect("request IDs are ASCII");
-    let trace_id = request
-        .headers()
-        .get("traceparent")
-        .and_then(|field| field.to_str().ok())
-        .and_then(parse_trace_id);
-    tracing::info_span!(
-        "request",
-        request_id,
-        client_ip = %client,
-        method = %request.method(),
-        path = &*loggable_path(request.uri().path()),
-        trace_id
-    )
-}
-
-/// Replaces each long segment of a path by `-`, because a client might have put a token there. No
-/// path of the API has such a segment.
-fn loggable_path(path: &str) -> Cow<'_, str> {
-    let is_loggable = |segment: &str| segment.len() <= MAX_LOGGED_SEGMENT;
-    if path.split('/').all(is_loggable) {
-        return Cow::Borrowed(path);
-    }
-    let segments: Vec<_> = path
-        .split('/')
-        .map(|segment| if is_loggable(segment) { segment } else { "-" })
-        .collect();
-    Cow::Owned(segments.join("/"))
-}
-
-fn parse_trace_id(traceparent: &str) -> Option<&str> {
-    let mut parts = traceparent.split('-');
-    let (version, trace) = (parts.next()?, parts.next()?);
-    let is_lower_hex = |text: &str| {
-        text.bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    let is_valid = version.len() == 2
-        && trace.len() == 32
-        && is_lower_hex(version)
-        && is_lower_hex(trace)
-        && trace.bytes().any(|b| b != b'0');
-    is_valid.then_some(trace)
 }
 
 /// Returns the client's request ID if it is valid, otherwise a new one.
@@ -428,30 +372,6 @@ mod tests {
             assert!(!requests_page(other), "{other}");
         }
         assert!(!is_page_request(&Request::builder().finish()));
-    }
-
-    #[test]
-    fn long_segments_of_a_path_are_not_logged() {
-        let token = "x".repeat(MAX_LOGGED_SEGMENT + 1);
-        assert_eq!(loggable_path(&format!("/items/{token}")), "/items/-");
-        assert_eq!(loggable_path(&format!("/{token}/a")), "/-/a");
-        let path = "/users/01a22ff5-bd7f-7716-835c-5f122db50f8e/sessions";
-        assert_eq!(loggable_path(path), path);
-    }
-
-    #[test]
-    fn invalid_traceparent_is_ignored() {
-        assert_eq!(
-            parse_trace_id("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
-            Some("4bf92f3577b34da6a3ce929d0e0e4736")
-        );
-        for bad in [
-            "",
-            "00-x-y-01",
-            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-        ] {
-            assert_eq!(parse_trace_id(bad), None);
-        }
     }
 
     #[test]
