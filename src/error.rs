@@ -11,7 +11,7 @@ mod diagnosis;
 
 use std::{borrow::Cow, error::Error as StdError, fmt};
 
-use latchkey_domain::{access_token::NoRecentSignIn, account::Role};
+use latchkey_domain::{access_token::NoRecentSignIn, account::Role, password::WeakPassword};
 
 pub use chain::{Chain, find_cause};
 pub use code::{CSRF_HEADER_MISSING, Code};
@@ -30,7 +30,7 @@ pub enum Error {
         field_errors: Vec<FieldError>,
     },
     /// 400: the password policy rejects the new password, for this reason.
-    WeakPassword(Cow<'static, str>),
+    WeakPassword(WeakPassword),
     /// 400: the one-time code is wrong, used, replaced, or expired.
     InvalidCode,
     /// 401: the request has no credential.

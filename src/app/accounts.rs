@@ -53,10 +53,6 @@ pub struct Accounts {
     pub(super) settings: AccountSettings,
 }
 
-/// The error detail if a user keeps the password that an administrator or the operator has set.
-const PASSWORD_UNCHANGED: &str = "Choose a password that differs from the current one, because \
-    another person has set it.";
-
 impl Accounts {
     /// Requires that a username that a user chooses isn't reserved.
     ///

@@ -122,9 +122,9 @@ settings! {
     }
     "Users and email" {
         signup: Signup, "LATCHKEY_SIGNUP" = "open",
-            "Registration of users. `open` registers a user at once, and discloses whether an email \
-             address has an account. `verify` completes a registration with a code that is sent to \
-             the email address, and doesn't disclose it; it requires `LATCHKEY_SMTP_URL`. With \
+            "Registration of users. `open` registers a user at once, and reveals which email \
+             addresses are registered. `verify` completes a registration with a code that is sent \
+             to the email address, and doesn't reveal them; it requires `LATCHKEY_SMTP_URL`. With \
              `admin`, only administrators and the operator can create users.";
         reserved_usernames: ReservedUsernames, "LATCHKEY_RESERVED_USERNAMES" = "none",
             "Usernames, comma-separated, that users can't choose, in addition to a built-in list \

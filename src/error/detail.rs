@@ -8,9 +8,8 @@ impl Error {
     /// Returns the value of `detail` (RFC 9457 section 3.1.4): the cause, then the fix.
     pub fn detail(&self, context: Context) -> Cow<'static, str> {
         match self {
-            Error::InvalidRequest { detail, .. }
-            | Error::WeakPassword(detail)
-            | Error::Forbidden(detail) => detail.clone(),
+            Error::InvalidRequest { detail, .. } | Error::Forbidden(detail) => detail.clone(),
+            Error::WeakPassword(reason) => reason.to_string().into(),
             Error::Csrf(detail) => (*detail).into(),
             Error::InsufficientScope(scope) => {
                 let noun = if scope.contains(' ') {

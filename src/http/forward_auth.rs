@@ -155,7 +155,7 @@ impl ForwardAuthApi {
     /// except for printable ASCII characters other than `%`. Unknown query parameters return 400.
     ///
     /// OAuth clients are allowed only if `scope` is set and their token has these scopes;
-    /// `X-Auth-User` then contains the client ID.
+    /// `X-Auth-User` then contains the client ID. A check with `group` always rejects them.
     ///
     /// With a session cookie, a trusted proxy must send the original request in
     /// `X-Forwarded-Method`, `X-Forwarded-Proto`, and `X-Forwarded-Host`. `GET`, `HEAD`, and

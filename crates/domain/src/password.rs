@@ -15,7 +15,7 @@ use crate::text::{ParsedText, Rejection, TextRules};
 
 pub use crate::password::{
     argon2id::{Argon2Implementation, HashBuffer},
-    policy::{PasswordList, PasswordPolicy},
+    policy::{PasswordList, PasswordPolicy, WeakPassword},
 };
 
 /// Memory of a hash: 19 MiB, as the OWASP Password Storage Cheat Sheet recommends.

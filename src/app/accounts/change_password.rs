@@ -5,15 +5,12 @@ use std::sync::Arc;
 use latchkey_domain::{
     access_token::Claims,
     audit::{AuditEvent, EventKind},
-    password::{Password, PasswordMatch},
+    password::{Password, PasswordMatch, WeakPassword},
 };
 use uuid::Uuid;
 
 use crate::{
-    app::{
-        accounts::{Accounts, PASSWORD_UNCHANGED},
-        origin::Origin,
-    },
+    app::{accounts::Accounts, origin::Origin},
     error::Error,
     postgres::Credentials,
 };
@@ -69,7 +66,7 @@ impl Accounts {
             .check(&new, account.identity.identifiers())
             .map_err(Error::WeakPassword)?;
         if account.password_change_required && new.is_equal_to(&current) {
-            return Err(Error::WeakPassword(PASSWORD_UNCHANGED.into()));
+            return Err(Error::WeakPassword(WeakPassword::Unchanged));
         }
         let hash: Arc<str> = self.hasher.hash(new.into()).await?.into();
         let event = origin.self_event(EventKind::PasswordChanged, caller);

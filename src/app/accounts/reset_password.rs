@@ -7,16 +7,13 @@ use latchkey_domain::{
     account::EmailAddress,
     audit::{Actor, AuditEvent, EventKind},
     one_time_code::{CodePurpose, OneTimeCode},
-    password::{Password, PasswordMatch},
+    password::{Password, PasswordMatch, WeakPassword},
     revocation::{RevocationBatch, RevocationReason},
 };
 use uuid::Uuid;
 
 use crate::{
-    app::{
-        accounts::{Accounts, PASSWORD_UNCHANGED},
-        origin::Origin,
-    },
+    app::{accounts::Accounts, origin::Origin},
     error::Error,
     postgres::{CodeState, EmailTemplate, StoredUser},
     redis::Reservation,
@@ -169,7 +166,7 @@ impl Accounts {
         let (policy, account) = (&self.settings.password_policy, &user.account);
         let reason = match policy.check(password, account.identity.identifiers()) {
             Err(reason) => reason,
-            Ok(()) if self.keeps_set_password(password, user).await? => PASSWORD_UNCHANGED.into(),
+            Ok(()) if self.keeps_set_password(password, user).await? => WeakPassword::Unchanged,
             Ok(()) => return Ok(()),
         };
         self.redis

@@ -32,7 +32,11 @@ const ASSERTION: HeaderName = HeaderName::from_static("x-auth-assertion");
 const IDENTITY_HEADERS: [(HeaderName, &str, &str); 10] = [
     (USER, "X-Auth-User", "ID of the user or OAuth client."),
     (USERNAME, "X-Auth-Username", "Username."),
-    (NAME, "X-Auth-Name", "Display name."),
+    (
+        NAME,
+        "X-Auth-Name",
+        "Display name; empty if it and the groups are too long for a token.",
+    ),
     (
         EMAIL,
         "X-Auth-Email",

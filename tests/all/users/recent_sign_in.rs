@@ -1,5 +1,6 @@
-//! Operations that create or change a credential, a role, a username, or an email address require a
-//! sign-in within the last five minutes. Tokens of programs can't use them.
+//! Operations that create or change a credential, a role, groups, or an email address, or the
+//! username of another user, require a sign-in within the last five minutes. Tokens of programs
+//! can't use them.
 
 use std::collections::BTreeSet;
 

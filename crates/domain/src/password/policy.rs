@@ -7,10 +7,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use crate::{
-    password::{Password, normalize},
-    text::Rejection,
-};
+use crate::password::{Password, normalize};
 
 /// The passwords of at least eight characters among the 10,000 most common ones.
 ///
@@ -45,6 +42,31 @@ pub struct PasswordPolicy {
     list: PasswordList,
 }
 
+/// Why a new password is rejected. The text is a sentence for the user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WeakPassword {
+    /// The password has fewer characters than this minimum.
+    #[error("The password must have at least {0} characters.")]
+    TooShort(usize),
+    /// The password is in the built-in list.
+    #[error("The password is among the 10,000 most common passwords. Choose another one.")]
+    Common,
+    /// The password is in the list of the operator.
+    #[error("The password is in a list of known passwords. Choose another one.")]
+    Listed,
+    /// The password is a variant of the username, the name, or the email address.
+    #[error(
+        "The password is similar to the username, name, or email address of the user. Choose \
+         another one."
+    )]
+    SimilarToIdentifier,
+    /// An administrator or the operator has set the same password, so another person knows it.
+    #[error(
+        "Choose a password that differs from the current one, because another person has set it."
+    )]
+    Unchanged,
+}
+
 impl PasswordPolicy {
     /// Creates a policy from the minimum length in characters, and a list in addition to the built-in
     /// one.
@@ -60,37 +82,28 @@ impl PasswordPolicy {
     /// Checks a new password. `identifiers` are the names and the email address of the user.
     ///
     /// # Errors
-    /// If the password is too short, too common, or a variant of an identifier. The reason is a
-    /// sentence for the user.
+    /// If the password is too short, too common, or a variant of an identifier.
     pub fn check<'a>(
         &self,
         password: &Password,
         identifiers: impl IntoIterator<Item = &'a str>,
-    ) -> Result<(), Rejection> {
+    ) -> Result<(), WeakPassword> {
         let text = password.normalized();
         if text.chars().count() < self.minimum {
-            let minimum = self.minimum;
-            return Err(format!("The password must have at least {minimum} characters.").into());
+            return Err(WeakPassword::TooShort(self.minimum));
         }
         let lower = Zeroizing::new(text.to_lowercase());
         if COMMON_PASSWORDS.contains(lower.as_str()) {
-            return Err(
-                "The password is among the 10,000 most common passwords. Choose another one."
-                    .into(),
-            );
+            return Err(WeakPassword::Common);
         }
         if self.list.0.contains(lower.as_str()) {
-            return Err("The password is in a list of known passwords. Choose another one.".into());
+            return Err(WeakPassword::Listed);
         }
         if identifiers
             .into_iter()
             .any(|identifier| is_variant(&lower, &normalize(identifier).to_lowercase()))
         {
-            return Err(
-                "The password is similar to the username, name, or email address of the user. \
-                 Choose another one."
-                    .into(),
-            );
+            return Err(WeakPassword::SimilarToIdentifier);
         }
         Ok(())
     }
@@ -152,7 +165,7 @@ mod tests {
     use super::*;
     use crate::text::ParsedText;
 
-    fn check(text: &str, identifiers: &[&str]) -> Result<(), Rejection> {
+    fn check(text: &str, identifiers: &[&str]) -> Result<(), WeakPassword> {
         let list =
             PasswordList::from_lines("Correct-Horse\r\n\nbattery staple\ncafe\u{301}-noir\n");
         let policy = PasswordPolicy::new(8, list);

@@ -1,6 +1,6 @@
 //! One example of each error, for the OpenAPI document and for the page of its code.
 
-use latchkey_domain::account::Role;
+use latchkey_domain::{account::Role, password::WeakPassword};
 use poem::http::HeaderValue;
 use poem_openapi::types::ToJSON;
 use serde_json::Value;
@@ -39,9 +39,7 @@ pub fn value(error: &Error) -> Option<Value> {
 pub fn error(code: Code) -> Error {
     match code {
         Code::InvalidRequest => Error::invalid_field("password", "is missing"),
-        Code::WeakPassword => {
-            Error::WeakPassword("The password must have at least 8 characters.".into())
-        }
+        Code::WeakPassword => Error::WeakPassword(WeakPassword::TooShort(8)),
         Code::InvalidCode => Error::InvalidCode,
         Code::Unauthenticated => Error::Unauthenticated,
         Code::InvalidToken => Error::InvalidToken,
