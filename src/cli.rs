@@ -17,6 +17,7 @@ mod json;
 pub mod keys;
 pub mod mail;
 pub mod man;
+mod paging;
 pub mod revocations;
 mod show;
 mod terminal;

@@ -8,9 +8,9 @@
 //!
 //! | module | purpose | uses |
 //! |---|---|---|
-//! | `main`, `commands`, `cli`, `log` | the binary: command line, commands of the operator, log format | everything |
-//! | [`http`] | HTTP adapters: routing, authentication, error responses. No business logic. | `app` |
-//! | [`app`] | the application layer: components with the use cases | `postgres`, `redis`, `mail`, `issuer_probe`, `http_client` |
+//! | `main`, `commands`, `cli`, `log` | the binary: command line and its commands, log | all |
+//! | [`http`] | HTTP adapters: routing, authentication, error responses; no use cases | `app` |
+//! | [`app`] | the application layer: components with the use cases | see below |
 //! | [`postgres`] | one function per file of `sql/queries/` | – |
 //! | [`redis`] | one function per script of `src/redis/scripts/`; results are enums | – |
 //! | [`mail`] | renders and sends emails; uses no store | – |
@@ -34,9 +34,9 @@
 //!    environment.
 //! 3. Every change in Redis is one script. Every change of a table is one statement, or one
 //!    transaction if the use case needs more.
-//! 4. No secret can be printed or serialized: the types that contain one have no `Debug`, `Display`,
-//!    or `Serialize`, otherwise the tests don't compile. No secret is logged, put in a URL, or read
-//!    from a flag.
+//! 4. No secret can be printed or serialized: the types that contain one have no `Debug`,
+//!    `Display`, or `Serialize`, otherwise the tests don't compile. No secret is logged, put in a
+//!    URL, or read from a flag.
 //! 5. An unreachable store causes a 503: never "valid", never a 401, and it never clears a cookie.
 //! 6. There are no traits around stores and no mocks: the tests use real PostgreSQL and Redis.
 //!

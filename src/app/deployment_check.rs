@@ -1,5 +1,5 @@
-//! Examines the deployment for `latchkey check`: the stores, the secret, the mail server, the clocks,
-//! and the issuer. It changes nothing except a probe key in Redis, which expires.
+//! Examines the deployment for `latchkey check`: the stores, the secret, the mail server, the
+//! clocks, and the issuer. It changes nothing except a probe key in Redis, which expires.
 
 use std::time::{Duration, Instant};
 
@@ -195,7 +195,8 @@ impl App {
             Signup::Open if is_public && self.mail.is_enabled() => {
                 FindingOutcome::Warning(Diagnosis::new(
                     "`LATCHKEY_SIGNUP=open` discloses whether an email address has an account.",
-                    "Set `LATCHKEY_SIGNUP=verify`, or `admin` if visitors can't register.",
+                    "If visitors can register, set `LATCHKEY_SIGNUP=verify`. Otherwise, set \
+                     `LATCHKEY_SIGNUP=admin`.",
                 ))
             }
             Signup::Open => FindingOutcome::Ok("Users register without a code.".to_owned()),

@@ -60,8 +60,8 @@ impl App {
         outcome.map_err(|error| redis::diagnose(&error))
     }
 
-    /// Probes Redis, and prevents replicas of an older version from using it. Redis can be used when
-    /// that and a probe on each kind of connection have succeeded. (The lease worker uses a
+    /// Probes Redis, and prevents replicas of an older version from using it. Redis can be used
+    /// when that and a probe on each kind of connection have succeeded. (The lease worker uses a
     /// connection of its own, and reports its failures.)
     async fn prepare_redis(&self) -> Result<ClockOffset, Diagnosis> {
         let offset = self.probe_redis().await?;

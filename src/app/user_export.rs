@@ -72,8 +72,8 @@ pub struct UserExport {
 }
 
 impl Accounts {
-    /// Starts the export of everything that is stored about the caller's user. It counts against the
-    /// limit of reset requests, because it reads much data.
+    /// Starts the export of everything that is stored about the caller's user. It counts against
+    /// the limit of reset requests, because it reads much data.
     ///
     /// # Errors
     /// `too_many_requests`, `token_revoked` if the user is deleted; `unavailable`.

@@ -5,10 +5,7 @@ use std::{net::IpAddr, process::ExitCode, sync::Arc};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use latchkey::app::{App, audit::AuditFilter};
-use latchkey_domain::{
-    audit::EventKind,
-    page::{self, Page},
-};
+use latchkey_domain::audit::EventKind;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
@@ -16,8 +13,10 @@ use super::{
     CommandError,
     arguments::{output_flag, render},
     help::add_help,
-    json, prepare, print_outcome, show,
-    user::{UserReference, limit, page_size},
+    json,
+    paging::read_pages,
+    prepare, print_outcome, show,
+    user::{UserReference, limit},
 };
 
 /// Builds the command.
@@ -53,27 +52,37 @@ fn filters() -> [Arg; 7] {
             )
             .value_parser(UserReference::parse),
         option("client", "CLIENT-ID")
-            .help("Affected OAuth client")
+            .help("ID of the affected OAuth client")
             .conflicts_with("user")
             .value_parser(uuid),
         option("actor", "ID")
-            .help("User or OAuth client who acted")
+            .help("ID of the user or OAuth client who acted")
             .value_parser(uuid),
-        option("event", "EVENT")
-            .help("Event type, for example sign_in_failed; can be repeated")
+        option("event", "EVENTS")
+            .help("Event types, separated by commas; --help lists all types")
+            .long_help(format!(
+                "Event types, separated by commas: {}.",
+                event_types().join(", ")
+            ))
             .action(ArgAction::Append)
             .value_delimiter(',')
-            .value_parser(|text: &str| EventKind::parse(text).ok_or("not an event type")),
+            .value_parser(|text: &str| {
+                EventKind::parse(text).ok_or("not an event type; `latchkey audit --help` lists all")
+            }),
         option("ip-address", "ADDRESS")
-            .help("IP address of the request")
+            .help("IPv4 or IPv6 address of the request")
             .value_parser(clap::value_parser!(IpAddr)),
         option("since", "TIME")
-            .help("Time of the oldest event, for example 2026-11-20T10:00:00Z")
+            .help("Time of the oldest event (RFC 3339), for example 2026-11-20T10:00:00Z")
             .value_parser(parse_time),
         option("until", "TIME")
-            .help("Time before which the events occurred")
+            .help("Time before which the events occurred, in the same format as --since")
             .value_parser(parse_time),
     ]
+}
+
+fn event_types() -> Vec<&'static str> {
+    EventKind::ALL.iter().map(|kind| kind.as_str()).collect()
 }
 
 fn parse_time(text: &str) -> Result<OffsetDateTime, &'static str> {
@@ -89,18 +98,11 @@ async fn search(app: &App, matches: &ArgMatches) -> Result<String, CommandError>
     prepare(app).await?;
     let filter = filter(app, matches).await?;
     let limit: u32 = *matches.get_one("limit").expect("a default value");
-    let (mut events, mut next) = (Vec::new(), None);
-    let mut after = Some(Uuid::nil());
-    while let Some(last) = after.filter(|_| events.len() < limit as usize) {
-        let page = Page {
-            limit: page_size(limit, events.len()),
-            after: last,
-        };
+    let (events, next) = read_pages(Some(limit), async |page| {
         let page = app.audit.search_audit_events(&filter, page).await?;
-        events.extend(page.events);
-        next = page.next;
-        after = next.as_deref().and_then(page::parse_cursor);
-    }
+        Ok((page.events, page.next))
+    })
+    .await?;
     if next.is_some() {
         eprintln!("hint: more events can match; increase --limit or add a filter");
     }

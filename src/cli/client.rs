@@ -16,7 +16,6 @@ use latchkey::{
 use latchkey_domain::{
     oauth_client::{Audiences, ClientChange, MAX_AUDIENCES},
     opaque_token::Label,
-    page::{self, MAX_LIMIT, Page},
     scope::Scopes,
 };
 use secrecy::ExposeSecret;
@@ -26,7 +25,9 @@ use super::{
     CANCELED, CommandError, FAILED,
     arguments::{output_flag, parse_value, render, yes_flag},
     help::add_help,
-    json, prepare, print_outcome, show,
+    json,
+    paging::read_pages,
+    prepare, print_outcome, show,
     terminal::confirm,
 };
 
@@ -337,18 +338,11 @@ fn client_error(error: Error) -> CommandError {
 }
 
 async fn list(app: &App, matches: &ArgMatches) -> Result<String, CommandError> {
-    let (mut clients, mut after) = (Vec::new(), Some(Uuid::nil()));
-    while let Some(last) = after {
-        let page = app
-            .oauth_clients
-            .list_clients(Page {
-                limit: MAX_LIMIT,
-                after: last,
-            })
-            .await?;
-        clients.extend(page.clients);
-        after = page.next.as_deref().and_then(page::parse_cursor);
-    }
+    let (clients, _) = read_pages(None, async |page| {
+        let page = app.oauth_clients.list_clients(page).await?;
+        Ok((page.clients, page.next))
+    })
+    .await?;
     let to_json = || json::page(&clients, json::client, None);
     Ok(render(matches, || show::clients(&clients), to_json))
 }

@@ -9,7 +9,6 @@ use latchkey::{
 };
 use latchkey_domain::{
     group::{GroupDescription, GroupName},
-    page::MAX_LIMIT,
     text::ParsedText,
 };
 
@@ -17,7 +16,9 @@ use super::{
     CANCELED, CommandError, FAILED,
     arguments::{output_flag, parse_value, render, yes_flag},
     help::add_help,
-    json, prepare, print_outcome, show,
+    json,
+    paging::read_pages_after,
+    prepare, print_outcome, show,
     terminal::confirm,
 };
 
@@ -36,7 +37,7 @@ pub fn command() -> Command {
         .subcommand(delete_command());
     add_help(
         command,
-        "latchkey group create finance --description \"May open the invoice app\"
+        "latchkey group create finance --description \"Can open the invoice application\"
          latchkey user groups john --add finance
          latchkey group list",
     )
@@ -90,7 +91,7 @@ fn create_command() -> Command {
     add_help(
         command,
         "latchkey group create finance
-         latchkey group create finance --description \"May open the invoice app\"",
+         latchkey group create finance --description \"Can open the invoice application\"",
     )
 }
 
@@ -173,15 +174,12 @@ fn group_error(error: Error) -> CommandError {
 }
 
 async fn list(app: &App, matches: &ArgMatches) -> Result<String, CommandError> {
-    let (mut groups, mut after) = (Vec::new(), None);
-    loop {
-        let page = app.groups.list_groups(after.as_ref(), MAX_LIMIT).await?;
-        groups.extend(page.groups);
-        after = page.next.and_then(|last| GroupName::parse(&last).ok());
-        if after.is_none() {
-            break;
-        }
-    }
+    let parse_cursor = |last: &str| GroupName::parse(last).ok();
+    let (groups, _) = read_pages_after(None, parse_cursor, async |limit, after| {
+        let page = app.groups.list_groups(after.as_ref(), limit).await?;
+        Ok((page.groups, page.next))
+    })
+    .await?;
     let to_json = || json::page(&groups, json::group, None);
     Ok(render(matches, || show::groups(&groups), to_json))
 }

@@ -23,7 +23,7 @@ use latchkey::app::{
 };
 use latchkey_domain::{
     account::{NamePrefix, Role, SignInName},
-    page::{self, MAX_LIMIT, Page},
+    page::{MAX_LIMIT, Page},
     user_change::AccountChange,
 };
 use secrecy::ExposeSecret;
@@ -33,7 +33,9 @@ use uuid::Uuid;
 use super::{
     CANCELED, CommandError, FAILED,
     arguments::render,
-    json, prepare, print_outcome, show,
+    json,
+    paging::read_pages,
+    prepare, print_outcome, show,
     terminal::{confirm, parse_password, read_password},
 };
 pub use arguments::{UserReference, command, limit};
@@ -100,17 +102,11 @@ impl Operator {
         let prefix: &NamePrefix = matches.get_one("search").expect("a default value");
         let group = matches.get_one("group");
         let limit: u32 = *matches.get_one("limit").expect("a default value");
-        let (mut users, mut after, mut next) = (Vec::new(), Some(Uuid::nil()), None);
-        while let Some(last) = after.filter(|_| users.len() < limit as usize) {
-            let page = Page {
-                limit: page_size(limit, users.len()),
-                after: last,
-            };
+        let (users, next) = read_pages(Some(limit), async |page| {
             let page = self.0.users.list_users(prefix, group, page).await?;
-            users.extend(page.users);
-            next = page.next;
-            after = next.as_deref().and_then(page::parse_cursor);
-        }
+            Ok((page.users, page.next))
+        })
+        .await?;
         if next.is_some() {
             eprintln!("hint: more users match; increase --limit or narrow the list with --search");
         }
@@ -150,18 +146,11 @@ impl Operator {
             UserReference::Name(_) => self.find(matches).await?.account.id,
         };
         let limit: u32 = *matches.get_one("limit").expect("a default value");
-        let (mut events, mut next) = (Vec::new(), None);
-        let mut after = Some(Uuid::nil());
-        while let Some(last) = after.filter(|_| events.len() < limit as usize) {
-            let page = Page {
-                limit: page_size(limit, events.len()),
-                after: last,
-            };
+        let (events, next) = read_pages(Some(limit), async |page| {
             let page = self.0.audit.list_user_audit_events(id, page).await?;
-            events.extend(page.events);
-            next = page.next;
-            after = next.as_deref().and_then(page::parse_cursor);
-        }
+            Ok((page.events, page.next))
+        })
+        .await?;
         if next.is_some() {
             eprintln!("hint: more events exist; increase --limit");
         }
@@ -305,13 +294,6 @@ impl Operator {
             || json!({ "code": code, "expires_in": lifetime }),
         ))
     }
-}
-
-/// Returns the size of the next page, with which a list has at most `limit` elements.
-pub fn page_size(limit: u32, listed: usize) -> u8 {
-    u8::try_from(limit as usize - listed)
-        .unwrap_or(MAX_LIMIT)
-        .min(MAX_LIMIT)
 }
 
 fn reference(matches: &ArgMatches) -> &UserReference {

@@ -12,8 +12,9 @@ use super::{
 };
 use crate::print;
 
-/// The commit of the sources. `release/cargo` reads it from the checkout, and the image from a build
-/// argument. The name has no prefix of a setting, because the server rejects unknown settings.
+/// The commit of the sources. `release/cargo` reads it from the checkout, and the image from a
+/// build argument. The name has no prefix of a setting, because the server rejects unknown
+/// settings.
 const COMMIT: Option<&str> = option_env!("SOURCE_COMMIT");
 
 /// The kind of the build.

@@ -408,6 +408,8 @@ async fn email_change_is_recorded_step_by_step() {
 async fn rejected_sign_ins_are_counted_by_network() {
     let limit = ("LATCHKEY_LIMIT_SIGN_IN", "2/1d");
     let server = TestServer::with(&[
+        // The test counts the lines of this level.
+        ("LATCHKEY_LOG", "info"),
         ("LATCHKEY_RATE_LIMITS", "on"),
         ("LATCHKEY_TRUSTED_PROXIES", "127.0.0.0/8"),
         limit,

@@ -325,6 +325,47 @@ async fn field_with_bad_length_or_character_is_named() {
 }
 
 #[tokio::test]
+async fn list_with_bad_length_or_item_is_named() {
+    let fixture = Fixture::new().await;
+    let before = fixture.fingerprint().await;
+    let mut list_count = 0;
+    for target in &fixture.targets {
+        for (field, schema) in fields(target).filter(|(_, schema)| is_list(schema)) {
+            list_count += 1;
+            let limit = |schema: &Value, name: &str| {
+                usize::try_from(schema[name].as_u64().expect("a limit")).expect("a small number")
+            };
+            let max_items = limit(schema, "maxItems");
+            let max_length = limit(&schema["items"], "maxLength");
+            let long = MARKER.repeat(max_length / MARKER.len() + 1)[..max_length + 1].to_owned();
+            let distinct = (0..=max_items).map(|number| format!("{MARKER}{number}"));
+            let lists = [
+                json!(vec![MARKER; max_items + 1]),
+                json!(vec![MARKER; 1_000]),
+                json!(distinct.collect::<Vec<_>>()),
+                json!([long]),
+                json!([""]),
+                json!([format!("{MARKER}\u{7}")]),
+                json!([format!("{MARKER}\u{0}")]),
+                json!([MARKER, null]),
+                json!([MARKER, 12_345]),
+                json!([MARKER, true]),
+                json!([[MARKER]]),
+                json!([{ MARKER: MARKER }]),
+                json!({ "0": MARKER }),
+            ];
+            for list in lists {
+                fixture
+                    .assert_field_error(target, field, example_with(target, field, list))
+                    .await;
+            }
+        }
+    }
+    assert!(list_count > 0, "the OpenAPI document has lists");
+    assert_eq!(fixture.fingerprint().await, before);
+}
+
+#[tokio::test]
 async fn duplicate_field_is_named() {
     let fixture = Fixture::new().await;
     let before = fixture.fingerprint().await;

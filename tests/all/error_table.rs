@@ -423,7 +423,7 @@ async fn check_conflicts(fixture: &mut Fixture) {
         &response,
         403,
         "signup_closed",
-        "Registration disabled",
+        "Registration not allowed here",
         "Only administrators can create users on this server.",
     );
     let admin = fixture.server.admin("root").await;

@@ -146,8 +146,8 @@ impl Replica {
     }
 }
 
-/// Returns whether the replica is ready and the expected source serves its checks. `address` is that
-/// of its metrics.
+/// Returns whether the replica is ready and the expected source serves its checks. `address` is
+/// that of its metrics.
 pub fn is_ready(address: SocketAddr, check_source: &str) -> bool {
     let body = send_request(address, &get_request("/health/ready"))
         .ok()

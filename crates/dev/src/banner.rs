@@ -27,9 +27,9 @@ pub(super) fn format_banner(
         "\nLatchkey is running.\n\n{}\n",
         format_addresses(replicas, mailbox, data, options, commands)
     );
-    if options.signup_requires_code() {
+    if options.can_register_with_code() {
         text.push_str("Users register with an emailed code. ");
-    } else if !options.signup_is_open() {
+    } else if !options.can_register_at_once() {
         text.push_str("Self-registration is disabled. ");
     }
     let place = if options.detach {
@@ -42,7 +42,7 @@ pub(super) fn format_banner(
         "Create an administrator{place}:\n\n  {}\n",
         commands.create_administrator
     );
-    if !options.signup_is_open() {
+    if !options.can_register_at_once() {
         return text;
     }
     let _ = writeln!(

@@ -51,12 +51,12 @@ pub struct DevOptions {
 
 impl DevOptions {
     /// Returns whether users can register themselves with an emailed code.
-    pub(super) fn signup_requires_code(&self) -> bool {
+    pub(super) fn can_register_with_code(&self) -> bool {
         self.given.value("LATCHKEY_SIGNUP") == Some("verify")
     }
 
     /// Returns whether users can register themselves at once.
-    pub(super) fn signup_is_open(&self) -> bool {
+    pub(super) fn can_register_at_once(&self) -> bool {
         self.given
             .value("LATCHKEY_SIGNUP")
             .is_none_or(|value| value == "open")

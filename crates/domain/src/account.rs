@@ -218,8 +218,8 @@ pub struct Account {
     pub identity: Identity,
     /// The time of creation.
     pub created_at: OffsetDateTime,
-    /// Whether an administrator or the operator has set the password, so that the user should change
-    /// it.
+    /// Whether an administrator or the operator has set the password, so that the user should
+    /// change it.
     pub password_change_required: bool,
 }
 

@@ -92,8 +92,8 @@ impl ClockOffset {
 ///
 /// From a difference of `tolerance_ms` (at least [`DEGRADED_OFFSET_MS`]) to both stores, a replica
 /// can't be used. But if no other replica agrees with the stores, both stores might have the same
-/// wrong clock, and all replicas would be unusable. `other_offsets` are the clock of Redis minus those
-/// of other replicas, in milliseconds.
+/// wrong clock, and all replicas would be unusable. `other_offsets` are the clock of Redis minus
+/// those of other replicas, in milliseconds.
 pub fn assess_clocks(
     postgres: Option<ClockOffset>,
     redis: Option<ClockOffset>,

@@ -9,8 +9,8 @@ use serde::{
 
 use crate::text::{self, ParsedText, Rejection, TextRules};
 
-/// The maximum number of groups. Administrators read the complete list, and a proxy or application
-/// that needs more groups should derive them from its own data.
+/// The maximum number of groups of a server, so that an administrator can read the complete list.
+/// An application that needs more groups can store them itself.
 pub const MAX_GROUPS: i64 = 1_000;
 
 /// The maximum number of groups of a user. Every token of the user contains all of them, and a
@@ -83,7 +83,7 @@ impl ParsedText for GroupDescription {
         min: 1,
         max: 200,
         pattern: text::LINE,
-        example: "May open the invoice app",
+        example: "Can open the invoice application",
     };
 
     fn parse(text: &str) -> Result<Self, Rejection> {
@@ -108,7 +108,9 @@ impl ParsedText for RequiredGroupNames {
     const RULES: TextRules = TextRules {
         format: None,
         min: 1,
-        max: MAX_GROUPS_PER_USER * 33 - 1,
+        // Each name is followed by a space, except the last one.
+        max: MAX_GROUPS_PER_USER * (GroupName::RULES.max + 1) - 1,
+        // One name, and up to 31 others.
         pattern: Some(
             "^[a-z0-9]([a-z0-9._-]{0,30}[a-z0-9])?( [a-z0-9]([a-z0-9._-]{0,30}[a-z0-9])?){0,31}$",
         ),
@@ -124,10 +126,14 @@ impl GroupNames {
     /// Parses a list of names, in any order.
     ///
     /// # Errors
-    /// If a name is invalid, or if the list contains more than [`MAX_GROUPS_PER_USER`] names.
+    /// If a name is invalid, or if the list contains more than [`MAX_GROUPS_PER_USER`] names,
+    /// including duplicates.
     pub fn parse_list<'a>(names: impl Iterator<Item = &'a str>) -> Result<GroupNames, Rejection> {
         let mut valid = Vec::new();
         for name in names {
+            if valid.len() == MAX_GROUPS_PER_USER {
+                return Err(format!("must contain at most {MAX_GROUPS_PER_USER} groups").into());
+            }
             if !is_name(name) {
                 return Err(
                     "must contain only names of groups: 1 to 32 lowercase letters, digits, `.`, \
@@ -137,12 +143,7 @@ impl GroupNames {
             }
             valid.push(name);
         }
-        let names = GroupNames::from_valid(valid);
-        if names.is_within_limit() {
-            Ok(names)
-        } else {
-            Err(format!("must contain at most {MAX_GROUPS_PER_USER} groups").into())
-        }
+        Ok(GroupNames::from_valid(valid))
     }
 
     /// Returns the names in a list of the database or of a signed token.
@@ -323,7 +324,13 @@ mod tests {
         let parse =
             |count: usize| GroupNames::parse_list(names[..count].iter().map(String::as_str));
         assert!(parse(32).is_ok_and(|names| names.is_within_limit()));
-        assert_eq!(parse(33).unwrap_err(), "must contain at most 32 groups");
+        let too_many = "must contain at most 32 groups";
+        assert_eq!(parse(33).unwrap_err(), too_many);
+        let equal = |count: usize| GroupNames::parse_list(std::iter::repeat_n("finance", count));
+        assert_eq!(equal(32).unwrap().as_str(), "finance");
+        assert_eq!(equal(33).unwrap_err(), too_many);
+        let text = ["finance"; 33].join(" ");
+        assert_eq!(RequiredGroupNames::parse(&text).unwrap_err(), too_many);
         let add = GroupsChange::Modify {
             add: groups(&["other"]),
             remove: GroupNames::default(),

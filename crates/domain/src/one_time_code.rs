@@ -198,8 +198,8 @@ impl ParsedText for OneTimeCode {
         example: "7H3KM-X9QTA",
     };
 
-    /// Parses entered text: in any case, without all characters that can't be part of a code, such as
-    /// hyphens, spaces, and the line break of a pasted code.
+    /// Parses entered text: in any case, without all characters that can't be part of a code, such
+    /// as hyphens, spaces, and the line break of a pasted code.
     ///
     /// The letters O, I, and L are read as the digits that they resemble.
     fn parse(text: &str) -> Result<Self, Rejection> {

@@ -83,14 +83,15 @@ impl ParsedText for NewPassword {
 }
 
 impl Password {
-    /// Returns whether both are the same password. Takes the same time for all passwords of a length.
+    /// Returns whether both are the same password. Takes the same time for all passwords of a
+    /// length.
     pub fn is_equal_to(&self, other: &Password) -> bool {
         let (one, other) = (self.normalized(), other.normalized());
         aws_lc_rs::constant_time::verify_slices_are_equal(one.as_bytes(), other.as_bytes()).is_ok()
     }
 
-    /// Returns the text with the profile OpaqueString (RFC 8265 section 4.2): every space is an ASCII
-    /// space, and characters are composed (NFC).
+    /// Returns the text with the profile OpaqueString (RFC 8265 section 4.2): every space is an
+    /// ASCII space, and characters are composed (NFC).
     ///
     /// A keyboard of macOS can send `ü` as two characters, and one of Windows as one.
     fn normalized(&self) -> Zeroizing<String> {

@@ -24,6 +24,13 @@ pub struct AccountChange {
     pub disabled: Option<bool>,
 }
 
+impl AccountChange {
+    /// Returns whether the change contains a field whose new value can revoke all sessions.
+    pub fn can_revoke(&self) -> bool {
+        self.role.is_some() || self.groups.is_some() || self.disabled.is_some()
+    }
+}
+
 /// The state of a user that a change can affect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserState {
@@ -353,6 +360,31 @@ mod tests {
             john().ends(&john().changed(&email("j@example.com")), false),
             None
         );
+    }
+
+    #[test]
+    fn only_role_groups_and_disabling_can_revoke() {
+        let name = AccountChange {
+            username: Some(None),
+            name: Some(None),
+            ..email("j@example.com")
+        };
+        assert!(!name.can_revoke() && !AccountChange::default().can_revoke());
+        let role = AccountChange {
+            role: Some(Role::User),
+            ..Default::default()
+        };
+        let groups = AccountChange {
+            groups: Some(GroupsChange::Replace(GroupNames::default())),
+            ..Default::default()
+        };
+        let disabled = AccountChange {
+            disabled: Some(true),
+            ..Default::default()
+        };
+        for change in [role, groups, disabled] {
+            assert!(change.can_revoke(), "{change:?}");
+        }
     }
 
     #[test]

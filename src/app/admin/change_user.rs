@@ -84,10 +84,7 @@ impl Users {
         match &changed.batch {
             Some(batch) => self.revocations.publish(batch).await?,
             // This might be a retry of a change that was committed but not published.
-            None if change.role.is_some()
-                || change.groups.is_some()
-                || change.disabled.is_some() =>
-            {
+            None if change.can_revoke() => {
                 self.revocations
                     .republish(&RevocationBatch::of_user(
                         id,

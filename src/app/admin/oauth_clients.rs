@@ -128,7 +128,7 @@ impl OAuthClients {
     ) -> Result<StoredClient, Error> {
         actor.require_recent_sign_in()?;
         let (oauth_clients, event) = (self.clone(), actor.event(EventKind::OAuthClientUpdated, id));
-        let is_narrowing = change.scopes.is_some() || change.audiences.is_some();
+        let can_narrow = change.scopes.is_some() || change.audiences.is_some();
         self.tasks
             .run_to_completion(async move {
                 let (client, batch) = oauth_clients
@@ -139,7 +139,7 @@ impl OAuthClients {
                 match batch {
                     Some(batch) => oauth_clients.revocations.publish(&batch).await?,
                     // This might be a retry of a change that was committed but not published.
-                    None if is_narrowing => {
+                    None if can_narrow => {
                         let reason = RevocationReason::ClientUpdated;
                         let batch = RevocationBatch::of_client(id, client.generation, reason);
                         oauth_clients.revocations.republish(&batch).await?;

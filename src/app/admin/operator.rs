@@ -33,8 +33,8 @@ impl Users {
             .into())
     }
 
-    /// Ends the reservation of a username or email address that a user has released. Returns whether
-    /// it was reserved.
+    /// Ends the reservation of a username or email address that a user has released. Returns
+    /// whether it was reserved.
     ///
     /// # Errors
     /// `unavailable`.

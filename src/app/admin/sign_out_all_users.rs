@@ -22,8 +22,8 @@ pub struct SignOutProgress {
 }
 
 impl Users {
-    /// Revokes all sessions and personal access tokens of the next users after `after`, in the order
-    /// of their IDs. When it returns, every replica rejects them.
+    /// Revokes all sessions and personal access tokens of the next users after `after`, in the
+    /// order of their IDs. When it returns, every replica rejects them.
     ///
     /// Each step is one short transaction, so that requests don't wait. Users without a session or
     /// token in force are skipped, so an interrupted run can be repeated from the start.

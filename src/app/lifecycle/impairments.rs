@@ -122,8 +122,8 @@ impl Lifecycle {
         self.log_clock_warning();
     }
 
-    /// Logs a small difference once, when both clocks are known, so that the line names the one that
-    /// differs.
+    /// Logs a small difference once, when both clocks are known, so that the line names the one
+    /// that differs.
     fn log_clock_warning(&self) {
         let (postgres, redis) = (&self.store_health.postgres, &self.store_health.redis);
         if postgres.clock_offset().is_none() || redis.clock_offset().is_none() {

@@ -1,6 +1,6 @@
 //! The start of a replica: applies migrations, compares the issuer with that of the database, reads
-//! the database ID, and loads the signing keys. While PostgreSQL is unavailable, the process runs, reports not ready,
-//! and retries.
+//! the database ID, and loads the signing keys. While PostgreSQL is unavailable, the process runs,
+//! reports not ready, and retries.
 
 use std::time::Duration;
 

@@ -56,8 +56,8 @@ impl Tokens {
     }
 }
 
-/// Returns a hash of the identity in the claims of a personal access token, which changes during the
-/// lifetime of the token. An access token contains its identity, so this is 0.
+/// Returns a hash of the identity in the claims of a personal access token, which changes during
+/// the lifetime of the token. An access token contains its identity, so this is 0.
 fn identity_hash(claims: &Claims) -> u64 {
     if claims.sid.is_some() {
         return 0;

@@ -124,8 +124,8 @@ impl Tokens {
         Ok(self.verify_issued(token).await?.claims)
     }
 
-    /// Requires a sign-in within the last five minutes, for the deletion of the current user, and for
-    /// operations that create or change a credential, a role, a username, or an email address.
+    /// Requires a sign-in within the last five minutes, for the deletion of the current user, and
+    /// for operations that create or change a credential, a role, a username, or an email address.
     ///
     /// # Errors
     /// `NoRecentSignIn`, which is `forbidden` or `reauthentication_required` in a response.

@@ -64,3 +64,38 @@ impl Postgres {
         Ok((events, last.flatten()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use latchkey_domain::page::MAX_LIMIT;
+
+    use super::*;
+
+    /// The maximum number of events that a search examines, as the OpenAPI document states.
+    const MAX_EXAMINED_EVENTS: u32 = 10_000;
+
+    /// Returns the numbers that follow a text in the statement.
+    fn numbers_after(text: &str) -> Vec<u32> {
+        let code = SEARCH_AUDIT_EVENTS
+            .lines()
+            .filter(|line| !line.starts_with("--"));
+        let code = code.collect::<Vec<_>>().join("\n");
+        let numbers = code.split(text).skip(1);
+        numbers
+            .filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next())
+            .filter_map(|number| number.parse().ok())
+            .collect()
+    }
+
+    #[test]
+    fn limits_of_statement_fit_largest_page() {
+        let one_more_than_a_page = u32::from(MAX_LIMIT) + 1;
+        // `limit 1` selects the last examined event.
+        let limits = numbers_after("limit ").into_iter().filter(|n| *n > 1);
+        let limits: BTreeSet<u32> = limits.collect();
+        assert_eq!(limits, [one_more_than_a_page, MAX_EXAMINED_EVENTS].into());
+        assert_eq!(numbers_after("count(*) >= "), [MAX_EXAMINED_EVENTS]);
+    }
+}

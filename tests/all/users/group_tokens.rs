@@ -133,7 +133,8 @@ async fn check_requires_one_of_the_groups() {
     let rejected = server.with_token(Method::GET, path, &john.access_token, Value::Null);
     assert_eq!(
         rejected.await.is(403, "forbidden").text("detail"),
-        "This application requires a group that the user isn't in."
+        "This application allows only members of a required group. Ask an administrator to add \
+         the user to the group. OAuth clients can't be members."
     );
 }
 

@@ -7,9 +7,9 @@ use crate::text::{self, ParsedText, Rejection, TextRules};
 /// A username: 1 to 64 characters of `[A-Za-z0-9._-]`, unique without regard to case.
 ///
 /// It begins and ends with a letter or digit, so that it is never a path segment such as `..`, and
-/// never looks like an option of a command. It never contains `@`, so that a sign-in with a username
-/// or an email address is unambiguous. It is never a UUID, so that it can't be mistaken for a user
-/// ID.
+/// never looks like an option of a command. It never contains `@`, so that a sign-in with a
+/// username or an email address is unambiguous. It is never a UUID, so that it can't be mistaken
+/// for a user ID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Username(String);
 

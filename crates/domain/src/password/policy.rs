@@ -68,8 +68,8 @@ pub enum WeakPassword {
 }
 
 impl PasswordPolicy {
-    /// Creates a policy from the minimum length in characters, and a list in addition to the built-in
-    /// one.
+    /// Creates a policy from the minimum length in characters, and a list in addition to the
+    /// built-in one.
     pub fn new(minimum: usize, list: PasswordList) -> PasswordPolicy {
         PasswordPolicy { minimum, list }
     }
@@ -140,8 +140,8 @@ fn is_repetition(text: &str, part: &str) -> bool {
     !text.is_empty() && text.replace(part, "").is_empty()
 }
 
-/// Returns the letters and digits of a text, with digits and symbols replaced by the letters for which
-/// they usually stand.
+/// Returns the letters and digits of a text, with digits and symbols replaced by the letters for
+/// which they usually stand.
 fn skeleton(text: &str) -> Zeroizing<String> {
     let letter = |c| match c {
         '0' => 'o',

@@ -330,3 +330,50 @@ fields! {
     Clearable -> Option<Option<T>>, required false, nullable true,
         absent Ok(None), null Ok(Some(None)), some |value| Some(Some(value));
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read_list(value: Value) -> Result<String, Rejection> {
+        GroupList::read(&value).map(|GroupList(names)| names.to_string())
+    }
+
+    #[test]
+    fn list_contains_valid_strings_only() {
+        assert_eq!(read_list(json!([])).unwrap(), "");
+        let names = read_list(json!(["finance", "audit", "finance"]));
+        assert_eq!(names.unwrap(), "audit,finance");
+        let other_types = [
+            json!("finance"),
+            json!({}),
+            json!(1),
+            json!(["finance", null]),
+            json!(["finance", 1]),
+            json!([["finance"]]),
+        ];
+        for other in other_types {
+            let reason = read_list(other.clone()).unwrap_err();
+            assert_eq!(reason, "must be a list of strings", "{other}");
+        }
+        for invalid in ["", "Finance", "a,b", "finance ", "é"] {
+            let reason = read_list(json!(["finance", invalid])).unwrap_err();
+            assert!(reason.starts_with("must contain only names"), "{invalid}");
+        }
+    }
+
+    #[test]
+    fn length_of_list_includes_duplicates() {
+        let Kind::List { max, .. } = GroupList::KIND else {
+            panic!("a list");
+        };
+        let equal = |count| json!(vec!["finance"; count]);
+        assert_eq!(read_list(equal(max)).unwrap(), "finance");
+        for count in [max + 1, 2 * max] {
+            let reason = read_list(equal(count)).unwrap_err();
+            assert_eq!(reason, format!("must contain at most {max} groups"));
+        }
+    }
+}

@@ -17,8 +17,9 @@ const ALLOW_UNKNOWN: [&str; 3] = [
 /// Form of the sign-in. It rejects unknown fields.
 const SIGN_IN_FORM: &str = "SignInForm";
 
-/// Responses that omit absent fields: by RFC 6749 and RFC 7662, at a sign-up with the session cookie,
-/// which returns no tokens, and a token pair, in which `password_change_required` is only `true`.
+/// Responses that omit absent fields: by RFC 6749 and RFC 7662, at a sign-up with the session
+/// cookie, which returns no tokens, and a token pair, in which `password_change_required` is only
+/// `true`.
 const OMIT_NULL: [&str; 4] = [
     "IssuedToken",
     "Introspection",
