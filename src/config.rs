@@ -2,8 +2,8 @@
 //!
 //! One declaration, in `declaration.rs`, generates the struct, the flags with their `--help`, the
 //! table in `docs/reference/settings.md`, `.env.example`, `latchkey help settings`, and
-//! `latchkey config`. A secret has no flag, because process arguments are visible. Only secrets have
-//! a `…_FILE` form.
+//! `latchkey config`. A secret has no flag, because process arguments are visible. Only secrets
+//! have a `…_FILE` form.
 
 mod declaration;
 mod description;
@@ -28,7 +28,7 @@ use range::Range;
 pub use source::Source;
 use value::MAX_ISSUER_OR_AUDIENCE_LENGTH;
 pub use value::{
-    Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, SecurityContact, Signup,
+    Cidrs, ContactUri, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, Signup,
     StoreUrl, Toggle,
 };
 
@@ -229,8 +229,8 @@ impl Draft {
                 HOUR,
                 NO_MAXIMUM,
             ),
-            // An entry of the revocation log outlives a token by five minutes, which the clocks of two
-            // replicas and a store must not exceed.
+            // An entry of the revocation log outlives a token by five minutes, which the clocks of
+            // two replicas and a store must not exceed.
             time(
                 "LATCHKEY_CLOCK_SKEW",
                 self.clock_skew,

@@ -170,7 +170,11 @@ impl Error {
 
     /// Creates an error for a check that requires a group.
     pub fn group_required() -> Error {
-        Error::Forbidden("This application requires a group that the user isn't in.".into())
+        Error::Forbidden(
+            "This application allows only members of a required group. Ask an administrator to \
+             add the user to the group. OAuth clients can't be members."
+                .into(),
+        )
     }
 
     /// Creates an error for an operation that requires a user session.

@@ -67,8 +67,9 @@ const MAX_TASK_DRAIN: Duration = Duration::from_secs(5);
 
 /// The API and the pages, wrapped by the request middleware.
 pub fn endpoint(app: Arc<App>) -> impl Endpoint<Output = Response> {
-    let routes = document::add_operations(pages::routes(&app));
-    middleware::request::RequestMiddleware::new(routes, app)
+    let site = pages::Site::new(&app);
+    let routes = document::add_operations(pages::routes(&app, &site));
+    middleware::request::RequestMiddleware::new(routes, app, site)
 }
 
 /// Serves the public listener until `stop` resolves, then drains.

@@ -54,8 +54,8 @@ use crate::{
     reloadable_url::{ReloadableUrl, UrlReader},
 };
 
-/// The digits of the database ID in a key. Two databases share them with a probability of one in four
-/// billion.
+/// The digits of the database ID in a key. Two databases share them with a probability of one in
+/// four billion.
 const DATABASE_ID_DIGITS: usize = 8;
 
 /// The timeouts of Redis.
@@ -134,8 +134,8 @@ impl Redis {
         self.has_usable_keys.store(true, Ordering::Relaxed);
     }
 
-    /// Checks that keys can be used: the database ID is known, and no replica uses the previous layout
-    /// of keys.
+    /// Checks that keys can be used: the database ID is known, and no replica uses the previous
+    /// layout of keys.
     async fn require_usable_keys(&self) -> Result<(), Error> {
         if self.has_usable_keys.load(Ordering::Relaxed) {
             return Ok(());

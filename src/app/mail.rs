@@ -69,17 +69,17 @@ impl DeliveryHealth {
         }
     }
 
-    /// Returns the pause before the next delivery. A mail server that rejects the credentials can lock
-    /// the account after many attempts. Slow recipients cause no pause, because it would delay all
-    /// others.
+    /// Returns the pause before the next delivery. A mail server that rejects the credentials can
+    /// lock the account after many attempts. Slow recipients cause no pause, because it would delay
+    /// all others.
     fn pause(&self) -> Option<Duration> {
         let doublings = self.server_failures.checked_sub(1)?.min(16);
         Some((MIN_PAUSE * 2_u32.pow(doublings)).min(MAX_PAUSE))
     }
 }
 
-/// The number of failed deliveries in a row from which on the mail server counts as unusable, although
-/// each failure concerned one email.
+/// The number of failed deliveries in a row from which on the mail server counts as unusable,
+/// although each failure concerned one email.
 const MAX_FAILURES_OF_EMAILS: u32 = 5;
 
 /// The shortest and the longest pause between deliveries to a mail server that can't be used.

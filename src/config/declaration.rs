@@ -12,8 +12,8 @@ use latchkey_domain::{
 use super::{
     ConfigError, Setting, Source,
     value::{
-        Cidrs, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, REQUIRED,
-        SecurityContact, Signup, StoreUrl, Toggle, Value,
+        Brand, Cidrs, ContactUri, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins,
+        REQUIRED, Signup, StoreUrl, Theme, Toggle, Value,
     },
 };
 
@@ -145,6 +145,18 @@ settings! {
         code_lifetime: Duration, "LATCHKEY_CODE_LIFETIME" = "10m",
             "Lifetime of an emailed one-time code, at most `10m`";
     }
+    "Web pages" {
+        web: OnOff, "LATCHKEY_WEB" = "on",
+            "`off` removes the pages for users, such as `/sign-in` and `/account`. The API, its \
+             documentation, and the descriptions of errors remain.";
+        brand: Brand, "LATCHKEY_BRAND" = "Latchkey",
+            "Name of the service in pages and emails";
+        help_url: Option<ContactUri>, "LATCHKEY_HELP_URL",
+            "`https://`, `mailto:`, or `tel:+` URI of the help link in pages. Unset: no link.";
+        theme: Option<Theme>, "LATCHKEY_THEME",
+            "CSS file that changes the appearance of pages, at most 64 KiB. The server reads it at \
+             the start.";
+    }
     "Tokens and sessions" {
         audience: Option<String>, "LATCHKEY_AUDIENCE",
             "`aud` claim of tokens of users, and the only audience that this server accepts. \
@@ -255,7 +267,7 @@ settings! {
         drain_delay: Duration, "LATCHKEY_DRAIN_DELAY" = "2s",
             "Delay after SIGTERM during which the replica reports not ready and still accepts \
              requests, so that load balancers stop sending requests";
-        security_contact: Option<SecurityContact>, "LATCHKEY_SECURITY_CONTACT",
+        security_contact: Option<ContactUri>, "LATCHKEY_SECURITY_CONTACT",
             "Contact for reports of vulnerabilities, published at `/.well-known/security.txt` \
              (RFC 9116): a `mailto:`, `https:`, or `tel:` URI, for example \
              `mailto:security@example.com`. Unset: the path returns 404.";

@@ -1,7 +1,8 @@
 //! Parses the values of settings.
 
+mod contact_uri;
 mod issuer;
-mod security_contact;
+mod pages;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -9,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+pub use contact_uri::ContactUri;
 use ipnet::IpNet;
 pub use issuer::{CookieDomain, Issuer};
 use latchkey_domain::{
@@ -18,8 +20,8 @@ use latchkey_domain::{
     rate_limit::RateLimit,
     text::ParsedText,
 };
+pub use pages::{Brand, Theme};
 use secrecy::SecretString;
-pub use security_contact::SecurityContact;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use url::Url;
 

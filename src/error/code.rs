@@ -48,8 +48,8 @@ codes! {
         "Fix the fields that `errors` lists, or the part that `detail` describes, and send the \
          request again.";
     WeakPassword 400 "weak_password" "Password too weak"
-        "The new password is too short, too common, in the list of rejected passwords of this server, \
-         or similar to the username, name, or email address."
+        "The new password is too short, too common, in the list of rejected passwords of this \
+         server, or similar to the username, name, or email address."
         "Choose a longer or less common password that isn't similar to these names. All characters \
          are allowed.";
     InvalidCode 400 "invalid_code" "Invalid or expired code"
@@ -82,10 +82,11 @@ codes! {
         "The current password in the request is incorrect. The session remains valid."
         "Send the current password of the user.";
     Forbidden 403 "forbidden" "Permission denied"
-        "The user or the token doesn't have the required role, the user isn't in a required group, or \
-         this type of token can't use the operation."
-        "For the `admin` role, use a token of an administrator with the scope `admin`. Otherwise, \
-         use the token of a user session.";
+        "The user or the token doesn't have the required role, the user isn't in a required group, \
+         or this type of token can't use the operation."
+        "For the `admin` role, use a token of an administrator with the scope `admin`. For a \
+         group, ask an administrator to add the user to the group. Otherwise, use the token of a \
+         user session.";
     InsufficientScope 403 "insufficient_scope" "Insufficient scope"
         "The access token doesn't have the required scope."
         "Request a token with the scope that `detail` and `WWW-Authenticate` contain.";
@@ -99,9 +100,11 @@ codes! {
     LastAdmin 403 "last_admin" "Last administrator"
         "The change would leave no enabled administrator."
         "Grant the `admin` role to another user first.";
-    SignupClosed 403 "signup_closed" "Registration disabled"
-        "Only administrators can create users on this server, or `detail` contains another operation."
-        "Contact an administrator of this server, or use the operation in `detail`.";
+    SignupClosed 403 "signup_closed" "Registration not allowed here"
+        "Only administrators can create users on this server, or the server registers users with \
+         another operation, which `detail` contains."
+        "If `detail` contains an operation, use it. Otherwise, ask an administrator to create the \
+         user.";
     NotFound 404 "not_found" "Not found"
         "The resource doesn't exist, or you don't have access to it."
         "Check the path and the ID.";

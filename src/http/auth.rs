@@ -3,3 +3,4 @@
 pub mod caller;
 pub mod cookie;
 pub mod csrf;
+pub mod form_csrf;

@@ -1,44 +1,108 @@
-//! HTML pages: start page, Swagger UI, password reset, and error codes. The binary contains all of
-//! their content. The file `security.txt` is also here.
+//! HTML pages: sign-in, sign-up, password reset, account, error codes, and Swagger UI. The binary
+//! contains all of their content. The file `security.txt` is also here.
+//!
+//! The pages for users are plain forms, which work without JavaScript. Their handlers call the same
+//! use cases as the operations of the API.
 
+mod account;
 mod asset;
+mod context;
+mod error_page;
+mod form;
+mod frame;
+mod home;
+mod note;
 mod password_reset;
+mod problems;
+mod rejection;
 mod security_txt;
+mod sign_in;
+mod sign_out;
+mod sign_up;
+mod site;
 mod swagger;
+mod texts;
+mod verify_email;
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    pin::Pin,
+    sync::{Arc, LazyLock},
+};
 
-use askama::Template;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use poem::{
-    IntoResponse, Request, Response, Route,
+    Endpoint, IntoResponse, Request, Response, Route,
     endpoint::make_sync,
     get,
-    http::{StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, header},
 };
 
-use crate::{
-    app::App,
-    error::{Code, Error},
-    http::{document, openapi::problem},
-};
+use crate::{app::App, error::Error, http::document};
 use asset::Asset;
-use password_reset::PasswordResetPage;
+use context::Context;
 use security_txt::SecurityTxt;
+pub use site::Site;
 
 /// Base content security policy: nothing is loaded, framed, or sent. Pages add what they require.
 const BASE_POLICY: &str =
     "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/// Policy of pages with scripts: requests to this server are allowed.
-const ALLOW_SAME_ORIGIN_REQUESTS: &str = "; connect-src 'self'";
+/// A page: its path, the fields of its form, and its handler.
+pub struct Page {
+    pub path: &'static str,
+    /// The fields of the form; `None` if the page has no form.
+    pub fields: Option<&'static [&'static str]>,
+    handle: fn(Context) -> Handling,
+}
+
+type Handling = Pin<Box<dyn Future<Output = Result<Response, Error>> + Send>>;
+
+/// Declares pages.
+macro_rules! pages {
+    ($(#[doc = $doc:literal])* $name:ident: $($path:literal $handler:path $(, $fields:expr)?;)*) => {
+        $(#[doc = $doc])*
+        pub const $name: &[Page] = &[$(Page {
+            path: $path,
+            fields: pages!(@fields $($fields)?),
+            handle: |context| Box::pin($handler(context)),
+        }),*];
+    };
+    (@fields $fields:expr) => { Some($fields) };
+    (@fields) => { None };
+}
+
+pages! {
+    /// The pages for users. `LATCHKEY_WEB=off` removes them.
+    USER_PAGES:
+    "/sign-in" sign_in::handle, sign_in::FIELDS;
+    "/sign-out" sign_out::handle, sign_out::FIELDS;
+    "/sign-up" sign_up::handle, sign_up::FIELDS;
+    "/sign-up/confirm" sign_up::confirm, sign_up::CONFIRM_FIELDS;
+    "/forgot" password_reset::request, password_reset::REQUEST_FIELDS;
+    "/reset-password" password_reset::reset, password_reset::FIELDS;
+    "/verify-email" verify_email::handle, verify_email::FIELDS;
+    "/account" account::handle;
+}
+
+pages! {
+    /// The pages for developers.
+    DEVELOPER_PAGES:
+    "/" home::handle;
+    "/problems" problems::list;
+    "/problems/:code" problems::show;
+}
+
+/// The pages for the paths of operations that browsers open, although only clients use them.
+const PAGES_OF_OPERATIONS: [(&str, &str); 3] = [
+    ("/login", "/sign-in"),
+    ("/signup", "/sign-up"),
+    ("/logout", "/sign-out"),
+];
 
 /// The routes of all pages, with the settings of this server.
-pub fn routes(app: &App) -> Route {
-    let config = &app.config;
-    let password_reset = PasswordResetPage::new(config.password_min, &config.cors_origins.0);
+pub fn routes(app: &App, site: &Arc<Site>) -> Route {
+    let assets = site.clone();
     let routes = Route::new()
-        .at("/", get(make_sync(|request| serve_home_page(&request))))
         .at(
             "/docs",
             get(make_sync(|request| swagger::serve_page(&request))),
@@ -52,157 +116,99 @@ pub fn routes(app: &App) -> Route {
             get(make_sync(|request| DOCUMENT.respond(&request))),
         )
         .at(
-            "/forgot",
-            get(make_sync(move |request| password_reset.respond(&request))),
+            "/assets/:name",
+            get(make_sync(move |request| serve_asset(&assets, &request))),
         )
-        .at(
-            "/problems",
-            get(make_sync(|_| {
-                render_page(&ProblemList { codes: Code::ALL })
-            })),
-        )
-        .at(
-            "/problems/:code",
-            get(make_sync(|request| serve_problem_page(&request))),
-        );
+        .at("/robots.txt", get(make_sync(|_| serve_robots_txt())));
+    let user_pages = if site.has_user_pages { USER_PAGES } else { &[] };
+    let routes = user_pages
+        .iter()
+        .chain(DEVELOPER_PAGES)
+        .fold(routes, |routes, page| {
+            let site = site.clone();
+            routes.at(page.path, PageEndpoint { page, site })
+        });
     match SecurityTxt::new(app) {
         Some(file) => routes.at(security_txt::PATH, get(make_sync(move |_| file.respond()))),
         None => routes,
     }
 }
 
-fn serve_home_page(request: &Request) -> Response {
-    let app: &Arc<App> = request.data().expect("the request middleware sets it");
-    render_page(&Home {
-        signup: app.accounts.is_signup_open(),
-        version: crate::VERSION,
-    })
+/// Serves a page. Every error is a page, too.
+struct PageEndpoint {
+    page: &'static Page,
+    site: Arc<Site>,
 }
 
-#[derive(Template)]
-#[template(path = "home.html")]
-struct Home {
-    signup: bool,
-    version: &'static str,
+impl Endpoint for PageEndpoint {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let fields = match (request.method(), self.page.fields) {
+            (&Method::GET | &Method::HEAD, _) => &[],
+            (&Method::POST, Some(fields)) => fields,
+            _other => return Ok(StatusCode::METHOD_NOT_ALLOWED.into_response()),
+        };
+        let (request, body) = request.split();
+        let context = Context::read(request, body, self.site.clone(), fields).await;
+        let response = match context {
+            Ok(context) => (self.page.handle)(context).await,
+            Err(error) => Err(error),
+        };
+        Ok(match response {
+            Ok(response) => response,
+            // The request middleware converts it to a page or to an error response.
+            Err(Error::NotFound) => StatusCode::NOT_FOUND.into_response(),
+            Err(error) => error_page::respond(&self.site, &error),
+        })
+    }
 }
 
-#[derive(Template)]
-#[template(path = "not_found.html")]
-struct NotFound;
+/// The media type of pages.
+pub const MEDIA_TYPE: &str = "text/html";
 
-/// The 404 response to browsers for unknown paths.
-pub fn not_found() -> Response {
-    let mut response = render_page(&NotFound);
-    response.set_status(StatusCode::NOT_FOUND);
-    response
+/// Whether the path is one of a page.
+pub fn is_page(path: &str) -> bool {
+    let mut pages = USER_PAGES.iter().chain(DEVELOPER_PAGES);
+    pages.any(|page| page.path == path) || path.starts_with("/problems/")
 }
 
-#[derive(Template)]
-#[template(path = "problems.html")]
-struct ProblemList {
-    codes: &'static [Code],
+/// Returns an error as a page, for a browser that opens a path.
+pub fn respond_error(site: &Site, error: &Error) -> Response {
+    error_page::respond(site, error)
 }
 
-#[derive(Template)]
-#[template(path = "problem.html")]
-struct ProblemPage {
-    code: Code,
-    /// Example response with the code.
-    example: String,
-    /// The standard that defines the status or the error.
-    standard: &'static str,
+/// Redirects a browser from the path of an operation to the page for the same task.
+pub fn redirect_to_page(site: &Site, path: &str) -> Option<Response> {
+    let (_, page) = PAGES_OF_OPERATIONS
+        .iter()
+        .find(|(operation, _)| site.has_user_pages && *operation == path)?;
+    Some(context::see_other(&site.url(page)))
 }
 
-fn serve_problem_page(request: &Request) -> Response {
-    let slug = request.raw_path_param("code");
-    match Code::ALL.iter().find(|code| slug == Some(code.slug())) {
-        Some(code) => {
-            let body = problem::example_body(&problem::example(*code));
-            render_page(&ProblemPage {
-                code: *code,
-                example: format!("{:#}", body.unwrap_or_default()),
-                standard: standard(*code),
-            })
-        }
+fn serve_asset(site: &Site, request: &Request) -> Response {
+    let name = request.raw_path_param("name");
+    let mut assets = site.assets.iter();
+    match assets.find(|file| name == Some(file.name.as_str())) {
+        Some(file) => file.asset.respond(request),
         // The request middleware converts it to a page or to an error response.
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 
-/// The standard that defines the status or the error.
-const fn standard(code: Code) -> &'static str {
-    match code {
-        Code::InvalidToken | Code::TokenExpired | Code::TokenRevoked | Code::InsufficientScope => {
-            "RFC 6750, section 3.1"
-        }
-        Code::InvalidRefreshToken | Code::RefreshTokenReused => "RFC 9700, section 4.14.2",
-        Code::Csrf => "W3C Fetch Metadata Request Headers",
-        other => match other.status() {
-            400 => "RFC 9110, section 15.5.1",
-            401 => "RFC 9110, section 15.5.2",
-            403 => "RFC 9110, section 15.5.4",
-            404 => "RFC 9110, section 15.5.5",
-            405 => "RFC 9110, section 15.5.6",
-            406 => "RFC 9110, section 15.5.7",
-            409 => "RFC 9110, section 15.5.10",
-            412 => "RFC 9110, section 15.5.13",
-            413 => "RFC 9110, section 15.5.14",
-            415 => "RFC 9110, section 15.5.16",
-            429 => "RFC 6585, section 4",
-            501 => "RFC 9110, section 15.6.2",
-            503 => "RFC 9110, section 15.6.4",
-            _internal => "RFC 9110, section 15.6.1",
-        },
-    }
-}
-
-/// Renders a page without scripts.
-fn render_page(page: &impl Template) -> Response {
-    match page.render() {
-        Ok(text) => Response::builder()
-            .content_type("text/html; charset=utf-8")
-            .header(header::CONTENT_SECURITY_POLICY, &*SCRIPTLESS_POLICY)
-            .body(text),
-        Err(error) => problem::respond(&Error::internal(error)),
-    }
+/// No page is of interest to search engines.
+fn serve_robots_txt() -> Response {
+    Response::builder()
+        .content_type("text/plain; charset=utf-8")
+        .header(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("max-age=86400"),
+        )
+        .body("User-agent: *\nDisallow: /\n")
 }
 
 static DOCUMENT: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("application/json", document::json(), BASE_POLICY.to_owned()));
-
-/// Policy of pages without scripts, which share one style.
-static SCRIPTLESS_POLICY: LazyLock<String> =
-    LazyLock::new(|| build_policy(&ProblemList { codes: &[] }.to_string()));
-
-/// Returns the content security policy of a page.
-///
-/// The policy allows the inline style and the inline scripts of the page by their hashes.
-fn build_policy(page: &str) -> String {
-    let hash = |text: &str| format!(" 'sha256-{}'", sha256_base64(text.as_bytes()));
-    let styles: String = elements(page, "style").take(1).map(hash).collect();
-    let scripts: String = elements(page, "script").map(hash).collect();
-    let scripts = if scripts.is_empty() {
-        scripts
-    } else {
-        format!("; script-src{scripts}")
-    };
-    format!("{BASE_POLICY}; style-src{styles}{scripts}")
-}
-
-/// Returns the contents of the elements with this name.
-///
-/// Scripts can contain tags in their text, so only the first `style` element is reliable.
-fn elements<'a>(page: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
-    let (opening, closing) = (format!("<{name}"), format!("</{name}>"));
-    let mut rest = page;
-    std::iter::from_fn(move || {
-        let (_, tag) = rest.split_once(&opening)?;
-        let (_, text) = tag.split_once('>')?;
-        let (element, after) = text.split_once(&closing)?;
-        rest = after;
-        Some(element)
-    })
-}
 
 fn sha256_base64(bytes: &[u8]) -> String {
     STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes))

@@ -117,7 +117,7 @@ impl Notice {
 }
 
 #[derive(Template)]
-#[template(path = "notice.txt", escape = "none")]
+#[template(path = "templates/notice.txt", escape = "none")]
 struct NoticeText<'a> {
     sentence: &'a str,
     time: &'a str,
@@ -128,7 +128,7 @@ struct NoticeText<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "notice.html")]
+#[template(path = "templates/notice.html")]
 struct NoticeHtml<'a> {
     title: &'a str,
     sentence: &'a str,
@@ -140,7 +140,7 @@ struct NoticeHtml<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "invitation.txt", escape = "none")]
+#[template(path = "templates/invitation.txt", escape = "none")]
 struct InvitationText<'a> {
     app: &'a str,
     issuer: &'a str,
@@ -148,7 +148,7 @@ struct InvitationText<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "invitation.html")]
+#[template(path = "templates/invitation.html")]
 struct InvitationHtml<'a> {
     app: &'a str,
     issuer: &'a str,
@@ -156,14 +156,14 @@ struct InvitationHtml<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "test.txt", escape = "none")]
+#[template(path = "templates/test.txt", escape = "none")]
 struct TestText<'a> {
     app: &'a str,
     time: &'a str,
 }
 
 #[derive(Template)]
-#[template(path = "test.html")]
+#[template(path = "templates/test.html")]
 struct TestHtml<'a> {
     app: &'a str,
     time: &'a str,

@@ -99,8 +99,8 @@ fn find_io_error(error: &RedisError) -> Option<&io::Error> {
     shared.downcast_ref()
 }
 
-/// Returns the text of an error response, without its code. Redis repeats the arguments of an unknown
-/// command, for example the password of `HELLO`.
+/// Returns the text of an error response, without its code. Redis repeats the arguments of an
+/// unknown command, for example the password of `HELLO`.
 fn detail(error: &RedisError) -> &str {
     let text = error.detail().unwrap_or_default();
     let text = text.split(", with args beginning with").next();

@@ -118,8 +118,8 @@ async fn require_all_slots(
     responses.map(drop).map_err(RedisConnectError::from)
 }
 
-/// Returns whether the server of a URL with TLS responds without TLS. Such a server waits for the end
-/// of a command, so an attempt to connect with TLS only times out.
+/// Returns whether the server of a URL with TLS responds without TLS. Such a server waits for the
+/// end of a command, so an attempt to connect with TLS only times out.
 pub(super) async fn responds_without_tls(client: &Client) -> bool {
     let ConnectionAddr::TcpTls { host, port, .. } = client.get_connection_info().addr() else {
         return false;
@@ -184,7 +184,8 @@ fn is_supported(version: &str) -> bool {
         .is_ok_and(|major: u32| major >= MIN_MAJOR_VERSION)
 }
 
-/// Returns the mode of a server: `standalone`, `sentinel`, or `cluster`. Valkey 8 renamed the field.
+/// Returns the mode of a server: `standalone`, `sentinel`, or `cluster`. Valkey 8 renamed the
+/// field.
 fn read_mode(info: &str) -> Option<&str> {
     read_field(info, "redis_mode").or_else(|| read_field(info, "server_mode"))
 }

@@ -1,8 +1,8 @@
 //! Prevents replicas of an older version, whose keys don't contain the database ID, from using the
 //! same Redis. Otherwise a sign-out at one version would not reach the other.
 //!
-//! Delete this module, its script, and `reject_older_replicas` in `log.lua` in the first release after
-//! 0.1.0.
+//! Delete this module, its script, and `reject_older_replicas` in `log.lua` in the first release
+//! after 0.1.0.
 
 use std::{
     collections::BTreeMap,
@@ -76,8 +76,8 @@ impl PreviousMembers {
 }
 
 impl Redis {
-    /// Prevents replicas of an older version from using this Redis for the next ten seconds. Returns
-    /// `false` if the database ID is not known yet, so that no key can be used.
+    /// Prevents replicas of an older version from using this Redis for the next ten seconds.
+    /// Returns `false` if the database ID is not known yet, so that no key can be used.
     ///
     /// # Errors
     /// `unavailable`, also while such replicas run.

@@ -184,8 +184,8 @@ impl Primary {
     }
 
     /// Checks that the server of a connection is the primary. Returns its description, and the
-    /// generation of the connection. If the URL of the connection was replaced meanwhile, the attempt
-    /// was interrupted, because the history of that server doesn't count any longer.
+    /// generation of the connection. If the URL of the connection was replaced meanwhile, the
+    /// attempt was interrupted, because the history of that server doesn't count any longer.
     pub async fn examine(
         &self,
         connection: &mut MultiplexedConnection,

@@ -24,8 +24,8 @@ pub struct ProbeOutcome {
 }
 
 impl Redis {
-    /// Writes a key, and reads the clock. A server that rejects writes responds to reads, so reading
-    /// alone proves nothing. `offset` is the clock of Redis minus that of this replica in
+    /// Writes a key, and reads the clock. A server that rejects writes responds to reads, so
+    /// reading alone proves nothing. `offset` is the clock of Redis minus that of this replica in
     /// milliseconds, for other replicas.
     ///
     /// # Errors

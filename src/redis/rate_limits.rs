@@ -30,9 +30,9 @@ static DELETE_MATCHING: LazyLock<Script> = LazyLock::new(|| {
 });
 
 impl Redis {
-    /// Deletes the buckets of accounts: those that an account owns, and those of all networks for an
-    /// account. Deletes the wrong attempts on codes of a user as well. Returns the number of deleted
-    /// keys.
+    /// Deletes the buckets of accounts: those that an account owns, and those of all networks for
+    /// an account. Deletes the wrong attempts on codes of a user as well. Returns the number of
+    /// deleted keys.
     ///
     /// It reads the names of all keys, in parts, so that other operations don't wait.
     pub async fn delete_account_counters(

@@ -157,7 +157,8 @@ async fn deleted_user_loses_sessions_items_and_tokens() {
     }
 }
 
-/// The deletion applies to the stores at once, also to the claims that Redis keeps for the next tokens.
+/// The deletion applies to the stores at once, also to the claims that Redis keeps for the next
+/// tokens.
 #[tokio::test]
 async fn deletion_erases_names_and_address() {
     let (server, mail_server) = TestServer::with_mail(&[]).await;

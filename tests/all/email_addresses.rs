@@ -430,8 +430,8 @@ async fn unpublished_change_is_completed_by_repeat() {
     assert_eq!(fixture.user().await["email"], NEW);
 }
 
-/// A user can sign up with the address of another person. The owner of the mailbox gets the address by
-/// verifying it, with and without a username of the other user.
+/// A user can sign up with the address of another person. The owner of the mailbox gets the address
+/// by verifying it, with and without a username of the other user.
 #[tokio::test]
 async fn unverified_address_goes_to_its_verified_owner() {
     let fixture = Fixture::new().await;

@@ -1,5 +1,5 @@
-//! The programs in `examples/`, run against a server: 200 before the sign-out, 401 after it, and 503
-//! without the server.
+//! The programs in `examples/`, run against a server: 200 before the sign-out, 401 after it, and
+//! 503 without the server.
 //!
 //! Python and Node run with all tests. `./dev clients` also compiles and runs Rust and Go.
 

@@ -2,8 +2,8 @@
 //! and run against a server.
 //!
 //! Generated code is not modified. If a generator fails, the document is fixed. The commands are
-//! those of `docs/how-to/generate-client.md`, and the programs are in `tests/clients`, so that users
-//! can copy both.
+//! those of `docs/how-to/generate-client.md`, and the programs are in `tests/clients`, so that
+//! users can copy both.
 //!
 //! TypeScript and Python run with all tests. `./dev clients` runs all languages, prints the
 //! durations, and installs the requirements.

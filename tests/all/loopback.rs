@@ -25,3 +25,16 @@ pub fn own_address() -> SocketAddr {
         .and_then(|listener| listener.local_addr())
         .expect("a free port")
 }
+
+/// Returns a free port of `localhost`, for a server whose issuer contains it. Browsers store cookies
+/// of `localhost`, but not of other loopback addresses.
+pub fn localhost_port() -> u16 {
+    // Below the ports that the system chooses, so that no other program takes it meanwhile.
+    static NEXT_PORT: AtomicU16 = AtomicU16::new(20_000);
+    let ports = std::iter::repeat_with(|| NEXT_PORT.fetch_add(1, Ordering::Relaxed));
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    ports
+        .take_while(|port| *port < 30_000)
+        .find(is_free)
+        .expect("a free port")
+}

@@ -39,6 +39,7 @@ mod sign_in; // sign-up and sign-in
 mod sign_out; // sign-out, with immediate revocation on a second replica
 mod sign_up_verify; // sign-up with an emailed code, which discloses no accounts
 mod user_export; // everything that is stored about a user
+mod user_pages; // sign-in, sign-up, and password reset in a browser without scripts
 mod usernames; // rules and reserved usernames
 mod users; // user administration
 

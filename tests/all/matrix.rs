@@ -32,11 +32,12 @@ const CALLERS: [&str; 8] = [
 ];
 
 /// Operations that require a user session, although a personal access token has the scope.
-const SESSION_OPERATIONS: [&str; 11] = [
+const SESSION_OPERATIONS: [&str; 12] = [
     "deleteCurrentUser",
     "exportCurrentUser",
     "changePassword",
     "requestEmailChange",
+    "requestEmailVerification",
     "verifyEmail",
     "createPersonalAccessToken",
     "createUser",

@@ -1,5 +1,5 @@
-//! Stores that can't be used. The sentence with the cause is in the details of the readiness, in the
-//! log, and in the output of `latchkey check`, and each has a fix.
+//! Stores that can't be used. The sentence with the cause is in the details of the readiness, in
+//! the log, and in the output of `latchkey check`, and each has a fix.
 
 use std::{net::TcpListener, process::Command, sync::Mutex, time::Duration};
 

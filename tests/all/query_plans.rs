@@ -63,7 +63,8 @@ const CREATE_ID_FUNCTION: &str = "
     create function id(n bigint) returns uuid language sql immutable as
     $$ select ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid $$";
 
-/// Lets inserts ignore all indexes until they are built again, which is faster than adding each row.
+/// Lets inserts ignore all indexes until they are built again, which is faster than adding each
+/// row.
 const SUSPEND_INDEXES: &str = "
     update pg_index set indisready = false, indisvalid = false
     where indexrelid in

@@ -1,5 +1,5 @@
-//! Collects the secrets that a test sends to a server and receives from it, so that the end of every
-//! test can search the log for them.
+//! Collects the secrets that a test sends to a server and receives from it, so that the end of
+//! every test can search the log for them.
 
 use std::{collections::HashSet, sync::Mutex};
 

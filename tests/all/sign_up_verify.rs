@@ -1,5 +1,5 @@
-//! Sign-up with `LATCHKEY_SIGNUP=verify`: the responses disclose no accounts, and only the person who
-//! reads the email determines the account that a code creates.
+//! Sign-up with `LATCHKEY_SIGNUP=verify`: the responses disclose no accounts, and only the person
+//! who reads the email determines the account that a code creates.
 
 mod accounts; // taken names, unverified addresses, and deletion
 mod attacks; // registrations for the addresses of others, guesses, floods, and races

@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     contract,
+    loopback::localhost_port,
     mail::MailServer,
     sent_secrets::SentSecrets,
     test_stores::{STACK, execute, fresh_database},
@@ -146,6 +147,20 @@ impl TestServer {
         let url = mail_server.url();
         let changes = [&[("LATCHKEY_SMTP_URL", url.as_str())], changes].concat();
         (TestServer::with(&changes).await, mail_server)
+    }
+
+    /// Starts a server that a real browser uses: its issuer is its address.
+    pub async fn at_localhost(changes: &[(&str, &str)]) -> TestServer {
+        let port = localhost_port();
+        let (issuer, listen) = (
+            format!("http://localhost:{port}"),
+            format!("127.0.0.1:{port}"),
+        );
+        let own = [
+            ("LATCHKEY_ISSUER", issuer.as_str()),
+            ("LATCHKEY_LISTEN", listen.as_str()),
+        ];
+        TestServer::with(&[&own, changes].concat()).await
     }
 
     /// Returns a server with default settings that an earlier test might have used.

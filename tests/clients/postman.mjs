@@ -1,6 +1,7 @@
-// Generates the Postman collection. It reads the OpenAPI document from standard input and writes the collection to standard
-// output. The first folder is a walkthrough that newman runs; the other folders contain all operations, by tag. Requests
-// store tokens and IDs in variables of the collection, and later requests use them.
+// Generates the Postman collection. It reads the OpenAPI document from standard input and writes
+// the collection to standard output. The first folder is a walkthrough that newman runs; the other
+// folders contain all operations, by tag. Requests store tokens and IDs in variables of the
+// collection, and later requests use them.
 
 import { readFileSync } from 'node:fs'
 import converter from 'openapi-to-postmanv2'
@@ -10,7 +11,8 @@ const document = readFileSync(0, 'utf8')
 // Postman offers to replace an imported collection with the same ID.
 const ID = '6f1f2c0e-6a0b-4a53-9d0c-4c1f6f3b7a10'
 
-// Values that a request stores after success, by operation: a variable, and the expression of its value.
+// Values that a request stores after success, by operation: a variable, and the expression of its
+// value.
 const PAIR = { accessToken: 'body.access_token', refreshToken: 'body.refresh_token' }
 const STORED = {
   signUp: PAIR,
@@ -57,8 +59,9 @@ const NEW_CREDENTIALS = [
 const VARIABLES = { baseUrl: 'http://127.0.0.1:8000', username: '', password: '', accessToken: '', refreshToken: '' }
 
 // The walkthrough: the name of a step, its operation, its status, and optionally
-//   body: another body; query: query parameters; headers: optional headers to send; token: the variable of another token;
-//   code: the expected error code; expects: further expressions that must be true.
+//   body: another body; query: query parameters; headers: optional headers to send; token: the
+//   variable of another token; code: the expected error code; expects: further expressions that
+//   must be true.
 const WALKTHROUGH = [
   ['Sign up', 'signUp', 201, { expects: ["body.user.username === pm.collectionVariables.get('username')"] }],
   ['Sign in on a second device', 'signIn', 200],
@@ -117,7 +120,8 @@ const WALKTHROUGH = [
 ]
 
 function convert() {
-  // Optional parameters are included and disabled. Requests inherit the authentication of the collection.
+  // Optional parameters are included and disabled. Requests inherit the authentication of the
+  // collection.
   const options = {
     folderStrategy: 'Tags',
     parametersResolution: 'Example',

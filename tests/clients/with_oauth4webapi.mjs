@@ -1,5 +1,5 @@
-// Uses the server with oauth4webapi, an independent and strict library. Reads the fixture as JSON from standard input, and
-// prints each completed step.
+// Uses the server with oauth4webapi, an independent and strict library. Reads the fixture as JSON
+// from standard input, and prints each completed step.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'

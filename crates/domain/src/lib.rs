@@ -26,6 +26,7 @@ pub mod page;
 pub mod password;
 pub mod rate_limit;
 pub mod refresh_token;
+pub mod return_to;
 pub mod revocation;
 pub mod scope;
 pub mod session;

@@ -10,6 +10,7 @@ use latchkey_domain::{
     one_time_code::{CodePurpose, OneTimeCode},
     password::Password,
     revocation::RevocationReason,
+    text::ParsedText,
 };
 use uuid::Uuid;
 
@@ -89,6 +90,52 @@ impl Accounts {
                 EMAIL_CODE.as_str(),
                 email.as_str(),
                 self.enqueue_verification_email(caller.sub, email, &event),
+            )
+            .await
+    }
+
+    /// Enqueues an email with a code to the current address of the caller. It requires no password,
+    /// because only the owner of the mailbox gets the code, and the address doesn't change.
+    ///
+    /// # Errors
+    /// `forbidden` without a session; `invalid_request` without an email address; `token_revoked`,
+    /// `email_disabled`, `too_many_requests`, `unavailable`.
+    pub async fn request_email_verification(
+        &self,
+        caller: &Claims,
+        origin: &Origin,
+    ) -> Result<(), Error> {
+        caller.sid.ok_or_else(Error::session_required)?;
+        if !self.mail.is_enabled() {
+            return Err(Error::EmailDisabled(None));
+        }
+        self.rate_limits
+            .run_rate_limited(
+                self.rate_limits.reset_request_attempt(origin),
+                &origin.request_limits,
+                self.try_request_email_verification(caller, origin),
+            )
+            .await
+    }
+
+    async fn try_request_email_verification(
+        &self,
+        caller: &Claims,
+        origin: &Origin,
+    ) -> Result<(), Error> {
+        let identity = self.get_account(caller).await?.identity;
+        let email = identity.email.as_deref().map(EmailAddress::parse);
+        let Some(Ok(email)) = email else {
+            return Err(Error::malformed("The user has no email address."));
+        };
+        let event = origin
+            .self_event(EventKind::CodeRequested, caller)
+            .with_reason(EMAIL_CODE.as_str());
+        self.rate_limits
+            .run_within_email_quota(
+                EMAIL_CODE.as_str(),
+                email.as_str(),
+                self.enqueue_verification_email(caller.sub, &email, &event),
             )
             .await
     }

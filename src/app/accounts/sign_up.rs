@@ -31,8 +31,8 @@ pub struct SignUp {
 }
 
 impl Accounts {
-    /// Whether users can register themselves.
-    pub fn is_signup_open(&self) -> bool {
+    /// Whether users can register themselves, at once or with a code.
+    pub fn allows_sign_up(&self) -> bool {
         self.settings.signup != Signup::Admin
     }
 

@@ -79,6 +79,25 @@ impl Accounts {
             .await
     }
 
+    /// Like [`Accounts::request_sign_up`], for a page that asks for everything else with the code.
+    ///
+    /// # Errors
+    /// `signup_closed`, `too_many_requests`, `unavailable`.
+    pub async fn request_sign_up_code(
+        &self,
+        email: &EmailAddress,
+        origin: &Origin,
+    ) -> Result<(), Error> {
+        self.require_verified_sign_up()?;
+        self.rate_limits
+            .run_rate_limited(
+                self.rate_limits.sign_up_attempt(origin),
+                &origin.request_limits,
+                self.send_sign_up_code(email, origin),
+            )
+            .await
+    }
+
     fn require_verified_sign_up(&self) -> Result<(), Error> {
         match self.settings.signup {
             Signup::Verify => Ok(()),
@@ -100,6 +119,10 @@ impl Accounts {
         {
             return Err(Error::UsernameTaken);
         }
+        self.send_sign_up_code(email, origin).await
+    }
+
+    async fn send_sign_up_code(&self, email: &EmailAddress, origin: &Origin) -> Result<(), Error> {
         self.rate_limits
             .run_within_email_quota(
                 SIGN_UP_CODE.as_str(),
@@ -162,8 +185,8 @@ impl Accounts {
             .await
     }
 
-    /// Every code, correct or not, costs a hash, which also comes first so that a rejected password
-    /// doesn't consume the code.
+    /// Checks and hashes the password before the code, so that a rejected password doesn't consume
+    /// the code. Therefore, every attempt costs a hash, whether its code is correct or not.
     async fn try_create_verified_account(
         self: &Arc<Self>,
         client_id: &str,

@@ -216,9 +216,9 @@ impl Mail {
         Ok(outcome)
     }
 
-    /// Counts the first attempt to send a notice against the recipient's quota. A request for a code
-    /// is counted when it arrives, and so is a sign-up with the address of a user. Otherwise, an attacker
-    /// could exhaust the quota with sign-ups, and so suppress other notices.
+    /// Counts the first attempt to send a notice against the recipient's quota. A request for a
+    /// code is counted when it arrives, and so is a sign-up with the address of a user. Otherwise,
+    /// an attacker could exhaust the quota with sign-ups, and so suppress other notices.
     async fn is_notice_within_quota(&self, due: &DueEmail, recipient: &str) -> Result<bool, Error> {
         if due.attempts > 1 || due.template == EmailTemplate::AccountExists {
             return Ok(true);

@@ -1,4 +1,4 @@
-//! The contact of `security.txt`.
+//! The contacts of `security.txt` and of pages.
 
 use latchkey_domain::{account::EmailAddress, text::ParsedText};
 use url::Url;
@@ -7,16 +7,16 @@ use super::Value;
 
 /// A `mailto:`, `https:`, or `tel:` URI (RFC 9116 section 2.5.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SecurityContact(String);
+pub struct ContactUri(String);
 
-impl SecurityContact {
+impl ContactUri {
     /// Returns the URI as it is configured.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl Value for SecurityContact {
+impl Value for ContactUri {
     fn read(text: &str) -> Result<Self, String> {
         // The text is published unchanged as one line, and the parsers ignore some of these.
         let is_uri_text = text
@@ -29,7 +29,7 @@ impl Value for SecurityContact {
             _other => false,
         };
         (is_uri_text && is_contact)
-            .then(|| SecurityContact(text.to_owned()))
+            .then(|| ContactUri(text.to_owned()))
             .ok_or_else(|| {
                 "must be a `mailto:`, `https://`, or `tel:+` URI, for example \
                  `mailto:security@example.com`"
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn security_contact_is_uri_of_email_page_or_phone() {
+    fn contact_is_uri_of_email_page_or_phone() {
         for valid in [
             "mailto:security@example.com",
             "mailto:security%2Buri@example.com",
@@ -74,8 +74,8 @@ mod tests {
             "tel:+1-201-555-0123",
             "tel:+1.201.555.0123",
         ] {
-            let read = SecurityContact::read(valid);
-            assert_eq!(read.as_ref().map(SecurityContact::as_str), Ok(valid));
+            let read = ContactUri::read(valid);
+            assert_eq!(read.as_ref().map(ContactUri::as_str), Ok(valid));
         }
         for invalid in [
             "",
@@ -100,7 +100,7 @@ mod tests {
             "tel:+1 201 555 0123",
             "ftp://example.com",
         ] {
-            assert!(SecurityContact::read(invalid).is_err(), "{invalid}");
+            assert!(ContactUri::read(invalid).is_err(), "{invalid}");
         }
     }
 }

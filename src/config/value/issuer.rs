@@ -21,6 +21,17 @@ impl Issuer {
         &self.text
     }
 
+    /// Returns the parsed URL.
+    pub fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Returns the path without a slash at its end, which precedes each path of the server in
+    /// links.
+    pub fn path(&self) -> &str {
+        self.url.path().trim_end_matches('/')
+    }
+
     /// Returns whether browsers reach the server over TLS.
     pub fn is_https(&self) -> bool {
         self.url.scheme() == "https"

@@ -40,8 +40,8 @@ impl AuditLogApi {
     /// combined.
     ///
     /// A request examines at most 10,000 events. If few of them match, the page contains fewer
-    /// events than `limit`, or none, and `next` continues the search. The list is complete if `next`
-    /// is `null`. Failed attempts appear within a second.
+    /// events than `limit`, or none, and `next` continues the search. The list is complete if
+    /// `next` is `null`. Failed attempts appear within a second.
     ///
     /// Response 200: A page of events.
     #[oai(
@@ -64,7 +64,7 @@ impl AuditLogApi {
         client: Param<IdFilter>,
         /// ID of the user or OAuth client who acted.
         actor: Param<IdFilter>,
-        /// Event types, separated by commas.
+        /// Event types, separated by commas. An unknown type returns 400 with a list of all types.
         event: Param<KindFilter>,
         /// IP address of the request. Failed attempts contain the /64 network of an IPv6 address,
         /// and match every address of it.
@@ -180,10 +180,14 @@ impl Parameter for KindFilter {
         match kinds {
             None => Ok(KindFilter(None)),
             Some(Some(kinds)) => Ok(KindFilter(Some(kinds))),
-            Some(None) => Err(Error::invalid_field(
-                name,
-                "must be event types, separated by commas",
-            )),
+            Some(None) => {
+                let kinds: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
+                let reason = format!(
+                    "must be event types, separated by commas; valid types: `{}`",
+                    kinds.join("`, `")
+                );
+                Err(Error::invalid_field(name, reason))
+            }
         }
     }
 }

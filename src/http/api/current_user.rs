@@ -34,9 +34,9 @@ use crate::{
 body! {
     /// New values; absent fields stay unchanged, `null` clears a field.
     pub struct UpdateCurrentUserRequest {
-        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`, that begin and end with a letter or
-        /// digit. Unique, not case-sensitive. Reserved usernames are rejected. `null` requires an email
-        /// address.
+        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`, that begin and end with a letter
+        /// or digit. Unique, not case-sensitive. Reserved usernames are rejected. `null` requires
+        /// an email address.
         pub username: Clearable<Username>,
         /// Display name.
         pub name: Clearable<DisplayName>,
@@ -91,6 +91,7 @@ problems! {
     DeleteProblems: [CALLER] ReauthenticationRequired LastAdmin;
     ChangePasswordProblems: [CALLER, BODY] IncorrectPassword WeakPassword TooManyRequests;
     RequestEmailChangeProblems: [CALLER, BODY] IncorrectPassword EmailDisabled TooManyRequests;
+    RequestEmailVerificationProblems: [CALLER] EmailDisabled TooManyRequests;
     VerifyEmailProblems: [CALLER, BODY] InvalidCode EmailTaken TooManyRequests;
     RequestPasswordResetProblems: [BODY] EmailDisabled TooManyRequests;
     ResetPasswordProblems: [BODY] WeakPassword InvalidCode TooManyRequests;
@@ -238,6 +239,34 @@ impl CurrentUserApi {
     ) -> Result<Accepted, Problem<RequestEmailChangeProblems>> {
         app.accounts
             .request_email_change(&caller, &body.email, body.password, &origin)
+            .await?;
+        Ok(Accepted)
+    }
+
+    /// Request a verification code
+    ///
+    /// Sends a one-time code to the stored email address of the user.
+    ///
+    /// Confirm the code with `POST /user/email/confirm`. Requires a user session, but no password,
+    /// because the address doesn't change. Without an email address, the response is 400. The code
+    /// expires after 10 minutes by default, and a new code replaces the previous one.
+    ///
+    /// Response 202: The request was accepted. A one-time code is sent unless the address received
+    /// too many emails.
+    #[oai(
+        path = "/user/email/verification",
+        method = "post",
+        operation_id = "requestEmailVerification",
+        tag = "Tag::CurrentUser"
+    )]
+    async fn request_email_verification(
+        &self,
+        app: Data<&Arc<App>>,
+        ClientOrigin(origin): ClientOrigin,
+        InteractiveUser(caller): InteractiveUser,
+    ) -> Result<Accepted, Problem<RequestEmailVerificationProblems>> {
+        app.accounts
+            .request_email_verification(&caller, &origin)
             .await?;
         Ok(Accepted)
     }

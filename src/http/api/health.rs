@@ -62,10 +62,11 @@ impl HealthApi {
     /// Returns 200 if the replica accepts traffic.
     ///
     /// If only one store is down, the replica stays ready, because all replicas share the stores,
-    /// and the load balancer would remove all of them. If both are down, if the clock of the replica
-    /// differs too much from those of both stores, or while the replica starts or drains, the
-    /// response is 503. For operators, `/health/ready` on the metrics listener returns the state of
-    /// the stores, the source of checks, and each degraded component with its cause and its fix.
+    /// and the load balancer would remove all of them. If both are down, if the clock of the
+    /// replica differs too much from those of both stores, or while the replica starts or drains,
+    /// the response is 503. For operators, `/health/ready` on the metrics listener returns the
+    /// state of the stores, the source of checks, and each degraded component with its cause and
+    /// its fix.
     #[oai(
         path = "/health/ready",
         method = "get",

@@ -48,8 +48,8 @@ body! {
     pub struct UpdateOAuthClientRequest {
         /// Display name of the client.
         pub name: KeepIfAbsent<Label>,
-        /// Scopes that the client can request, separated by spaces. If one is removed, all tokens of
-        /// the client are revoked.
+        /// Scopes that the client can request, separated by spaces. If one is removed, all tokens
+        /// of the client are revoked.
         pub scope: KeepIfAbsent<Scopes>,
         /// Allowed audiences, 1 to 10, separated by spaces; the first is the default. If one is
         /// removed, all tokens of the client are revoked.
@@ -171,10 +171,11 @@ impl OAuthClientsApi {
     ///
     /// Updates the given fields. The secret stays valid.
     ///
-    /// If a scope or an audience is removed, all tokens of the client are revoked, and every replica
-    /// rejects them when the response arrives. The client can request new tokens immediately. Other
-    /// changes revoke nothing. Requires a user session with a sign-in within the last five minutes
-    /// (403 `reauthentication_required`); personal access tokens are rejected (403 `forbidden`).
+    /// If a scope or an audience is removed, all tokens of the client are revoked, and every
+    /// replica rejects them when the response arrives. The client can request new tokens
+    /// immediately. Other changes revoke nothing. Requires a user session with a sign-in within the
+    /// last five minutes (403 `reauthentication_required`); personal access tokens are rejected
+    /// (403 `forbidden`).
     ///
     /// Response 200: The client was updated.
     #[oai(
@@ -209,8 +210,8 @@ impl OAuthClientsApi {
     ///
     /// The change is in effect on every replica when the response arrives. For zero-downtime
     /// rotation, register a second client first. Requires a user session with a sign-in within the
-    /// last five minutes (403 `reauthentication_required`); personal access tokens are rejected (403
-    /// `forbidden`).
+    /// last five minutes (403 `reauthentication_required`); personal access tokens are rejected
+    /// (403 `forbidden`).
     ///
     /// Response 200: The secret was rotated. The new secret is returned only once.
     #[oai(

@@ -117,8 +117,8 @@ pub struct UserSchema {
     groups: Vec<String>,
     /// Time of creation.
     created_at: OffsetDateTime,
-    /// Whether an administrator or the operator has set the current password. Not enforced; the user
-    /// should change it.
+    /// Whether an administrator or the operator has set the current password. Not enforced; the
+    /// user should change it.
     password_change_required: bool,
 }
 
@@ -176,8 +176,8 @@ pub struct AdminUserSchema {
     disabled: bool,
     /// Time of creation.
     created_at: OffsetDateTime,
-    /// Whether an administrator or the operator has set the current password. Not enforced; the user
-    /// should change it.
+    /// Whether an administrator or the operator has set the current password. Not enforced; the
+    /// user should change it.
     password_change_required: bool,
 }
 

@@ -32,11 +32,12 @@ use crate::{
 body! {
     /// Registration: a username, an email address, or both.
     pub struct SignUpRequest {
-        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`, that begin and end with a letter or
-        /// digit. Unique, not case-sensitive. Reserved usernames are rejected.
+        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`, that begin and end with a letter
+        /// or digit. Unique, not case-sensitive. Reserved usernames are rejected.
         /// Required without `email`.
         pub username: Optional<Username>,
-        /// Email address. Unique, not case-sensitive. Required without `username`.
+        /// Email address. Unique, not case-sensitive. Required without `username`, and always
+        /// required with `LATCHKEY_SIGNUP=verify`.
         pub email: Optional<EmailAddress>,
         /// Password: at least 8 characters (default), not a common password, and not similar to the
         /// username, name, or email address.
@@ -56,8 +57,8 @@ body! {
         /// Password: at least 8 characters (default), not a common password, and not similar to the
         /// username, name, or email address.
         pub password: Required<NewPassword>,
-        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`, that begin and end with a letter or
-        /// digit. Unique, not case-sensitive. Reserved usernames are rejected.
+        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`, that begin and end with a letter
+        /// or digit. Unique, not case-sensitive. Reserved usernames are rejected.
         pub username: Optional<Username>,
         /// Display name.
         pub name: Optional<DisplayName>,
@@ -117,16 +118,17 @@ impl SignUpApi {
     /// Registers a user and starts a session. Returns tokens, or sets the session cookie if
     /// `X-Latchkey-Request: 1` is sent.
     ///
-    /// A username or email address that is in use, or was in use recently, returns 409. If only administrators can
-    /// create users (`LATCHKEY_SIGNUP=admin`), the response is 403 `signup_closed`.
+    /// A username or email address that is in use, or was in use recently, returns 409. If only
+    /// administrators can create users (`LATCHKEY_SIGNUP=admin`), the response is 403
+    /// `signup_closed`.
     ///
-    /// With `LATCHKEY_SIGNUP=verify`, `email` is required, no user is registered yet, and a one-time code is sent.
-    /// The response is 202 for every address, so that it doesn't reveal which addresses have an
-    /// account. Complete the registration with `POST /signup/confirm` and the same fields. Neither
-    /// the password nor the names are stored until then. The user of a verified address gets a
-    /// notice instead of a code. The code expires after 10 minutes by default, and a new code
-    /// replaces the previous one. By default, a recipient gets up to 6 codes at once, then one every
-    /// 10 minutes; further requests still return 202.
+    /// With `LATCHKEY_SIGNUP=verify`, `email` is required, no user is registered yet, and a
+    /// one-time code is sent. The response is 202 for every address, so that it doesn't reveal
+    /// which addresses have an account. Complete the registration with `POST /signup/confirm` and
+    /// the same fields. Neither the password nor the names are stored until then. The user of a
+    /// verified address gets a notice instead of a code. The code expires after 10 minutes by
+    /// default, and a new code replaces the previous one. By default, a recipient gets up to 6
+    /// codes at once, then one every 10 minutes; further requests still return 202.
     #[oai(
         path = "/signup",
         method = "post",

@@ -31,8 +31,8 @@ problems! {
     ExportProblems: [CALLER] TooManyRequests;
 }
 
-/// Streams the document. If a page can't be read, the response is aborted, so that no client takes an
-/// incomplete document for a complete one.
+/// Streams the document. If a page can't be read, the response is aborted, so that no client takes
+/// an incomplete document for a complete one.
 struct UserExportResponse(UserExport);
 
 impl IntoResponse for UserExportResponse {
@@ -72,8 +72,8 @@ impl UserExportApi {
     /// Returns everything that is stored about the user as one JSON document, for download.
     ///
     /// Requires a user session (personal access tokens are rejected with 403 `forbidden`) and also
-    /// the scope `items:read`. The document contains no password, token, or hash. It is read page by
-    /// page, so it isn't a snapshot: a change during the export can be contained or missing. A
+    /// the scope `items:read`. The document contains no password, token, or hash. It is read page
+    /// by page, so it isn't a snapshot: a change during the export can be contained or missing. A
     /// document without its last brace is incomplete.
     ///
     /// Response 200: The export.

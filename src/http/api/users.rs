@@ -41,8 +41,8 @@ use crate::{
 body! {
     /// User to create: a username, an email address, or both.
     pub struct CreateUserRequest {
-        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`, that begin and end with a letter or
-        /// digit. Unique, not case-sensitive.
+        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`, that begin and end with a letter
+        /// or digit. Unique, not case-sensitive.
         /// Required without `email`.
         pub username: Optional<Username>,
         /// Email address. Unique, not case-sensitive. Required if `username` or `password` is
@@ -82,8 +82,8 @@ body! {
 
     /// New values; absent fields stay unchanged. `null` clears `username`, `email`, or `name`.
     pub struct UpdateUserRequest {
-        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`, that begin and end with a letter or
-        /// digit. Unique, not case-sensitive.
+        /// Username: 1 to 64 letters, digits, `.`, `_`, and `-`, that begin and end with a letter
+        /// or digit. Unique, not case-sensitive.
         pub username: Clearable<Username>,
         /// Email address. Unique, not case-sensitive. A changed address is unverified.
         pub email: Clearable<EmailAddress>,

@@ -221,6 +221,15 @@ impl BrowserCaller {
     }
 }
 
+/// Returns the claims of the session cookie for a page. Every invalid, expired, or revoked token
+/// returns the same error. The forms of pages have their own check against cross-site requests
+/// (`form_csrf.rs`).
+pub async fn authenticate_page(request: &Request) -> Result<Arc<Claims>, Error> {
+    let cookie = cookie::read_value(request)?.ok_or(Error::NoBrowserSession)?;
+    let claims = Token::Cookie(cookie).authenticate(request).await;
+    claims.map_err(BrowserCaller::hide_token_error)
+}
+
 /// Returns the claims of a user, a personal access token, or an OAuth client.
 pub async fn authenticate(request: &Request) -> Result<Arc<Claims>, Error> {
     let token = Token::read(request)?.ok_or(Error::Unauthenticated)?;

@@ -44,6 +44,13 @@ pub fn read_value(request: &Request) -> Result<Option<&str>, Error> {
     find_single_value(fields, cookie_name(app))
 }
 
+/// Returns the value of another cookie of the server, if the request has it once.
+pub fn read_named<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+    let fields = request.headers().get_all(header::COOKIE).iter();
+    let fields = fields.map(HeaderValue::as_bytes);
+    find_single_value(fields, name).ok().flatten()
+}
+
 /// Returns the values of all session cookies, because a sign-out revokes the session of each.
 pub fn read_all_values(request: &Request) -> Vec<String> {
     let app: &Arc<App> = request.data().expect("the request middleware sets it");
@@ -131,7 +138,7 @@ impl SessionCookie {
         let text = format_set_cookie(cookie_name(&self.app), value, max_age, domain);
         let mut set_cookie = HeaderValue::try_from(text).expect("tokens are ASCII");
         set_cookie.set_sensitive(true);
-        self.headers.set(header::SET_COOKIE, set_cookie);
+        self.headers.set_cookie(cookie_name(&self.app), set_cookie);
     }
 }
 
@@ -141,7 +148,7 @@ impl<'a> FromRequest<'a> for SessionCookie {
     }
 }
 
-fn format_set_cookie(name: &str, value: &str, max_age: u64, domain: Option<&str>) -> String {
+pub fn format_set_cookie(name: &str, value: &str, max_age: u64, domain: Option<&str>) -> String {
     let domain = domain
         .map(|domain| format!("; Domain={domain}"))
         .unwrap_or_default();

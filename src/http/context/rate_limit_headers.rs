@@ -55,10 +55,16 @@ fn format_remaining(LimitStatus { name, left, .. }: &LimitStatus) -> Option<Stri
 fn first_limit(operation: &str) -> (&'static str, u64, u64) {
     match operation {
         "signUp" | "updateCurrentUser" => ("sign_up", 50, 3600),
-        "requestPasswordReset" => ("reset_request", 20, 3600),
+        "requestPasswordReset" | "requestEmailVerification" | "exportCurrentUser" => {
+            ("reset_request", 20, 3600)
+        }
         "verifyEmail" | "resetPassword" | "confirmSignUp" => ("sign_in_network", 100, 600),
         "refreshTokens" | "issueToken" => ("refresh_failures", 100, 600),
-        _sign_in => ("sign_in", 10, 900),
+        "signIn" | "createBrowserSession" | "changePassword" | "requestEmailChange" => {
+            ("sign_in", 10, 900)
+        }
+        // The document is generated at each start, so every test would fail.
+        other => panic!("the first rate limit of {other} is unknown"),
     }
 }
 
@@ -86,5 +92,36 @@ pub fn document(response: &mut Value, operation: &str, status: &str) {
     );
     if status == "429" {
         response["headers"]["Retry-After"]["schema"]["example"] = json!(42);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::SETTINGS;
+
+    #[test]
+    fn documented_limits_are_the_defaults() {
+        for operation in [
+            "signUp",
+            "requestPasswordReset",
+            "verifyEmail",
+            "refreshTokens",
+            "signIn",
+        ] {
+            let (name, burst, period) = first_limit(operation);
+            let variable = format!("LATCHKEY_LIMIT_{}", name.to_uppercase());
+            let setting = SETTINGS.iter().find(|found| found.variable == variable);
+            let period = match period % 3600 {
+                0 => format!("{}h", period / 3600),
+                _minutes => format!("{}m", period / 60),
+            };
+            let default = setting.expect("a setting").default;
+            assert_eq!(
+                default,
+                Some(format!("{burst}/{period}").as_str()),
+                "{name}"
+            );
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use poem::{
     Request,
-    http::{HeaderMap, HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
 };
 
 use crate::{app::origin::request_limits::RequestLimits, http::context::rate_limit_headers};
@@ -18,6 +18,8 @@ pub struct DeferredHeaders(Arc<DeferredState>);
 #[derive(Default)]
 struct DeferredState {
     headers: Mutex<Vec<(HeaderName, HeaderValue)>>,
+    /// Cookies by name, each with the value of its `Set-Cookie` header.
+    cookies: Mutex<Vec<(String, HeaderValue)>>,
     request_limits: OnceLock<RequestLimits>,
 }
 
@@ -45,6 +47,13 @@ impl DeferredHeaders {
             .push((name, value));
     }
 
+    /// Sets a cookie of the response. A second value for the same cookie replaces the first.
+    pub fn set_cookie(&self, name: &str, value: HeaderValue) {
+        let mut cookies = self.0.cookies.lock().expect("no panic while locked");
+        cookies.retain(|(other, _)| other != name);
+        cookies.push((name.to_owned(), value));
+    }
+
     /// Applies the headers to the response.
     pub fn apply(&self, headers: &mut HeaderMap) {
         if let Some(request_limits) = self.0.request_limits.get() {
@@ -58,6 +67,15 @@ impl DeferredHeaders {
             .drain(..)
         {
             headers.insert(name, value);
+        }
+        for (_, cookie) in self
+            .0
+            .cookies
+            .lock()
+            .expect("no panic while locked")
+            .drain(..)
+        {
+            headers.append(header::SET_COOKIE, cookie);
         }
     }
 }

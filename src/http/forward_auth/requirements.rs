@@ -16,7 +16,7 @@ use crate::{
     http::openapi::{body, params::Parameter},
 };
 
-/// Names of the supported query parameters.
+/// Names of the supported query parameters, which are arguments of the operation.
 const PARAMETER_NAMES: [&str; 3] = ["role", "scope", "group"];
 
 /// Role that the caller must have; `None` allows every role.
@@ -149,18 +149,37 @@ impl<'a> FromRequest<'a> for DenyUnknownQuery {
             .find(|(name, _)| !PARAMETER_NAMES.contains(&name.as_ref()));
         match unknown {
             None => Ok(DenyUnknownQuery),
-            Some((name, _)) => Err(Error::invalid_field(
-                body::shown(&name),
-                "is unknown; valid parameters: `role`, `scope`, `group`",
-            )
-            .into()),
+            Some((name, _)) => {
+                let reason = format!(
+                    "is unknown; valid parameters: `{}`",
+                    PARAMETER_NAMES.join("`, `")
+                );
+                Err(Error::invalid_field(body::shown(&name), reason).into())
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::http::document;
+
+    #[test]
+    fn supported_parameters_are_those_of_the_document() {
+        let document: Value = serde_json::from_str(&document::json()).unwrap();
+        let parameters = document["paths"]["/auth/verify"]["get"]["parameters"].as_array();
+        let in_query = |parameter: &&Value| parameter["in"] == "query";
+        let documented: Vec<&Value> = parameters
+            .unwrap()
+            .iter()
+            .filter(in_query)
+            .map(|parameter| &parameter["name"])
+            .collect();
+        assert_eq!(documented, PARAMETER_NAMES);
+    }
 
     #[test]
     fn invalid_requirement_is_rejected() {

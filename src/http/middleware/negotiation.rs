@@ -8,17 +8,16 @@ use crate::http::{
     api::revocation_stream,
     document, forward_auth,
     openapi::{body, problem},
+    pages::{DEVELOPER_PAGES, USER_PAGES},
 };
 
-/// Paths that the OpenAPI document does not contain. Their only method is `GET`.
-const PAGES: &[&str] = &[
-    "/",
+/// Files, which the OpenAPI document does not contain. Their only method is `GET`.
+const FILES: &[&str] = &[
     "/docs",
     "/docs/{asset}",
+    "/assets/{name}",
     "/openapi.json",
-    "/forgot",
-    "/problems",
-    "/problems/{code}",
+    "/robots.txt",
     "/.well-known/security.txt",
 ];
 
@@ -52,10 +51,20 @@ impl Negotiation {
             let info = PathInfo::new(&methods, media_types(&path));
             (path, info)
         });
-        let pages = PAGES
+        let files = FILES
             .iter()
             .map(|path| ((*path).to_owned(), PathInfo::new(&["GET".to_owned()], &[])));
+        let pages = USER_PAGES.iter().chain(DEVELOPER_PAGES).map(|page| {
+            let methods: Vec<_> = std::iter::once("GET")
+                .chain(page.fields.map(|_| "POST"))
+                .map(str::to_owned)
+                .collect();
+            // The framework's parameters have another syntax than those of the document.
+            let path = page.path.replace(":code", "{code}");
+            (path, PathInfo::new(&methods, &[]))
+        });
         let (templates, fixed): (Vec<_>, Vec<_>) = operations
+            .chain(files)
             .chain(pages)
             .partition(|(path, _)| path.contains('{'));
         let segments = |path: String| path.split('/').map(str::to_owned).collect();
@@ -88,9 +97,11 @@ impl Negotiation {
 
     /// Whether the response depends on more than the binary, so that it must wait for the start.
     pub fn requires_started_server(&self, path: &str) -> bool {
-        let is_page =
-            PAGES.contains(&path) || path.starts_with("/problems/") || path.starts_with("/docs/");
-        !is_page && !self.is_health_check(path)
+        let is_file = FILES.contains(&path)
+            || ["/problems", "/docs/", "/assets/"]
+                .iter()
+                .any(|folder| path.starts_with(folder));
+        !is_file && !self.is_health_check(path)
     }
 
     fn find(&self, path: &str) -> Option<&PathInfo> {

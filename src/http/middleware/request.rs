@@ -34,7 +34,7 @@ use crate::{
             body, params,
             problem::{self, REQUEST, RequestContext},
         },
-        pages,
+        pages::{self, Site},
     },
 };
 
@@ -53,6 +53,7 @@ const EXPECTED_HEADERS: usize = 8;
 pub struct RequestMiddleware<E> {
     inner: E,
     app: Arc<App>,
+    site: Arc<Site>,
     negotiation: Negotiation,
     /// Whether responses have `Strict-Transport-Security`. The issuer's scheme determines it.
     hsts: bool,
@@ -61,7 +62,7 @@ pub struct RequestMiddleware<E> {
 }
 
 impl<E: Endpoint<Output = Response>> RequestMiddleware<E> {
-    pub fn new(inner: E, app: Arc<App>) -> RequestMiddleware<E> {
+    pub fn new(inner: E, app: Arc<App>, site: Arc<Site>) -> RequestMiddleware<E> {
         let issuer = &app.config.issuer;
         let (hsts, pages) = (
             issuer.is_https(),
@@ -70,6 +71,7 @@ impl<E: Endpoint<Output = Response>> RequestMiddleware<E> {
         RequestMiddleware {
             inner,
             app,
+            site,
             negotiation: Negotiation::new(),
             hsts,
             pages,
@@ -78,18 +80,25 @@ impl<E: Endpoint<Output = Response>> RequestMiddleware<E> {
 
     async fn dispatch(&self, mut request: Request) -> Response {
         let (path, method) = (request.uri().path().to_owned(), request.method().clone());
+        let is_page_request = is_page_request(&request);
+        let respond = |error: &Error| {
+            if pages::is_page(&path) {
+                pages::respond_error(&self.site, error)
+            } else {
+                problem::respond(error)
+            }
+        };
         if let (false, Err(error)) = (
             self.negotiation.is_health_check(&path),
             params::reject_duplicate_params(request.uri().query()),
         ) {
-            return problem::respond(&error);
+            return respond(&error);
         }
         let offered = self.negotiation.offered_media_types(&path);
         if !offered.is_empty() && !params::accepts(&request, offered) {
             // The other media types are those of error responses.
             return problem::respond(&Error::NotAcceptable(offered[0]));
         }
-        let is_page_request = is_page_request(&request);
         request.set_data(self.app.clone());
         let task = async {
             if self.app.lifecycle.is_starting() && self.negotiation.requires_started_server(&path) {
@@ -105,8 +114,8 @@ impl<E: Endpoint<Output = Response>> RequestMiddleware<E> {
         let task = pin!(AssertUnwindSafe(task).catch_unwind());
         match tokio::time::timeout(REQUEST_TIMEOUT, task).await {
             Ok(Ok(response)) => self.map_error(response, &method, &path, is_page_request),
-            Ok(Err(_panic)) => problem::respond(&Error::internal("a handler panicked")),
-            Err(_late) => problem::respond(&Error::Busy),
+            Ok(Err(_panic)) => respond(&Error::internal("a handler panicked")),
+            Err(_late) => respond(&Error::Busy),
         }
     }
 
@@ -122,8 +131,20 @@ impl<E: Endpoint<Output = Response>> RequestMiddleware<E> {
         let allowed = || self.negotiation.allowed_methods(path);
         let error = match response.status() {
             status if !status.is_client_error() && !status.is_server_error() => return response,
-            _error_response if is_json(&response) => return response,
-            StatusCode::NOT_FOUND if is_page_request => return pages::not_found(),
+            _error_response if is_rendered(&response) => return response,
+            StatusCode::NOT_FOUND if is_page_request => {
+                return pages::respond_error(&self.site, &Error::NotFound);
+            }
+            StatusCode::METHOD_NOT_ALLOWED if is_page_request => {
+                match pages::redirect_to_page(&self.site, path) {
+                    Some(redirect) => return redirect,
+                    None => Error::MethodNotAllowed {
+                        method: is_registered(method).then(|| method.to_string()),
+                        allowed: allowed()
+                            .and_then(|methods| Some(methods.to_str().ok()?.to_owned())),
+                    },
+                }
+            }
             StatusCode::NOT_FOUND => Error::NotFound,
             StatusCode::METHOD_NOT_ALLOWED => Error::MethodNotAllowed {
                 method: is_registered(method).then(|| method.to_string()),
@@ -152,10 +173,7 @@ impl<E: Endpoint<Output = Response>> RequestMiddleware<E> {
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         );
-        headers.insert(
-            header::REFERRER_POLICY,
-            HeaderValue::from_static("no-referrer"),
-        );
+        set_default(headers, header::REFERRER_POLICY, "no-referrer");
         set_default(headers, header::CACHE_CONTROL, "no-store");
         set_default(
             headers,
@@ -290,8 +308,14 @@ fn normalize_path(uri: &mut Uri) {
     *uri = Uri::from_parts(parts).unwrap_or_default();
 }
 
-/// Whether a browser loads a page. Only these requests have `text/html` in `Accept`.
+/// Whether a browser loads a page: `Sec-Fetch-Dest` is `document` (Fetch Metadata). A browser without
+/// Fetch Metadata has `text/html` in `Accept`.
 fn is_page_request(request: &Request) -> bool {
+    if let Some(destination) = request.headers().get("sec-fetch-dest")
+        && destination != "document"
+    {
+        return false;
+    }
     let accepts = request.headers().get_all(header::ACCEPT);
     let mut ranges = accepts
         .iter()
@@ -324,9 +348,12 @@ fn is_registered(method: &Method) -> bool {
     .contains(method)
 }
 
-fn is_json(response: &Response) -> bool {
+/// Whether the response is an error of this server, not one of the framework.
+fn is_rendered(response: &Response) -> bool {
     response.content_type().is_some_and(|media_type| {
-        media_type.starts_with(problem::MEDIA_TYPE) || media_type.starts_with(body::JSON)
+        [problem::MEDIA_TYPE, body::JSON, pages::MEDIA_TYPE]
+            .iter()
+            .any(|rendered| media_type.starts_with(rendered))
     })
 }
 

@@ -9,7 +9,7 @@ use poem::{
     http::{HeaderValue, StatusCode, header},
 };
 
-use super::sha256_base64;
+use super::{BASE_POLICY, sha256_base64};
 
 /// Content that is compressed once and identified by an ETag.
 pub struct Asset {
@@ -72,6 +72,32 @@ impl Asset {
                 .body(self.compressed.clone())
         } else {
             response.body(self.plain.clone())
+        }
+    }
+}
+
+/// An asset whose name contains a hash of its content, so that browsers cache it without
+/// revalidation.
+pub struct HashedAsset {
+    pub name: String,
+    pub asset: Asset,
+}
+
+impl HashedAsset {
+    pub fn new(
+        name: &str,
+        extension: &str,
+        content_type: &'static str,
+        content: String,
+    ) -> HashedAsset {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content.as_bytes());
+        let hash: String = digest.as_ref()[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        HashedAsset {
+            name: format!("{name}-{hash}.{extension}"),
+            asset: Asset::new(content_type, content, BASE_POLICY.to_owned()).immutable(),
         }
     }
 }

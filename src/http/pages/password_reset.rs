@@ -1,86 +1,146 @@
-//! The page `/forgot`, with which users reset a forgotten password.
+//! The pages `/forgot` and `/reset-password`.
 
 use askama::Template;
-use poem::{
-    Request, Response,
-    http::{HeaderValue, header},
+use latchkey_domain::{
+    account::EmailAddress, one_time_code::OneTimeCode, password::NewPassword, return_to::ReturnTo,
 };
-use url::Url;
+use poem::{Response, http::StatusCode};
 
-use super::{ALLOW_SAME_ORIGIN_REQUESTS, asset::Asset, build_policy};
+use super::{
+    context::{Context, render, render_with},
+    form::Form,
+    frame::{Errors, Frame},
+    note::Note,
+    rejection::{Rejection, parse},
+};
+use crate::{app::accounts::reset_password::PasswordReset, error::Error};
 
-/// The page, rendered once for the start page and for each application to which it links.
-pub struct PasswordResetPage {
-    /// Links to the start page.
-    default: Asset,
-    /// Each links to the application with this origin.
-    of_applications: Vec<(String, Asset)>,
-}
+pub const REQUEST_FIELDS: &[&str] = &["email", "return_to"];
 
-impl PasswordResetPage {
-    /// Renders the page for the minimum length of passwords and for the origins of applications.
-    pub fn new(password_min: usize, origins: &[String]) -> PasswordResetPage {
-        let render = |application| {
-            let page = PasswordResetTemplate {
-                password_min,
-                application,
-            };
-            let page = page.render().expect("writing to memory succeeds");
-            let policy = build_policy(&page) + ALLOW_SAME_ORIGIN_REQUESTS;
-            Asset::new("text/html; charset=utf-8", page, policy)
-        };
-        PasswordResetPage {
-            default: render(None),
-            of_applications: origins
-                .iter()
-                .map(|origin| (origin.clone(), render(Some(origin))))
-                .collect(),
-        }
-    }
+pub const FIELDS: &[&str] = &["email", "code", "new_password", "return_to"];
 
-    /// Serves the page with a link to the application from which the browser comes.
-    ///
-    /// The server compares the origin, because a page with all origins would disclose them. Other
-    /// origins get no link, because their site could ask the user for the new password.
-    pub fn respond(&self, request: &Request) -> Response {
-        let referrer = find_referrer_origin(request);
-        let of_application = self
-            .of_applications
-            .iter()
-            .find(|(origin, _)| referrer.as_ref() == Some(origin));
-        let asset = of_application.map_or(&self.default, |(_, asset)| asset);
-        let mut response = asset.respond(request);
-        response
-            .headers_mut()
-            .append(header::VARY, HeaderValue::from_static("Referer"));
-        response
-    }
+#[derive(Template)]
+#[template(path = "pages/forgot.html")]
+struct RequestPage<'a> {
+    frame: Frame<'a>,
+    email: &'a str,
+    return_to: &'a str,
+    sends_email: bool,
 }
 
 #[derive(Template)]
-#[template(path = "forgot.html")]
-struct PasswordResetTemplate<'a> {
-    password_min: usize,
-    /// The origin of the application that the page links to.
-    application: Option<&'a String>,
+#[template(path = "pages/reset_password.html")]
+struct ResetPage<'a> {
+    frame: Frame<'a>,
+    email: &'a str,
+    return_to: &'a str,
 }
 
-fn find_referrer_origin(request: &Request) -> Option<String> {
-    let referrer = Url::parse(request.header(header::REFERER)?).ok()?;
-    Some(referrer.origin().ascii_serialization())
+/// Requests a code. The operator of a server without email can create one, so the link to the next
+/// page remains.
+pub async fn request(context: Context) -> Result<Response, Error> {
+    // The page of an application that links here is the one to which the user returns.
+    let return_to = return_to(&context).or_else(|| context.referring_application());
+    let return_to = return_to.as_ref().map(ReturnTo::url).unwrap_or_default();
+    let render_page = |status, errors| {
+        let form = context.form.as_ref();
+        let page = RequestPage {
+            frame: context
+                .frame(context.site.texts.forgot_title)
+                .with_errors(errors),
+            email: form.map_or("", |form| form.shown("email")),
+            return_to: &return_to,
+            sends_email: context.app.sends_email(),
+        };
+        render_with(status, &page)
+    };
+    let Some(form) = &context.form else {
+        return Ok(render_page(StatusCode::OK, Errors::default()));
+    };
+    let outcome = send_code(&context, form).await;
+    Ok(outcome.unwrap_or_else(|rejection| rejection.respond(render_page)))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+async fn send_code(context: &Context, form: &Form) -> Result<Response, Rejection> {
+    let (texts, mut errors) = (context.site.texts, Errors::default());
+    let rule = ("email", texts.invalid_email);
+    let Some(email) = parse::<EmailAddress>(form, &mut errors, rule, texts) else {
+        return Err(Rejection::of_fields(errors));
+    };
+    let accounts = &context.app.accounts;
+    accounts
+        .request_password_reset(&email, &context.origin)
+        .await
+        .map_err(|error| Rejection::of(texts, &error))?;
+    context.leave_note(&Note::ResetCodeSent(email.as_str().to_owned()));
+    Ok(redirect(context, "/reset-password"))
+}
 
-    #[tokio::test]
-    async fn two_pages_in_one_process_have_their_own_settings() {
-        for password_min in [8, 15] {
-            let page = PasswordResetPage::new(password_min, &[]);
-            let response = page.respond(&Request::builder().finish());
-            let text = response.into_body().into_string().await.unwrap();
-            assert!(text.contains(&format!("At least {password_min} characters")));
+/// Redirects to the next page, which also knows where the user returns to.
+fn redirect(context: &Context, path: &str) -> Response {
+    match return_to(context) {
+        None => context.redirect(path),
+        Some(return_to) => {
+            let query: String = form_urlencoded::Serializer::new(String::new())
+                .append_pair("return_to", &return_to.url())
+                .finish();
+            context.redirect(&format!("{path}?{query}"))
         }
     }
+}
+
+fn return_to(context: &Context) -> Option<ReturnTo> {
+    context.return_to().ok().flatten()
+}
+
+pub async fn reset(context: Context) -> Result<Response, Error> {
+    let title = context.site.texts.reset_title;
+    let return_to = return_to(&context);
+    let return_to = return_to.as_ref().map(ReturnTo::url).unwrap_or_default();
+    let Some(form) = &context.form else {
+        let note = context.take_note();
+        return Ok(render(&ResetPage {
+            frame: context
+                .frame(title)
+                .with_note(note.as_ref().map(|note| context.note_text(note))),
+            email: note.as_ref().and_then(Note::email).unwrap_or_default(),
+            return_to: &return_to,
+        }));
+    };
+    let outcome = set_password(&context, form).await;
+    Ok(outcome.unwrap_or_else(|rejection| {
+        rejection.respond(|status, errors| {
+            let page = ResetPage {
+                frame: context.frame(title).with_errors(errors),
+                email: form.shown("email"),
+                return_to: &return_to,
+            };
+            render_with(status, &page)
+        })
+    }))
+}
+
+async fn set_password(context: &Context, form: &Form) -> Result<Response, Rejection> {
+    let (app, texts) = (&context.app, context.site.texts);
+    let mut errors = Errors::default();
+    let email_rule = ("email", texts.invalid_email);
+    let email = parse::<EmailAddress>(form, &mut errors, email_rule, texts);
+    let code_rule = ("code", texts.invalid_code);
+    let code = parse::<OneTimeCode>(form, &mut errors, code_rule, texts);
+    let password_rule = ("new_password", texts.invalid_password);
+    let password = parse::<NewPassword>(form, &mut errors, password_rule, texts);
+    let (Some(email), Some(code), Some(NewPassword(new_password))) = (email, code, password) else {
+        return Err(Rejection::of_fields(errors));
+    };
+    let request = PasswordReset {
+        email,
+        code,
+        new_password,
+    };
+    app.accounts
+        .reset_password(request, &context.origin)
+        .await
+        .map_err(|error| Rejection::of(texts, &error))?;
+    context.leave_note(&Note::PasswordReset);
+    Ok(redirect(context, "/sign-in"))
 }

@@ -9,8 +9,15 @@ use std::sync::{Arc, LazyLock};
 use askama::Template;
 use poem::{IntoResponse, Request, Response, http::StatusCode};
 
-use super::{ALLOW_SAME_ORIGIN_REQUESTS, BASE_POLICY, asset::Asset, elements, sha256_base64};
+use super::{
+    BASE_POLICY,
+    asset::{Asset, HashedAsset},
+    sha256_base64,
+};
 use crate::{app::App, http::document};
+
+/// Policy of the page: requests to this server are allowed.
+const ALLOW_SAME_ORIGIN_REQUESTS: &str = "; connect-src 'self'";
 
 /// Policy of the page: its style contains icons as data URLs.
 const ALLOW_DATA_IMAGES: &str = "; img-src data:";
@@ -22,35 +29,15 @@ static PAGE: LazyLock<Asset> = LazyLock::new(|| render_page(false));
 static LOCAL_PAGE: LazyLock<Asset> = LazyLock::new(|| render_page(true));
 static SCRIPT: LazyLock<HashedAsset> = LazyLock::new(|| {
     let script = extract_element("script");
-    HashedAsset::new("js", "text/javascript; charset=utf-8", script)
+    HashedAsset::new("swagger-ui", "js", "text/javascript; charset=utf-8", script)
 });
 static STYLE: LazyLock<HashedAsset> = LazyLock::new(|| {
     let style = format!("{}\n{DARK_SCHEME}", extract_element("style"));
-    HashedAsset::new("css", "text/css; charset=utf-8", style)
+    HashedAsset::new("swagger-ui", "css", "text/css; charset=utf-8", style)
 });
 
-/// An asset whose name contains a hash of its content.
-struct HashedAsset {
-    name: String,
-    asset: Asset,
-}
-
-impl HashedAsset {
-    fn new(extension: &str, content_type: &'static str, content: String) -> HashedAsset {
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content.as_bytes());
-        let hash: String = digest.as_ref()[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        HashedAsset {
-            name: format!("swagger-ui-{hash}.{extension}"),
-            asset: Asset::new(content_type, content, BASE_POLICY.to_owned()).immutable(),
-        }
-    }
-}
-
 #[derive(Template)]
-#[template(path = "swagger.html")]
+#[template(path = "pages/swagger.html")]
 struct SwaggerPage<'a> {
     script: &'a str,
     style: &'a str,
@@ -105,4 +92,19 @@ fn extract_element(name: &str) -> String {
     let page = document::service().swagger_ui_html();
     let content = elements(&page, name).next();
     content.expect("an inline element").to_owned()
+}
+
+/// Returns the contents of the elements with this name.
+///
+/// Scripts can contain tags in their text, so only the first `style` element is reliable.
+fn elements<'a>(page: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let (opening, closing) = (format!("<{name}"), format!("</{name}>"));
+    let mut rest = page;
+    std::iter::from_fn(move || {
+        let (_, tag) = rest.split_once(&opening)?;
+        let (_, text) = tag.split_once('>')?;
+        let (element, after) = text.split_once(&closing)?;
+        rest = after;
+        Some(element)
+    })
 }

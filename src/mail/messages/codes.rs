@@ -9,7 +9,7 @@ use super::{EmailMessage, Occasion};
 use crate::mail::MailError;
 
 #[derive(Template)]
-#[template(path = "password_reset.txt", escape = "none")]
+#[template(path = "templates/password_reset.txt", escape = "none")]
 struct PasswordResetText<'a> {
     app: &'a str,
     code: &'a str,
@@ -20,7 +20,7 @@ struct PasswordResetText<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "password_reset.html")]
+#[template(path = "templates/password_reset.html")]
 struct PasswordResetHtml<'a> {
     app: &'a str,
     code: &'a str,
@@ -31,7 +31,7 @@ struct PasswordResetHtml<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "email_code.txt", escape = "none")]
+#[template(path = "templates/email_code.txt", escape = "none")]
 struct EmailCodeText<'a> {
     app: &'a str,
     code: &'a str,
@@ -39,7 +39,7 @@ struct EmailCodeText<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "email_code.html")]
+#[template(path = "templates/email_code.html")]
 struct EmailCodeHtml<'a> {
     app: &'a str,
     code: &'a str,
@@ -47,7 +47,7 @@ struct EmailCodeHtml<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "sign_up.txt", escape = "none")]
+#[template(path = "templates/sign_up.txt", escape = "none")]
 struct SignUpText<'a> {
     app: &'a str,
     code: &'a str,
@@ -58,7 +58,7 @@ struct SignUpText<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "sign_up.html")]
+#[template(path = "templates/sign_up.html")]
 struct SignUpHtml<'a> {
     app: &'a str,
     code: &'a str,

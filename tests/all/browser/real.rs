@@ -79,8 +79,8 @@ impl Tab {
     }
 }
 
-/// The interval of requests of the active browser. A quarter of the idle timeout, four seconds, must
-/// pass before a request renews the cookie.
+/// The interval of requests of the active browser. A quarter of the idle timeout, four seconds,
+/// must pass before a request renews the cookie.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 #[tokio::test]

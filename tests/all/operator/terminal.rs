@@ -7,8 +7,8 @@ use serde_json::json;
 use super::run_user_ok;
 use crate::test_server::{PASSWORD, TestServer};
 
-/// Runs a program on a new terminal. For each prompt, waits for its text, and then types the keys or
-/// sends the signal. Afterwards, the terminal must have its echo and its special characters.
+/// Runs a program on a new terminal. For each prompt, waits for its text, and then types the keys
+/// or sends the signal. Afterwards, the terminal must have its echo and its special characters.
 const TERMINAL: &str = r#"
 import json, os, pty, signal, sys, termios
 program, arguments, dialog = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])

@@ -293,9 +293,9 @@ impl Promises {
         self.version.contains('-')
     }
 
-    /// Whether this version can break clients of the old one (Semantic Versioning 2.0.0, items 4 and
-    /// 8). After a pre-release it always can. Otherwise, the minor version must increase before 1.0,
-    /// and the major version from 1.0 on.
+    /// Whether this version can break clients of the old one (Semantic Versioning 2.0.0, items 4
+    /// and 8). After a pre-release it always can. Otherwise, the minor version must increase before
+    /// 1.0, and the major version from 1.0 on.
     fn can_break_clients_of(&self, old: &Promises) -> bool {
         if old.is_pre_release() {
             return true;

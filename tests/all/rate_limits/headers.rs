@@ -144,6 +144,7 @@ fn operations_with_limits_document_them() {
         (Method::POST, "/refresh"),
         (Method::POST, "/user/password"),
         (Method::POST, "/user/email"),
+        (Method::POST, "/user/email/verification"),
         (Method::POST, "/user/email/confirm"),
         (Method::POST, "/password/forgot"),
         (Method::POST, "/password/reset"),

@@ -1,5 +1,5 @@
-//! Replicas of an older version, whose keys don't contain the database ID, and another deployment with
-//! the same prefix.
+//! Replicas of an older version, whose keys don't contain the database ID, and another deployment
+//! with the same prefix.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! Runs the sample code of `docs/how-to/validate-tokens-locally.md`: a service that validates tokens
-//! locally and follows the revocation stream.
+//! Runs the sample code of `docs/how-to/validate-tokens-locally.md`: a service that validates
+//! tokens locally and follows the revocation stream.
 
 use std::{
     fs,

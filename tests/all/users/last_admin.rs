@@ -90,8 +90,8 @@ async fn send(
         .await
 }
 
-/// Each administrator deletes itself and removes the next one, with different requests, concurrently
-/// over two replicas.
+/// Each administrator deletes itself and removes the next one, with different requests,
+/// concurrently over two replicas.
 #[tokio::test]
 async fn concurrent_removals_leave_one_administrator() {
     let fixture = Fixture::new().await;

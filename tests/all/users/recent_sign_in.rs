@@ -32,16 +32,17 @@ const REQUIRING: [&str; 8] = [
 ];
 
 /// Operations with a token that write, and the reason why they require no recent sign-in.
-const NOT_REQUIRING: [(&str, &str); 18] = [
+const NOT_REQUIRING: [(&str, &str); 19] = [
     ("changePassword", "the body contains the current password"),
     (
         "requestEmailChange",
         "the body contains the current password",
     ),
     (
-        "verifyEmail",
-        "the emailed code, requested with the password",
+        "requestEmailVerification",
+        "the code only verifies the stored address",
     ),
+    ("verifyEmail", "the emailed code"),
     ("updateCurrentUser", "only the names"),
     ("createItem", "no credential"),
     ("replaceItem", "no credential"),

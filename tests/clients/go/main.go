@@ -1,5 +1,6 @@
-// Example for a client generated with openapi-generator: from sign-up to sign-out. The argument is the URL of a server; each
-// completed step is printed. docs/how-to/generate-client.md describes how to generate the client.
+// Example for a client generated with openapi-generator: from sign-up to sign-out. The argument is
+// the URL of a server; each completed step is printed. docs/how-to/generate-client.md describes how
+// to generate the client.
 package main
 
 import (

@@ -1,5 +1,6 @@
-// Example for a client of openapi-typescript and openapi-fetch: from sign-up to sign-out. The argument is the URL of a server;
-// each completed step is printed. docs/how-to/generate-client.md describes how to generate the types.
+// Example for a client of openapi-typescript and openapi-fetch: from sign-up to sign-out. The
+// argument is the URL of a server; each completed step is printed. docs/how-to/generate-client.md
+// describes how to generate the types.
 
 import createClient, { type Middleware } from 'openapi-fetch'
 import type { components, paths } from './latchkey.d.ts'

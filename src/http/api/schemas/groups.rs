@@ -34,7 +34,7 @@ impl Example for GroupSchema {
     fn example() -> Self {
         GroupSchema {
             name: "finance".to_owned(),
-            description: Some("May open the invoice app".to_owned()),
+            description: Some("Can open the invoice application".to_owned()),
             created_at: EXAMPLE_TIME,
         }
     }

@@ -8,7 +8,8 @@ use regex::Regex;
 use super::{assert_generated_parts, code_list, table};
 use crate::{contract::DOCUMENT, published::path};
 
-/// Returns the levels of the log events of audit events, by variant. `_other` is that of all others.
+/// Returns the levels of the log events of audit events, by variant. `_other` is that of all
+/// others.
 fn levels() -> BTreeMap<String, String> {
     let source = fs::read_to_string(path("src/postgres/audit.rs")).expect("the source");
     let arm = Regex::new(r"(?:EventKind::)?(\w+) => log_event!\((\w+)\)");

@@ -1,0 +1,119 @@
+//! The page `/verify-email`.
+
+use std::sync::Arc;
+
+use askama::Template;
+use latchkey_domain::{access_token::Claims, one_time_code::OneTimeCode, return_to::ReturnTo};
+use poem::{Response, http::StatusCode};
+
+use super::{
+    context::{Context, render_for, see_other},
+    form::Form,
+    frame::{Errors, Frame},
+    note::Note,
+    rejection::{Rejection, parse},
+};
+use crate::error::Error;
+
+pub const FIELDS: &[&str] = &["code", "resend", "return_to"];
+
+#[derive(Template)]
+#[template(path = "pages/verify_email.html")]
+struct VerifyPage<'a> {
+    frame: Frame<'a>,
+    email: &'a str,
+    return_to: &'a str,
+}
+
+pub async fn handle(context: Context) -> Result<Response, Error> {
+    let Some(caller) = context.caller().await? else {
+        return Ok(context.require_sign_in());
+    };
+    let account = context.app.accounts.get_account(&caller).await?;
+    let Some(email) = account.identity.email else {
+        return Ok(context.redirect("/account"));
+    };
+    let Some(form) = &context.form else {
+        if account.identity.email_verified {
+            return Ok(finish(&context));
+        }
+        let note = context.take_note();
+        let note = note.map(|note| context.note_text(&note));
+        return Ok(render_page(
+            &context,
+            &email,
+            StatusCode::OK,
+            note,
+            Errors::default(),
+        ));
+    };
+    let outcome = if form.has("resend") {
+        send_code(&context, &caller, &email).await
+    } else {
+        verify(&context, &caller, form).await
+    };
+    Ok(outcome.unwrap_or_else(|rejection| {
+        rejection.respond(|status, errors| render_page(&context, &email, status, None, errors))
+    }))
+}
+
+async fn send_code(
+    context: &Context,
+    caller: &Arc<Claims>,
+    email: &str,
+) -> Result<Response, Rejection> {
+    let accounts = &context.app.accounts;
+    accounts
+        .request_email_verification(caller, &context.origin)
+        .await
+        .map_err(|error| Rejection::of(context.site.texts, &error))?;
+    context.leave_note(&Note::VerificationCodeSent(email.to_owned()));
+    Ok(context.redirect("/verify-email"))
+}
+
+async fn verify(
+    context: &Context,
+    caller: &Arc<Claims>,
+    form: &Form,
+) -> Result<Response, Rejection> {
+    let (texts, mut errors) = (context.site.texts, Errors::default());
+    let rule = ("code", texts.invalid_code);
+    let Some(code) = parse::<OneTimeCode>(form, &mut errors, rule, texts) else {
+        return Err(Rejection::of_fields(errors));
+    };
+    let accounts = &context.app.accounts;
+    accounts
+        .confirm_email(caller, &code, &context.origin)
+        .await
+        .map_err(|error| Rejection::of(texts, &error))?;
+    context.leave_note(&Note::EmailVerified);
+    Ok(finish(context))
+}
+
+/// Redirects to the page that required the verification.
+fn finish(context: &Context) -> Response {
+    match context.return_to() {
+        Ok(Some(return_to)) => see_other(&return_to.url()),
+        Ok(None) | Err(()) => context.redirect("/account"),
+    }
+}
+
+fn render_page(
+    context: &Context,
+    email: &str,
+    status: StatusCode,
+    note: Option<String>,
+    errors: Errors,
+) -> Response {
+    let return_to = context.return_to().ok().flatten();
+    let page = VerifyPage {
+        frame: context
+            .frame(context.site.texts.verify_title)
+            .with_note(note)
+            .with_errors(errors),
+        email,
+        return_to: &return_to.as_ref().map(ReturnTo::url).unwrap_or_default(),
+    };
+    let application = return_to.as_ref().and_then(ReturnTo::application);
+    render_for(status, &page, application)
+}
