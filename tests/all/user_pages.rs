@@ -1,7 +1,9 @@
 //! The pages for users, with requests that a browser sends without scripts.
 
+mod appearance; // accessibility and layout in a real browser
 mod forgery; // forms of other sites
 mod password_reset;
+mod real_browser;
 mod sign_in;
 mod sign_up;
 

@@ -25,6 +25,8 @@ pub struct Texts {
     pub username_hint: &'static str,
     pub password: &'static str,
     pub new_password: &'static str,
+    /// The button beside a password, and its name for screen readers.
+    pub show: &'static str,
     pub show_password: &'static str,
     pub code: &'static str,
     pub code_hint: &'static str,
@@ -94,6 +96,19 @@ pub struct Texts {
     pub note: fn(&Note) -> String,
 }
 
+impl Texts {
+    /// Returns the label of a field.
+    pub const fn label(&self, field: &str) -> &'static str {
+        match field.as_bytes() {
+            b"email" => self.email,
+            b"username" => self.username,
+            b"code" => self.code,
+            b"new_password" => self.new_password,
+            _password => self.password,
+        }
+    }
+}
+
 /// The English texts.
 pub static ENGLISH: Texts = Texts {
     lang: "en",
@@ -113,6 +128,7 @@ pub static ENGLISH: Texts = Texts {
     username_hint: "Letters, digits, periods, hyphens, and underscores.",
     password: "Password",
     new_password: "New password",
+    show: "Show",
     show_password: "Show password",
     code: "Code",
     code_hint: "Ten characters, for example 7H3KM-X9QTA.",

@@ -7,6 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -32,6 +33,16 @@ pub struct Driver {
 
 impl Driver {
     pub async fn start() -> Driver {
+        Driver::start_with(json!({})).await
+    }
+
+    /// Starts a browser that runs no scripts of pages.
+    pub async fn start_without_scripts() -> Driver {
+        let name = "profile.managed_default_content_settings.javascript";
+        Driver::start_with(json!({name: 2})).await
+    }
+
+    async fn start_with(preferences: Value) -> Driver {
         let profile = tempfile::tempdir().expect("a temporary folder");
         let mut process = Command::new("chromedriver")
             .arg("--port=0")
@@ -63,7 +74,7 @@ impl Driver {
             profile,
         };
         let created = driver
-            .send_command(Method::POST, "/session", driver.capabilities())
+            .send_command(Method::POST, "/session", driver.capabilities(preferences))
             .await;
         driver.session += &format!(
             "/session/{}",
@@ -75,7 +86,7 @@ impl Driver {
     /// Returns the capabilities of a headless browser without background requests.
     ///
     /// The sandbox is disabled because Chromium can't use it as root.
-    fn capabilities(&self) -> Value {
+    fn capabilities(&self, preferences: Value) -> Value {
         let args = [
             "--headless",
             "--window-size=1280,1024",
@@ -90,7 +101,7 @@ impl Driver {
         ];
         let profile = format!("--user-data-dir={}", self.profile.path().display());
         let args: Vec<&str> = args.into_iter().chain([profile.as_str()]).collect();
-        let mut options = json!({"args": args});
+        let mut options = json!({"args": args, "prefs": preferences});
         if let Some(browser) = find_in_path(&BROWSER_PROGRAMS) {
             options["binary"] = json!(browser);
         }
@@ -159,13 +170,40 @@ impl Driver {
 
     /// Lets the browser prefer dark colors, also on the pages that it opens later.
     pub async fn prefer_dark_colors(&self) {
-        let features = json!([{"name": "prefers-color-scheme", "value": "dark"}]);
-        self.send_command(
-            Method::POST,
-            "/goog/cdp/execute",
-            json!({"cmd": "Emulation.setEmulatedMedia", "params": {"features": features}}),
-        )
-        .await;
+        self.prefer_colors("dark").await;
+    }
+
+    /// Lets the browser prefer a color scheme, `light` or `dark`.
+    pub async fn prefer_colors(&self, scheme: &str) {
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        self.run_devtools_command("Emulation.setEmulatedMedia", json!({"features": features}))
+            .await;
+    }
+
+    /// Sets the width of the page, in CSS pixels.
+    pub async fn set_width(&self, width: u32) {
+        let metrics = json!({
+            "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false,
+        });
+        self.run_devtools_command("Emulation.setDeviceMetricsOverride", metrics)
+            .await;
+    }
+
+    /// Runs a command of the Chrome DevTools Protocol.
+    async fn run_devtools_command(&self, command: &str, parameters: Value) -> Value {
+        let body = json!({"cmd": command, "params": parameters});
+        self.send_command(Method::POST, "/goog/cdp/execute", body)
+            .await
+    }
+
+    /// Returns a picture of the page as PNG.
+    pub async fn screenshot(&self) -> Vec<u8> {
+        let picture = self
+            .send_command(Method::GET, "/screenshot", Value::Null)
+            .await;
+        STANDARD
+            .decode(picture.as_str().expect("a picture"))
+            .expect("base64")
     }
 
     /// Clicks an element; waits while the element is covered or not rendered.
