@@ -213,3 +213,17 @@ static DOCUMENT: LazyLock<Asset> =
 fn sha256_base64(bytes: &[u8]) -> String {
     STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documentation_lists_every_page_for_users() {
+        let document = include_str!("../../docs/reference/pages.md");
+        for page in USER_PAGES {
+            let row = format!("| `{}` |", page.path);
+            assert!(document.contains(&row), "{}", page.path);
+        }
+    }
+}
