@@ -37,6 +37,20 @@ local function first(headers, name)
     return values and (values[0] or values[1]) or ""
 end
 
+-- The application never receives the session cookie, because it could act as the user with it.
+local function strip_cookies(txn, fields)
+    local kept = {}
+    for _, field in ipairs(fields) do
+        for pair in string.gmatch(field, "[^;]+") do
+            local cookie = string.match(pair, "^%s*(.-)%s*$")
+            local is_of_server = string.match(cookie, "^__Host%-latchkey[^=]*=") or string.match(cookie, "^__Secure%-latchkey[^=]*=")
+            if cookie ~= "" and not is_of_server then kept[#kept + 1] = cookie end
+        end
+    end
+    txn.http:req_del_header("cookie")
+    if #kept > 0 then txn.http:req_set_header("cookie", table.concat(kept, "; ")) end
+end
+
 core.register_action("latchkey", { "http-req" }, function(txn)
     local original = txn.http:req_get_headers()
     local headers = {}
@@ -59,6 +73,7 @@ core.register_action("latchkey", { "http-req" }, function(txn)
     for _, name in ipairs(IDENTITY) do
         txn.http:req_set_header(name, first(response.headers, name))
     end
+    strip_cookies(txn, list(original["cookie"]))
     local cookie = first(response.headers, "set-cookie")
     if cookie ~= "" then txn:set_var("txn.latchkey_cookie", cookie) end
 end, 0)

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use latchkey_domain::access_token::Claims;
 use poem::{
     IntoResponse, Request, Response,
-    http::{HeaderMap, HeaderValue, StatusCode, Uri},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     web::Data,
 };
 use poem_openapi::{
@@ -30,11 +30,11 @@ use crate::{
         Tag,
         auth::{
             caller::{ANY_TOKEN, Token},
-            cookie::SessionCookie,
+            cookie::{self, SessionCookie},
         },
         context::client_address::ClientAddress,
         forward_auth::requirements::{
-            DenyUnknownQuery, RequiredGroups, RequiredRole, RequiredScopes,
+            DenyUnknownQuery, RequiredGroups, RequiredRole, RequiredScopes, StripCookies,
         },
         openapi::{
             params::Param,
@@ -108,6 +108,8 @@ pub fn document(response: &mut Value) {
 pub struct Verified {
     claims: Arc<Claims>,
     assertion: Option<Arc<str>>,
+    /// The cookies of the application, if the proxy asks for them.
+    cookies: Option<HeaderValue>,
 }
 
 impl IntoResponse for Verified {
@@ -118,6 +120,9 @@ impl IntoResponse for Verified {
             &self.claims,
             self.assertion.as_deref(),
         );
+        if let Some(cookies) = self.cookies {
+            response.headers_mut().insert(header::COOKIE, cookies);
+        }
         response
     }
 }
@@ -183,17 +188,22 @@ impl ForwardAuthApi {
         /// Groups, separated by spaces. If the user isn't in at least one of them, the response is
         /// 403 `forbidden`. Default: none.
         group: Param<RequiredGroups>,
+        /// `strip`: the response contains the header `Cookie` with the cookies of the request, except
+        /// those of this server. For a proxy that replaces the header of the original request by it.
+        /// Without other cookies, the header is absent. Default: no such header.
+        cookies: Param<StripCookies>,
         subject: ForwardAuthSubject,
     ) -> Result<Verified, Problem<VerifyProblems>> {
         let (
             Param(role),
             Param(scope),
             Param(group),
+            Param(StripCookies(strip_cookies)),
             ForwardAuthSubject {
                 claims,
                 is_from_cookie,
             },
-        ) = (role, scope, group, subject);
+        ) = (role, scope, group, cookies, subject);
         role.check(&claims)?;
         scope.check(&claims)?;
         group.check(&claims)?;
@@ -220,7 +230,14 @@ impl ForwardAuthApi {
         if let Some(cookie) = renewed_cookie {
             SessionCookie::of(request).put(&cookie);
         }
-        Ok(Verified { claims, assertion })
+        let cookies = strip_cookies
+            .then(|| cookie::without_own(request))
+            .flatten();
+        Ok(Verified {
+            claims,
+            assertion,
+            cookies,
+        })
     }
 }
 

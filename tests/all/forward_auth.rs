@@ -9,6 +9,7 @@ mod half_open; // the connection between a proxy and the server
 mod matrix; // every case × every proxy
 mod proxies; // nginx, Caddy, and HAProxy as processes
 mod requirements; // methods, paths, required roles and scopes, identity headers
+mod stripping; // cookies of the server, which the application never receives
 
 use reqwest::{Method, RequestBuilder};
 

@@ -391,7 +391,7 @@ async fn administrators_create_users_if_sign_up_is_closed() {
         closed.get("/").await.string(),
     );
     assert!(
-        pages.0.contains("register a user, then") && !pages.1.contains("register a user"),
+        pages.0.contains("Create an account") && !pages.1.contains("Create an account"),
         "{}",
         pages.1
     );

@@ -85,6 +85,7 @@ REJECTION_REASONS = {
     "createBrowserSession": [NO_NAME, TWO_NAMES],
     "updateCurrentUser": [LAST_NAME],
     "changePassword": [COMMON_PASSWORD],
+    "requestEmailVerification": ["The user has no email address."],
     "verifyEmail": ["invalid_code"],
     "resetPassword": [COMMON_PASSWORD, "invalid_code"],
     "createPersonalAccessToken": [
@@ -140,11 +141,12 @@ def rejection_has_known_reason(ctx, response, case):
 BEFORE_TOKEN = ["method_not_allowed", "not_acceptable", "not_found", "too_large", DUPLICATE]
 # Errors of the configuration of a proxy, which don't depend on the token either.
 INVALID_REQUIREMENT = [
-    ".* is unknown; valid parameters: `role`, `scope`, `group`",
+    ".* is unknown; valid parameters: `role`, `scope`, `group`, `cookies`",
     "role must be .*",
     "scope contains an unknown scope; .*",
     "scope must contain at least one scope",
     "group .*",
+    "cookies must be `strip`",
 ]
 
 

@@ -64,6 +64,31 @@ pub fn read_all_values(request: &Request) -> Vec<String> {
     values.map(str::to_owned).collect()
 }
 
+/// Returns the cookies of the request in one header value, except those whose names begin like the
+/// names of this server. Returns `None` if none is left.
+pub fn without_own(request: &Request) -> Option<HeaderValue> {
+    let fields = request.headers().get_all(header::COOKIE).iter();
+    HeaderValue::from_bytes(&join_others(fields.map(HeaderValue::as_bytes)))
+        .ok()
+        .filter(|value| !value.is_empty())
+}
+
+/// Joins the pairs of the fields that aren't cookies of this server.
+fn join_others<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let is_own = |pair: &&[u8]| {
+        pair.contains(&b'=')
+            && [HOST_COOKIE, DOMAIN_COOKIE]
+                .iter()
+                .any(|name| pair.starts_with(name.as_bytes()))
+    };
+    let others: Vec<&[u8]> = fields
+        .flat_map(|field| field.split(|byte| *byte == b';'))
+        .map(<[u8]>::trim_ascii)
+        .filter(|pair| !pair.is_empty() && !is_own(pair))
+        .collect();
+    others.join(&b"; "[..])
+}
+
 fn find_values<'a>(
     fields: impl Iterator<Item = &'a [u8]>,
     name: &str,
@@ -183,6 +208,22 @@ mod tests {
         ] {
             assert_eq!(read(&[other.as_bytes()]).unwrap(), None, "{other}");
         }
+    }
+
+    #[test]
+    fn cookies_of_others_are_joined() {
+        let join = |fields: &[&'static [u8]]| {
+            String::from_utf8(join_others(fields.iter().copied())).unwrap()
+        };
+        assert_eq!(
+            join(&[b"a=1; __Host-latchkey=x;b=2", b"__Secure-latchkey=y; c=3"]),
+            "a=1; b=2; c=3"
+        );
+        assert_eq!(join(&[b"__Host-latchkey-note=x; __Host-latchkey=y"]), "");
+        assert_eq!(
+            join(&[b"x__Host-latchkey=x; b=__Host-latchkey=y"]),
+            "x__Host-latchkey=x; b=__Host-latchkey=y"
+        );
     }
 
     #[test]

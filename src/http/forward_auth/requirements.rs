@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Names of the supported query parameters, which are arguments of the operation.
-const PARAMETER_NAMES: [&str; 3] = ["role", "scope", "group"];
+const PARAMETER_NAMES: [&str; 4] = ["role", "scope", "group", "cookies"];
 
 /// Role that the caller must have; `None` allows every role.
 pub struct RequiredRole(Option<Role>);
@@ -48,6 +48,29 @@ impl Parameter for RequiredRole {
             str::parse(text).map_err(|_| Error::invalid_field(name, "must be `user` or `admin`"))
         };
         Ok(RequiredRole(text.map(role).transpose()?))
+    }
+}
+
+/// Whether the response contains the cookies of the application, without those of the server.
+pub struct StripCookies(pub bool);
+
+impl Parameter for StripCookies {
+    const IN: MetaParamIn = MetaParamIn::Query;
+    const REQUIRED: bool = false;
+
+    fn schema() -> MetaSchema {
+        MetaSchema {
+            enum_items: vec!["strip".into()],
+            ..MetaSchema::new("string")
+        }
+    }
+
+    fn read(text: Option<&str>, name: &'static str) -> Result<Self, Error> {
+        match text {
+            None => Ok(StripCookies(false)),
+            Some("strip") => Ok(StripCookies(true)),
+            Some(_other) => Err(Error::invalid_field(name, "must be `strip`")),
+        }
     }
 }
 

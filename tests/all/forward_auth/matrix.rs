@@ -35,12 +35,12 @@ const PROXY_KINDS: [ProxyKind; 3] = [ProxyKind::Nginx, ProxyKind::Caddy, ProxyKi
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A proxy, with the server and the application behind it.
-struct Site {
-    kind: ProxyKind,
-    server: TestServer,
+pub struct Site {
+    pub kind: ProxyKind,
+    pub server: TestServer,
     forwarder: CheckForwarder,
-    application: Application,
-    proxy: Proxy,
+    pub application: Application,
+    pub proxy: Proxy,
     credentials: Vec<(Credential, String)>,
     /// The expected identity headers, by bearer token and by cookie.
     by_bearer: [String; 10],
@@ -48,7 +48,7 @@ struct Site {
 }
 
 /// The response of the proxy, and the requests that the application received.
-struct CaseResult {
+pub struct CaseResult {
     status: u16,
     response: String,
     received: Vec<ReceivedRequest>,

@@ -1,8 +1,12 @@
-//! The proxies in front of an application, as `deploy/` configures them.
+//! The proxies in front of an application, as `deploy/` configures them. Traefik and Envoy are Python
+//! packages.
 
 use std::{net::SocketAddr, process::Command};
 
-use crate::deployed::{Place, Proxy, program};
+use crate::{
+    deployed::{Place, Proxy, program},
+    tools,
+};
 
 /// A tested proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +14,8 @@ pub enum ProxyKind {
     Nginx,
     Caddy,
     HaProxy,
+    Traefik,
+    Envoy,
 }
 
 impl ProxyKind {
@@ -24,6 +30,8 @@ impl ProxyKind {
             ProxyKind::Nginx => nginx(&place, upstreams),
             ProxyKind::Caddy => caddy(&place, upstreams),
             ProxyKind::HaProxy => haproxy(&place, upstreams),
+            ProxyKind::Traefik => traefik(&place, upstreams),
+            ProxyKind::Envoy => envoy(&place, server, application),
         };
         place.run(command).await
     }
@@ -72,4 +80,54 @@ fn haproxy(place: &Place, [server, application]: Upstreams) -> Command {
     let listen = ("bind :8080", format!("bind {}", place.address));
     let script = ("/etc/haproxy/haproxy.lua", script.display().to_string());
     place.haproxy(&place.adapted("haproxy.cfg", &[application, listen, script]))
+}
+
+/// The static configuration of a host names the entry point and the file of `deploy/`.
+fn traefik(place: &Place, [server, application]: Upstreams) -> Command {
+    let dynamic = place.adapted("traefik.yml", &[server, application]);
+    let main = format!(
+        "entryPoints: {{ web: {{ address: \"{}\" }} }}\n\
+         providers: {{ file: {{ filename: {} }} }}\n\
+         global: {{ checkNewVersion: false, sendAnonymousUsage: false }}\n",
+        place.address,
+        dynamic.display()
+    );
+    let mut command = tools::python("traefik");
+    command
+        .arg("--configFile")
+        .arg(place.write("main.yml", &main));
+    command
+}
+
+fn envoy(place: &Place, server: SocketAddr, application: SocketAddr) -> Command {
+    let address = |name: &str, port: u16| format!("address: {name}, port_value: {port} }}");
+    let of = |address: SocketAddr| {
+        format!(
+            "address: {}, port_value: {} }}",
+            address.ip(),
+            address.port()
+        )
+    };
+    let changes = [
+        (address("0.0.0.0", 8080), of(place.address)),
+        (address("latchkey", 8000), of(server)),
+        (address("application", 9000), of(application)),
+        // An IP address is no name to resolve.
+        ("type: STRICT_DNS".to_owned(), "type: STATIC".to_owned()),
+    ];
+    let changes = changes
+        .each_ref()
+        .map(|(old, new)| (old.as_str(), new.clone()));
+    let mut command = tools::python("envoy");
+    command
+        .args([
+            "--use-dynamic-base-id",
+            "--concurrency",
+            "1",
+            "-l",
+            "warn",
+            "-c",
+        ])
+        .arg(place.adapted("envoy.yaml", &changes));
+    command
 }

@@ -389,10 +389,10 @@ async fn check_is_one_operation_in_metrics_and_document() {
         .iter()
         .map(|parameter| &parameter["name"])
         .collect();
-    assert_eq!(parameters, ["role", "scope", "group"]);
+    assert_eq!(parameters, ["role", "scope", "group", "cookies"]);
 }
 
-/// No test runs Traefik.
+/// The tests run Traefik only with cookies.
 #[test]
 fn traefik_replaces_all_identity_headers_and_removes_other_spellings() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/traefik.yml");

@@ -1,12 +1,11 @@
 //! Users without a password: they are invited by email to set one.
 
-use reqwest::Method;
 use serde_json::json;
 
 use super::Fixture;
 use crate::{
     mail::{MailServer, code},
-    test_server::{PASSWORD, TestServer},
+    test_server::PASSWORD,
     test_stores::query_value,
 };
 
@@ -74,30 +73,4 @@ async fn user_with_password_gets_no_invitation() {
         query_value(&fixture.server, "select count(*) from email_outbox").await,
         "0"
     );
-}
-
-/// The invitation links to this page.
-#[tokio::test]
-async fn forgot_page_sends_the_documented_fields() {
-    let server = TestServer::shared().await;
-    let page = server.get("/forgot").await;
-    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
-    let text = page.string();
-    for part in [
-        "'password/forgot', { email",
-        "'password/reset', { email",
-        "code:",
-        "new_password:",
-    ] {
-        assert!(text.contains(part), "{part}");
-    }
-    assert!(
-        !page
-            .header("content-security-policy")
-            .contains("script-src 'unsafe")
-    );
-    server
-        .send(server.request(Method::POST, "/forgot"))
-        .await
-        .is(405, "method_not_allowed");
 }
