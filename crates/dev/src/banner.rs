@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::{
     DevOptions,
-    settings::{Addresses, url},
+    settings::{Addresses, issuer_url, url},
     shell_commands::ShellCommands,
 };
 
@@ -70,6 +70,10 @@ fn format_addresses(
         .iter()
         .map(|replica| ("server", url(replica.listen)))
         .collect();
+    lines.push((
+        "sign-in",
+        format!("{}/sign-in", issuer_url(replicas[0].listen)),
+    ));
     lines.push(("docs", format!("{first}/docs")));
     lines.extend(mailbox.map(|url| ("email", url.to_owned())));
     lines.extend(
@@ -151,7 +155,9 @@ mod tests {
             &commands(),
         );
         assert!(
-            text.contains("http://127.0.0.1:8000/docs") && text.contains("Ctrl-C"),
+            text.contains("http://127.0.0.1:8000/docs")
+                && text.contains("http://localhost:8000/sign-in")
+                && text.contains("Ctrl-C"),
             "{text}"
         );
         assert!(!text.contains("/logout"), "{text}");

@@ -46,7 +46,7 @@ impl Settings {
             values.insert("LATCHKEY_SECRET_FILE".into(), path.display().to_string());
         }
         if !given.has("LATCHKEY_ISSUER") {
-            let issuer = remembered::ensure_issuer(directory, &url(first.listen))?;
+            let issuer = remembered::ensure_issuer(directory, &issuer_url(first.listen))?;
             values.insert("LATCHKEY_ISSUER".into(), issuer);
         }
         if !given.has("LATCHKEY_SMTP_URL") {
@@ -86,6 +86,17 @@ impl Settings {
 /// Returns the URL at which clients on this machine reach a listener.
 pub(super) fn url(address: SocketAddr) -> String {
     format!("http://{}", reachable_address(address))
+}
+
+/// Returns the URL at which browsers on this machine reach a listener. They store the session cookie
+/// of `localhost`, but not that of an IP address without TLS.
+pub(super) fn issuer_url(address: SocketAddr) -> String {
+    let address = reachable_address(address);
+    if address.ip().is_loopback() {
+        format!("http://localhost:{}", address.port())
+    } else {
+        url(address)
+    }
 }
 
 /// Replaces an unspecified IP address by the loopback address.
