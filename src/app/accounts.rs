@@ -2,6 +2,7 @@
 
 pub mod change_email;
 pub mod change_password;
+mod confirm_password;
 pub mod dashboard;
 mod one_time_codes;
 pub mod profile;

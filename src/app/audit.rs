@@ -24,7 +24,7 @@ use std::{
 
 use latchkey_domain::{
     access_token::Claims,
-    audit::{Actor, AuditEvent, EventKind, minute},
+    audit::{Actor, AuditEvent, EventKind, Outcome, minute},
     page::Page,
 };
 use tokio::sync::Notify;
@@ -164,6 +164,15 @@ pub struct AuditEventPage {
     pub next: Option<String>,
 }
 
+impl AuditEventPage {
+    /// Hides the details of administrators from a user.
+    fn redacted(mut self, user_id: Uuid) -> AuditEventPage {
+        let events = self.events.iter_mut();
+        events.for_each(|event| redact_admin(event, user_id));
+        self
+    }
+}
+
 impl Audit {
     /// Returns a page of the caller's audit events.
     ///
@@ -176,11 +185,35 @@ impl Audit {
         caller: &Claims,
         page: Page,
     ) -> Result<AuditEventPage, Error> {
-        let mut page = self.list_page(caller.sub, page).await?;
-        page.events
-            .iter_mut()
-            .for_each(|event| redact_admin(event, caller.sub));
-        Ok(page)
+        let page = self.list_page(caller.sub, page).await?;
+        Ok(page.redacted(caller.sub))
+    }
+
+    /// Returns a page of the caller's audit events that are failures, like
+    /// [`Audit::list_own_audit_events`].
+    ///
+    /// If few events are failures, a page can contain fewer events than its limit, or none,
+    /// although a next page exists.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn list_own_failures(
+        &self,
+        caller: &Claims,
+        page: Page,
+    ) -> Result<AuditEventPage, Error> {
+        let kinds = EventKind::ALL.iter().copied();
+        let filter = AuditFilter {
+            subject_id: Some(caller.sub),
+            kinds: Some(
+                kinds
+                    .filter(|kind| kind.outcome() == Outcome::Failure)
+                    .collect(),
+            ),
+            ..AuditFilter::default()
+        };
+        let page = self.search_audit_events(&filter, page).await?;
+        Ok(page.redacted(caller.sub))
     }
 
     /// Returns a page of the audit events of any user, including a deleted user.

@@ -24,6 +24,7 @@ const DELETE_REVOKED_PERSONAL_ACCESS_TOKENS: &str =
     include_str!("../../sql/queries/delete_revoked_personal_access_tokens.sql");
 const INSERT_PERSONAL_ACCESS_TOKEN: &str =
     include_str!("../../sql/queries/insert_personal_access_token.sql");
+const IS_TOKEN_ID_USED: &str = include_str!("../../sql/queries/is_token_id_used.sql");
 const FIND_PERSONAL_ACCESS_TOKENS: &str =
     include_str!("../../sql/queries/find_personal_access_tokens.sql");
 const LIST_PERSONAL_ACCESS_TOKENS: &str =
@@ -91,7 +92,8 @@ impl PersonalAccessTokenRow {
 
 impl Postgres {
     /// Inserts a token with its audit event, and returns its creation time. Returns `None` if the
-    /// user has the maximum number of tokens, or was revoked or disabled meanwhile.
+    /// user has the maximum number of tokens, or was revoked or disabled meanwhile, or if the ID of
+    /// the token is used.
     pub async fn create_personal_access_token(
         &self,
         token: &NewPersonalAccessToken<'_>,
@@ -166,6 +168,13 @@ impl Postgres {
         self.personal_access_tokens
             .submit(id, (), self.deadline())
             .await
+    }
+
+    /// Returns whether a token with this ID exists, or was revoked recently.
+    pub async fn is_token_id_used(&self, id: Uuid) -> Result<bool, Error> {
+        let mut db = self.connection().await?;
+        let row = db.query_first(IS_TOKEN_ID_USED, &[&id]).await?;
+        Ok(row.is_some())
     }
 
     /// Sets the time of the last use to the current time.

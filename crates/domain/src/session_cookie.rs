@@ -49,6 +49,23 @@ pub fn renewed_claims(
     renewed
 }
 
+/// Returns the claims of the next cookie of the session after the user has confirmed the password.
+///
+/// Its sign-in is recent again, from `now` on. The session and its maximum lifetime stay the same,
+/// and earlier cookies keep their time of sign-in. The parameters are those of [`renewed_claims`].
+pub fn confirmed_claims(
+    claims: &Claims,
+    identity: &Identity,
+    jti: Uuid,
+    now: u64,
+    idle: u64,
+) -> Claims {
+    Claims {
+        auth_time: Some(now),
+        ..renewed_claims(claims, Some(identity), jti, now, idle)
+    }
+}
+
 /// Returns the expiry of a renewed cookie, at most the expiry of the session.
 fn expires_at(claims: &Claims, now: u64, idle: u64) -> u64 {
     (now + idle).min(claims.session_exp.unwrap_or(claims.exp))
@@ -167,6 +184,21 @@ mod tests {
             (renamed.sid, renamed.generation, renamed.auth_time),
             (claims.sid, 1, Some(NOW))
         );
+    }
+
+    #[test]
+    fn confirmed_password_is_recent_sign_in_in_same_session() {
+        let claims = cookie(600, 700);
+        let now = NOW + 400;
+        assert!(claims.require_recent_sign_in(now).is_err());
+        let confirmed = confirmed_claims(&claims, &identity("jane"), Uuid::nil(), now, 600);
+        assert!(confirmed.require_recent_sign_in(now + 300).is_ok());
+        assert!(confirmed.require_recent_sign_in(now + 301).is_err());
+        assert_eq!(
+            (confirmed.sid, confirmed.exp, confirmed.session_exp),
+            (claims.sid, NOW + 700, claims.session_exp)
+        );
+        assert_eq!(confirmed.username.as_deref(), Some("jane"));
     }
 
     proptest! {

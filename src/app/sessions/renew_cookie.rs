@@ -79,19 +79,56 @@ impl Sessions {
             self.cookie_idle_seconds(),
         );
         let cookie = self.sign_cookie(renewed_claims).await?;
+        self.store_activity(claims.sub, session_id, now, address);
+        Ok(Arc::new(cookie))
+    }
+
+    /// Signs the next cookie of a session whose user has confirmed the password at `now`, in
+    /// seconds since the Unix epoch.
+    ///
+    /// The caller has verified the password and that the session isn't revoked. It reads `now`
+    /// before, so that no cookie outlives the entry of a concurrent revocation.
+    ///
+    /// # Errors
+    /// `forbidden` without a session cookie; `internal`, `unavailable`.
+    pub(crate) async fn sign_confirmed(
+        &self,
+        claims: &Claims,
+        identity: &Identity,
+        now: u64,
+        address: IpAddr,
+    ) -> Result<Cookie, Error> {
+        let session_id = claims.sid.ok_or_else(Error::session_required)?;
+        // Another access token must not become a session cookie, which is renewed.
+        if !session_cookie::is_cookie(claims) {
+            return Err(Error::session_required());
+        }
+        let confirmed_claims = session_cookie::confirmed_claims(
+            claims,
+            identity,
+            Uuid::new_v4(),
+            now,
+            self.cookie_idle_seconds(),
+        );
+        let cookie = self.sign_cookie(confirmed_claims).await?;
+        self.store_activity(claims.sub, session_id, now, address);
+        Ok(cookie)
+    }
+
+    /// Stores the use of a session, in the background.
+    fn store_activity(&self, user_id: Uuid, session_id: Uuid, now: u64, address: IpAddr) {
         // During a long outage of PostgreSQL this update is dropped. Only the session list depends
         // on it.
         if !self.activity.is_full() {
             let (at, address) = (timestamp_from_ms(now * 1000), address.to_string());
             self.activity.add(SessionActivity {
-                user_id: claims.sub,
+                user_id,
                 session_id,
                 counter: 0,
                 at,
                 address,
             });
         }
-        Ok(Arc::new(cookie))
     }
 
     /// Reads the current identity of the user. Returns `None` if PostgreSQL is unavailable.

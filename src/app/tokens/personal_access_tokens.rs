@@ -38,13 +38,14 @@ use crate::{
 };
 
 /// The maximum number of active tokens of a user.
-const MAX_TOKENS_PER_USER: i64 = 50;
+pub const MAX_TOKENS_PER_USER: i64 = 50;
 
 /// The lifetime of a token if the request contains no expiry.
-const DEFAULT_LIFETIME: Duration = Duration::from_secs(90 * 86_400);
+pub const DEFAULT_LIFETIME_DAYS: u64 = 90;
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(DEFAULT_LIFETIME_DAYS * 86_400);
 
 /// The maximum lifetime of a token, so that forgotten tokens expire.
-const MAX_LIFETIME_DAYS: u64 = 366;
+pub const MAX_LIFETIME_DAYS: u64 = 366;
 const MAX_LIFETIME: Duration = Duration::from_secs(MAX_LIFETIME_DAYS * 86_400);
 
 /// A page of the caller's tokens.
@@ -57,6 +58,9 @@ pub struct PersonalAccessTokenPage {
 
 /// A request to create a token.
 pub struct PersonalAccessTokenRequest {
+    /// The ID of the token, a UUIDv7, so that a repeated request doesn't create a second token. By
+    /// default the server generates one.
+    pub id: Option<Uuid>,
     /// The display name.
     pub name: Label,
     pub scopes: Scopes,
@@ -177,6 +181,9 @@ impl Tokens {
     /// Creates a token for the caller, whose sign-in must be recent. Returns the text of the token,
     /// which is not stored. The scopes must be within those of the caller's own token.
     ///
+    /// If a token with the requested ID exists, or was revoked recently, the error is about the
+    /// field `id`.
+    ///
     /// # Errors
     /// `reauthentication_required`, `invalid_request`, `token_revoked`, `unavailable`.
     pub async fn create_personal_access_token(
@@ -191,7 +198,12 @@ impl Tokens {
             validate_scopes(caller, request.scopes)?,
             self.validate_expiry(request.expires)?,
         );
-        let token = generate_opaque_token(OpaqueTokenKind::PersonalAccessToken, Uuid::now_v7())?;
+        // The list of tokens is in the order of their IDs, which is that of the time.
+        if request.id.is_some_and(|id| id.get_version_num() != 7) {
+            return Err(Error::invalid_field("id", "must be a UUIDv7"));
+        }
+        let id = request.id.unwrap_or_else(Uuid::now_v7);
+        let token = generate_opaque_token(OpaqueTokenKind::PersonalAccessToken, id)?;
         let new = NewPersonalAccessToken {
             id: token.id,
             user_id: caller.sub,
@@ -209,7 +221,7 @@ impl Tokens {
             .create_personal_access_token(&new, &event)
             .await?
         else {
-            return Err(self.find_creation_error(caller.sub, session_id).await?);
+            return Err(self.find_creation_error(&new).await?);
         };
         let (id, name, scope) = (token.id, new.name.to_owned(), scopes.to_string());
         Ok((
@@ -225,20 +237,29 @@ impl Tokens {
         ))
     }
 
-    /// Finds the reason for which PostgreSQL created no token: too many active tokens, or a revoked
-    /// session.
-    async fn find_creation_error(&self, user_id: Uuid, session_id: Uuid) -> Result<Error, Error> {
+    /// Finds the reason for which PostgreSQL created no token: a revoked session, an ID that is
+    /// already used, or too many active tokens.
+    async fn find_creation_error(&self, new: &NewPersonalAccessToken<'_>) -> Result<Error, Error> {
         if self
             .postgres
-            .is_session_revoked(user_id, session_id)
+            .is_session_revoked(new.user_id, new.session_id)
             .await?
         {
             return Ok(Error::TokenRevoked);
+        }
+        if self.postgres.is_token_id_used(new.id).await? {
+            return Ok(Error::invalid_field("id", "is already used by a token"));
         }
         Ok(Error::malformed(format!(
             "You have {MAX_TOKENS_PER_USER} personal access tokens, which is the maximum. Revoke \
              one first."
         )))
+    }
+
+    /// Returns the expiry after this number of days from now.
+    pub fn expiry_after_days(&self, days: u64) -> Expiry {
+        let lifetime = Duration::from_secs(days.saturating_mul(86_400));
+        Expiry(timestamp_from_ms(self.clock.now_ms()) + lifetime)
     }
 
     fn validate_expiry(&self, requested: Option<Expiry>) -> Result<OffsetDateTime, Error> {

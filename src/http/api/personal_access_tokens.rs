@@ -75,6 +75,7 @@ impl PersonalAccessTokensApi {
         Body(body): Body<CreatePersonalAccessTokenRequest>,
     ) -> Result<Created<CreatedPersonalAccessTokenSchema>, Problem<CreateProblems>> {
         let request = PersonalAccessTokenRequest {
+            id: None,
             name: body.name,
             scopes: body.scope,
             expires: body.expires_at,
