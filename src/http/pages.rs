@@ -81,7 +81,14 @@ pages! {
     "/forgot" password_reset::request, password_reset::REQUEST_FIELDS;
     "/reset-password" password_reset::reset, password_reset::FIELDS;
     "/verify-email" verify_email::handle, verify_email::FIELDS;
-    "/account" account::handle;
+    "/account" account::profile::handle, account::profile::FIELDS;
+    "/account/security" account::security::handle, account::security::FIELDS;
+    "/account/email" account::email::handle, account::email::FIELDS;
+    "/account/sessions" account::sessions::handle, account::sessions::FIELDS;
+    "/account/tokens" account::tokens::handle, account::tokens::FIELDS;
+    "/account/tokens/new" account::new_token::handle, account::new_token::FIELDS;
+    "/account/activity" account::activity::handle;
+    "/account/delete" account::delete::handle, account::delete::FIELDS;
 }
 
 pages! {
@@ -98,6 +105,10 @@ const PAGES_OF_OPERATIONS: [(&str, &str); 3] = [
     ("/signup", "/sign-up"),
     ("/logout", "/sign-out"),
 ];
+
+/// The path at which password managers find the page that changes a password (W3C, A Well-Known URL
+/// for Changing Passwords).
+pub const CHANGE_PASSWORD_PATH: &str = "/.well-known/change-password";
 
 /// The routes of all pages, with the settings of this server.
 pub fn routes(app: &App, site: &Arc<Site>) -> Route {
@@ -128,6 +139,15 @@ pub fn routes(app: &App, site: &Arc<Site>) -> Route {
             let site = site.clone();
             routes.at(page.path, PageEndpoint { page, site })
         });
+    let routes = if site.has_user_pages {
+        let url = site.url("/account/security");
+        routes.at(
+            CHANGE_PASSWORD_PATH,
+            get(make_sync(move |_| context::found(&url))),
+        )
+    } else {
+        routes
+    };
     match SecurityTxt::new(app) {
         Some(file) => routes.at(security_txt::PATH, get(make_sync(move |_| file.respond()))),
         None => routes,

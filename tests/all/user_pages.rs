@@ -1,5 +1,6 @@
 //! The pages for users, with requests that a browser sends without scripts.
 
+mod account; // the pages below `/account`
 mod appearance; // accessibility and layout in a real browser
 mod forgery; // forms of other sites
 mod password_reset;
@@ -67,7 +68,16 @@ impl Page {
 
 impl<'a> Browser<'a> {
     pub fn new(server: &'a TestServer) -> Browser<'a> {
+        Browser::with_agent(server, "")
+    }
+
+    /// A browser that sends this `User-Agent`.
+    pub fn with_agent(server: &'a TestServer, agent: &str) -> Browser<'a> {
         let client = reqwest::Client::builder().redirect(Policy::none());
+        let client = match agent {
+            "" => client,
+            agent => client.user_agent(agent),
+        };
         Browser {
             server,
             client: client.build().expect("an HTTP client"),
@@ -141,6 +151,12 @@ impl<'a> Browser<'a> {
     pub fn session_cookie(&self) -> Option<&str> {
         let cookie = self.cookies.iter().find(|(name, _)| name == NAME);
         cookie.map(|(_, value)| value.as_str())
+    }
+
+    /// Replaces the session cookie.
+    pub fn set_session_cookie(&mut self, value: String) {
+        self.cookies.retain(|(name, _)| name != NAME);
+        self.cookies.push((NAME.to_owned(), value));
     }
 
     /// Signs in, and follows the redirects.

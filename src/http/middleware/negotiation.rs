@@ -8,7 +8,7 @@ use crate::http::{
     api::revocation_stream,
     document, forward_auth,
     openapi::{body, problem},
-    pages::{DEVELOPER_PAGES, USER_PAGES},
+    pages::{CHANGE_PASSWORD_PATH, DEVELOPER_PAGES, USER_PAGES},
 };
 
 /// Files, which the OpenAPI document does not contain. Their only method is `GET`.
@@ -19,6 +19,7 @@ const FILES: &[&str] = &[
     "/openapi.json",
     "/robots.txt",
     "/.well-known/security.txt",
+    CHANGE_PASSWORD_PATH,
 ];
 
 /// Operations that ignore `Accept`, because their callers evaluate only the status.

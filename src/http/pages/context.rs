@@ -206,9 +206,18 @@ impl Context {
 
 /// Redirects to an absolute URL with GET.
 pub fn see_other(url: &str) -> Response {
+    redirect_with(StatusCode::SEE_OTHER, url)
+}
+
+/// Redirects to an absolute URL, at which the resource is for now.
+pub fn found(url: &str) -> Response {
+    redirect_with(StatusCode::FOUND, url)
+}
+
+fn redirect_with(status: StatusCode, url: &str) -> Response {
     let location = HeaderValue::try_from(url).expect("a URL is ASCII");
     Response::builder()
-        .status(StatusCode::SEE_OTHER)
+        .status(status)
         .header(header::LOCATION, location)
         .finish()
 }

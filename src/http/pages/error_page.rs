@@ -63,12 +63,14 @@ pub fn text(texts: &Texts, error: &Error) -> String {
         } => texts.saved_not_enforced.to_owned(),
         Error::Busy | Error::Unavailable { .. } => texts.unavailable.to_owned(),
         Error::Csrf(_) => texts.cross_site.to_owned(),
+        Error::LastAdmin => texts.account_pages.last_admin.to_owned(),
         Error::SignupClosed => texts.sign_up_closed.to_owned(),
         Error::EmailDisabled(_) => texts.email_disabled.to_owned(),
         Error::Internal(_) => {
             let context = RequestContext::current();
             (texts.internal_error)(context.id.to_str().unwrap_or_default())
         }
+        Error::NotFound => texts.not_found.to_owned(),
         other if other.code().status() == 403 => texts.blocked.to_owned(),
         _other => texts.bad_request.to_owned(),
     }

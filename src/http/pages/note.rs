@@ -31,6 +31,22 @@ pub enum Note {
     SignUpCodeSent(String),
     /// A verification code was sent to this email address.
     VerificationCodeSent(String),
+    /// The password was changed, and all other sessions were revoked.
+    PasswordChanged,
+    /// The username or the name was changed.
+    ProfileSaved,
+    /// A code was sent to this new email address.
+    EmailChangeCodeSent(String),
+    /// The email address was changed, and all other sessions were revoked.
+    EmailChanged,
+    /// The session of this device was revoked.
+    SessionRevoked(String),
+    /// All other sessions were revoked.
+    OtherSessionsRevoked,
+    /// A personal access token was deleted.
+    TokenDeleted,
+    /// The account was deleted.
+    AccountDeleted,
     /// The email address is verified.
     EmailVerified,
     /// The page to which the sign-in should return isn't one of this server's.
@@ -44,7 +60,7 @@ impl Note {
             Note::ResetCodeSent(email)
             | Note::SignUpCodeSent(email)
             | Note::VerificationCodeSent(email) => Some(email),
-            Note::PasswordReset | Note::EmailVerified | Note::ReturnRejected => None,
+            _other => None,
         }
     }
 

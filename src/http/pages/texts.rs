@@ -1,8 +1,11 @@
 //! The texts of pages, in one structure, so that another language is one file.
 
+mod account;
+
 use latchkey_domain::password::WeakPassword;
 
 use super::note::Note;
+pub use account::AccountTexts;
 
 /// The texts of pages in one language.
 pub struct Texts {
@@ -91,6 +94,7 @@ pub struct Texts {
 
     pub start_explanation: &'static str,
     pub account: &'static str,
+    pub account_pages: &'static AccountTexts,
     pub for_developers: &'static str,
 
     pub note: fn(&Note) -> String,
@@ -220,6 +224,7 @@ pub static ENGLISH: Texts = Texts {
 
     start_explanation: "Sign in to manage your account.",
     account: "Your account",
+    account_pages: &account::ENGLISH,
     for_developers: "For developers",
 
     note: |note| match note {
@@ -235,6 +240,21 @@ pub static ENGLISH: Texts = Texts {
             format!("We've sent a code to {email}. Enter it to finish creating your account.")
         }
         Note::VerificationCodeSent(email) => format!("We've sent a code to {email}."),
+        Note::PasswordChanged => {
+            "Your password has been changed. You've been signed out on all other devices.".into()
+        }
+        Note::ProfileSaved => "Your changes are saved.".into(),
+        Note::EmailChangeCodeSent(email) => {
+            format!("We've sent a code to {email}. Enter it to change your email address.")
+        }
+        Note::EmailChanged => {
+            "Your email address has been changed. You've been signed out on all other devices."
+                .into()
+        }
+        Note::SessionRevoked(device) => format!("{device} has been signed out."),
+        Note::OtherSessionsRevoked => "You've been signed out on all other devices.".into(),
+        Note::TokenDeleted => "The token has been deleted.".into(),
+        Note::AccountDeleted => "Your account has been deleted.".into(),
         Note::EmailVerified => "Your email address is verified.".into(),
         Note::ReturnRejected => {
             "We can't return you to the page you came from. You'll continue to \

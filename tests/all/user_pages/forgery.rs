@@ -71,6 +71,43 @@ async fn forms_of_other_sites_are_blocked() {
     page.is(200, &[]);
 }
 
+/// No form of another site has an effect on an account.
+#[tokio::test]
+async fn account_forms_of_other_sites_are_blocked() {
+    let server = TestServer::shared().await;
+    server.sign_up("john").await;
+    let mut browser = Browser::new(&server);
+    browser.sign_in("john", PASSWORD).await;
+    let state = "select string_agg(u::text, '') || (select count(*) from sessions where revoked_at \
+        is null) || (select count(*) from personal_access_tokens) from users u";
+    let before = query_value(&server, state).await;
+    let password = format!("current_password={PASSWORD}&new_password=correct horse 7");
+    for (path, body) in [
+        ("/account", "username=other&name=x"),
+        ("/account/security", password.as_str()),
+        ("/account/email", "code=00000-00000"),
+        ("/account/sessions", "others=yes"),
+        (
+            "/account/tokens",
+            "token=018f0000-0000-7000-8000-000000000000",
+        ),
+        ("/account/tokens/new", "name=x&days=1&user:read=yes"),
+        ("/account/delete", ""),
+        ("/verify-email", "resend=yes"),
+    ] {
+        for headers in [
+            &[("sec-fetch-site", "cross-site")][..],
+            &[("sec-fetch-site", "same-site"), ("origin", ISSUER)],
+            &[("origin", "https://evil.example")],
+            &[],
+        ] {
+            let page = send(&mut browser, path, headers, FORM, body).await;
+            page.is(403, &["it came from another site."]);
+        }
+    }
+    assert_eq!(query_value(&server, state).await, before);
+}
+
 #[tokio::test]
 async fn malformed_forms_are_rejected() {
     let server = TestServer::shared().await;
