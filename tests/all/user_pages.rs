@@ -56,6 +56,34 @@ impl Page {
         self
     }
 
+    /// Asserts the headers of every page, and content that obeys its policy.
+    #[track_caller]
+    pub fn has_strict_headers(&self, path: &str) {
+        for (name, value) in [
+            ("content-type", "text/html; charset=utf-8"),
+            ("referrer-policy", "same-origin"),
+            ("cache-control", "no-store"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("x-content-type-options", "nosniff"),
+            ("x-robots-tag", "noindex"),
+        ] {
+            assert_eq!(self.headers[name], value, "{path}: {name}");
+        }
+        let policy = self.headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'; style-src 'self';"));
+        assert!(!policy.contains("unsafe"), "{policy}");
+        for inline in [
+            " style=",
+            "<style",
+            " onclick=",
+            " onsubmit=",
+            "javascript:",
+        ] {
+            assert!(!self.text.contains(inline), "{path}: {inline}");
+        }
+    }
+
     /// Returns the value of an input field.
     pub fn value(&self, name: &str) -> &str {
         let field = format!("name=\"{name}\"");
@@ -191,29 +219,7 @@ async fn pages_have_strict_headers() {
             status,
             &["<!doctype html>", "<html lang=\"en\" dir=\"ltr\">"],
         );
-        for (name, value) in [
-            ("content-type", "text/html; charset=utf-8"),
-            ("referrer-policy", "same-origin"),
-            ("cache-control", "no-store"),
-            ("cross-origin-opener-policy", "same-origin"),
-            ("cross-origin-resource-policy", "same-origin"),
-            ("x-content-type-options", "nosniff"),
-            ("x-robots-tag", "noindex"),
-        ] {
-            assert_eq!(page.headers[name], value, "{path}: {name}");
-        }
-        let policy = page.headers["content-security-policy"].to_str().unwrap();
-        assert!(policy.starts_with("default-src 'none'; style-src 'self';"));
-        assert!(!policy.contains("unsafe"), "{policy}");
-        for inline in [
-            " style=",
-            "<style",
-            " onclick=",
-            " onsubmit=",
-            "javascript:",
-        ] {
-            assert!(!page.text.contains(inline), "{path}: {inline}");
-        }
+        page.has_strict_headers(path);
     }
 }
 
@@ -272,7 +278,15 @@ async fn only_browsers_get_errors_as_pages() {
 async fn pages_for_users_can_be_removed() {
     let server = TestServer::with(&[("LATCHKEY_WEB", "off")]).await;
     let mut browser = Browser::new(&server);
-    for path in ["/sign-in", "/sign-up", "/forgot", "/account", "/sign-out"] {
+    for path in [
+        "/sign-in",
+        "/sign-up",
+        "/forgot",
+        "/account",
+        "/account/security",
+        "/sign-out",
+        "/.well-known/change-password",
+    ] {
         browser.get(path).await.is(404, &["Page not found"]);
     }
     browser.get("/login").await.is(405, &[]);

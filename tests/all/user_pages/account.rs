@@ -38,6 +38,7 @@ async fn pages_have_navigation_and_require_sign_in() {
     let mut browser = signed_in(&server).await;
     for (path, heading) in PAGES {
         let page = browser.get(path).await;
+        page.has_strict_headers(path);
         let heading = format!("<h1>{heading}</h1>");
         page.is(200, &[&heading, "<nav aria-label=\"Your account\">"]);
         for link in ["", "/security", "/sessions", "/tokens", "/activity"] {

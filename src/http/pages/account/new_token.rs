@@ -127,13 +127,19 @@ fn read_request(context: &Context, form: &Form) -> Result<PersonalAccessTokenReq
     }
     match (name, days) {
         (Some(name), Some(days)) if errors.is_empty() => Ok(PersonalAccessTokenRequest {
-            id: form.get("id").parse().ok(),
+            id: sent_id(form),
             name,
             scopes: Scopes::of(&checked),
             expires: Some(context.app.tokens.expiry_after_days(days)),
         }),
         _invalid => Err(errors),
     }
+}
+
+/// Returns the ID that the form contains. Only the server's own forms have a valid one.
+fn sent_id(form: &Form) -> Option<Uuid> {
+    let id: Uuid = form.get("id").parse().ok()?;
+    (id.get_version_num() == 7).then_some(id)
 }
 
 /// Returns the sentence for an error that the fields of the form can't cause.
@@ -152,7 +158,10 @@ fn creation_failure(texts: &Texts, error: Error) -> Failure {
 fn render_page(context: &Context, user: &User, status: StatusCode, errors: Errors) -> Response {
     let (texts, form) = (context.site.texts, context.form.as_ref());
     let default_days = DEFAULT_LIFETIME_DAYS.to_string();
-    let sent_id = form.and_then(|form| form.get("id").parse().ok());
+    // A form without invalid fields is rejected if its ID is used, so the next one has another ID.
+    // After an unavailable store, the token might exist, so the ID stays.
+    let is_used = status == StatusCode::UNPROCESSABLE_ENTITY && errors.fields.is_empty();
+    let sent_id = form.and_then(sent_id).filter(|_| !is_used);
     let choices = Scope::ALL
         .iter()
         .filter(|scope| user.claims.permits(**scope))

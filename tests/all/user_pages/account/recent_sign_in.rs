@@ -22,7 +22,7 @@ async fn age_sign_in(server: &TestServer, browser: &mut Browser<'_>) -> String {
     cookie
 }
 
-fn with_password<'a>(password: &'a str) -> Vec<(&'a str, &'a str)> {
+fn with_password(password: &str) -> Vec<(&str, &str)> {
     let mut fields = TOKEN.to_vec();
     fields.push(("current_password", password));
     fields

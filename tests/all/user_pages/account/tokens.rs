@@ -55,6 +55,7 @@ async fn token_is_created_once_and_deleted() {
     ];
     let page = browser.post("/account/tokens/new", &fields).await;
     page.is(422, &["This form has already created a token."]);
+    assert_ne!(page.value("id"), id, "the next form creates another token");
     assert_eq!(query_value(&server, COUNT).await, "1");
 
     let page = browser.get("/account/tokens").await;
