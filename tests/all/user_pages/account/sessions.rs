@@ -3,7 +3,8 @@
 use super::{Browser, signed_in};
 use crate::{
     browser::NAME,
-    test_server::{PASSWORD, TestServer},
+    proxy::{ConnectionState, Proxy},
+    test_server::{PASSWORD, TestServer, wait_until},
 };
 
 const CHROME: &str = "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) \
@@ -87,6 +88,35 @@ async fn all_other_sessions_are_revoked() {
         ],
     );
     assert!(!page.text.contains("Sign out of all other devices"));
+}
+
+/// The revocation is committed, but the server can't publish it yet.
+#[tokio::test]
+async fn revocation_without_redis_is_saved() {
+    let proxy = Proxy::to_redis().await;
+    let redis = proxy.redis_url();
+    let server = TestServer::with(&[("REDIS_URL", &redis)]).await;
+    let mut browser = signed_in(&server).await;
+    let other = server.sign_in("john").await;
+    proxy.set(ConnectionState::Cut);
+    let page = browser
+        .post("/account/sessions", &[("others", "yes")])
+        .await;
+    page.is(
+        503,
+        &[
+            "Your change is saved and takes effect in a few seconds.",
+            "href=\"/account/sessions\">Check again",
+        ],
+    );
+    assert!(page.headers.contains_key("retry-after"));
+    proxy.set(ConnectionState::Open);
+    wait_until("the revocation", || async {
+        server.verify(&other.access_token).await.0 == 401
+    })
+    .await;
+    let page = browser.get("/account/sessions").await;
+    page.is(200, &["You aren&#39;t signed in on any other device."]);
 }
 
 #[tokio::test]
