@@ -18,7 +18,7 @@ use secrecy::ExposeSecret;
 use url::Url;
 use uuid::Uuid;
 
-pub use messages::{EmailMessage, Notice, Occasion};
+pub use messages::{EmailMessage, Notice, Occasion, Service};
 
 use crate::{
     config::MailTransport,
@@ -198,6 +198,37 @@ mod tests {
             text.contains("\r\nAuto-Submitted: auto-generated\r\n"),
             "{text}"
         );
+    }
+
+    /// Mail servers accept lines of at most 998 bytes, and a soft line break is no part of the text.
+    #[test]
+    fn link_is_on_one_line_in_every_encoding() {
+        let mailer = Mailer::new(&MailTransport::Off, "no-reply@example.com").unwrap();
+        let short = "https://auth.example.com/reset-password#email=john%40example.com&code=A-B";
+        let long = format!("{short}{}", "x".repeat(1_200));
+        for (brand, link) in [
+            ("Latchkey", short),
+            ("Café Größe", short),
+            ("Latchkey", &long),
+        ] {
+            let email = EmailMessage {
+                subject: "Subject".into(),
+                text: format!("{brand}\n\n    7H3KM-X9QTA\n\n    {link}\n\nEnd"),
+                html: String::new(),
+            };
+            let message = mailer.build_message(Uuid::nil(), "john@example.com", &email);
+            let text = String::from_utf8(message.unwrap().formatted()).unwrap();
+            assert!(!text.contains("format=flowed"), "{text}");
+            assert!(text.contains("\r\n    7H3KM-X9QTA\r\n"), "{text}");
+            let decoded = match text.contains("Content-Transfer-Encoding: quoted-printable") {
+                true => text.replace("=\r\n", "").replace("=3D", "="),
+                false => text,
+            };
+            assert!(
+                decoded.contains(&format!("\r\n    {link}\r\n")),
+                "{decoded}"
+            );
+        }
     }
 
     #[test]

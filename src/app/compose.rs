@@ -32,7 +32,12 @@ use crate::app::sessions::{
 use crate::app::store_health::StoreHealth;
 use crate::app::tasks::Tasks;
 use crate::app::tokens::{TokenCaches, TokenSettings, Tokens};
-use crate::{config::Config, mail::Mailer, postgres::Postgres, redis::Redis};
+use crate::{
+    config::Config,
+    mail::{Mailer, Service},
+    postgres::Postgres,
+    redis::Redis,
+};
 
 /// Builds all components, from the ones without dependencies to the use cases.
 pub(super) fn compose(config: Config, postgres: Postgres, redis: Redis, mailer: Mailer) -> App {
@@ -138,7 +143,12 @@ impl Base {
             rate_limits: rate_limits.clone(),
             code_keys: code_keys.clone(),
             mailer,
-            policy: policy.clone(),
+            service: Service {
+                brand: config.brand.as_str().to_owned(),
+                issuer: config.issuer.as_str().to_owned(),
+                has_user_pages: config.web.0,
+                help_url: config.help_url.as_ref().map(|url| url.as_str().to_owned()),
+            },
             code_lifetime: config.code_lifetime,
             ready: Notify::new(),
             health: Mutex::default(),

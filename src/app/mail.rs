@@ -9,11 +9,10 @@ use crate::{
         limits::rate_limits::RateLimits,
     },
     error::{Chain, Diagnosis},
-    mail::{EmailMessage, MailError, Mailer, Notice, Occasion},
+    mail::{EmailMessage, MailError, Mailer, Notice, Occasion, Service},
     postgres::{DueEmail, EmailTemplate, Postgres},
     redis::{CodeRegistration, Redis},
 };
-use latchkey_domain::access_token::TokenPolicy;
 use latchkey_domain::account::EmailAddress;
 use latchkey_domain::one_time_code::CodeKeys;
 use std::{
@@ -34,7 +33,7 @@ pub struct Mail {
     pub(super) rate_limits: Arc<RateLimits>,
     pub(super) code_keys: Arc<CodeKeys>,
     pub(super) mailer: Mailer,
-    pub(super) policy: Arc<TokenPolicy>,
+    pub(super) service: Service,
     pub(super) code_lifetime: Duration,
     /// Notified when an email was enqueued, so that the worker doesn't wait for its next poll.
     pub(super) ready: Notify,
@@ -112,7 +111,7 @@ impl Mail {
     /// The step that failed, with the response of the mail server.
     pub(crate) async fn send_test(&self, recipient: &EmailAddress) -> Result<(), String> {
         let occasion = Occasion {
-            issuer: &self.policy.issuer,
+            service: &self.service,
             at: timestamp_from_ms(self.clock.now_ms()),
             ip_address: None,
             user_agent: None,
@@ -172,7 +171,7 @@ impl Mail {
 
     fn occasion<'a>(&'a self, due: &'a DueEmail) -> Occasion<'a> {
         Occasion {
-            issuer: &self.policy.issuer,
+            service: &self.service,
             at: due.created_at,
             ip_address: due.ip_address.as_deref(),
             user_agent: due.user_agent.as_deref(),
@@ -193,6 +192,7 @@ impl Mail {
     async fn compose_with_code(
         &self,
         due: &DueEmail,
+        recipient: &str,
         purpose: CodePurpose,
         lifetime: Duration,
     ) -> Result<Option<EmailMessage>, MailError> {
@@ -217,7 +217,8 @@ impl Mail {
             CodeRegistration::KeptOther => second.unwrap_or(first),
             CodeRegistration::Superseded => return Ok(None),
         };
-        EmailMessage::with_code(purpose, &self.occasion(due), &current.code, lifetime).map(Some)
+        let occasion = self.occasion(due);
+        EmailMessage::with_code(purpose, &occasion, recipient, &current.code, lifetime).map(Some)
     }
 }
 

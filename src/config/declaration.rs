@@ -152,7 +152,8 @@ settings! {
         brand: Brand, "LATCHKEY_BRAND" = "Latchkey",
             "Name of the service in pages and emails";
         help_url: Option<ContactUri>, "LATCHKEY_HELP_URL",
-            "`https://`, `mailto:`, or `tel:+` URI of the help link in pages. Unset: no link.";
+            "`https://`, `mailto:`, or `tel:+` URI of the help link in pages and emails. Unset: no \
+             link in pages, and emails contain the issuer.";
         theme: Option<Theme>, "LATCHKEY_THEME",
             "CSS file that changes the appearance of pages, at most 64 KiB. The server reads it at \
              the start.";

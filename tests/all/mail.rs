@@ -139,3 +139,33 @@ pub fn code(email: &str) -> Option<String> {
         .find(is_code)
         .map(str::to_owned)
 }
+
+/// A link in an email to a page that a script fills with the values in the fragment.
+#[derive(Debug)]
+pub struct Link {
+    /// The URL without the fragment.
+    pub page: String,
+    /// The names and the values in the fragment.
+    pub values: Vec<(String, String)>,
+}
+
+/// Decodes the ASCII characters of the quoted-printable encoding.
+pub fn decoded(email: &str) -> String {
+    let joined = email.replace("=\r\n", "").replace("=\n", "");
+    joined.replace("=3D", "=")
+}
+
+/// The link with a code in the text part of an email. It is alone on its line, so that mail clients
+/// recognize its end.
+pub fn link(email: &str) -> Option<Link> {
+    let email = decoded(email);
+    let line = email.lines().map(str::trim).find(|line| {
+        line.starts_with("http") && line.contains("code=") && !line.contains(char::is_whitespace)
+    })?;
+    let (page, fragment) = line.split_once('#').expect("a fragment");
+    let values = form_urlencoded::parse(fragment.as_bytes()).into_owned();
+    Some(Link {
+        page: page.to_owned(),
+        values: values.collect(),
+    })
+}

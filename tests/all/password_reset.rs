@@ -97,8 +97,8 @@ async fn email_has_text_and_html_and_no_code_in_subject() {
         "{subject}"
     );
     assert!(
-        remove_soft_line_breaks(&email).contains("your auth.example.com account"),
-        "the host of the issuer: {email}"
+        remove_soft_line_breaks(&email).contains("your Latchkey account"),
+        "the name of the service: {email}"
     );
 }
 

@@ -2,6 +2,7 @@
 
 mod account; // the pages below `/account`
 mod appearance; // accessibility and layout in a real browser
+mod email_links;
 mod forgery; // forms of other sites
 mod password_reset;
 mod real_browser;

@@ -181,7 +181,10 @@ impl Mail {
                     self.postgres.replace_email(due.id, Uuid::now_v7()).await?;
                     return Ok(Delivery::Replaced);
                 };
-                let Some(email) = self.compose_with_code(due, purpose, lifetime).await? else {
+                let composed = self
+                    .compose_with_code(due, recipient, purpose, lifetime)
+                    .await?;
+                let Some(email) = composed else {
                     self.postgres.finish_email(due.id).await?;
                     return Ok(Delivery::Superseded);
                 };

@@ -5,67 +5,57 @@ use std::time::Duration;
 use askama::Template;
 use latchkey_domain::one_time_code::{CodePurpose, OneTimeCode};
 
-use super::{EmailMessage, Occasion};
+use super::{EmailMessage, Occasion, Service};
 use crate::mail::MailError;
 
+/// The path of the page on which a code is entered.
+const RESET_PAGE: &str = "/reset-password";
+const VERIFICATION_PAGE: &str = "/verify-email";
+const SIGN_UP_PAGE: &str = "/sign-up/confirm";
+
 #[derive(Template)]
-#[template(path = "templates/password_reset.txt", escape = "none")]
-struct PasswordResetText<'a> {
-    app: &'a str,
+#[template(path = "templates/code.txt", escape = "none")]
+struct CodeText<'a> {
+    introduction: &'a str,
     code: &'a str,
-    minutes: &'a str,
-    browser: &'a str,
-    ip_address: Option<&'a str>,
-    time: &'a str,
+    link: Option<&'a Link>,
+    expiry: &'a str,
+    request: &'a str,
+    advice: &'a str,
 }
 
 #[derive(Template)]
-#[template(path = "templates/password_reset.html")]
-struct PasswordResetHtml<'a> {
-    app: &'a str,
+#[template(path = "templates/code.html")]
+struct CodeHtml<'a> {
+    title: &'a str,
+    introduction: &'a str,
     code: &'a str,
-    minutes: &'a str,
-    browser: &'a str,
-    ip_address: Option<&'a str>,
-    time: &'a str,
+    link: Option<&'a Link>,
+    expiry: &'a str,
+    request: &'a str,
+    advice: &'a str,
 }
 
-#[derive(Template)]
-#[template(path = "templates/email_code.txt", escape = "none")]
-struct EmailCodeText<'a> {
-    app: &'a str,
-    code: &'a str,
-    minutes: &'a str,
+/// A link to a page, whose form the script of the page fills with the values in the fragment.
+///
+/// No server receives a fragment, so a code is in no log and in no `Referer`. A scanner that opens
+/// the link doesn't use the code.
+struct Link {
+    /// The URL without the fragment.
+    page: String,
+    url: String,
 }
 
-#[derive(Template)]
-#[template(path = "templates/email_code.html")]
-struct EmailCodeHtml<'a> {
-    app: &'a str,
-    code: &'a str,
-    minutes: &'a str,
-}
-
-#[derive(Template)]
-#[template(path = "templates/sign_up.txt", escape = "none")]
-struct SignUpText<'a> {
-    app: &'a str,
-    code: &'a str,
-    minutes: &'a str,
-    browser: &'a str,
-    ip_address: Option<&'a str>,
-    time: &'a str,
-}
-
-#[derive(Template)]
-#[template(path = "templates/sign_up.html")]
-struct SignUpHtml<'a> {
-    app: &'a str,
-    code: &'a str,
-    minutes: &'a str,
-    browser: &'a str,
-    ip_address: Option<&'a str>,
-    time: &'a str,
+impl Link {
+    /// Returns the link to a page; `None` without pages for users.
+    fn new(service: &Service, path: &str, values: &[(&str, &str)]) -> Option<Link> {
+        let page = service.page(path)?;
+        let fragment = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(values)
+            .finish();
+        let url = format!("{page}#{fragment}");
+        Some(Link { page, url })
+    }
 }
 
 impl EmailMessage {
@@ -73,83 +63,73 @@ impl EmailMessage {
     pub fn with_code(
         purpose: CodePurpose,
         occasion: &Occasion<'_>,
+        recipient: &str,
         code: &OneTimeCode,
         lifetime: Duration,
     ) -> Result<EmailMessage, MailError> {
-        let (code, minutes) = (&code.for_mail(), &format_lifetime(lifetime));
-        match purpose {
-            CodePurpose::PasswordReset => EmailMessage::password_reset(occasion, code, minutes),
-            CodePurpose::EmailConfirmation => EmailMessage::email_code(occasion, code, minutes),
-            CodePurpose::SignUp => EmailMessage::sign_up(occasion, code, minutes),
-        }
+        let (code, lifetime) = (&code.for_mail(), &format_lifetime(lifetime));
+        EmailMessage::with_code_text(purpose, occasion, recipient, code, lifetime)
     }
 
-    pub(super) fn password_reset(
+    pub(super) fn with_code_text(
+        purpose: CodePurpose,
         occasion: &Occasion<'_>,
+        recipient: &str,
         code: &str,
-        minutes: &str,
+        lifetime: &str,
     ) -> Result<EmailMessage, MailError> {
-        let (app, ip_address) = (occasion.app(), occasion.ip_address);
-        let (browser, time) = (&occasion.browser(), &occasion.time()?);
+        let (service, brand) = (occasion.service, occasion.brand());
+        let (title, introduction, advice) = match purpose {
+            CodePurpose::PasswordReset => (
+                "Your password reset code",
+                format!(
+                    "We received a request to reset the password for your {brand} account. Enter \
+                     this code:"
+                ),
+                "If you didn't request this, ignore this email; your password won't change.",
+            ),
+            CodePurpose::EmailConfirmation => (
+                "Verify your email address",
+                format!("Enter this code to verify your email address for {brand}:"),
+                "If you didn't request this, ignore this email.",
+            ),
+            CodePurpose::SignUp => (
+                "Your registration code",
+                format!("Enter this code to complete your registration at {brand}:"),
+                "Enter the code only in the form in which you choose your password. If you didn't \
+                 request this, ignore this email.",
+            ),
+        };
+        let address_and_code = [("email", recipient), ("code", code)];
+        let link = match purpose {
+            CodePurpose::PasswordReset => Link::new(service, RESET_PAGE, &address_and_code),
+            CodePurpose::SignUp => Link::new(service, SIGN_UP_PAGE, &address_and_code),
+            // The address is that of the signed-in user.
+            CodePurpose::EmailConfirmation => {
+                Link::new(service, VERIFICATION_PAGE, &address_and_code[1..])
+            }
+        };
+        let request = occasion.request()?;
+        let expiry = format!("The code expires in {lifetime} and works once.");
         EmailMessage::new(
-            "Your password reset code",
-            &PasswordResetText {
-                app,
+            title,
+            &CodeText {
+                introduction: &introduction,
                 code,
-                minutes,
-                browser,
-                ip_address,
-                time,
+                link: link.as_ref(),
+                expiry: &expiry,
+                request: &request,
+                advice,
             },
-            &PasswordResetHtml {
-                app,
+            &CodeHtml {
+                title,
+                introduction: &introduction,
                 code,
-                minutes,
-                browser,
-                ip_address,
-                time,
+                link: link.as_ref(),
+                expiry: &expiry,
+                request: &request,
+                advice,
             },
-        )
-    }
-
-    pub(super) fn sign_up(
-        occasion: &Occasion<'_>,
-        code: &str,
-        minutes: &str,
-    ) -> Result<EmailMessage, MailError> {
-        let (app, ip_address) = (occasion.app(), occasion.ip_address);
-        let (browser, time) = (&occasion.browser(), &occasion.time()?);
-        EmailMessage::new(
-            "Your registration code",
-            &SignUpText {
-                app,
-                code,
-                minutes,
-                browser,
-                ip_address,
-                time,
-            },
-            &SignUpHtml {
-                app,
-                code,
-                minutes,
-                browser,
-                ip_address,
-                time,
-            },
-        )
-    }
-
-    pub(super) fn email_code(
-        occasion: &Occasion<'_>,
-        code: &str,
-        minutes: &str,
-    ) -> Result<EmailMessage, MailError> {
-        let app = occasion.app();
-        EmailMessage::new(
-            "Verify your email address",
-            &EmailCodeText { app, code, minutes },
-            &EmailCodeHtml { app, code, minutes },
         )
     }
 }

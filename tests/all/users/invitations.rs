@@ -19,7 +19,7 @@ async fn invited_user_sets_a_password_with_a_code() {
     assert_eq!(created.is(201, "").body["email_verified"], false);
     let invitation = mail_server.wait_for("mary@example.com", 1).await.remove(0);
     assert!(
-        invitation.contains("Subject: You've been invited to auth.example.com"),
+        invitation.contains("Subject: You've been invited to Latchkey"),
         "{invitation}"
     );
     assert!(
