@@ -250,6 +250,13 @@ impl Draft {
                 SECOND,
                 SECOND * 600,
             ),
+            // The cleanup worker keeps the row of an invitation for a day longer than the maximum.
+            time(
+                "LATCHKEY_INVITATION_LIFETIME",
+                self.invitation_lifetime,
+                HOUR,
+                HOUR * 168,
+            ),
         ]
     }
 

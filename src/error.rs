@@ -33,6 +33,8 @@ pub enum Error {
     WeakPassword(WeakPassword),
     /// 400: the one-time code is wrong, used, replaced, or expired.
     InvalidCode,
+    /// 400: the code is that of an expired invitation.
+    InvitationExpired,
     /// 401: the request has no credential.
     Unauthenticated,
     /// 401: the request has no valid session cookie, on an endpoint that accepts only cookies.
@@ -257,7 +259,7 @@ impl Error {
         match self {
             Error::InvalidRequest { .. } => Code::InvalidRequest,
             Error::WeakPassword(_) => Code::WeakPassword,
-            Error::InvalidCode => Code::InvalidCode,
+            Error::InvalidCode | Error::InvitationExpired => Code::InvalidCode,
             Error::Unauthenticated | Error::NoBrowserSession => Code::Unauthenticated,
             Error::InvalidToken => Code::InvalidToken,
             Error::TokenExpired => Code::TokenExpired,

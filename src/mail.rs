@@ -18,7 +18,7 @@ use secrecy::ExposeSecret;
 use url::Url;
 use uuid::Uuid;
 
-pub use messages::{EmailMessage, Notice, Occasion, Service};
+pub use messages::{EmailMessage, Expiry, Notice, Occasion, Service};
 
 use crate::{
     config::MailTransport,

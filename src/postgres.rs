@@ -11,6 +11,7 @@ mod connect;
 mod diagnosis;
 mod email_changes;
 mod email_outbox;
+mod email_template;
 mod examination;
 mod explanation;
 mod groups;
@@ -45,7 +46,8 @@ use uuid::Uuid;
 
 pub use crate::postgres::cleanup::{CLEANUP_BATCH_SIZE, ExpiredRows};
 pub use crate::postgres::email_changes::ConfirmedEmail;
-pub use crate::postgres::email_outbox::{CodeState, DueEmail, EmailPriority, EmailTemplate};
+pub use crate::postgres::email_outbox::{CodeState, DueEmail, StoredInvitation};
+pub use crate::postgres::email_template::{EmailPriority, EmailTemplate};
 pub use crate::postgres::oauth_clients::{NewClient, StoredClient};
 pub use crate::postgres::personal_access_tokens::{
     NewPersonalAccessToken, PersonalAccessToken, PersonalAccessTokenRow,

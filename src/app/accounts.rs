@@ -4,6 +4,7 @@ pub mod change_email;
 pub mod change_password;
 mod confirm_password;
 pub mod dashboard;
+mod invitations;
 mod one_time_codes;
 pub mod profile;
 pub mod reset_password;

@@ -150,6 +150,7 @@ impl Base {
                 help_url: config.help_url.as_ref().map(|url| url.as_str().to_owned()),
             },
             code_lifetime: config.code_lifetime,
+            invitation_lifetime: config.invitation_lifetime,
             ready: Notify::new(),
             health: Mutex::default(),
         });

@@ -9,7 +9,7 @@ use crate::{
         limits::rate_limits::RateLimits,
     },
     error::{Chain, Diagnosis},
-    mail::{EmailMessage, MailError, Mailer, Notice, Occasion, Service},
+    mail::{EmailMessage, Expiry, MailError, Mailer, Notice, Occasion, Service},
     postgres::{DueEmail, EmailTemplate, Postgres},
     redis::{CodeRegistration, Redis},
 };
@@ -35,6 +35,7 @@ pub struct Mail {
     pub(super) mailer: Mailer,
     pub(super) service: Service,
     pub(super) code_lifetime: Duration,
+    pub(super) invitation_lifetime: Duration,
     /// Notified when an email was enqueued, so that the worker doesn't wait for its next poll.
     pub(super) ready: Notify,
     pub(super) health: Mutex<DeliveryHealth>,
@@ -147,13 +148,13 @@ impl Mail {
         ))
     }
 
-    fn compose_notice(&self, due: &DueEmail, recipient: &str) -> Result<EmailMessage, MailError> {
+    fn compose_notice(&self, due: &DueEmail) -> Result<EmailMessage, MailError> {
         let occasion = self.occasion(due);
         let notice = match due.template {
-            EmailTemplate::Invitation => return EmailMessage::invitation(&occasion, recipient),
             EmailTemplate::PasswordReset
             | EmailTemplate::EmailConfirmation
-            | EmailTemplate::SignUp => {
+            | EmailTemplate::SignUp
+            | EmailTemplate::Invitation => {
                 return Err("this email requires a code".into());
             }
             EmailTemplate::PasswordChanged => Notice::PasswordChanged,
@@ -178,13 +179,38 @@ impl Mail {
         }
     }
 
-    /// Returns the remaining lifetime of the code, if it is at least half of the full lifetime.
-    /// Otherwise, the recipient would have too little time.
-    fn remaining_code_lifetime(&self, due: &DueEmail, now: OffsetDateTime) -> Option<Duration> {
-        let age = Duration::try_from(now - due.first_sent_at).unwrap_or_default();
-        self.code_lifetime
-            .checked_sub(age)
-            .filter(|remaining| *remaining * 2 >= self.code_lifetime)
+    fn full_code_lifetime(&self, purpose: CodePurpose) -> Duration {
+        match purpose {
+            CodePurpose::Invitation => self.invitation_lifetime,
+            CodePurpose::PasswordReset | CodePurpose::EmailConfirmation | CodePurpose::SignUp => {
+                self.code_lifetime
+            }
+        }
+    }
+
+    /// Returns the expiry of the code, if at least half of its lifetime remains. Otherwise, the
+    /// recipient would have too little time.
+    fn code_expiry(
+        &self,
+        due: &DueEmail,
+        purpose: CodePurpose,
+        now: OffsetDateTime,
+    ) -> Option<Expiry> {
+        let lifetime = self.full_code_lifetime(purpose);
+        let remaining = remaining_lifetime(due.first_sent_at, lifetime, now)?;
+        (remaining * 2 >= lifetime).then_some(Expiry {
+            at: due.first_sent_at + lifetime,
+            remaining,
+        })
+    }
+
+    /// Returns the remaining lifetime of an invitation; `None` if it has expired.
+    pub(crate) fn remaining_invitation_lifetime(
+        &self,
+        first_sent_at: OffsetDateTime,
+    ) -> Option<Duration> {
+        let now = timestamp_from_ms(self.clock.now_ms());
+        remaining_lifetime(first_sent_at, self.invitation_lifetime, now)
     }
 
     /// Registers the code of an email as the current one, then composes the email. The code must be
@@ -194,7 +220,7 @@ impl Mail {
         due: &DueEmail,
         recipient: &str,
         purpose: CodePurpose,
-        lifetime: Duration,
+        expiry: &Expiry,
     ) -> Result<Option<EmailMessage>, MailError> {
         let first = self.code_keys.derive(purpose, due.id, due.user_id);
         // A replica with the secrets in another order might have sent this email already. A retry
@@ -203,7 +229,7 @@ impl Mail {
             .code_keys
             .derive_with_other_secret(purpose, due.id, due.user_id);
         let second_hash = second.as_ref().map_or(&first.hash, |second| &second.hash);
-        let lifetime_ms = u64::try_from(lifetime.as_millis())?;
+        let lifetime_ms = u64::try_from(expiry.remaining.as_millis())?;
         let registered = self.redis.register_code(
             purpose,
             due.user_id,
@@ -218,8 +244,18 @@ impl Mail {
             CodeRegistration::Superseded => return Ok(None),
         };
         let occasion = self.occasion(due);
-        EmailMessage::with_code(purpose, &occasion, recipient, &current.code, lifetime).map(Some)
+        EmailMessage::with_code(purpose, &occasion, recipient, &current.code, expiry).map(Some)
     }
+}
+
+/// Returns the rest of a lifetime; `None` if it is zero.
+fn remaining_lifetime(
+    start: OffsetDateTime,
+    lifetime: Duration,
+    now: OffsetDateTime,
+) -> Option<Duration> {
+    let age = Duration::try_from(now - start).unwrap_or_default();
+    lifetime.checked_sub(age).filter(|rest| !rest.is_zero())
 }
 
 #[cfg(test)]

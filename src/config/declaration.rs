@@ -144,6 +144,9 @@ settings! {
             "Sender of email";
         code_lifetime: Duration, "LATCHKEY_CODE_LIFETIME" = "10m",
             "Lifetime of an emailed one-time code, at most `10m`";
+        invitation_lifetime: Duration, "LATCHKEY_INVITATION_LIFETIME" = "72h",
+            "Lifetime of the code of an invitation, `1h` to `168h`. A user without a password sets one \
+             with it.";
     }
     "Web pages" {
         web: OnOff, "LATCHKEY_WEB" = "on",

@@ -65,6 +65,9 @@ impl Error {
             Error::InvalidCode => {
                 "The code is wrong, expired, or already used. Request a new code."
             }
+            Error::InvitationExpired => {
+                "This invitation has expired. Ask your administrator for a new one."
+            }
             Error::Unauthenticated => {
                 "The request has no access token or session cookie. Send `Authorization: Bearer \
                  TOKEN`."

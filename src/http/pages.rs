@@ -11,6 +11,7 @@ mod error_page;
 mod form;
 mod frame;
 mod home;
+mod invitation;
 mod note;
 mod password_reset;
 mod problems;
@@ -80,6 +81,7 @@ pages! {
     "/sign-up/confirm" sign_up::confirm, sign_up::CONFIRM_FIELDS;
     "/forgot" password_reset::request, password_reset::REQUEST_FIELDS;
     "/reset-password" password_reset::reset, password_reset::FIELDS;
+    "/invitation" invitation::handle, invitation::FIELDS;
     "/verify-email" verify_email::handle, verify_email::FIELDS;
     "/account" account::profile::handle, account::profile::FIELDS;
     "/account/security" account::security::handle, account::security::FIELDS;

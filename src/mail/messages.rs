@@ -13,6 +13,7 @@ use askama::Template;
 use latchkey_domain::user_agent;
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
 
+pub use codes::Expiry;
 pub use notices::Notice;
 
 use super::MailError;
@@ -65,22 +66,6 @@ pub struct Occasion<'a> {
 }
 
 #[derive(Template)]
-#[template(path = "templates/invitation.txt", escape = "none")]
-struct InvitationText<'a> {
-    brand: &'a str,
-    url: Option<&'a str>,
-    address: &'a str,
-}
-
-#[derive(Template)]
-#[template(path = "templates/invitation.html")]
-struct InvitationHtml<'a> {
-    brand: &'a str,
-    url: Option<&'a str>,
-    address: &'a str,
-}
-
-#[derive(Template)]
 #[template(path = "templates/test.txt", escape = "none")]
 struct TestText<'a> {
     brand: &'a str,
@@ -107,26 +92,6 @@ impl EmailMessage {
         })
     }
 
-    /// Renders the invitation of a user without a password. It contains no code, because the user
-    /// requests one to set the password.
-    pub fn invitation(occasion: &Occasion<'_>, address: &str) -> Result<EmailMessage, MailError> {
-        let (brand, url) = (occasion.brand(), occasion.service.page("/forgot"));
-        let url = url.as_deref();
-        EmailMessage::new(
-            format!("You've been invited to {brand}"),
-            &InvitationText {
-                brand,
-                url,
-                address,
-            },
-            &InvitationHtml {
-                brand,
-                url,
-                address,
-            },
-        )
-    }
-
     /// Renders the test email of the operator.
     pub fn test(occasion: &Occasion<'_>) -> Result<EmailMessage, MailError> {
         let (brand, time) = (occasion.brand(), &occasion.time()?);
@@ -146,11 +111,7 @@ impl Occasion<'_> {
 
     /// Formats the time in UTC, because the time zone of the recipient is unknown.
     fn time(&self) -> Result<String, time::error::Format> {
-        self.at
-            .to_offset(UtcOffset::UTC)
-            .format(format_description!(
-                "[month repr:long] [day padding:none], [year] at [hour]:[minute] UTC"
-            ))
+        format_time(self.at)
     }
 
     /// Returns the sentence about the client that sent the request.
@@ -171,4 +132,10 @@ impl Occasion<'_> {
             .and_then(user_agent::known)
             .unwrap_or_else(|| "an unknown browser".to_owned())
     }
+}
+
+fn format_time(time: OffsetDateTime) -> Result<String, time::error::Format> {
+    let description =
+        format_description!("[month repr:long] [day padding:none], [year] at [hour]:[minute] UTC");
+    time.to_offset(UtcOffset::UTC).format(description)
 }

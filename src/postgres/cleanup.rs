@@ -36,7 +36,8 @@ pub const CLEANUP_BATCH_SIZE: i64 = 1_000;
 pub enum ExpiredRows {
     /// Sessions that expired or were revoked more than 30 days ago.
     Sessions,
-    /// Emails that were sent, or whose code was used, more than a day ago.
+    /// Emails that were sent, or whose code was used, more than a day ago. Unused invitations stay
+    /// until they expire.
     Emails,
     /// Released names that another user can take.
     ReservedNames,

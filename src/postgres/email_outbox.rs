@@ -1,17 +1,14 @@
 //! The transactional outbox of emails.
 
-use latchkey_domain::{
-    audit::{Actor, AuditEvent},
-    one_time_code::CodePurpose,
-};
-use strum::{EnumString, IntoStaticStr, VariantArray};
+use latchkey_domain::audit::{Actor, AuditEvent};
+use strum::VariantArray;
 use time::OffsetDateTime;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::{
     error::Error,
-    postgres::{Connection, Params, Postgres, audit},
+    postgres::{Connection, EmailPriority, EmailTemplate, Params, Postgres, audit},
 };
 
 const REQUEST_CODE: &str = include_str!("../../sql/queries/request_code.sql");
@@ -25,86 +22,8 @@ const CONSUME_CODE: &str = include_str!("../../sql/queries/consume_code.sql");
 const FIND_CODE: &str = include_str!("../../sql/queries/find_code.sql");
 const ENQUEUE_EMAIL_TO: &str = include_str!("../../sql/queries/enqueue_email_to.sql");
 const RENEW_EMAIL_CLAIM: &str = include_str!("../../sql/queries/renew_email_claim.sql");
+const FIND_INVITATION: &str = include_str!("../../sql/queries/find_invitation.sql");
 const RETRY_EMAIL: &str = include_str!("../../sql/queries/retry_email.sql");
-
-/// The kind of an email. Its text is the stored name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
-#[strum(serialize_all = "snake_case", const_into_str)]
-pub enum EmailTemplate {
-    /// Contains the code that resets the password.
-    PasswordReset,
-    /// Notifies the user of a changed password.
-    PasswordChanged,
-    /// Contains the code that verifies an email address.
-    EmailConfirmation,
-    /// Notifies the previous email address of the change.
-    EmailChanged,
-    /// Invites a user, created by an administrator, to set a password.
-    Invitation,
-    /// Notifies the user of a sign-in with a new device.
-    NewDevice,
-    /// Notifies the user of a new personal access token.
-    PersonalAccessTokenCreated,
-    /// Notifies the user, who has become an administrator.
-    AdminRoleGranted,
-    /// Notifies an administrator who has granted the role `admin` to another user, or has created
-    /// such a user.
-    AdminAdded,
-    /// Notifies an administrator who has registered an OAuth client or rotated its secret.
-    ClientSecretCreated,
-    /// Notifies an administrator who has added a scope or an audience to an OAuth client.
-    ClientExtended,
-    /// Contains the code that completes a sign-up.
-    SignUp,
-    /// Notifies a user with whose verified email address a sign-up was requested.
-    AccountExists,
-}
-
-impl EmailTemplate {
-    /// Returns the purpose of the code; `None` if the email contains no code.
-    pub const fn purpose(self) -> Option<CodePurpose> {
-        match self {
-            EmailTemplate::PasswordReset => Some(CodePurpose::PasswordReset),
-            EmailTemplate::EmailConfirmation => Some(CodePurpose::EmailConfirmation),
-            EmailTemplate::SignUp => Some(CodePurpose::SignUp),
-            EmailTemplate::PasswordChanged
-            | EmailTemplate::EmailChanged
-            | EmailTemplate::Invitation
-            | EmailTemplate::NewDevice
-            | EmailTemplate::PersonalAccessTokenCreated
-            | EmailTemplate::AdminRoleGranted
-            | EmailTemplate::AdminAdded
-            | EmailTemplate::ClientSecretCreated
-            | EmailTemplate::ClientExtended
-            | EmailTemplate::AccountExists => None,
-        }
-    }
-
-    /// Returns the priority of the email.
-    pub const fn priority(self) -> EmailPriority {
-        match self.purpose() {
-            Some(_) => EmailPriority::Code,
-            None => EmailPriority::Notice,
-        }
-    }
-}
-
-/// The order in which due emails are sent. Its number is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EmailPriority {
-    /// An email with a one-time code, for which its recipient waits.
-    Code = 0,
-    /// The same after a failed attempt, so that it doesn't delay other recipients.
-    RetriedCode = 1,
-    /// Every other email.
-    Notice = 2,
-}
-
-impl EmailPriority {
-    pub(super) const fn stored(self) -> i16 {
-        self as i16
-    }
-}
 
 /// The state of a one-time code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +35,17 @@ pub enum CodeState {
     },
     /// Invalidated by another change, or its email was deleted.
     Void,
+}
+
+/// An invitation that was sent and not invalidated.
+#[derive(Debug, Clone, Copy)]
+pub struct StoredInvitation {
+    /// The ID of the row, from which the code is derived.
+    pub email_id: Uuid,
+    /// The time at which the lifetime of the code starts.
+    pub first_sent_at: OffsetDateTime,
+    /// Whether the code was used.
+    pub is_used: bool,
 }
 
 /// An email that this replica has claimed and must send.
@@ -143,7 +73,26 @@ pub(crate) async fn invalidate_codes(db: &mut Connection, user_id: Uuid) -> Resu
     let with_code = EmailTemplate::VARIANTS
         .iter()
         .filter(|template| template.purpose().is_some());
-    let templates: Vec<&str> = with_code.map(EmailTemplate::into_str).collect();
+    invalidate(db, user_id, with_code).await
+}
+
+/// Invalidates all codes of a user except an invitation, without which the user has no password.
+pub(crate) async fn invalidate_requested_codes(
+    db: &mut Connection,
+    user_id: Uuid,
+) -> Result<(), Error> {
+    let requested = EmailTemplate::VARIANTS
+        .iter()
+        .filter(|template| template.purpose().is_some() && **template != EmailTemplate::Invitation);
+    invalidate(db, user_id, requested).await
+}
+
+async fn invalidate(
+    db: &mut Connection,
+    user_id: Uuid,
+    templates: impl Iterator<Item = &EmailTemplate>,
+) -> Result<(), Error> {
+    let templates: Vec<&str> = templates.map(EmailTemplate::into_str).collect();
     db.execute(INVALIDATE_CODES, &[&user_id, &templates])
         .await
         .map(drop)
@@ -193,7 +142,7 @@ fn device_of(event: &AuditEvent, user_id: Uuid) -> (Option<&str>, Option<&str>) 
     }
 }
 
-/// Enqueues an email without a code to the stored address of a user. Only an invitation is sent to
+/// Enqueues a notice or an invitation to the stored address of a user. Only an invitation is sent to
 /// an unverified address.
 ///
 /// The email contains the IP address and the browser of the event if the recipient is its actor.
@@ -325,6 +274,23 @@ impl Postgres {
                 (false, false) => CodeState::Open,
             },
         )
+    }
+
+    /// Returns the newest invitation of a user that was sent and not invalidated.
+    pub async fn find_invitation(&self, user_id: Uuid) -> Result<Option<StoredInvitation>, Error> {
+        let row = self
+            .connection()
+            .await?
+            .query_first(FIND_INVITATION, &[&user_id])
+            .await?;
+        row.map(|row| {
+            Ok(StoredInvitation {
+                email_id: row.try_get("id")?,
+                first_sent_at: row.try_get("first_sent_at")?,
+                is_used: row.try_get("consumed")?,
+            })
+        })
+        .transpose()
     }
 
     /// Claims the next due email up to a priority, if there is one. While an email to a recipient is

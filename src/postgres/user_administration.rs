@@ -174,8 +174,14 @@ impl Postgres {
         }
         let reason = before.ends(&after, has_new_password);
         let user = write_user(&mut db, id, (&before, &after), new_hash, reason.is_some()).await?;
-        if reason.is_some() || before.moves(&after) {
-            email_outbox::invalidate_codes(&mut db, id).await?;
+        match reason {
+            _any if before.moves(&after) => email_outbox::invalidate_codes(&mut db, id).await?,
+            // The user can still accept an invitation, with the new role and groups.
+            Some(RevocationReason::RoleChange | RevocationReason::GroupChange) => {
+                email_outbox::invalidate_requested_codes(&mut db, id).await?;
+            }
+            Some(_) => email_outbox::invalidate_codes(&mut db, id).await?,
+            None => {}
         }
         enqueue_notices(&mut db, id, (&before, &after), update).await?;
         let batch = match reason {

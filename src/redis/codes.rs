@@ -87,8 +87,11 @@ impl Redis {
         network: Uuid,
         limit: RateLimit,
     ) -> Result<Reservation, Error> {
-        let code = self.code_key(purpose, subject_id);
-        let keys = [code.clone(), format!("{code}:attempts:{network}")];
+        let counted = self.code_key(purpose.counted_as(), subject_id);
+        let keys = [
+            self.code_key(purpose, subject_id),
+            format!("{counted}:attempts:{network}"),
+        ];
         let (max_attempts, period_ms) = (
             limit.burst().to_string(),
             limit.period().as_millis().to_string(),

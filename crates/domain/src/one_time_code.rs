@@ -40,12 +40,25 @@ pub enum CodePurpose {
     EmailConfirmation,
     /// To sign up with a verified email address.
     SignUp,
+    /// To set the first password of a user that an administrator has created.
+    Invitation,
 }
 
 impl CodePurpose {
     /// Returns the stored value.
     pub fn as_str(self) -> &'static str {
         self.into()
+    }
+
+    /// Returns the purpose with which this one shares the counters of wrong codes.
+    ///
+    /// An invitation and a reset code are entered in the same place. With separate counters, each
+    /// wrong code would have to count in both.
+    pub fn counted_as(self) -> CodePurpose {
+        match self {
+            CodePurpose::Invitation => CodePurpose::PasswordReset,
+            other => other,
+        }
     }
 }
 

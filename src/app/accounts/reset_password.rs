@@ -1,5 +1,5 @@
 //! Use case: reset a forgotten password. The user requests a code by email, and sets a new password
-//! with it.
+//! with it. A user without a password sets the first one with the code of the invitation.
 
 use std::sync::Arc;
 
@@ -13,7 +13,10 @@ use latchkey_domain::{
 use uuid::Uuid;
 
 use crate::{
-    app::{accounts::Accounts, origin::Origin},
+    app::{
+        accounts::{Accounts, invitations::PasswordCode},
+        origin::Origin,
+    },
     error::Error,
     postgres::{CodeState, EmailTemplate, StoredUser},
     redis::Reservation,
@@ -119,33 +122,29 @@ impl Accounts {
             || self.code_keys.decoy_user_id(request.email.as_str()),
             |user| user.account.id,
         );
-        let reservation = self
-            .reserve_code(
-                CodePurpose::PasswordReset,
-                user_or_decoy_id,
-                &request.code,
-                origin,
-            )
+        let (purpose, reservation) = self
+            .reserve_password_code(user_or_decoy_id, &request.code, origin)
             .await?;
         let user_id = user.as_ref().map(|user| user.account.id);
-        self.audit_wrong_code(&reservation, CodePurpose::PasswordReset, user_id, origin);
+        self.audit_wrong_code(&reservation, purpose, user_id, origin);
         match (reservation, user) {
             (Reservation::Reserved(email_id), Some(user)) => {
-                self.check_reset_password(&password, &user, email_id)
-                    .await?;
+                let code = PasswordCode { purpose, email_id };
+                self.check_reset_password(&password, &user, code).await?;
                 let (accounts, id) = (self.clone(), user.account.id);
                 let event = origin.event(EventKind::PasswordReset, Actor::User(id), Some(id));
                 let event = event.with_reason(RevocationReason::PasswordReset.as_str());
                 self.tasks
                     .run_to_completion(async move {
                         accounts
-                            .use_reset_code(email_id, &user, &hash, &password, &event)
+                            .use_reset_code(code, &user, &hash, &password, &event)
                             .await
                     })
                     .await
             }
             (Reservation::Busy(email_id), Some(user)) => {
-                self.finish_used_reset(email_id, &user, &password, Error::Busy)
+                let code = PasswordCode { purpose, email_id };
+                self.finish_used_reset(code, &user, &password, Error::Busy)
                     .await
             }
             (Reservation::Exhausted(retry_after), _) => Err(Error::TooManyRequests { retry_after }),
@@ -161,7 +160,7 @@ impl Accounts {
         &self,
         password: &Arc<Password>,
         user: &StoredUser,
-        email_id: Uuid,
+        code: PasswordCode,
     ) -> Result<(), Error> {
         let (policy, account) = (&self.settings.password_policy, &user.account);
         let reason = match policy.check(password, account.identity.identifiers()) {
@@ -170,7 +169,7 @@ impl Accounts {
             Ok(()) => return Ok(()),
         };
         self.redis
-            .release_code(CodePurpose::PasswordReset, account.id, email_id)
+            .release_code(code.purpose, account.id, code.email_id)
             .await?;
         Err(Error::WeakPassword(reason))
     }
@@ -192,7 +191,7 @@ impl Accounts {
 
     async fn use_reset_code(
         &self,
-        email_id: Uuid,
+        code: PasswordCode,
         user: &StoredUser,
         hash: &str,
         password: &Arc<Password>,
@@ -200,13 +199,13 @@ impl Accounts {
     ) -> Result<(), Error> {
         let outcome = self
             .postgres
-            .reset_password(email_id, user.account.id, hash, Uuid::now_v7(), event)
+            .reset_password(code.email_id, user.account.id, hash, Uuid::now_v7(), event)
             .await;
         let (updated, batch) = match outcome {
             Ok(Some(reset)) => reset,
             Ok(None) => {
                 return self
-                    .finish_used_reset(email_id, user, password, Error::InvalidCode)
+                    .finish_used_reset(code, user, password, Error::InvalidCode)
                     .await;
             }
             Err(error) => {
@@ -215,13 +214,13 @@ impl Accounts {
                 // reservation expires.
                 let _ = self
                     .redis
-                    .release_code(CodePurpose::PasswordReset, user.account.id, email_id)
+                    .release_code(code.purpose, user.account.id, code.email_id)
                     .await;
                 return Err(error);
             }
         };
         self.mail.notify();
-        self.publish_reset(email_id, &updated, &batch).await
+        self.publish_reset(code, &updated, &batch).await
     }
 
     /// Completes a reset whose code is already used. If the code set this password, publishes the
@@ -231,12 +230,12 @@ impl Accounts {
     /// could guess the password with a used code.
     async fn finish_used_reset(
         &self,
-        email_id: Uuid,
+        code: PasswordCode,
         user: &StoredUser,
         password: &Arc<Password>,
         error_if_open: Error,
     ) -> Result<(), Error> {
-        match self.postgres.find_code(email_id).await? {
+        match self.postgres.find_code(code.email_id).await? {
             CodeState::Open => return Err(error_if_open),
             CodeState::Void => return Err(Error::InvalidCode),
             CodeState::Used { .. } => {}
@@ -259,14 +258,14 @@ impl Accounts {
                     user.generation,
                     RevocationReason::PasswordReset,
                 );
-                self.publish_reset(email_id, &user, &batch).await
+                self.publish_reset(code, &user, &batch).await
             }
         }
     }
 
     async fn publish_reset(
         &self,
-        email_id: Uuid,
+        code: PasswordCode,
         user: &StoredUser,
         batch: &RevocationBatch,
     ) -> Result<(), Error> {
@@ -278,7 +277,7 @@ impl Accounts {
         // PostgreSQL has consumed the code, so its deletion in Redis is optional.
         let _ = self
             .redis
-            .use_code(CodePurpose::PasswordReset, account.id, email_id)
+            .use_code(code.purpose, account.id, code.email_id)
             .await;
         Ok(())
     }

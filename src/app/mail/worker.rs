@@ -174,28 +174,28 @@ impl Mail {
             self.postgres.finish_email(due.id).await?;
             return Ok(Delivery::NoRecipient);
         };
+        if !self.is_within_quota(due, recipient).await? {
+            self.postgres.finish_email(due.id).await?;
+            return Ok(Delivery::OverQuota);
+        }
         let mut limit = MAX_SEND_TIME;
         let email = match due.template.purpose() {
             Some(purpose) => {
-                let Some(lifetime) = self.remaining_code_lifetime(due, now) else {
+                let Some(expiry) = self.code_expiry(due, purpose, now) else {
                     self.postgres.replace_email(due.id, Uuid::now_v7()).await?;
                     return Ok(Delivery::Replaced);
                 };
                 let composed = self
-                    .compose_with_code(due, recipient, purpose, lifetime)
+                    .compose_with_code(due, recipient, purpose, &expiry)
                     .await?;
                 let Some(email) = composed else {
                     self.postgres.finish_email(due.id).await?;
                     return Ok(Delivery::Superseded);
                 };
-                limit = lifetime;
+                limit = limit.min(expiry.remaining);
                 email
             }
-            None if !self.is_notice_within_quota(due, recipient).await? => {
-                self.postgres.finish_email(due.id).await?;
-                return Ok(Delivery::OverQuota);
-            }
-            None => self.compose_notice(due, recipient)?,
+            None => self.compose_notice(due)?,
         };
         let sent = tokio::time::timeout(limit, self.mailer.send(due.id, recipient, &email)).await;
         let sent = sent.unwrap_or_else(|_| Err(CodeExpired.into()));
@@ -219,11 +219,14 @@ impl Mail {
         Ok(outcome)
     }
 
-    /// Counts the first attempt to send a notice against the recipient's quota. A request for a
-    /// code is counted when it arrives, and so is a sign-up with the address of a user. Otherwise,
-    /// an attacker could exhaust the quota with sign-ups, and so suppress other notices.
-    async fn is_notice_within_quota(&self, due: &DueEmail, recipient: &str) -> Result<bool, Error> {
-        if due.attempts > 1 || due.template == EmailTemplate::AccountExists {
+    /// Counts the first attempt to send a notice or an invitation against the recipient's quota. A
+    /// request for a code is counted when it arrives, and so is a sign-up with the address of a
+    /// user. Otherwise, an attacker could exhaust the quota with sign-ups, and so suppress other
+    /// notices.
+    async fn is_within_quota(&self, due: &DueEmail, recipient: &str) -> Result<bool, Error> {
+        let is_counted_when_requested = due.template == EmailTemplate::AccountExists
+            || due.template.priority() != EmailPriority::Notice;
+        if due.attempts > 1 || is_counted_when_requested {
             return Ok(true);
         }
         let mut is_within = false;

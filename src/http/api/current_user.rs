@@ -331,8 +331,8 @@ impl CurrentUserApi {
 
     /// Reset the password
     ///
-    /// Sets a new password with a one-time code and revokes all sessions and personal access
-    /// tokens.
+    /// Sets a new password with the code of a reset or of an invitation, and revokes all sessions
+    /// and personal access tokens.
     ///
     /// The code works once. The response contains no tokens; sign in with the new password.
     ///

@@ -54,7 +54,7 @@ body! {
         pub role: Optional<Role>,
         /// Names of groups, at most 32; they must exist.
         pub groups: Optional<GroupList>,
-        /// Initial password. If omitted, the invitation email contains a link to set one.
+        /// Initial password. If omitted, the invitation email contains a code to set one.
         pub password: Optional<NewPassword>,
     }
 

@@ -27,6 +27,8 @@ pub enum Note {
     ResetCodeSent(String),
     /// The password was reset.
     PasswordReset,
+    /// The first password was set.
+    PasswordSet,
     /// A sign-up code was sent to this email address.
     SignUpCodeSent(String),
     /// A verification code was sent to this email address.

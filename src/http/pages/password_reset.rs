@@ -12,6 +12,7 @@ use super::{
     frame::{Errors, Frame},
     note::Note,
     rejection::{Rejection, parse},
+    texts::Texts,
 };
 use crate::{app::accounts::reset_password::PasswordReset, error::Error};
 
@@ -121,7 +122,19 @@ pub async fn reset(context: Context) -> Result<Response, Error> {
 }
 
 async fn set_password(context: &Context, form: &Form) -> Result<Response, Rejection> {
-    let (app, texts) = (&context.app, context.site.texts);
+    let texts = context.site.texts;
+    let request = read_form(form, texts)?;
+    let accounts = &context.app.accounts;
+    accounts
+        .reset_password(request, &context.origin)
+        .await
+        .map_err(|error| Rejection::of(texts, &error))?;
+    context.leave_note(&Note::PasswordReset);
+    Ok(redirect(context, "/sign-in"))
+}
+
+/// Reads the fields `email`, `code`, and `new_password`.
+pub fn read_form(form: &Form, texts: &Texts) -> Result<PasswordReset, Rejection> {
     let mut errors = Errors::default();
     let email_rule = ("email", texts.invalid_email);
     let email = parse::<EmailAddress>(form, &mut errors, email_rule, texts);
@@ -132,15 +145,9 @@ async fn set_password(context: &Context, form: &Form) -> Result<Response, Reject
     let (Some(email), Some(code), Some(NewPassword(new_password))) = (email, code, password) else {
         return Err(Rejection::of_fields(errors));
     };
-    let request = PasswordReset {
+    Ok(PasswordReset {
         email,
         code,
         new_password,
-    };
-    app.accounts
-        .reset_password(request, &context.origin)
-        .await
-        .map_err(|error| Rejection::of(texts, &error))?;
-    context.leave_note(&Note::PasswordReset);
-    Ok(redirect(context, "/sign-in"))
+    })
 }

@@ -34,6 +34,7 @@ impl Rejection {
                 Errors::of_field("new_password", (texts.weak_password)(*reason))
             }
             Error::InvalidCode => Errors::of_field("code", texts.invalid_code),
+            Error::InvitationExpired => Errors::of_page(texts.invitation_expired),
             Error::UsernameTaken => Errors::of_field("username", texts.username_taken),
             Error::EmailTaken => Errors::of_field("email", texts.email_taken),
             Error::IncorrectPassword => {
@@ -47,10 +48,11 @@ impl Rejection {
             }
             other => Errors::of_page(error_page::text(texts, other)),
         };
-        let status = if errors.fields.is_empty() {
-            error_page::status(error)
-        } else {
+        let is_of_form = !errors.fields.is_empty() || matches!(error, Error::InvitationExpired);
+        let status = if is_of_form {
             StatusCode::UNPROCESSABLE_ENTITY
+        } else {
+            error_page::status(error)
         };
         Rejection {
             status,

@@ -59,6 +59,12 @@ pub struct Texts {
     pub change_password: &'static str,
     pub have_code: &'static str,
 
+    pub invitation_title: &'static str,
+    pub invitation_explanation: &'static str,
+    pub set_password: &'static str,
+    pub invalid_invitation: &'static str,
+    pub invitation_expired: &'static str,
+
     pub verify_title: &'static str,
     pub verify: &'static str,
     pub verify_later: &'static str,
@@ -164,6 +170,13 @@ pub static ENGLISH: Texts = Texts {
     change_password: "Change password",
     have_code: "I have a code",
 
+    invitation_title: "Set your password",
+    invitation_explanation: "Enter the code of your invitation, and choose a password.",
+    set_password: "Set password",
+    invalid_invitation: "The code is incorrect, expired, or already used. Ask your administrator for \
+        a new invitation.",
+    invitation_expired: "This invitation has expired. Ask your administrator for a new one.",
+
     verify_title: "Verify your email address",
     verify: "Verify",
     verify_later: "Not now",
@@ -236,6 +249,7 @@ pub static ENGLISH: Texts = Texts {
         Note::PasswordReset => {
             "Your password has been changed. You've been signed out on all devices.".into()
         }
+        Note::PasswordSet => "Your password is set. You can sign in now.".into(),
         Note::SignUpCodeSent(email) => {
             format!("We've sent a code to {email}. Enter it to finish creating your account.")
         }

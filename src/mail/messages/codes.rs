@@ -5,35 +5,23 @@ use std::time::Duration;
 use askama::Template;
 use latchkey_domain::one_time_code::{CodePurpose, OneTimeCode};
 
-use super::{EmailMessage, Occasion, Service};
-use crate::mail::MailError;
+use time::OffsetDateTime;
 
-/// The path of the page on which a code is entered.
-const RESET_PAGE: &str = "/reset-password";
-const VERIFICATION_PAGE: &str = "/verify-email";
-const SIGN_UP_PAGE: &str = "/sign-up/confirm";
+use super::{EmailMessage, Occasion, Service, format_time};
+use crate::mail::MailError;
 
 #[derive(Template)]
 #[template(path = "templates/code.txt", escape = "none")]
 struct CodeText<'a> {
-    introduction: &'a str,
     code: &'a str,
-    link: Option<&'a Link>,
-    expiry: &'a str,
-    request: &'a str,
-    advice: &'a str,
+    texts: &'a Texts,
 }
 
 #[derive(Template)]
 #[template(path = "templates/code.html")]
 struct CodeHtml<'a> {
-    title: &'a str,
-    introduction: &'a str,
     code: &'a str,
-    link: Option<&'a Link>,
-    expiry: &'a str,
-    request: &'a str,
-    advice: &'a str,
+    texts: &'a Texts,
 }
 
 /// A link to a page, whose form the script of the page fills with the values in the fragment.
@@ -58,17 +46,110 @@ impl Link {
     }
 }
 
+/// The expiry of a code.
+#[derive(Debug, Clone, Copy)]
+pub struct Expiry {
+    /// The remaining lifetime.
+    pub remaining: Duration,
+    /// The time at which it ends.
+    pub at: OffsetDateTime,
+}
+
+/// The texts of an email that depend on the purpose of its code.
+struct Texts {
+    title: String,
+    introduction: String,
+    expiry: String,
+    /// The sentence about the cause of the email.
+    cause: String,
+    advice: &'static str,
+    link: Option<Link>,
+}
+
+impl Texts {
+    fn new(
+        purpose: CodePurpose,
+        occasion: &Occasion<'_>,
+        recipient: &str,
+        code: &str,
+        expiry: &Expiry,
+    ) -> Result<Texts, MailError> {
+        let (title, introduction, advice, page) = texts_of(purpose, occasion.brand());
+        let values = [("email", recipient), ("code", code)];
+        // The page of a verification belongs to the signed-in user.
+        let is_for_user = purpose == CodePurpose::EmailConfirmation;
+        let values = &values[usize::from(is_for_user)..];
+        let (expiry, cause) = if purpose == CodePurpose::Invitation {
+            (
+                format!("The invitation expires on {}.", format_time(expiry.at)?),
+                format!("The account was created on {}.", occasion.time()?),
+            )
+        } else {
+            let lifetime = format_lifetime(expiry.remaining);
+            (
+                format!("The code expires in {lifetime} and works once."),
+                occasion.request()?,
+            )
+        };
+        Ok(Texts {
+            title,
+            introduction,
+            expiry,
+            cause,
+            advice,
+            link: Link::new(occasion.service, page, values),
+        })
+    }
+}
+
+/// Returns the subject, the first sentences, the advice, and the path of the page.
+fn texts_of(purpose: CodePurpose, brand: &str) -> (String, String, &'static str, &'static str) {
+    match purpose {
+        CodePurpose::PasswordReset => (
+            "Your password reset code".to_owned(),
+            format!(
+                "We received a request to reset the password for your {brand} account. Enter \
+                     this code:"
+            ),
+            "If you didn't request this, ignore this email; your password won't change.",
+            "/reset-password",
+        ),
+        CodePurpose::EmailConfirmation => (
+            "Verify your email address".to_owned(),
+            format!("Enter this code to verify your email address for {brand}:"),
+            "If you didn't request this, ignore this email.",
+            "/verify-email",
+        ),
+        CodePurpose::SignUp => (
+            "Your registration code".to_owned(),
+            format!("Enter this code to complete your registration at {brand}:"),
+            "Enter the code only in the form in which you choose your password. If you didn't \
+                 request this, ignore this email.",
+            "/sign-up/confirm",
+        ),
+        CodePurpose::Invitation => (
+            format!("You've been invited to {brand}"),
+            format!(
+                "An administrator has created a {brand} account for you. Enter this code to set \
+                     your password:"
+            ),
+            "If you didn't expect this, ignore this email. Without a password, the account \
+                 can't be used.",
+            "/invitation",
+        ),
+    }
+}
+
 impl EmailMessage {
-    /// Renders the email with the code of this purpose and its remaining lifetime.
+    /// Renders the email with the code of this purpose.
     pub fn with_code(
         purpose: CodePurpose,
         occasion: &Occasion<'_>,
         recipient: &str,
         code: &OneTimeCode,
-        lifetime: Duration,
+        expiry: &Expiry,
     ) -> Result<EmailMessage, MailError> {
-        let (code, lifetime) = (&code.for_mail(), &format_lifetime(lifetime));
-        EmailMessage::with_code_text(purpose, occasion, recipient, code, lifetime)
+        EmailMessage::with_code_text(purpose, occasion, recipient, &code.for_mail(), expiry)
     }
 
     pub(super) fn with_code_text(
@@ -76,60 +157,13 @@ impl EmailMessage {
         occasion: &Occasion<'_>,
         recipient: &str,
         code: &str,
-        lifetime: &str,
+        expiry: &Expiry,
     ) -> Result<EmailMessage, MailError> {
-        let (service, brand) = (occasion.service, occasion.brand());
-        let (title, introduction, advice) = match purpose {
-            CodePurpose::PasswordReset => (
-                "Your password reset code",
-                format!(
-                    "We received a request to reset the password for your {brand} account. Enter \
-                     this code:"
-                ),
-                "If you didn't request this, ignore this email; your password won't change.",
-            ),
-            CodePurpose::EmailConfirmation => (
-                "Verify your email address",
-                format!("Enter this code to verify your email address for {brand}:"),
-                "If you didn't request this, ignore this email.",
-            ),
-            CodePurpose::SignUp => (
-                "Your registration code",
-                format!("Enter this code to complete your registration at {brand}:"),
-                "Enter the code only in the form in which you choose your password. If you didn't \
-                 request this, ignore this email.",
-            ),
-        };
-        let address_and_code = [("email", recipient), ("code", code)];
-        let link = match purpose {
-            CodePurpose::PasswordReset => Link::new(service, RESET_PAGE, &address_and_code),
-            CodePurpose::SignUp => Link::new(service, SIGN_UP_PAGE, &address_and_code),
-            // The address is that of the signed-in user.
-            CodePurpose::EmailConfirmation => {
-                Link::new(service, VERIFICATION_PAGE, &address_and_code[1..])
-            }
-        };
-        let request = occasion.request()?;
-        let expiry = format!("The code expires in {lifetime} and works once.");
+        let texts = &Texts::new(purpose, occasion, recipient, code, expiry)?;
         EmailMessage::new(
-            title,
-            &CodeText {
-                introduction: &introduction,
-                code,
-                link: link.as_ref(),
-                expiry: &expiry,
-                request: &request,
-                advice,
-            },
-            &CodeHtml {
-                title,
-                introduction: &introduction,
-                code,
-                link: link.as_ref(),
-                expiry: &expiry,
-                request: &request,
-                advice,
-            },
+            texts.title.as_str(),
+            &CodeText { code, texts },
+            &CodeHtml { code, texts },
         )
     }
 }

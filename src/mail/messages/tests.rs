@@ -1,6 +1,6 @@
 //! Unit tests of the texts of emails.
 
-use std::sync::LazyLock;
+use std::{sync::LazyLock, time::Duration};
 
 use latchkey_domain::one_time_code::CodePurpose;
 use time::macros::datetime;
@@ -31,7 +31,7 @@ fn occasion() -> Occasion<'static> {
     }
 }
 
-const PURPOSES: [CodePurpose; 3] = [
+const REQUESTED: [CodePurpose; 3] = [
     CodePurpose::PasswordReset,
     CodePurpose::EmailConfirmation,
     CodePurpose::SignUp,
@@ -50,14 +50,18 @@ const NOTICES: [Notice; 9] = [
 ];
 
 fn with_code(purpose: CodePurpose, occasion: &Occasion<'_>) -> EmailMessage {
-    EmailMessage::with_code_text(purpose, occasion, RECIPIENT, CODE, "10 minutes").unwrap()
+    let expiry = Expiry {
+        remaining: Duration::from_secs(600),
+        at: datetime!(2026-11-05 07:05:00 UTC),
+    };
+    EmailMessage::with_code_text(purpose, occasion, RECIPIENT, CODE, &expiry).unwrap()
 }
 
 /// Renders every email except the test email, which contains no link.
 fn all_emails(occasion: &Occasion<'_>) -> Vec<EmailMessage> {
-    let codes = PURPOSES.map(|purpose| with_code(purpose, occasion));
+    let codes = REQUESTED.map(|purpose| with_code(purpose, occasion));
     let notices = NOTICES.map(|notice| EmailMessage::notice(notice, occasion).unwrap());
-    let invitation = EmailMessage::invitation(occasion, RECIPIENT).unwrap();
+    let invitation = with_code(CodePurpose::Invitation, occasion);
     codes
         .into_iter()
         .chain(notices)
@@ -69,6 +73,7 @@ fn all_emails(occasion: &Occasion<'_>) -> Vec<EmailMessage> {
 fn email_with_code_contains_link_context_and_warning() {
     let address = "email=john%2B1%40example.com&code=AAAAA-BBBBB";
     for (purpose, page, fragment) in [
+        (CodePurpose::Invitation, "/invitation", address),
         (CodePurpose::PasswordReset, "/reset-password", address),
         (CodePurpose::SignUp, "/sign-up/confirm", address),
         (
@@ -89,7 +94,14 @@ fn email_with_code_contains_link_context_and_warning() {
         for text in [&email.text, &email.html] {
             let request = "The request came from Firefox on Linux (IP address 192.0.2.1) on \
                            November 2, 2026 at 07:05 UTC.";
-            for part in [request, "Never share this code.", "expires in 10 minutes"] {
+            let (request, expiry) = match purpose {
+                CodePurpose::Invitation => (
+                    "The account was created on November 2, 2026 at 07:05 UTC.",
+                    "The invitation expires on November 5, 2026 at 07:05 UTC.",
+                ),
+                _other => (request, "The code expires in 10 minutes and works once."),
+            };
+            for part in [request, expiry, "Never share this code."] {
                 assert!(text.contains(part), "{text}");
             }
         }
@@ -147,7 +159,7 @@ fn email_contains_no_unknown_user_agent() {
             ip_address: None,
             ..occasion()
         };
-        for purpose in PURPOSES {
+        for purpose in REQUESTED {
             let email = with_code(purpose, &occasion);
             for text in [&email.text, &email.html] {
                 assert!(text.contains("came from an unknown browser on November 2"));
@@ -173,7 +185,7 @@ fn every_email_contains_name_of_service() {
         assert!(email.text.contains("Example & Sons"), "{}", email.text);
         assert!(email.html.contains("Example &#38; Sons"), "{}", email.html);
     }
-    let invitation = EmailMessage::invitation(&occasion(), RECIPIENT).unwrap();
+    let invitation = with_code(CodePurpose::Invitation, &occasion());
     assert_eq!(invitation.subject, "You've been invited to Example & Sons");
 }
 
