@@ -30,13 +30,11 @@ pub async fn handle(context: Context) -> Result<Response, Error> {
         return Ok(context.require_sign_in());
     };
     let account = context.app.accounts.get_account(&caller).await?;
-    let Some(email) = account.identity.email else {
-        return Ok(context.redirect("/account"));
+    let identity = account.identity;
+    let Some(email) = identity.email.filter(|_| !identity.email_verified) else {
+        return Ok(leave(&context));
     };
     let Some(form) = &context.form else {
-        if account.identity.email_verified {
-            return Ok(finish(&context));
-        }
         let note = context.take_note();
         let note = note.map(|note| context.note_text(&note));
         return Ok(render_page(
@@ -88,6 +86,15 @@ async fn verify(
         .map_err(|error| Rejection::of(texts, &error))?;
     context.leave_note(&Note::EmailVerified);
     Ok(finish(context))
+}
+
+/// Redirects a user without an address to verify. A link in an email can contain the code for a new
+/// address, which `/account/email` takes. The browser keeps the fragment of the link.
+fn leave(context: &Context) -> Response {
+    match context.return_to() {
+        Ok(Some(return_to)) => see_other(&return_to.url()),
+        Ok(None) | Err(()) => context.redirect("/account/email"),
+    }
 }
 
 /// Redirects to the page that required the verification.

@@ -102,7 +102,7 @@ impl User {
         self.sees("Incorrect username or password.").await;
         self.submit(&[("password", NEW_PASSWORD)], "Sign in").await;
         self.sees("verified").await;
-        self.submit(&[], "Sign out").await;
+        self.driver.click("//nav//button[text()='Sign out']").await;
         self.sees("You've been signed out.").await;
         self.open("/account").await;
         self.sees("Forgot your password?").await;

@@ -39,7 +39,10 @@ async fn user_registers_and_verifies_email_address() {
         .leads_to("/account");
     let note = "Your email address is verified.";
     browser.get("/account").await.is(200, &[note, "(verified)"]);
-    browser.get("/verify-email").await.leads_to("/account");
+    browser
+        .get("/verify-email")
+        .await
+        .leads_to("/account/email");
 
     // A signed-out browser comes back after the sign-in.
     let mut other = Browser::new(&server);
