@@ -2,7 +2,7 @@
 //!
 //! Examples are a renewed session cookie and the remaining quota of a rate limit.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use poem::{
     Request,
@@ -17,10 +17,15 @@ pub struct DeferredHeaders(Arc<DeferredState>);
 
 #[derive(Default)]
 struct DeferredState {
-    headers: Mutex<Vec<(HeaderName, HeaderValue)>>,
-    /// Cookies by name, each with the value of its `Set-Cookie` header.
-    cookies: Mutex<Vec<(String, HeaderValue)>>,
+    fields: Mutex<Fields>,
     request_limits: OnceLock<RequestLimits>,
+}
+
+#[derive(Default)]
+struct Fields {
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Cookies by name, each with the value of its `Set-Cookie` header.
+    cookies: Vec<(String, HeaderValue)>,
 }
 
 impl DeferredHeaders {
@@ -40,18 +45,14 @@ impl DeferredHeaders {
 
     /// Sets a header of the response. A second value for the same name replaces the first.
     pub fn set(&self, name: HeaderName, value: HeaderValue) {
-        self.0
-            .headers
-            .lock()
-            .expect("no panic while locked")
-            .push((name, value));
+        self.fields().headers.push((name, value));
     }
 
     /// Sets a cookie of the response. A second value for the same cookie replaces the first.
     pub fn set_cookie(&self, name: &str, value: HeaderValue) {
-        let mut cookies = self.0.cookies.lock().expect("no panic while locked");
-        cookies.retain(|(other, _)| other != name);
-        cookies.push((name.to_owned(), value));
+        let mut fields = self.fields();
+        fields.cookies.retain(|(other, _)| other != name);
+        fields.cookies.push((name.to_owned(), value));
     }
 
     /// Applies the headers to the response.
@@ -59,23 +60,16 @@ impl DeferredHeaders {
         if let Some(request_limits) = self.0.request_limits.get() {
             rate_limit_headers::write_rate_limit_headers(request_limits, self);
         }
-        for (name, value) in self
-            .0
-            .headers
-            .lock()
-            .expect("no panic while locked")
-            .drain(..)
-        {
+        let mut fields = self.fields();
+        for (name, value) in fields.headers.drain(..) {
             headers.insert(name, value);
         }
-        for (_, cookie) in self
-            .0
-            .cookies
-            .lock()
-            .expect("no panic while locked")
-            .drain(..)
-        {
+        for (_, cookie) in fields.cookies.drain(..) {
             headers.append(header::SET_COOKIE, cookie);
         }
+    }
+
+    fn fields(&self) -> MutexGuard<'_, Fields> {
+        self.0.fields.lock().expect("no panic while locked")
     }
 }

@@ -41,7 +41,7 @@ pub fn respond(site: &Site, error: &Error) -> Response {
         link: "/",
         link_text: texts.back_to_start,
     };
-    with_retry_after(render_with(status(error), &page), error)
+    with_retry_after(render_with(status(error), &page), error.retry_after())
 }
 
 /// Returns an error without a page, if a page can't be rendered.
@@ -76,9 +76,9 @@ pub fn text(texts: &Texts, error: &Error) -> String {
     }
 }
 
-/// Adds `Retry-After` (RFC 9110 section 10.2.3).
-pub fn with_retry_after(mut response: Response, error: &Error) -> Response {
-    if let Some(seconds) = error.retry_after() {
+/// Adds `Retry-After` in seconds (RFC 9110 section 10.2.3).
+pub fn with_retry_after(mut response: Response, retry_after: Option<u64>) -> Response {
+    if let Some(seconds) = retry_after {
         let headers = response.headers_mut();
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

@@ -1,10 +1,7 @@
 //! The rejection of a form: the page is shown again with its errors.
 
 use latchkey_domain::text::ParsedText;
-use poem::{
-    Response,
-    http::{HeaderValue, StatusCode, header},
-};
+use poem::{Response, http::StatusCode};
 
 use super::{error_page, form::Form, frame::Errors, texts::Texts};
 use crate::{error::Error, http::openapi::problem};
@@ -63,12 +60,7 @@ impl Rejection {
 
     /// Shows the page again.
     pub fn respond(self, render: impl FnOnce(StatusCode, Errors) -> Response) -> Response {
-        let mut response = render(self.status, self.errors);
-        if let Some(seconds) = self.retry_after {
-            let headers = response.headers_mut();
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
+        error_page::with_retry_after(render(self.status, self.errors), self.retry_after)
     }
 }
 

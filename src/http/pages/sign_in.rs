@@ -138,7 +138,7 @@ fn reject(context: &Context, error: &Error) -> Response {
         ),
     };
     let page = render_page(context, status, None, Errors::of_page(text));
-    error_page::with_retry_after(page, error)
+    error_page::with_retry_after(page, error.retry_after())
 }
 
 fn render_page(

@@ -50,7 +50,7 @@ pub async fn handle(context: Context) -> Result<Response, Error> {
                 .with_errors(Errors::of_page(text)),
         };
         let page = render_with(error_page::status(&error), &page);
-        return Ok(error_page::with_retry_after(page, &error));
+        return Ok(error_page::with_retry_after(page, error.retry_after()));
     }
     context.session_cookie.clear();
     let page = SignedOutPage {

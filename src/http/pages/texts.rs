@@ -114,6 +114,10 @@ impl Texts {
             b"username" => self.username,
             b"code" => self.code,
             b"new_password" => self.new_password,
+            b"current_password" => self.account_pages.current_password,
+            b"name" => self.name,
+            b"scope" => self.account_pages.token_scopes,
+            b"days" => self.account_pages.token_days,
             _password => self.password,
         }
     }
@@ -148,7 +152,7 @@ pub static ENGLISH: Texts = Texts {
     to_continue: "to continue to",
     forgot_password: "Forgot your password?",
     create_account: "Create an account",
-    have_account: "You already have an account?",
+    have_account: "Already have an account?",
     incorrect_credentials: "Incorrect username or password.",
     not_signed_in: "We can't sign you in right now. Your password wasn't checked. Try again in a \
         few seconds.",

@@ -123,6 +123,7 @@ async fn pages_are_accessible_in_every_state() {
         ("/sign-in", "Forgot your password?"),
         ("/sign-up", "At least 8 characters."),
         ("/forgot", "We'll send a code to it."),
+        ("/invitation", "Set your password"),
         ("/reset-password", "Ten characters"),
         ("/sign-out", "You'll be signed out of this browser."),
         ("/problems", "application/problem+json"),

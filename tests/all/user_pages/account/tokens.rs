@@ -92,14 +92,24 @@ async fn invalid_token_names_fields() {
     let mut browser = signed_in(&server).await;
     let long = "x".repeat(101);
     for (name, days, scope, texts) in [
-        ("", "90", "user:read", &["#name", "Enter a value."][..]),
+        (
+            "",
+            "90",
+            "user:read",
+            &["#name\">Name: ", "Enter a value."][..],
+        ),
         (
             &long,
             "90",
             "user:read",
             &["#name", "Use at most 100 characters"],
         ),
-        ("job", "367", "user:read", &["#days", "from 1 to 366."]),
+        (
+            "job",
+            "367",
+            "user:read",
+            &["#days\">Days until it expires: ", "from 1 to 366."],
+        ),
         ("job", "0", "user:read", &["#days"]),
         ("job", "x", "user:read", &["#days"]),
         ("job", "90", "name2", &["Invalid request"]),
@@ -115,7 +125,10 @@ async fn invalid_token_names_fields() {
     }
     let fields = [("name", "job"), ("days", "90")];
     let page = browser.post("/account/tokens/new", &fields).await;
-    page.is(422, &["#scope", "Select at least one entry."]);
+    page.is(
+        422,
+        &["#scope\">The token can: ", "Select at least one entry."],
+    );
     let fields = [("name", "job"), ("days", "90"), ("admin", "yes")];
     let page = browser.post("/account/tokens/new", &fields).await;
     assert_eq!(page.status, 400, "the role doesn't allow the scope");
