@@ -2,6 +2,19 @@
 --     LATCHKEY_BLESS=1 ./dev test published::
 -- Columns are sorted by name. The names of monthly partitions of audit_events depend on the date, so the file has none.
 
+create table applications (
+    created_at timestamp with time zone not null default now(),
+    groups text[] not null default '{}'::text[],
+    id uuid not null,
+    origin text not null,
+    role text,
+    scope text not null default ''::text,
+    updated_at timestamp with time zone not null default now(),
+    constraint applications_origin UNIQUE (origin),
+    constraint applications_pkey PRIMARY KEY (id),
+    constraint applications_role CHECK ((role = ANY (ARRAY['user'::text, 'admin'::text])))
+);
+
 create table audit_events (
     actor text not null,
     actor_id uuid,

@@ -14,6 +14,7 @@
 
 pub mod accounts;
 pub mod admin;
+pub mod applications;
 pub mod audit;
 pub mod clock;
 mod compose;
@@ -47,6 +48,7 @@ use crate::{
 };
 use accounts::Accounts;
 use admin::{groups::Groups, oauth_clients::OAuthClients, users::Users};
+use applications::Applications;
 use audit::Audit;
 use clock::Clock;
 use items::Items;
@@ -75,6 +77,8 @@ pub struct App {
     pub users: Arc<Users>,
     /// Groups of users.
     pub groups: Groups,
+    /// Applications behind a proxy.
+    pub applications: Arc<Applications>,
     /// OAuth clients.
     pub oauth_clients: Arc<OAuthClients>,
     /// The items of users.
@@ -179,11 +183,17 @@ impl App {
         workers.spawn(self.revocations.clone().run_probe_worker());
         workers.spawn(self.revocations.clone().run_republish_worker());
         workers.spawn(self.keys.clone().run_key_worker());
+        workers.spawn(self.applications.clone().run_reload_worker());
         workers.spawn(self.activity.clone().run());
         workers.spawn(self.audit.clone().run_denied_events_worker());
         workers.spawn(self.cleanup_worker().run());
         workers.spawn(self.mail.clone().run_mail_worker());
         workers
+    }
+
+    /// Returns the time in seconds since the Unix epoch.
+    pub fn now(&self) -> u64 {
+        self.clock.now()
     }
 
     /// Whether this server sends email.

@@ -4,6 +4,7 @@
 //! Results go to standard output, everything else to standard error. No argument contains a secret,
 //! because process arguments are visible.
 
+pub mod application;
 pub mod arguments;
 pub mod audit;
 pub mod check;
@@ -74,6 +75,7 @@ impl From<Error> for CommandError {
             Error::EmailTaken => failed("the email address is in use or was in use recently"),
             Error::LastAdmin => failed("at least one enabled administrator must remain")
                 .hint("grant the role to another user first: `latchkey user set-role USER admin`"),
+            Error::ApplicationTaken => failed("an application with this origin exists"),
             Error::GroupTaken => failed("a group with this name exists"),
             Error::GroupHasMembers => failed("the group has members; remove them first")
                 .hint("`latchkey user list --group NAME` lists the members"),

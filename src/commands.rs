@@ -46,6 +46,7 @@ pub fn documented_command() -> Command {
             cli::health::command(),
             cli::user::command(),
             cli::group::command(),
+            cli::application::command(),
             cli::client::command(),
             cli::audit::command(),
             cli::explain::command(),
@@ -87,7 +88,7 @@ fn migrate_command() -> Command {
     let command = Command::new("migrate")
         .about("Apply the database migrations and exit")
         .long_about(
-            "Applies the database migrations and exits. `serve`, `user`, `group`, `client`, `audit`, \
+            "Applies the database migrations and exits. `serve`, `user`, `group`, `application`, `client`, `audit`, \
              `keys`, and `revocations` also apply missing migrations, so their role must then be \
              able to create tables. `migrate` requires only DATABASE_URL, and reads \
              LATCHKEY_DATABASE_TIMEOUT, LATCHKEY_DATABASE_CONNECT_TIMEOUT, and LATCHKEY_LOG.",

@@ -28,8 +28,8 @@ use range::Range;
 pub use source::Source;
 use value::MAX_ISSUER_OR_AUDIENCE_LENGTH;
 pub use value::{
-    Cidrs, ContactUri, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins, Signup,
-    StoreUrl, Toggle,
+    Cidrs, ContactUri, CookieDomain, CookieName, InitialApplications, Issuer, LogFilter,
+    MailTransport, OnOff, Origins, Signup, StoreUrl, Toggle,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -128,8 +128,7 @@ impl Draft {
     /// Returns the errors of values that are out of range or conflict with each other.
     fn conflicts(&self) -> Vec<ConfigError> {
         let error = |variable, reason: String| ConfigError { variable, reason };
-        let ranges = [self.time_ranges(), self.store_ranges(), self.count_ranges()];
-        let ranges = ranges.into_iter().flatten();
+        let ranges = self.ranges().into_iter();
         let ranges = ranges.filter_map(|range| Some(error(range.variable, range.reason()?)));
         let issuer = self.issuer.as_ref();
         let unsafe_issuer = issuer.is_some_and(|issuer| !issuer.is_https_or_loopback());
@@ -176,10 +175,42 @@ impl Draft {
                 "can be `verify` only with a mail server in LATCHKEY_SMTP_URL, because it sends codes",
             ),
         ];
+        let application_error = self
+            .application_conflict()
+            .map(|reason| error("LATCHKEY_APPLICATIONS", reason));
         let violations = rules.into_iter().filter(|(is_violated, _, _)| *is_violated);
         ranges
             .chain(violations.map(|(_, variable, reason)| error(variable, reason.to_owned())))
+            .chain(application_error)
             .collect()
+    }
+
+    fn ranges(&self) -> Vec<Range> {
+        [
+            self.time_ranges(),
+            self.cookie_ranges(),
+            self.store_ranges(),
+            self.count_ranges(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    /// Returns why an application can't be protected with the other settings.
+    fn application_conflict(&self) -> Option<String> {
+        let (issuer, proxies) = (self.issuer.as_ref()?, self.trusted_proxies.as_ref()?);
+        let InitialApplications(applications) = self.applications.as_ref()?;
+        if !applications.is_empty() && proxies.0.is_empty() {
+            return Some("requires the IP address of the proxy in LATCHKEY_TRUSTED_PROXIES".into());
+        }
+        let audience = self.audience.as_ref().and_then(Option::as_deref);
+        let audience = audience.unwrap_or(issuer.as_str());
+        let mut entries = applications.iter().enumerate();
+        entries.find_map(|(index, entry)| {
+            let conflict = entry.origin.conflict(issuer.url(), audience)?;
+            Some(format!("entry {} {}", index + 1, conflict.reason()))
+        })
     }
 
     fn writes_email_of_remote_users(&self) -> bool {
@@ -239,12 +270,6 @@ impl Draft {
             ),
             time("LATCHKEY_JWKS_MAX_AGE", self.jwks_max_age, SECOND, HOUR),
             time(
-                "LATCHKEY_COOKIE_IDLE_TIMEOUT",
-                self.cookie_idle_timeout,
-                SECOND,
-                HOUR,
-            ),
-            time(
                 "LATCHKEY_CODE_LIFETIME",
                 self.code_lifetime,
                 SECOND,
@@ -258,6 +283,19 @@ impl Draft {
                 HOUR * 168,
             ),
         ]
+    }
+
+    /// Ranges of the idle timeouts of cookies. A revocation entry outlives every token of an hour.
+    fn cookie_ranges(&self) -> Vec<Range> {
+        [
+            ("LATCHKEY_COOKIE_IDLE_TIMEOUT", self.cookie_idle_timeout),
+            (
+                "LATCHKEY_APPLICATION_IDLE_TIMEOUT",
+                self.application_idle_timeout,
+            ),
+        ]
+        .map(|(variable, timeout)| Range::of_time(variable, timeout, SECOND, HOUR))
+        .into()
     }
 
     /// Ranges of retention times and of store timeouts.

@@ -83,6 +83,7 @@ pub enum Error {
     /// 409: another user has the email address.
     EmailTaken,
     /// 409: a group has the name.
+    ApplicationTaken,
     GroupTaken,
     /// 409: the group to delete has members.
     GroupHasMembers,
@@ -242,6 +243,7 @@ impl Error {
             | Code::NotFound
             | Code::MethodNotAllowed
             | Code::NotAcceptable
+            | Code::ApplicationTaken
             | Code::GroupTaken
             | Code::GroupHasMembers
             | Code::PreconditionFailed
@@ -279,6 +281,7 @@ impl Error {
             Error::NotAcceptable(_) => Code::NotAcceptable,
             Error::UsernameTaken => Code::UsernameTaken,
             Error::EmailTaken => Code::EmailTaken,
+            Error::ApplicationTaken => Code::ApplicationTaken,
             Error::GroupTaken => Code::GroupTaken,
             Error::GroupHasMembers => Code::GroupHasMembers,
             Error::PreconditionFailed => Code::PreconditionFailed,

@@ -54,6 +54,9 @@ enum Tag {
     /// `admin` role.
     #[oai(rename = "OAuth clients")]
     OAuthClients,
+    /// Create, read, update, and delete the applications behind a proxy, to which browsers sign in.
+    /// Requires the `admin` role.
+    Applications,
     /// Authenticate requests for a reverse proxy, and validate tokens in your own services.
     #[oai(rename = "Forward authentication and keys")]
     ForwardAuthentication,

@@ -63,6 +63,7 @@ async fn run_admin_command(command: &str, app: Arc<App>, matches: &ArgMatches) -
         "audit" => cli::audit::run(app, matches).await,
         "check" => cli::check::run(app, matches).await,
         "group" => cli::group::run(app, matches).await,
+        "application" => cli::application::run(app, matches).await,
         "client" => cli::client::run(app, matches).await,
         "explain" => cli::explain::run(app, matches).await,
         "keys" => cli::keys::run(app, matches).await,

@@ -4,6 +4,7 @@
 //! to the pool only in a known state. Each statement is a file in `sql/queries/`, and each file has
 //! one function in a module below.
 
+mod applications;
 mod audit;
 mod batcher;
 mod cleanup;
@@ -57,6 +58,7 @@ pub use crate::postgres::stored_user::StoredUser;
 pub use crate::postgres::user_administration::{UpdatedUser, UserUpdate};
 pub use crate::postgres::user_export::{ExportedEmail, ExportedSession};
 pub use crate::postgres::users::{Credentials, NewUser};
+pub use applications::{ApplicationChange, StoredApplication};
 pub use audit::{AuditSearch, CountedEvent, StoredAuditEvent, log_event, time_of};
 pub use examination::DatabaseExamination;
 pub use groups::StoredGroup;
@@ -324,6 +326,7 @@ impl From<tokio_postgres::Error> for Error {
             Some("users_username_key") => Error::UsernameTaken,
             Some("users_email_key") => Error::EmailTaken,
             Some("groups_pkey") => Error::GroupTaken,
+            Some("applications_origin") => Error::ApplicationTaken,
             // The user was deleted after the token check.
             Some("items_user_id_fkey") => Error::TokenRevoked,
             Some("users_username_or_email") => Error::invalid_field(

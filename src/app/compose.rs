@@ -15,6 +15,7 @@ use crate::app::admin::{
     oauth_clients::OAuthClients,
     users::{UserSettings, Users},
 };
+use crate::app::applications::{ApplicationSettings, Applications};
 use crate::app::audit::{Audit, DeniedEvents};
 use crate::app::clock::Clock;
 use crate::app::items::Items;
@@ -57,10 +58,12 @@ pub(super) fn compose(config: Config, postgres: Postgres, redis: Redis, mailer: 
         base.postgres.clone(),
         revocations.clone(),
     ));
+    let applications = base.applications(&config);
     let sessions = base.sessions(&config, &tokens, &activity);
     App {
         accounts: base.accounts(&config, &sessions),
         users: base.users(&config, &sessions),
+        applications: applications.clone(),
         groups: Groups {
             postgres: base.postgres.clone(),
         },
@@ -76,6 +79,7 @@ pub(super) fn compose(config: Config, postgres: Postgres, redis: Redis, mailer: 
             mail: base.mail.clone(),
             revocations: revocations.clone(),
             keys: keys.clone(),
+            applications,
             policy: base.policy.clone(),
             settings: LifecycleSettings::new(&config),
             phase: Phase::default(),
@@ -172,6 +176,11 @@ impl Base {
             policy,
             code_keys,
         }
+    }
+
+    fn applications(&self, config: &Config) -> Arc<Applications> {
+        let settings = ApplicationSettings::new(config);
+        Arc::new(Applications::new(self.postgres.clone(), settings))
     }
 
     fn revocations(&self, config: &Config, keys: &Arc<KeyRing>) -> Arc<Revocations> {

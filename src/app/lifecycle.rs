@@ -14,7 +14,8 @@ use tokio::sync::Notify;
 
 use crate::{
     app::{
-        clock::Clock, keys::Keys, mail::Mail, revocation::Revocations, store_health::StoreHealth,
+        applications::Applications, clock::Clock, keys::Keys, mail::Mail, revocation::Revocations,
+        store_health::StoreHealth,
     },
     config::Config,
     error::Diagnosis,
@@ -32,6 +33,7 @@ pub struct Lifecycle {
     pub(super) mail: Arc<Mail>,
     pub(super) revocations: Arc<Revocations>,
     pub(super) keys: Arc<Keys>,
+    pub(super) applications: Arc<Applications>,
     pub(super) policy: Arc<TokenPolicy>,
     pub(super) settings: LifecycleSettings,
     pub(super) phase: Phase,

@@ -1,6 +1,8 @@
-//! Sessions: sign-in, sign-out, refresh, restore from PostgreSQL, and the session cookie.
+//! Sessions: sign-in, sign-out, refresh, restore from PostgreSQL, the session cookie, and the
+//! application cookies.
 
 pub mod activity;
+pub mod application_cookies;
 pub mod issue;
 pub mod list;
 mod refresh;
@@ -57,6 +59,7 @@ pub(super) struct SessionSettings {
     session_idle_timeout: Duration,
     session_max_lifetime: Duration,
     cookie_idle_timeout: Duration,
+    application_idle_timeout: Duration,
     refresh_reuse_interval: Duration,
     /// The longest time that restoring a session can take: two operations of each store.
     restore_timeout: Duration,
@@ -69,6 +72,7 @@ impl SessionSettings {
             session_idle_timeout: config.session_idle_timeout,
             session_max_lifetime: config.session_max_lifetime,
             cookie_idle_timeout: config.cookie_idle_timeout,
+            application_idle_timeout: config.application_idle_timeout,
             refresh_reuse_interval: config.refresh_reuse_interval,
             restore_timeout: (config.database_timeout + config.redis_timeout) * 2,
         }

@@ -2,6 +2,7 @@
 
 use latchkey::app::{
     admin::{groups::StoredGroup, oauth_clients::StoredClient, users::ManagedUser},
+    applications::StoredApplication,
     audit::StoredAuditEvent,
     keys::ListedKey,
     sessions::list::SessionRow,
@@ -70,6 +71,21 @@ pub fn group(group: &StoredGroup) -> Value {
         "name": group.name,
         "description": group.description,
         "created_at": format_time(group.created_at),
+    })
+}
+
+/// Renders an application, like `GET /applications/{id}`.
+pub fn application(application: &StoredApplication) -> Value {
+    let requirement = &application.requirement;
+    let groups = requirement.groups.as_ref();
+    json!({
+        "id": application.id,
+        "origin": application.origin.as_str(),
+        "role": requirement.role,
+        "scope": requirement.scopes.map(|scopes| scopes.to_string()),
+        "group": groups.map(|names| names.as_str().replace(',', " ")),
+        "created_at": format_time(application.created_at),
+        "updated_at": format_time(application.updated_at),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use latchkey::app::{
     admin::{groups::StoredGroup, oauth_clients::StoredClient, users::ManagedUser},
+    applications::StoredApplication,
     audit::StoredAuditEvent,
     keys::ListedKey,
     sessions::list::SessionRow,
@@ -209,6 +210,38 @@ pub fn group(group: &StoredGroup) -> String {
         ("description", or_dash(group.description.as_deref())),
         ("created", format_time(group.created_at)),
     ])
+}
+
+/// Renders applications, one per line.
+pub fn applications(applications: &[StoredApplication]) -> String {
+    let line = |application: &StoredApplication| {
+        vec![
+            application.id.to_string(),
+            application.origin.to_string(),
+            requirement(application),
+        ]
+    };
+    table(
+        &["ID", "ORIGIN", "REQUIREMENT"],
+        applications.iter().map(line).collect(),
+    )
+}
+
+/// Renders one application, one field per line.
+pub fn application(application: &StoredApplication) -> String {
+    fields(&[
+        ("id", application.id.to_string()),
+        ("origin", application.origin.to_string()),
+        ("requirement", requirement(application)),
+        ("created", format_time(application.created_at)),
+        ("updated", format_time(application.updated_at)),
+    ])
+}
+
+/// Returns the requirement as in the URL of a check.
+fn requirement(application: &StoredApplication) -> String {
+    let text = application.requirement.to_string();
+    or_dash(Some(text.as_str()).filter(|text| !text.is_empty()))
 }
 
 /// Renders one OAuth client, one field per line.

@@ -12,8 +12,8 @@ use latchkey_domain::{
 use super::{
     ConfigError, Setting, Source,
     value::{
-        Brand, Cidrs, ContactUri, CookieDomain, Issuer, LogFilter, MailTransport, OnOff, Origins,
-        REQUIRED, Signup, StoreUrl, Theme, Toggle, Value,
+        Brand, Cidrs, ContactUri, CookieDomain, CookieName, InitialApplications, Issuer, LogFilter,
+        MailTransport, OnOff, Origins, REQUIRED, Signup, StoreUrl, Theme, Toggle, Value,
     },
 };
 
@@ -177,6 +177,16 @@ settings! {
              `0s` disables it.";
         cookie_idle_timeout: Duration, "LATCHKEY_COOKIE_IDLE_TIMEOUT" = "10m",
             "Idle timeout of a browser session (sliding expiration), at most `1h`";
+        applications: InitialApplications, "LATCHKEY_APPLICATIONS" = "none",
+            "Applications behind a proxy, to which browsers sign in with a cookie of their own, for \
+             example `https://app.example.com,https://*.example.net?role=admin`. The query can \
+             contain `role`, `scope`, and `group`, as in the URL of a check. Stored while there is no \
+             application; then use `latchkey application`.";
+        application_idle_timeout: Duration, "LATCHKEY_APPLICATION_IDLE_TIMEOUT" = "1h",
+            "Idle timeout of a browser at an application, at most `1h` (sliding expiration)";
+        cookie_name: CookieName, "LATCHKEY_COOKIE_NAME" = "latchkey",
+            "Base name of all cookies: `latchkey`, or `latchkey` followed by `_` and lowercase \
+             letters or digits. Two servers below one domain need two names.";
         cookie_domain: Option<CookieDomain>, "LATCHKEY_COOKIE_DOMAIN",
             "`Domain` attribute of the session cookie. Unset: a host-only cookie.";
         identity_assertions: Toggle, "LATCHKEY_IDENTITY_ASSERTIONS" = "no",

@@ -1,6 +1,8 @@
 //! Parses the values of settings.
 
+mod applications;
 mod contact_uri;
+mod cookie_name;
 mod issuer;
 mod pages;
 
@@ -10,7 +12,9 @@ use std::{
     time::Duration,
 };
 
+pub use applications::InitialApplications;
 pub use contact_uri::ContactUri;
+pub use cookie_name::CookieName;
 use ipnet::IpNet;
 pub use issuer::{CookieDomain, Issuer};
 use latchkey_domain::{

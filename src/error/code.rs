@@ -122,6 +122,9 @@ codes! {
         "Another user has this email address, or had it within the reservation period (90 days by \
          default)."
         "Use another email address. If you already registered, sign in.";
+    ApplicationTaken 409 "application_taken" "Application already exists"
+        "An application with this origin exists."
+        "Change the existing application, or choose another origin.";
     GroupTaken 409 "group_taken" "Group already exists"
         "A group with this name exists."
         "Use the existing group, or choose another name.";

@@ -108,6 +108,7 @@ impl Error {
             }
             Error::UsernameTaken => "This username is in use or was in use recently.",
             Error::EmailTaken => "This email address is in use or was in use recently.",
+            Error::ApplicationTaken => "An application with this origin exists.",
             Error::GroupTaken => "A group with this name exists.",
             Error::GroupHasMembers => "The group has members; remove them first.",
             Error::PreconditionFailed => {

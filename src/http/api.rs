@@ -1,5 +1,6 @@
 //! Operations of the API, one module per resource.
 
+pub mod applications;
 pub mod audit_events;
 pub mod audit_log;
 pub mod authentication;

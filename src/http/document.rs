@@ -20,7 +20,7 @@ use crate::{
     error::Code,
     http::{
         api::{
-            self, audit_events::AuditApi, audit_log::AuditLogApi,
+            self, applications::ApplicationsApi, audit_events::AuditApi, audit_log::AuditLogApi,
             authentication::AuthenticationApi, browser_session::BrowserSessionApi,
             current_user::CurrentUserApi, groups::GroupsApi, health::HealthApi, items::ItemsApi,
             oauth_clients::OAuthClientsApi, personal_access_tokens::PersonalAccessTokensApi,
@@ -66,6 +66,7 @@ apis!(
     UsersApi,
     UserSessionsApi,
     GroupsApi,
+    ApplicationsApi,
     OAuthClientsApi,
     AuditApi,
     AuditLogApi,
@@ -111,9 +112,9 @@ pub fn add_operations(routes: Route) -> Route {
     Api.add_routes(&mut operations);
     // The framework routes nine methods. A forward authentication check can have any method.
     let verify = operations
-        .remove(forward_auth::PATH)
+        .remove(forward_auth::API_PATH)
         .and_then(|mut methods| methods.remove(&Method::GET));
-    let routes = routes.at(forward_auth::PATH, verify.expect("an operation"));
+    let routes = routes.at(forward_auth::API_PATH, verify.expect("an operation"));
     operations
         .into_iter()
         .fold(routes, |routes, (path, methods)| {

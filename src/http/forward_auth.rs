@@ -5,9 +5,13 @@
 //! the body. Some proxies append the path and query of the original request. The server ignores
 //! them, because the client controls them, and the proxy might parse them differently.
 
+pub mod challenge;
 mod identity;
+pub mod navigation;
 mod original;
-mod requirements;
+pub mod requirements;
+pub mod subject;
+mod target;
 
 use std::sync::Arc;
 
@@ -15,7 +19,6 @@ use latchkey_domain::access_token::Claims;
 use poem::{
     IntoResponse, Request, Response,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
-    web::Data,
 };
 use poem_openapi::{
     ApiResponse, OpenApi,
@@ -24,18 +27,10 @@ use poem_openapi::{
 use serde_json::Value;
 
 use crate::{
-    app::App,
     error::Error,
     http::{
         Tag,
-        auth::{
-            caller::{ANY_TOKEN, Token},
-            cookie::{self, SessionCookie},
-        },
-        context::client_address::ClientAddress,
-        forward_auth::requirements::{
-            DenyUnknownQuery, RequiredGroups, RequiredRole, RequiredScopes, StripCookies,
-        },
+        auth::caller::ANY_TOKEN,
         openapi::{
             params::Param,
             problem::{Problem, problems},
@@ -43,16 +38,12 @@ use crate::{
         },
     },
 };
-pub use original::{ORIGIN_REQUIRED, check};
-
-/// Subject of a forward authentication check. The handler renews the cookie only after the check
-/// passes.
-pub struct ForwardAuthSubject {
-    /// Claims of the token, verified for this request.
-    pub claims: Arc<Claims>,
-    /// Whether the token came from the session cookie.
-    pub is_from_cookie: bool,
-}
+pub use original::ORIGIN_REQUIRED;
+use requirements::{
+    DenyUnknownQuery, RequiredGroups, RequiredRole, RequiredScopes, Requirements, StripCookies,
+};
+use subject::ForwardAuthSubject;
+pub use target::Target;
 
 credential_extractors!(ForwardAuthSubject);
 
@@ -60,19 +51,20 @@ impl Credential for ForwardAuthSubject {
     const REQUIREMENTS: &'static [Requirement] = ANY_TOKEN;
 
     async fn extract(request: &Request) -> Result<Self, Error> {
-        let token = Token::read_guarded(request, check)?.ok_or(Error::Unauthenticated)?;
-        let app = request
-            .data::<Arc<App>>()
-            .expect("the request middleware sets it");
-        Ok(ForwardAuthSubject {
-            claims: token.verify(app).await?,
-            is_from_cookie: matches!(token, Token::Cookie(_)),
-        })
+        let target = Target::read(request)?;
+        let subject = ForwardAuthSubject::authenticate(request, &target).await;
+        if let Err(error) = &subject {
+            challenge::offer_sign_in(request, &target, error);
+        }
+        subject
     }
 }
 
-/// Path of the check.
-pub const PATH: &str = "/auth/verify";
+/// Path of the check for APIs, and for proxies that redirect on their own.
+pub const API_PATH: &str = "/auth/verify";
+
+/// Path of the check for pages.
+pub const PAGE_PATH: &str = "/auth/page";
 
 /// `Vary` of error responses. `Origin` is omitted, because it only affects requests with a cookie.
 const VARY: HeaderValue = HeaderValue::from_static("Authorization, Cookie");
@@ -81,16 +73,24 @@ problems! {
     VerifyProblems: [TOKEN] Forbidden InsufficientScope Csrf;
 }
 
-/// Whether the path is that of the check, or below it.
+/// Whether the path is that of a check, or below it.
 pub fn is_verify_path(path: &str) -> bool {
-    path.strip_prefix(PATH)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    base_path(path).is_some()
+}
+
+fn base_path(path: &str) -> Option<&'static str> {
+    [API_PATH, PAGE_PATH].into_iter().find(|base| {
+        path.strip_prefix(base)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
 }
 
 /// Removes the path and query of the original request, if the proxy appended them.
 pub fn strip_forwarded_path(uri: &mut Uri) {
-    if uri.path() != PATH {
-        *uri = Uri::from_static(PATH);
+    if let Some(base) = base_path(uri.path())
+        && uri.path() != base
+    {
+        *uri = Uri::from_static(base);
     }
 }
 
@@ -176,7 +176,6 @@ impl ForwardAuthApi {
     #[allow(clippy::too_many_arguments)]
     async fn verify_request(
         &self,
-        app: Data<&Arc<App>>,
         request: &Request,
         _only: DenyUnknownQuery,
         /// Required role, compared exactly: `user` rejects administrators. With another role, the
@@ -194,50 +193,15 @@ impl ForwardAuthApi {
         cookies: Param<StripCookies>,
         subject: ForwardAuthSubject,
     ) -> Result<Verified, Problem<VerifyProblems>> {
-        let (
-            Param(role),
-            Param(scope),
-            Param(group),
-            Param(StripCookies(strip_cookies)),
-            ForwardAuthSubject {
-                claims,
-                is_from_cookie,
-            },
-        ) = (role, scope, group, cookies, subject);
-        role.check(&claims)?;
-        scope.check(&claims)?;
-        group.check(&claims)?;
-        let ClientAddress(address) = *request.data().expect("the request middleware sets it");
-        let renewed_cookie = if is_from_cookie {
-            app.sessions.renew_cookie(&claims, address).await
-        } else {
-            None
+        let (Param(role), Param(scope), Param(group), Param(StripCookies(strips_cookies))) =
+            (role, scope, group, cookies);
+        let requirements = Requirements {
+            role,
+            scope,
+            group,
+            strips_cookies,
         };
-        let claims = renewed_cookie
-            .as_ref()
-            .map_or(claims, |cookie| cookie.claims.clone());
-        let upstream = if app.config.identity_assertions.0 {
-            original::assertion_upstream(request)
-        } else {
-            None
-        };
-        let assertion = match upstream {
-            // Boxed, because the future is large and most checks don't need it.
-            Some(upstream) => Some(Box::pin(app.tokens.assert_identity(&claims, upstream)).await?),
-            None => None,
-        };
-        // Set last, so that an error response doesn't contain the renewed cookie.
-        if let Some(cookie) = renewed_cookie {
-            SessionCookie::of(request).put(&cookie);
-        }
-        let cookies = strip_cookies
-            .then(|| cookie::without_own(request))
-            .flatten();
-        Ok(Verified {
-            claims,
-            assertion,
-            cookies,
-        })
+        Ok(subject.authorize(request, &requirements).await?)
     }
 }
 
@@ -261,8 +225,12 @@ mod tests {
         let mut direct = Uri::from_static("/auth/verify?role=admin");
         strip_forwarded_path(&mut direct);
         assert_eq!(direct, "/auth/verify?role=admin");
+        let mut page: Uri = "/auth/page/a?role=user".parse().unwrap();
+        strip_forwarded_path(&mut page);
+        assert_eq!(page, "/auth/page");
         for other in [
             "/auth/verified",
+            "/auth/pages",
             "/auth",
             "/auth/verify%2f",
             "/items/auth/verify",

@@ -5,14 +5,17 @@
 //! use cases as the operations of the API.
 
 mod account;
+mod application_site;
 mod asset;
 mod context;
+mod continuation;
 mod error_page;
 mod form;
 mod frame;
 mod home;
 mod invitation;
 mod note;
+mod page_check;
 mod password_reset;
 mod problems;
 mod rejection;
@@ -38,9 +41,15 @@ use poem::{
     http::{HeaderValue, Method, StatusCode, header},
 };
 
-use crate::{app::App, error::Error, http::document};
+use crate::{
+    app::App,
+    error::Error,
+    http::{document, forward_auth},
+};
+use application_site::ApplicationSite;
 use asset::Asset;
 use context::Context;
+use page_check::PageCheck;
 use security_txt::SecurityTxt;
 pub use site::Site;
 
@@ -132,7 +141,8 @@ pub fn routes(app: &App, site: &Arc<Site>) -> Route {
             "/assets/:name",
             get(make_sync(move |request| serve_asset(&assets, &request))),
         )
-        .at("/robots.txt", get(make_sync(|_| serve_robots_txt())));
+        .at("/robots.txt", get(make_sync(|_| serve_robots_txt())))
+        .at(forward_auth::PAGE_PATH, PageCheck::new(site.clone()));
     let user_pages = if site.has_user_pages { USER_PAGES } else { &[] };
     let routes = user_pages
         .iter()
@@ -143,10 +153,12 @@ pub fn routes(app: &App, site: &Arc<Site>) -> Route {
         });
     let routes = if site.has_user_pages {
         let url = site.url("/account/security");
-        routes.at(
-            CHANGE_PASSWORD_PATH,
-            get(make_sync(move |_| context::found(&url))),
-        )
+        routes
+            .at(
+                CHANGE_PASSWORD_PATH,
+                get(make_sync(move |_| context::found(&url))),
+            )
+            .at(application_site::ROUTE, ApplicationSite::new(site.clone()))
     } else {
         routes
     };

@@ -11,7 +11,8 @@ const EXAMINE_DATABASE: &str = include_str!("../../sql/queries/examine_database.
 const LIST_DENIED_TABLES: &str = include_str!("../../sql/queries/list_denied_tables.sql");
 
 /// The tables that a replica reads and writes.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
+    "applications",
     "audit_events",
     "email_outbox",
     "groups",

@@ -65,6 +65,10 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "0010_audit_search",
         include_str!("../../sql/migrations/0010_audit_search.sql"),
     ),
+    (
+        "0011_applications",
+        include_str!("../../sql/migrations/0011_applications.sql"),
+    ),
 ];
 
 /// ID of the advisory lock of migrations (ASCII "LATCHKEY").

@@ -19,6 +19,7 @@ use super::{Connection, Credentials, EmailTemplate, Postgres, StoredUser, audit}
 const CREATE_SESSION: &str = include_str!("../../sql/queries/create_session.sql");
 const HAS_SESSION: &str = include_str!("../../sql/queries/has_session.sql");
 const FIND_UNREVOKED_SESSION: &str = include_str!("../../sql/queries/find_unrevoked_session.sql");
+const IS_SESSION_USED: &str = include_str!("../../sql/queries/is_session_used.sql");
 const FIND_SESSION_SCOPE: &str = include_str!("../../sql/queries/find_session_scope.sql");
 const LIST_SESSIONS: &str = include_str!("../../sql/queries/list_sessions.sql");
 const LOCK_USER: &str = include_str!("../../sql/queries/lock_user.sql");
@@ -198,6 +199,18 @@ impl Postgres {
     /// Whether a session is revoked or deleted.
     pub async fn is_session_revoked(&self, user_id: Uuid, session_id: Uuid) -> Result<bool, Error> {
         is_revoked(&mut self.connection().await?, user_id, session_id).await
+    }
+
+    /// Whether a session is active and was used since a time.
+    pub async fn is_session_used(
+        &self,
+        user_id: Uuid,
+        session_id: Uuid,
+        since: OffsetDateTime,
+    ) -> Result<bool, Error> {
+        let params: super::Params = &[&user_id, &session_id, &since];
+        let mut db = self.connection().await?;
+        Ok(db.query_first(IS_SESSION_USED, params).await?.is_some())
     }
 
     /// Returns the scope of a session.

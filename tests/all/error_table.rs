@@ -485,6 +485,7 @@ async fn check_conflicts(fixture: &mut Fixture) {
 async fn check_groups(fixture: &mut Fixture) {
     let admin = fixture.server.admin("group-admin").await;
     let insert = "insert into groups values ('finance'); \
+        insert into applications (id, origin) values (gen_random_uuid(), 'https://app.example.net'); \
         update users set groups = '{finance}' where username = 'group-admin'";
     execute(&fixture.server, insert).await;
     let cases = [
@@ -492,6 +493,15 @@ async fn check_groups(fixture: &mut Fixture) {
             (Method::POST, "/groups", json!({"name": "finance"})),
             ("group_taken", "Group already exists"),
             "A group with this name exists.",
+        ),
+        (
+            (
+                Method::POST,
+                "/applications",
+                json!({"origin": "https://app.example.net"}),
+            ),
+            ("application_taken", "Application already exists"),
+            "An application with this origin exists.",
         ),
         (
             (Method::DELETE, "/groups/finance", Value::Null),

@@ -22,6 +22,7 @@ mod wall_clock; // wall clocks that differ from that of the machine
 
 // Use cases.
 mod browser; // session cookies: sign-in, sign-out, renewal, CSRF, and a real browser
+mod browser_sign_on; // sign-in of browsers at applications behind a proxy
 mod current_user; // GET, PATCH, and DELETE /user, password, dashboard
 mod email_addresses; // verification and change of email addresses
 mod email_delivery; // mail servers that reject, fail, or respond slowly
@@ -51,6 +52,7 @@ mod migrating_from_fastapi_task;
 mod migrating_from_flask_cookie;
 
 // Cross-cutting properties.
+mod applications; // administration of applications behind a proxy
 mod architecture; // the invariants of lib.rs, checked on the source text
 mod audit; // every security event is stored, and visible only to its user and administrators
 mod bad_input; // every malformed body gets a 4xx that names the field, never the value

@@ -13,7 +13,7 @@ use crate::{
     contract::{GROUP, is_open, operations, with_example},
     oauth::Client,
     personal_access_tokens,
-    test_server::{PASSWORD, Session, TestServer},
+    test_server::{PASSWORD, Session, TestServer, wait_until},
     test_stores::execute,
 };
 
@@ -32,7 +32,7 @@ const CALLERS: [&str; 8] = [
 ];
 
 /// Operations that require a user session, although a personal access token has the scope.
-const SESSION_OPERATIONS: [&str; 12] = [
+const SESSION_OPERATIONS: [&str; 15] = [
     "deleteCurrentUser",
     "exportCurrentUser",
     "changePassword",
@@ -42,6 +42,9 @@ const SESSION_OPERATIONS: [&str; 12] = [
     "createPersonalAccessToken",
     "createUser",
     "replaceUser",
+    "createApplication",
+    "updateApplication",
+    "deleteApplication",
     "createOAuthClient",
     "updateOAuthClient",
     "rotateOAuthClientSecret",
@@ -242,6 +245,14 @@ impl<'a> Fixture<'a> {
             Some("sessions") => server.sign_in(&self.owner).await.claim("sid"),
             Some("users") => session.claim("sub"),
             Some("clients") => self.client.clone(),
+            Some("applications") => {
+                let id = uuid::Uuid::new_v4();
+                let insert = format!(
+                    "insert into applications (id, origin) values ('{id}', 'https://{id}.example')"
+                );
+                execute(server, &insert).await;
+                id.to_string()
+            }
             Some("user") => {
                 personal_access_tokens::make(server, session, "user:read")
                     .await
@@ -249,6 +260,16 @@ impl<'a> Fixture<'a> {
             }
             _none => ID.to_owned(),
         }
+    }
+
+    /// Removes the applications, whose requirements would reject checks of unknown origins.
+    async fn delete_applications(&self) {
+        execute(self.server, "delete from applications").await;
+        let token = &self.session.access_token;
+        wait_until("the replica knows that there is no application", || async {
+            self.server.verify(token).await.0 == 204
+        })
+        .await;
     }
 
     async fn send(
@@ -261,6 +282,9 @@ impl<'a> Fixture<'a> {
         if path.ends_with(GROUP) {
             let insert = format!("insert into groups values ('{GROUP}') on conflict do nothing");
             execute(self.server, &insert).await;
+        }
+        if path == "/auth/verify" {
+            self.delete_applications().await;
         }
         let path = match path.strip_suffix(&format!("/sessions/{ID}")) {
             // The session of a user.

@@ -30,6 +30,8 @@ const INSERT_ROWS: &[&str] = &[
         case when n % 10 = 0 then array['group' || n % 1000] else '{}' end,
         1, case when n % 10 = 0 then now() - n * interval '1 second' end
     from generate_series(1, $1::bigint) n",
+    "insert into applications (id, origin) select id(n), 'https://app' || n || '.example.com'
+    from generate_series(1, least($1::bigint, 1000)) n",
     "insert into groups (name) select 'group' || n from generate_series(1, least($1::bigint, 1000)) n",
     "insert into sessions (id, user_id, generation, client_id, scope, created_at, expires_at,
         revoked_at, revoked_reason)
@@ -72,6 +74,7 @@ const SUSPEND_INDEXES: &str = "
 
 /// Statements without a plan.
 const STATEMENTS_WITHOUT_PLAN: &[&str] = &[
+    "lock_applications_for_insert",
     "lock_groups_for_insert",
     "lock_signing_keys",
     "set_log_lock_timeout",

@@ -25,11 +25,12 @@ const STORED = {
   createPersonalAccessToken: { personalAccessTokenId: 'body.id', personalAccessToken: 'body.token' },
   createUser: { userId: 'body.id' },
   createGroup: { groupName: 'body.name' },
+  createApplication: { applicationId: 'body.id' },
   createOAuthClient: { clientId: 'body.client_id', clientSecret: 'body.client_secret' },
 }
 
 // The variable of an ID in a path, by the first segment of the path.
-const IDS = { items: 'itemId', sessions: 'sessionId', users: 'userId', groups: 'groupName', clients: 'clientId', user: 'personalAccessTokenId' }
+const IDS = { items: 'itemId', sessions: 'sessionId', users: 'userId', groups: 'groupName', applications: 'applicationId', clients: 'clientId', user: 'personalAccessTokenId' }
 
 // Values of parameters. Without them, the converter invents a different value in each run.
 const VALUES = { 'If-Match': '{{etag}}', 'X-Latchkey-Request': '1' }

@@ -78,6 +78,8 @@ TWO_NAMES = "email can't be combined with `username`"
 COMMON_PASSWORD = "weak_password"
 LAST_NAME = "username is required because the user has no email address"
 UNKNOWN_GROUP = "groups contains a group that doesn't exist; create the group first"
+ORIGIN = "origin must .*"
+NO_SCOPE = "scope must contain at least one scope"
 DUPLICATE = ".* is duplicated"
 REJECTION_REASONS = {
     "signUp": [NO_NAME, COMMON_PASSWORD],
@@ -90,10 +92,12 @@ REJECTION_REASONS = {
     "resetPassword": [COMMON_PASSWORD, "invalid_code"],
     "createPersonalAccessToken": [
         "expires_at must be in the future, .*",
-        "scope must contain at least one scope",
+        NO_SCOPE,
         "scope exceeds the scopes of your token",
         "You have [0-9]+ personal access tokens, .*",
     ],
+    "createApplication": [ORIGIN, NO_SCOPE],
+    "updateApplication": [ORIGIN, NO_SCOPE],
     "createUser": [NO_NAME, COMMON_PASSWORD, UNKNOWN_GROUP, "email is required without `password` .*"],
     "replaceUser": [LAST_NAME, COMMON_PASSWORD, UNKNOWN_GROUP],
     "updateUser": [LAST_NAME, COMMON_PASSWORD, UNKNOWN_GROUP],

@@ -11,7 +11,7 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, crypto};
 use secrecy::SecretSlice;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use crate::access_token::claims::{
     Claims, ClientGrant, Holder, NoRecentSignIn, PersonalAccessTokenGrant, claims, client_claims,
@@ -20,10 +20,26 @@ pub use crate::access_token::claims::{
 
 use crate::revocation::RevocationKeys;
 
-/// The `typ` header of access tokens (RFC 9068 section 2.1).
+/// The kind of a token with these claims: the `typ` header (RFC 8725 section 3.11).
 ///
-/// Other tokens of this server have another type, so that they are not accepted as access tokens.
-const HEADER_TYPE: &str = "at+jwt";
+/// A token of one kind is never accepted as another. Other tokens of this server, such as tickets,
+/// have further types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    /// An access token (RFC 9068 section 2.1), which is also the value of the session cookie.
+    Access,
+    /// The value of an application cookie.
+    Application,
+}
+
+impl TokenKind {
+    const fn header_type(self) -> &'static str {
+        match self {
+            TokenKind::Access => "at+jwt",
+            TokenKind::Application => "latchkey-app+jwt",
+        }
+    }
+}
 
 /// Maximum length of a token. A typical token has about 900 bytes.
 const MAX_TOKEN_BYTES: usize = 4096;
@@ -108,7 +124,7 @@ impl SigningKey {
         Some(SigningKey {
             kid,
             pair,
-            header: encode_header(HEADER_TYPE, kid).ok()?,
+            header: encode_header(TokenKind::Access.header_type(), kid).ok()?,
         })
     }
 
@@ -122,15 +138,27 @@ impl SigningKey {
         self.pair.public_key().as_ref()
     }
 
-    /// Signs the claims and returns the token in compact serialization (RFC 7515 section 3.1).
+    /// Signs the claims of an access token, and returns it in compact serialization (RFC 7515
+    /// section 3.1).
     ///
     /// # Errors
     /// If serialization or signing fails.
     pub fn sign(&self, claims: &Claims) -> Result<String, Unspecified> {
-        self.serialize_compact(&self.header, claims)
+        self.sign_as(TokenKind::Access, claims)
     }
 
-    /// Signs the claims of a token that is not an access token, with its own `typ` header.
+    /// Signs the claims of a token of this kind.
+    ///
+    /// # Errors
+    /// If serialization or signing fails.
+    pub fn sign_as(&self, kind: TokenKind, claims: &Claims) -> Result<String, Unspecified> {
+        match kind {
+            TokenKind::Access => self.serialize_compact(&self.header, claims),
+            TokenKind::Application => self.sign_with_type(kind.header_type(), claims),
+        }
+    }
+
+    /// Signs the claims of another token, with its own `typ` header.
     pub(crate) fn sign_with_type(
         &self,
         typ: &str,
@@ -183,7 +211,7 @@ impl VerifyingKeys {
     }
 }
 
-/// The fields that the header of an access token contains.
+/// The fields that the header of a token contains.
 ///
 /// Any other field is rejected, for example `jku`, `jwk`, `x5u`, `x5c`, and `crit`.
 #[derive(Deserialize)]
@@ -202,6 +230,8 @@ struct StrictHeader<'a> {
 pub struct SignedToken {
     /// The ID of the key that signed the token.
     pub kid: Kid,
+    /// The kind of the token.
+    pub kind: TokenKind,
     /// The claims of the token.
     pub claims: Arc<Claims>,
 }
@@ -241,7 +271,8 @@ pub enum TokenError {
     NotYetValid(u64),
 }
 
-/// Verifies the signature and validates the claims, but does not check revocation.
+/// Verifies the signature and validates the claims of an access token, but does not check
+/// revocation.
 ///
 /// `now` is in seconds since the Unix epoch.
 ///
@@ -253,19 +284,42 @@ pub fn diagnose(
     policy: &TokenPolicy,
     now: u64,
 ) -> Result<Validity, TokenError> {
-    verify_signature(token, keys)?.validate_claims(keys, policy, now)
+    verify_signature(token, TokenKind::Access, keys)?.validate_claims(keys, policy, now)
 }
 
-/// Verifies the format and the signature of a token.
+/// Verifies the format and the signature of a token of this kind.
 ///
 /// The result does not depend on the time, so that it can be cached.
 ///
 /// # Errors
 /// The first reason why the token is invalid.
-pub fn verify_signature(token: &str, keys: &VerifyingKeys) -> Result<SignedToken, TokenError> {
+pub fn verify_signature(
+    token: &str,
+    kind: TokenKind,
+    keys: &VerifyingKeys,
+) -> Result<SignedToken, TokenError> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(TokenError::Malformed);
     }
+    let (kid, claims): (_, Claims) = verify_with_type(token, kind.header_type(), keys)?;
+    if claims.is_complete() {
+        Ok(SignedToken {
+            kid,
+            kind,
+            claims: Arc::new(claims),
+        })
+    } else {
+        Err(TokenError::Claims)
+    }
+}
+
+/// Verifies the format and the signature of a token with this `typ` header, and returns its claims.
+/// The caller limits the length.
+pub(crate) fn verify_with_type<C: DeserializeOwned>(
+    token: &str,
+    typ: &str,
+    keys: &VerifyingKeys,
+) -> Result<(Kid, C), TokenError> {
     let (message, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
     let (header, payload) = message.split_once('.').ok_or(TokenError::Malformed)?;
     let header = URL_SAFE_NO_PAD
@@ -273,7 +327,7 @@ pub fn verify_signature(token: &str, keys: &VerifyingKeys) -> Result<SignedToken
         .map_err(|_| TokenError::Malformed)?;
     let header: StrictHeader =
         serde_json::from_slice(&header).map_err(|_| TokenError::Malformed)?;
-    if header.alg != "EdDSA" || header.typ != HEADER_TYPE {
+    if header.alg != "EdDSA" || header.typ != typ {
         return Err(TokenError::Malformed);
     }
     let kid = header
@@ -287,15 +341,8 @@ pub fn verify_signature(token: &str, keys: &VerifyingKeys) -> Result<SignedToken
     let payload = URL_SAFE_NO_PAD
         .decode(payload)
         .map_err(|_| TokenError::Claims)?;
-    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| TokenError::Claims)?;
-    if claims.is_complete() {
-        Ok(SignedToken {
-            kid,
-            claims: Arc::new(claims),
-        })
-    } else {
-        Err(TokenError::Claims)
-    }
+    let claims = serde_json::from_slice(&payload).map_err(|_| TokenError::Claims)?;
+    Ok((kid, claims))
 }
 
 impl SignedToken {

@@ -63,6 +63,7 @@ fn validate(
 
 fn signed_token(key: &SigningKey) -> SignedToken {
     SignedToken {
+        kind: TokenKind::Access,
         kid: key.kid(),
         claims: valid_claims().into(),
     }
@@ -128,14 +129,22 @@ fn jsonwebtoken_decodes_signed_token() {
         (decoded.claims, decoded.header.kid.as_deref()),
         (valid_claims(), Some(key.kid().to_string().as_str()))
     );
-    assert_eq!(decoded.header.typ.as_deref(), Some(HEADER_TYPE));
+    assert_eq!(
+        decoded.header.typ.as_deref(),
+        Some(TokenKind::Access.header_type())
+    );
 }
 
 #[test]
 fn signed_token_claims_are_validated_each_time() {
     let (key, other) = (key(), key());
     let keys = trust_key(&key);
-    let signed = verify_signature(&key.sign(&valid_claims()).unwrap(), &keys).unwrap();
+    let signed = verify_signature(
+        &key.sign(&valid_claims()).unwrap(),
+        TokenKind::Access,
+        &keys,
+    )
+    .unwrap();
     assert_eq!(
         signed.validate_claims(&keys, &policy(), NOW),
         Ok(Validity::Valid(signed_token(&key)))
@@ -400,7 +409,7 @@ fn hmac_with_public_key_as_secret_is_rejected() {
     ] {
         for alg in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
             let header = Header {
-                typ: Some(HEADER_TYPE.into()),
+                typ: Some(TokenKind::Access.header_type().into()),
                 kid: Some(key.kid().to_string()),
                 ..Header::new(alg)
             };
@@ -475,13 +484,13 @@ fn groups_are_optional_claim() {
             ..valid_claims()
         })
         .unwrap();
-    let verified = verify_signature(&token, &trust_key(&key)).unwrap();
+    let verified = verify_signature(&token, TokenKind::Access, &trust_key(&key)).unwrap();
     assert_eq!(verified.claims.groups, groups);
     for wrong in [Value::Null, json!("a"), json!([1])] {
         let mut claims = json.clone();
         claims["groups"] = wrong;
         let token = sign_token(&key, &valid_header(&key), &claims);
-        assert!(verify_signature(&token, &trust_key(&key)).is_err());
+        assert!(verify_signature(&token, TokenKind::Access, &trust_key(&key)).is_err());
     }
 }
 

@@ -76,6 +76,9 @@ kinds! {
     GroupCreated "group_created" Success "group created";
     GroupUpdated "group_updated" Success "group updated";
     GroupDeleted "group_deleted" Success "group deleted";
+    ApplicationCreated "application_created" Success "application created";
+    ApplicationUpdated "application_updated" Success "application updated";
+    ApplicationDeleted "application_deleted" Success "application deleted";
     OAuthClientCreated "oauth_client_created" Success "OAuth client registered";
     ClientSecretRotated "client_secret_rotated" Success "client secret rotated";
     OAuthClientUpdated "oauth_client_updated" Success "OAuth client updated";

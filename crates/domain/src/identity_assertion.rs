@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        access_token::{self, TokenError, TokenPolicy, VerifyingKeys},
+        access_token::{self, TokenError, TokenKind, TokenPolicy, VerifyingKeys},
         account::Identity,
         session::Session,
     };
@@ -230,11 +230,13 @@ mod tests {
             key.sign(&claims).unwrap(),
             sign(&key, &claims, &upstream(), NOW).unwrap(),
         );
-        assert!(access_token::verify_signature(&access, &keys).is_ok());
-        assert_eq!(
-            access_token::verify_signature(&assertion, &keys),
-            Err(TokenError::Malformed)
-        );
+        assert!(access_token::verify_signature(&access, TokenKind::Access, &keys).is_ok());
+        for kind in [TokenKind::Access, TokenKind::Application] {
+            assert_eq!(
+                access_token::verify_signature(&assertion, kind, &keys),
+                Err(TokenError::Malformed)
+            );
+        }
         assert_ne!(header(&access)["typ"], header(&assertion)["typ"]);
     }
 

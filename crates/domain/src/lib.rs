@@ -9,6 +9,8 @@
 
 pub mod access_token;
 pub mod account;
+pub mod application;
+pub mod application_token;
 pub mod audit;
 pub mod clock_offset;
 pub mod explanation;
@@ -18,6 +20,7 @@ pub mod identity_assertion;
 pub mod item;
 pub mod key_schedule;
 pub mod master_secret;
+pub mod nonce;
 pub mod oauth_client;
 pub mod one_time_code;
 pub mod opaque_token;
@@ -32,6 +35,7 @@ pub mod scope;
 pub mod session;
 pub mod session_cookie;
 pub mod text;
+pub mod ticket;
 pub mod user_agent;
 pub mod user_change;
 pub mod web_origin;

@@ -1,6 +1,7 @@
 //! OAuth clients: the settings that an administrator enters.
 
 use crate::{
+    application::is_reserved_audience,
     opaque_token::Label,
     scope::Scopes,
     text::{self, ParsedText, Rejection, TextRules},
@@ -51,6 +52,9 @@ impl ParsedText for Audiences {
                  {MAX_AUDIENCE_BYTES} printable ASCII characters"
             )
             .into());
+        }
+        if audiences.iter().copied().any(is_reserved_audience) {
+            return Err("must not contain `/.latchkey`, which is reserved for applications".into());
         }
         Ok(Audiences(
             audiences.into_iter().map(str::to_owned).collect(),

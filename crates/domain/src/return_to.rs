@@ -1,6 +1,9 @@
 //! The page to which a sign-in returns: the parameter `return_to`.
 
+use percent_encoding::percent_decode_str;
 use url::Url;
+
+use crate::{application_token::APPLICATION_PATH, web_origin::WebOrigin};
 
 /// The longest URL, in bytes.
 pub const MAX_LENGTH: usize = 2_048;
@@ -8,31 +11,56 @@ pub const MAX_LENGTH: usize = 2_048;
 /// The pages of the server to which a sign-in can return. Pages below them are included.
 const PAGES: [&str; 2] = ["/account", "/verify-email"];
 
+/// The site to which a sign-in returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Site {
+    /// This server.
+    Server,
+    /// An application behind a proxy. It requires a ticket.
+    Application,
+    /// A page of another origin that calls the API.
+    ApiClient,
+}
+
 /// A URL to which the server redirects a browser after a sign-in. It is rebuilt from its parsed
 /// parts, so that a browser reads it in the same way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReturnTo {
-    origin: String,
+    origin: WebOrigin,
     path_and_query: String,
-    is_application: bool,
+    site: Site,
 }
 
 impl ReturnTo {
     /// Returns the absolute URL.
     pub fn url(&self) -> String {
-        format!("{}{}", self.origin, self.path_and_query)
+        format!("{}{}", self.origin.as_str(), self.path_and_query)
     }
 
-    /// Returns the origin of an application; `None` for a page of the server.
-    pub fn application(&self) -> Option<&str> {
-        self.is_application.then_some(&self.origin)
+    /// Returns the path and the query.
+    pub fn path_and_query(&self) -> &str {
+        &self.path_and_query
+    }
+
+    /// Returns the origin of another site; `None` for a page of the server.
+    pub fn other_origin(&self) -> Option<&str> {
+        (self.site != Site::Server).then_some(self.origin.as_str())
+    }
+
+    /// Returns the origin of an application behind a proxy.
+    pub fn application(&self) -> Option<&WebOrigin> {
+        (self.site == Site::Application).then_some(&self.origin)
     }
 }
 
-/// Parses a URL of a page of this server, or of an application with one of these origins. Returns
-/// `None` for every other URL, because a redirect to it would help an attacker (OWASP: unvalidated
-/// redirects).
-pub fn parse(text: &str, issuer: &Url, applications: &[String]) -> Option<ReturnTo> {
+/// Parses a URL of a page of this server, or of another site. `find_site` returns the kind of an
+/// origin other than that of the issuer, if it is allowed. Returns `None` for every other URL,
+/// because a redirect to it would help an attacker (OWASP: unvalidated redirects).
+pub fn parse(
+    text: &str,
+    issuer: &Url,
+    find_site: impl Fn(&WebOrigin) -> Option<Site>,
+) -> Option<ReturnTo> {
     let is_forbidden = |c: char| c.is_control() || c == '\\';
     if text.len() > MAX_LENGTH || text.contains(is_forbidden) {
         return None;
@@ -47,19 +75,29 @@ pub fn parse(text: &str, issuer: &Url, applications: &[String]) -> Option<Return
     if has_credentials {
         return None;
     }
-    let origin = url.origin().ascii_serialization();
-    let is_application = url.origin() != issuer.origin();
-    let is_allowed = if is_application {
-        applications.contains(&origin)
+    let origin = WebOrigin::parse(&url.origin().ascii_serialization())?;
+    let site = if url.origin() == issuer.origin() {
+        is_page(url.path(), issuer).then_some(Site::Server)?
     } else {
-        is_page(url.path(), issuer)
+        find_site(&origin)?
     };
+    if site == Site::Application && is_server_path(url.path()) {
+        return None;
+    }
     let query = url.query().map(|query| format!("?{query}"));
-    is_allowed.then(|| ReturnTo {
-        path_and_query: format!("{}{}", url.path(), query.unwrap_or_default()),
-        is_application,
+    Some(ReturnTo {
         origin,
+        path_and_query: format!("{}{}", url.path(), query.unwrap_or_default()),
+        site,
     })
+}
+
+/// Returns whether a proxy might send this path of an application to the server: it decodes the
+/// path, and merges slashes.
+fn is_server_path(path: &str) -> bool {
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    segments.take(1).eq([APPLICATION_PATH.trim_matches('/')])
 }
 
 fn is_page(path: &str, issuer: &Url) -> bool {
@@ -77,13 +115,19 @@ mod tests {
     use super::*;
 
     fn parse_for(issuer: &str, text: &str) -> Option<String> {
-        let applications = ["https://app.example.net".to_owned()];
-        let return_to = parse(text, &Url::parse(issuer).unwrap(), &applications)?;
-        assert_eq!(
-            return_to.application().is_some(),
-            return_to.url().starts_with("https://app.example.net/")
-        );
-        Some(return_to.url())
+        let find_site = |origin: &WebOrigin| match origin.as_str() {
+            "https://app.example.net" => Some(Site::Application),
+            "https://client.example.net" => Some(Site::ApiClient),
+            _other => None,
+        };
+        let return_to = parse(text, &Url::parse(issuer).unwrap(), find_site)?;
+        let url = return_to.url();
+        let is_application = url.starts_with("https://app.example.net/");
+        assert_eq!(return_to.application().is_some(), is_application);
+        let is_other = is_application || url.starts_with("https://client.example.net/");
+        assert_eq!(return_to.other_origin().is_some(), is_other);
+        assert!(url.ends_with(return_to.path_and_query()));
+        Some(url)
     }
 
     #[test]
@@ -119,6 +163,21 @@ mod tests {
                 "https://app.example.net",
                 "https://app.example.net/",
             ),
+            (
+                "https://auth.example.com",
+                "https://app.example.net//evil.example/.latchkey/",
+                "https://app.example.net//evil.example/.latchkey/",
+            ),
+            (
+                "https://auth.example.com",
+                "https://app.example.net/.latchkeys?a=%2F.latchkey/",
+                "https://app.example.net/.latchkeys?a=%2F.latchkey/",
+            ),
+            (
+                "https://auth.example.com",
+                "https://client.example.net/.latchkey/",
+                "https://client.example.net/.latchkey/",
+            ),
         ] {
             assert_eq!(parse_for(issuer, text).as_deref(), Some(parsed), "{text}");
         }
@@ -150,6 +209,12 @@ mod tests {
             "https://evilapp.example.net/",
             "http://app.example.net/",
             "//app.example.net/",
+            "https://app.example.net/.latchkey",
+            "https://app.example.net/.latchkey/callback?ticket=x",
+            "https://app.example.net/a/../.latchkey/callback",
+            "https://app.example.net//.latchkey//callback",
+            "https://app.example.net/%2elatchkey/callback",
+            "https://app.example.net/.%6Catchkey%2fcallback",
             "https://[::1]/account",
             "javascript://auth.example.com/%0aalert(1)",
             "data://auth.example.com/account",

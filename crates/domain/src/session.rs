@@ -11,6 +11,9 @@ pub const FIRST_PARTY_CLIENT: &str = "latchkey";
 /// access tokens.
 pub const BROWSER_CLIENT: &str = "latchkey-browser";
 
+/// The `client_id` of application cookies.
+pub const APPLICATION_CLIENT: &str = "latchkey-app";
+
 /// The `client_id` in the claims of a personal access token.
 pub const PERSONAL_ACCESS_TOKEN_CLIENT: &str = "latchkey-personal-token";
 

@@ -1,10 +1,15 @@
-//! Session cookies: access tokens that are renewed while they are used (sliding expiration).
+//! Session cookies and application cookies: tokens that are renewed while they are used, which is
+//! called sliding expiration.
 //!
 //! A renewal never exceeds the maximum lifetime of the session.
 
 use uuid::Uuid;
 
-use crate::{access_token::Claims, account::Identity, session::BROWSER_CLIENT};
+use crate::{
+    access_token::{Claims, TokenKind},
+    account::Identity,
+    session::{APPLICATION_CLIENT, BROWSER_CLIENT},
+};
 
 /// Returns whether the token can be used as a session cookie.
 ///
@@ -12,6 +17,15 @@ use crate::{access_token::Claims, account::Identity, session::BROWSER_CLIENT};
 /// stolen token.
 pub fn is_cookie(claims: &Claims) -> bool {
     claims.client_id == BROWSER_CLIENT
+}
+
+/// Returns the kind of the cookie with these claims.
+pub fn kind(claims: &Claims) -> TokenKind {
+    if claims.client_id == APPLICATION_CLIENT {
+        TokenKind::Application
+    } else {
+        TokenKind::Access
+    }
 }
 
 /// Returns the elapsed quarters of the cookie's lifetime if the cookie must be renewed.

@@ -29,6 +29,13 @@ impl WebOrigin {
         }))
     }
 
+    /// Returns the port, if it isn't the default port of the scheme.
+    pub fn explicit_port(&self) -> Option<&str> {
+        let (_, authority) = self.0.split_once("://")?;
+        let (_, port) = split_authority(authority)?;
+        port
+    }
+
     /// Returns the value as a browser sends it in the `Origin` header.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -98,6 +105,19 @@ mod tests {
             ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
         ] {
             assert_eq!(normalize(text).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn default_port_is_not_explicit() {
+        for (text, port) in [
+            ("https://app.example.com:443", None),
+            ("https://app.example.com:8443", Some("8443")),
+            ("http://[::1]:8080", Some("8080")),
+            ("http://[::1]", None),
+        ] {
+            let origin = WebOrigin::parse(text).unwrap();
+            assert_eq!(origin.explicit_port(), port, "{text}");
         }
     }
 

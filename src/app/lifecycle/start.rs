@@ -142,8 +142,10 @@ impl Lifecycle {
         }
         self.redis.set_database(shared.database_id);
         match self.keys.load_or_create_keys().await? {
-            true => Ok(()),
-            false => Err(StartupError::Fatal(StartError::OtherSecret)),
+            true => {}
+            false => return Err(StartupError::Fatal(StartError::OtherSecret)),
         }
+        self.applications.load_or_create().await?;
+        Ok(())
     }
 }

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use latchkey_domain::{
-    access_token::{self, Claims},
+    access_token::{self, Claims, TokenKind},
     account::{Account, Identity},
     refresh_token::RefreshToken,
     scope::Scopes,
     session::{BROWSER_CLIENT, FIRST_PARTY_CLIENT, Session},
+    session_cookie,
 };
 use uuid::Uuid;
 
@@ -35,11 +36,11 @@ pub struct TokenPair {
     pub password_change_required: bool,
 }
 
-/// A session cookie. It has no `Debug`, because it is a credential.
+/// A session cookie or an application cookie. It has no `Debug`, because it is a credential.
 pub struct Cookie {
-    /// The value of the cookie, an access token.
+    /// The value of the cookie, an access token or an application token.
     pub token: String,
-    /// The claims of this access token.
+    /// The claims of this token.
     pub claims: Arc<Claims>,
 }
 
@@ -168,35 +169,51 @@ impl Sessions {
         session: &Session,
         account: &Account,
     ) -> Result<Cookie, Error> {
-        let (now, lifetime) = (session.auth_time, self.cookie_idle_seconds());
-        self.sign_cookie(access_token::claims(
+        let (now, lifetime) = (session.auth_time, self.idle_seconds(TokenKind::Access));
+        let claims = access_token::claims(
             &self.policy,
             session,
             &account.identity,
             Uuid::new_v4(),
             now,
             lifetime,
-        ))
-        .await
+        );
+        self.sign_cookie(TokenKind::Access, claims).await
     }
 
-    /// Signs the claims of a session cookie.
-    pub(crate) async fn sign_cookie(&self, claims: Claims) -> Result<Cookie, Error> {
-        let token = self.keys.sign(&claims).await?;
+    /// Signs the claims of a session cookie or an application cookie.
+    pub(super) async fn sign_cookie(
+        &self,
+        kind: TokenKind,
+        claims: Claims,
+    ) -> Result<Cookie, Error> {
+        let key = self.keys.signing_key().await?;
+        let token = key.sign_as(kind, &claims).map_err(Error::internal)?;
         Ok(Cookie {
             token,
             claims: Arc::new(claims),
         })
     }
 
-    /// Returns the seconds until a cookie expires, for `Max-Age`.
+    /// Returns the seconds for which a browser keeps a cookie, for `Max-Age`.
+    ///
+    /// A browser keeps the session cookie for the rest of the session, because an expired one can be
+    /// renewed while applications are in use. The server rejects it otherwise.
     pub fn cookie_max_age(&self, cookie: &Cookie) -> u64 {
-        cookie.claims.exp.saturating_sub(self.clock.now())
+        let claims = &cookie.claims;
+        let end = match session_cookie::kind(claims) {
+            TokenKind::Access => claims.session_exp.unwrap_or(claims.exp),
+            TokenKind::Application => claims.exp,
+        };
+        end.saturating_sub(self.clock.now())
     }
 
-    /// The idle timeout of session cookies, in seconds.
-    pub(crate) fn cookie_idle_seconds(&self) -> u64 {
-        self.settings.cookie_idle_timeout.as_secs()
+    /// The idle timeout of session cookies or application cookies, in seconds.
+    pub(super) fn idle_seconds(&self, kind: TokenKind) -> u64 {
+        match kind {
+            TokenKind::Access => self.settings.cookie_idle_timeout.as_secs(),
+            TokenKind::Application => self.settings.application_idle_timeout.as_secs(),
+        }
     }
 
     /// Issues a token pair with the issue time `now`. The caller reads it before it sends the

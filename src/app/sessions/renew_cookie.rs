@@ -1,5 +1,5 @@
-//! Renews the session cookie while it is used (sliding expiration), so that only an unused cookie
-//! expires before the maximum lifetime of its session.
+//! Renews session cookies and application cookies while they are used (sliding expiration), so that
+//! only an unused cookie expires before the maximum lifetime of its session.
 //!
 //! A renewal reads the user's row. If PostgreSQL is unavailable, the new cookie repeats the
 //! identity of the previous one. Renewed cookies are cached: concurrent requests share one
@@ -8,7 +8,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use latchkey_domain::{
-    access_token::{Claims, Kid},
+    access_token::{Claims, Kid, TokenKind},
     account::Identity,
     session_cookie,
 };
@@ -43,7 +43,8 @@ impl Sessions {
     /// current cookie stays valid until it expires.
     pub async fn renew_cookie(&self, claims: &Claims, address: IpAddr) -> Option<Arc<Cookie>> {
         let (now, session_id) = (self.clock.now(), claims.sid?);
-        let quarter = session_cookie::renewal_due(claims, now, self.cookie_idle_seconds())?;
+        let idle = self.idle_seconds(session_cookie::kind(claims));
+        let quarter = session_cookie::renewal_due(claims, now, idle)?;
         let key = (
             self.keys.signing_key().await.ok()?.kid(),
             claims.jti,
@@ -71,14 +72,15 @@ impl Sessions {
         address: IpAddr,
     ) -> Result<Arc<Cookie>, Error> {
         let identity = self.load_identity(claims).await?;
+        let kind = session_cookie::kind(claims);
         let renewed_claims = session_cookie::renewed_claims(
             claims,
             identity.as_ref(),
             Uuid::new_v4(),
             now,
-            self.cookie_idle_seconds(),
+            self.idle_seconds(kind),
         );
-        let cookie = self.sign_cookie(renewed_claims).await?;
+        let cookie = self.sign_cookie(kind, renewed_claims).await?;
         self.store_activity(claims.sub, session_id, now, address);
         Ok(Arc::new(cookie))
     }
@@ -108,15 +110,23 @@ impl Sessions {
             identity,
             Uuid::new_v4(),
             now,
-            self.cookie_idle_seconds(),
+            self.idle_seconds(TokenKind::Access),
         );
-        let cookie = self.sign_cookie(confirmed_claims).await?;
+        let cookie = self
+            .sign_cookie(TokenKind::Access, confirmed_claims)
+            .await?;
         self.store_activity(claims.sub, session_id, now, address);
         Ok(cookie)
     }
 
     /// Stores the use of a session, in the background.
-    fn store_activity(&self, user_id: Uuid, session_id: Uuid, now: u64, address: IpAddr) {
+    pub(super) fn store_activity(
+        &self,
+        user_id: Uuid,
+        session_id: Uuid,
+        now: u64,
+        address: IpAddr,
+    ) {
         // During a long outage of PostgreSQL this update is dropped. Only the session list depends
         // on it.
         if !self.activity.is_full() {
@@ -132,7 +142,7 @@ impl Sessions {
     }
 
     /// Reads the current identity of the user. Returns `None` if PostgreSQL is unavailable.
-    async fn load_identity(&self, claims: &Claims) -> Result<Option<Identity>, Error> {
+    pub(super) async fn load_identity(&self, claims: &Claims) -> Result<Option<Identity>, Error> {
         if self.store_health.postgres.state() == StoreState::Down {
             return Ok(None);
         }

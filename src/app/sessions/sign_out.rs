@@ -22,6 +22,8 @@ pub enum SessionCredential {
     Access(String),
     /// A refresh token.
     Refresh(String),
+    /// A sign-out ticket of an application.
+    Ticket(String),
 }
 
 impl Sessions {
@@ -157,6 +159,7 @@ impl Sessions {
                     .ok_or(Error::InvalidRefreshToken)?;
                 Ok((token.user_id, token.session_id))
             }
+            SessionCredential::Ticket(ticket) => self.verify_sign_out_ticket(ticket).await,
         }
     }
 }

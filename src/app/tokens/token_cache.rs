@@ -1,7 +1,7 @@
 //! Caches access tokens with a valid signature, because the verification of an Ed25519 signature
 //! costs more than the rest of a request.
 //!
-//! Only the signature check is cached: key, audience, expiry, and revocation are checked on every
+//! Only the signature check is cached: kind, key, audience, expiry, and revocation are checked on every
 //! request. The cache compares all bytes of a token. It contains only tokens that this server
 //! signed, so forged tokens use no memory and evict no valid token.
 
@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use foldhash::fast::RandomState;
 use latchkey_domain::access_token::{
-    self, SignedToken, TokenError, TokenPolicy, Validity, VerifyingKeys,
+    self, SignedToken, TokenError, TokenKind, Validity, VerifyingKeys,
 };
 use metrics::Counter;
 use quick_cache::{
@@ -38,25 +38,31 @@ impl TokenCache {
         ))
     }
 
-    /// Verifies a token like [`access_token::diagnose`], but skips the signature check if the token
-    /// is cached.
+    /// Verifies the signature of a token of this kind, or finds the token in the cache, and
+    /// validates its claims.
+    ///
+    /// The kind is compared on every use, so that a token of one kind is never accepted as another.
     ///
     /// # Errors
     /// The rule that the token violates.
     pub fn verify(
         &self,
         token: &str,
+        kind: TokenKind,
         keys: &VerifyingKeys,
-        policy: &TokenPolicy,
-        now: u64,
+        validate: impl FnOnce(&SignedToken) -> Result<Validity, TokenError>,
     ) -> Result<Validity, TokenError> {
         if let Some(signed) = self.0.get(token) {
             HITS.increment(1);
-            return signed.validate_claims(keys, policy, now);
+            return if signed.kind == kind {
+                validate(&signed)
+            } else {
+                Err(TokenError::Malformed)
+            };
         }
         MISSES.increment(1);
-        let signed = access_token::verify_signature(token, keys)?;
-        let validity = signed.validate_claims(keys, policy, now)?;
+        let signed = access_token::verify_signature(token, kind, keys)?;
+        let validity = validate(&signed)?;
         // An expired token stays invalid, so an attacker with many of them must not evict valid
         // tokens.
         if let Validity::Valid(_) = validity {
@@ -76,7 +82,7 @@ mod tests {
 
     use super::*;
     use latchkey_domain::{
-        access_token::{Claims, SigningKey},
+        access_token::{Claims, SigningKey, TokenPolicy},
         account::{Identity, Role},
         session::Session,
     };
@@ -131,8 +137,20 @@ mod tests {
     fn signed(key: &SigningKey, number: u128) -> SignedToken {
         SignedToken {
             kid: key.kid(),
+            kind: TokenKind::Access,
             claims: Arc::new(claims(number)),
         }
+    }
+
+    fn verify(
+        cache: &TokenCache,
+        token: &str,
+        keys: &VerifyingKeys,
+        policy: &TokenPolicy,
+        now: u64,
+    ) -> Result<Validity, TokenError> {
+        let validate = |signed: &SignedToken| signed.validate_claims(keys, policy, now);
+        cache.verify(token, TokenKind::Access, keys, validate)
     }
 
     fn token(key: &SigningKey, number: u128) -> String {
@@ -145,21 +163,21 @@ mod tests {
         let token = token(&key, 1);
         for _ in 0..2 {
             assert_eq!(
-                cache.verify(&token, &keys, &policy(), NOW),
+                verify(&cache, &token, &keys, &policy(), NOW),
                 Ok(Validity::Valid(signed(&key, 1)))
             );
         }
         assert_eq!(cache.0.len(), 1);
         assert_eq!(
-            cache.verify(&token, &keys, &policy(), NOW + 900),
+            verify(&cache, &token, &keys, &policy(), NOW + 900),
             Ok(Validity::Expired(signed(&key, 1)))
         );
         assert_eq!(
-            cache.verify(&token, &keys, &policy(), NOW - 6),
+            verify(&cache, &token, &keys, &policy(), NOW - 6),
             Err(TokenError::NotYetValid(NOW))
         );
         assert_eq!(
-            cache.verify(&token, &other_keys, &policy(), NOW),
+            verify(&cache, &token, &other_keys, &policy(), NOW),
             Err(TokenError::UnknownKey(Some(key.kid()))),
             "the key was removed"
         );
@@ -168,9 +186,25 @@ mod tests {
             ..policy()
         };
         assert_eq!(
-            cache.verify(&token, &keys, &other_policy, NOW),
+            verify(&cache, &token, &keys, &other_policy, NOW),
             Err(TokenError::Audience(policy().audience))
         );
+    }
+
+    /// With `sub` and `sid` of a user, a token of one kind would be accepted as another.
+    #[test]
+    fn kind_is_compared_on_every_use() {
+        let (cache, (key, keys)) = (TokenCache::new(10), keys());
+        let validate = |signed: &SignedToken| signed.validate_claims(&keys, &policy(), NOW);
+        let kinds = [TokenKind::Access, TokenKind::Application];
+        for (kind, other) in [(kinds[0], kinds[1]), (kinds[1], kinds[0])] {
+            let token = key.sign_as(kind, &claims(1)).unwrap();
+            let malformed = Err(TokenError::Malformed);
+            assert_eq!(cache.verify(&token, other, &keys, validate), malformed);
+            assert!(cache.verify(&token, kind, &keys, validate).is_ok());
+            assert_eq!(cache.verify(&token, other, &keys, validate), malformed);
+        }
+        assert_eq!(cache.0.len(), 2);
     }
 
     /// The forged tokens differ from a cached token in one character, at each position.
@@ -178,7 +212,7 @@ mod tests {
     fn forged_and_expired_tokens_are_not_cached() {
         let (cache, (key, keys)) = (TokenCache::new(10), keys());
         let valid_token = token(&key, 1);
-        assert!(cache.verify(&valid_token, &keys, &policy(), NOW).is_ok());
+        assert!(verify(&cache, &valid_token, &keys, &policy(), NOW).is_ok());
         for position in 0..valid_token.len() {
             let mut forged = valid_token.clone();
             let other = if &valid_token[position..=position] == "A" {
@@ -188,11 +222,11 @@ mod tests {
             };
             forged.replace_range(position..=position, other);
             assert!(
-                cache.verify(&forged, &keys, &policy(), NOW).is_err(),
+                verify(&cache, &forged, &keys, &policy(), NOW).is_err(),
                 "{position}"
             );
         }
-        let expired = cache.verify(&token(&key, 2), &keys, &policy(), NOW + 900);
+        let expired = verify(&cache, &token(&key, 2), &keys, &policy(), NOW + 900);
         assert_eq!(expired, Ok(Validity::Expired(signed(&key, 2))));
         assert!(cache.0.len() == 1 && cache.0.get(valid_token.as_str()).is_some());
     }
@@ -205,7 +239,7 @@ mod tests {
             for number in 0..500 {
                 let token = token(&key, number);
                 assert_eq!(
-                    cache.verify(&token, &keys, &policy(), NOW),
+                    verify(&cache, &token, &keys, &policy(), NOW),
                     Ok(Validity::Valid(signed(&key, number)))
                 );
             }

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use latchkey_domain::{
     access_token::{
-        self, Claims, NoRecentSignIn, SignedToken, TokenError, Validity, VerifyingKeys,
+        self, Claims, NoRecentSignIn, SignedToken, TokenError, TokenKind, Validity, VerifyingKeys,
     },
+    application_token,
     opaque_token::OpaqueTokenKind,
     revocation::{RevocationKeys, lease::LogPosition},
     session_cookie,
+    web_origin::WebOrigin,
 };
 
 use crate::{
@@ -31,9 +33,37 @@ impl Tokens {
     pub(crate) async fn verify_signed(&self, token: &str) -> Result<Validity, Error> {
         self.keys
             .verify_with(|keys| {
-                self.caches
-                    .signatures
-                    .verify(token, keys, &self.policy, self.clock.now())
+                let now = self.clock.now();
+                let validate =
+                    |signed: &SignedToken| signed.validate_claims(keys, &self.policy, now);
+                let signatures = &self.caches.signatures;
+                signatures.verify(token, TokenKind::Access, keys, validate)
+            })
+            .await
+    }
+
+    /// Verifies the signature and the claims of an application token for this application, like
+    /// [`Tokens::verify_signed`].
+    ///
+    /// # Errors
+    /// `invalid_token`, `token_revoked` if the signing key is revoked, `busy`, `unavailable`.
+    pub(crate) async fn verify_signed_for_application(
+        &self,
+        token: &str,
+        application: &WebOrigin,
+    ) -> Result<Validity, Error> {
+        self.keys
+            .verify_with(|keys| {
+                let now = self.clock.now();
+                let validate = |signed: &SignedToken| {
+                    if application_token::is_for(&signed.claims, application) {
+                        signed.validate_for_any_audience(keys, &self.policy, now)
+                    } else {
+                        Err(TokenError::Audience(signed.claims.aud.clone()))
+                    }
+                };
+                let signatures = &self.caches.signatures;
+                signatures.verify(token, TokenKind::Application, keys, validate)
             })
             .await
     }
@@ -48,11 +78,8 @@ impl Tokens {
     ) -> Result<Validity, Error> {
         let now = self.clock.now();
         let verify = |keys: &VerifyingKeys| {
-            access_token::verify_signature(token, keys)?.validate_for_any_audience(
-                keys,
-                &self.policy,
-                now,
-            )
+            let signed = access_token::verify_signature(token, TokenKind::Access, keys)?;
+            signed.validate_for_any_audience(keys, &self.policy, now)
         };
         self.keys.verify_with(verify).await
     }
@@ -62,11 +89,13 @@ impl Tokens {
     /// # Errors
     /// `invalid_token`, `token_revoked` if the signing key is revoked, `busy`, `unavailable`.
     pub(crate) async fn verify_issued(&self, token: &str) -> Result<SignedToken, Error> {
-        let verify = |keys: &VerifyingKeys| match access_token::verify_signature(token, keys)? {
-            signed if signed.claims.iss != self.policy.issuer => {
+        let verify = |keys: &VerifyingKeys| {
+            let signed = access_token::verify_signature(token, TokenKind::Access, keys)?;
+            if signed.claims.iss == self.policy.issuer {
+                Ok(signed)
+            } else {
                 Err(TokenError::Issuer(signed.claims.iss.clone()))
             }
-            signed => Ok(signed),
         };
         self.keys.verify_with(verify).await
     }
@@ -81,7 +110,29 @@ impl Tokens {
             true => self.verify_personal_access_token(token).await?,
             false => require_unexpired(self.verify_signed(token).await?)?,
         };
-        if self.revocations.is_revoked(&keys).await? {
+        self.require_unrevoked(claims, &keys).await
+    }
+
+    /// Verifies an application token for this application, like [`Tokens::verify`].
+    ///
+    /// # Errors
+    /// `invalid_token`, `token_expired`, `token_revoked`, `busy`, `unavailable`.
+    pub async fn verify_application_token(
+        &self,
+        token: &str,
+        application: &WebOrigin,
+    ) -> Result<Arc<Claims>, Error> {
+        let validity = self.verify_signed_for_application(token, application);
+        let (claims, keys) = require_unexpired(validity.await?)?;
+        self.require_unrevoked(claims, &keys).await
+    }
+
+    async fn require_unrevoked(
+        &self,
+        claims: Arc<Claims>,
+        keys: &RevocationKeys,
+    ) -> Result<Arc<Claims>, Error> {
+        if self.revocations.is_revoked(keys).await? {
             Err(Error::TokenRevoked)
         } else {
             Ok(claims)

@@ -1,5 +1,6 @@
 //! Schemas of responses.
 
+pub mod applications;
 pub mod clients;
 pub mod groups;
 pub mod items;

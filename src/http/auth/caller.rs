@@ -74,7 +74,7 @@ impl<'a> Token<&'a str> {
     /// Like `read`, with another guard for tokens from the cookie.
     pub fn read_guarded(
         request: &'a Request,
-        guard: fn(&Request) -> Result<(), Error>,
+        guard: impl FnOnce(&Request) -> Result<(), Error>,
     ) -> Result<Option<Token<&'a str>>, Error> {
         set_vary(request);
         if let Some(token) = bearer(request)? {

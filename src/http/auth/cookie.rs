@@ -16,19 +16,18 @@ use crate::{
     http::{auth::caller, context::response_headers::DeferredHeaders},
 };
 
-/// Cookie name if the cookie is limited to the server's own host. Because of the prefix, other
-/// hosts and pages without TLS cannot set a cookie with this name.
-pub const HOST_COOKIE: &str = "__Host-latchkey";
+/// The name of the session cookie with the default settings, for the OpenAPI document.
+pub const DEFAULT_NAME: &str = "__Host-latchkey";
 
-/// Cookie name if the hosts of a domain share the cookie. Because of the prefix, pages without TLS
-/// cannot set a cookie with this name.
-const DOMAIN_COOKIE: &str = "__Secure-latchkey";
+/// The beginning of all names that cookies of a server can have, whatever its setting.
+const OWN_PREFIXES: [&str; 2] = ["__Host-latchkey", "__Secure-latchkey"];
 
-fn cookie_name(app: &App) -> &'static str {
+fn cookie_name(app: &App) -> &str {
+    let name = &app.config.cookie_name;
     if app.config.cookie_domain.is_some() {
-        DOMAIN_COOKIE
+        name.domain()
     } else {
-        HOST_COOKIE
+        name.host()
     }
 }
 
@@ -77,7 +76,7 @@ pub fn without_own(request: &Request) -> Option<HeaderValue> {
 fn join_others<'a>(fields: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     let is_own = |pair: &&[u8]| {
         pair.contains(&b'=')
-            && [HOST_COOKIE, DOMAIN_COOKIE]
+            && OWN_PREFIXES
                 .iter()
                 .any(|name| pair.starts_with(name.as_bytes()))
     };
@@ -185,7 +184,7 @@ mod tests {
     use super::*;
 
     fn read<'a>(fields: &[&'a [u8]]) -> Result<Option<&'a str>, Error> {
-        find_single_value(fields.iter().copied(), HOST_COOKIE)
+        find_single_value(fields.iter().copied(), "__Host-latchkey")
     }
 
     #[test]
@@ -216,7 +215,10 @@ mod tests {
             String::from_utf8(join_others(fields.iter().copied())).unwrap()
         };
         assert_eq!(
-            join(&[b"a=1; __Host-latchkey=x;b=2", b"__Secure-latchkey=y; c=3"]),
+            join(&[
+                b"a=1; __Host-latchkey=x;b=2",
+                b"__Secure-latchkey_test=y; c=3"
+            ]),
             "a=1; b=2; c=3"
         );
         assert_eq!(join(&[b"__Host-latchkey-note=x; __Host-latchkey=y"]), "");
@@ -235,11 +237,11 @@ mod tests {
     #[test]
     fn attributes_match_the_name_prefix() {
         assert_eq!(
-            format_set_cookie(HOST_COOKIE, "x", 600, None),
+            format_set_cookie("__Host-latchkey", "x", 600, None),
             "__Host-latchkey=x; Path=/; Max-Age=600; Secure; HttpOnly; SameSite=Lax"
         );
         assert_eq!(
-            format_set_cookie(DOMAIN_COOKIE, "", 0, Some("example.com")),
+            format_set_cookie("__Secure-latchkey", "", 0, Some("example.com")),
             "__Secure-latchkey=; Path=/; Domain=example.com; Max-Age=0; Secure; HttpOnly; \
              SameSite=Lax"
         );

@@ -37,15 +37,23 @@ pub struct ClientAddress(pub IpAddr);
 impl ClientAddress {
     /// Returns the address of the peer, or the address that a trusted proxy reports.
     pub fn resolve(request: &Request, trusted: &[IpNet]) -> ClientAddress {
-        // Lossy, so that invalid bytes from the client do not hide the entries of the proxies.
-        let fields = request.headers().get_all("x-forwarded-for").iter();
-        let forwarded = fields.map(|field| String::from_utf8_lossy(field.as_bytes()));
-        ClientAddress(resolve_address(
-            peer_address(request),
-            &forwarded.collect::<Vec<_>>().join(","),
-            trusted,
-        ))
+        let (address, _) = resolve_address(peer_address(request), &forwarded_for(request), trusted);
+        ClientAddress(address)
     }
+}
+
+/// Returns the number of entries of `X-Forwarded-For` that trusted proxies have appended.
+pub fn forwarded_hops(request: &Request, trusted: &[IpNet]) -> usize {
+    let (_, hops) = resolve_address(peer_address(request), &forwarded_for(request), trusted);
+    hops
+}
+
+/// Joins the fields, lossily, so that invalid bytes from the client do not hide the entries of the
+/// proxies.
+fn forwarded_for(request: &Request) -> String {
+    let fields = request.headers().get_all("x-forwarded-for").iter();
+    let forwarded = fields.map(|field| String::from_utf8_lossy(field.as_bytes()));
+    forwarded.collect::<Vec<_>>().join(",")
 }
 
 /// Whether the peer is a trusted proxy, so that its `X-Forwarded-*` headers are trusted.
@@ -66,18 +74,19 @@ fn contains_address(networks: &[IpNet], address: IpAddr) -> bool {
         .any(|network| network.contains(&address.to_canonical()))
 }
 
-fn resolve_address(peer: IpAddr, forwarded: &str, trusted: &[IpNet]) -> IpAddr {
-    let mut address = peer;
+/// Returns the address of the client, and the number of entries up to it, from the right.
+fn resolve_address(peer: IpAddr, forwarded: &str, trusted: &[IpNet]) -> (IpAddr, usize) {
+    let (mut address, mut hops) = (peer, 0);
     for hop in forwarded.rsplit(',').map(str::trim) {
         if !contains_address(trusted, address) {
             break;
         }
         match parse_hop(hop) {
-            Some(hop) => address = hop,
+            Some(hop) => (address, hops) = (hop, hops + 1),
             None => break,
         }
     }
-    address.to_canonical()
+    (address.to_canonical(), hops)
 }
 
 /// Parses an IP address with or without a port, because some proxies append the port.
@@ -110,7 +119,8 @@ mod tests {
             .filter(|text| !text.is_empty())
             .map(|text| text.parse().unwrap())
             .collect();
-        resolve_address(peer.parse().unwrap(), forwarded, &trusted).to_string()
+        let (address, _) = resolve_address(peer.parse().unwrap(), forwarded, &trusted);
+        address.to_string()
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use latchkey_domain::{
     access_token::{Claims, Holder},
     account::Role,
+    application::{Application, Unmet},
     group::{GroupNames, RequiredGroupNames},
     scope::Scopes,
     text::ParsedText,
@@ -18,6 +19,70 @@ use crate::{
 
 /// Names of the supported query parameters, which are arguments of the operation.
 const PARAMETER_NAMES: [&str; 4] = ["role", "scope", "group", "cookies"];
+
+/// The requirements of a check.
+pub struct Requirements {
+    pub role: RequiredRole,
+    pub scope: RequiredScopes,
+    pub group: RequiredGroups,
+    /// Whether the response contains the cookies of the application.
+    pub strips_cookies: bool,
+}
+
+impl Requirements {
+    /// Reads the requirements from a query, in which each parameter is at most once.
+    ///
+    /// # Errors
+    /// `invalid_request`.
+    pub fn read(query: &str) -> Result<Requirements, Error> {
+        reject_unknown(query)?;
+        let find = |name: &str| {
+            let mut pairs = form_urlencoded::parse(query.as_bytes());
+            pairs
+                .find(|(other, _)| other == name)
+                .map(|(_, value)| value.into_owned())
+        };
+        let StripCookies(strips_cookies) = read_parameter("cookies", find)?;
+        Ok(Requirements {
+            role: read_parameter("role", find)?,
+            scope: read_parameter("scope", find)?,
+            group: read_parameter("group", find)?,
+            strips_cookies,
+        })
+    }
+
+    /// Rejects a caller who doesn't meet a requirement.
+    ///
+    /// # Errors
+    /// `forbidden`, `insufficient_scope`.
+    pub fn check(&self, claims: &Claims) -> Result<(), Error> {
+        self.role.check(claims)?;
+        self.scope.check(claims)?;
+        self.group.check(claims)
+    }
+}
+
+/// Rejects a caller who doesn't meet the requirement of an application.
+///
+/// # Errors
+/// `forbidden`, `insufficient_scope`.
+pub fn check_application(application: &Application, claims: &Claims) -> Result<(), Error> {
+    application
+        .requirement
+        .check(claims)
+        .map_err(|unmet| match unmet {
+            Unmet::Role(role) => Error::role_required(role),
+            Unmet::Scopes(scopes) => Error::InsufficientScope(scopes.to_string().into()),
+            Unmet::Groups => Error::group_required(),
+        })
+}
+
+fn read_parameter<T: Parameter>(
+    name: &'static str,
+    find: impl Fn(&str) -> Option<String>,
+) -> Result<T, Error> {
+    T::read(find(name).as_deref(), name)
+}
 
 /// Role that the caller must have; `None` allows every role.
 pub struct RequiredRole(Option<Role>);
@@ -167,18 +232,22 @@ pub struct DenyUnknownQuery;
 
 impl<'a> FromRequest<'a> for DenyUnknownQuery {
     async fn from_request(request: &'a Request, _: &mut RequestBody) -> poem::Result<Self> {
-        let query = request.uri().query().unwrap_or_default();
-        let unknown = form_urlencoded::parse(query.as_bytes())
-            .find(|(name, _)| !PARAMETER_NAMES.contains(&name.as_ref()));
-        match unknown {
-            None => Ok(DenyUnknownQuery),
-            Some((name, _)) => {
-                let reason = format!(
-                    "is unknown; valid parameters: `{}`",
-                    PARAMETER_NAMES.join("`, `")
-                );
-                Err(Error::invalid_field(body::shown(&name), reason).into())
-            }
+        reject_unknown(request.uri().query().unwrap_or_default())?;
+        Ok(DenyUnknownQuery)
+    }
+}
+
+fn reject_unknown(query: &str) -> Result<(), Error> {
+    let unknown = form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| !PARAMETER_NAMES.contains(&name.as_ref()));
+    match unknown {
+        None => Ok(()),
+        Some((name, _)) => {
+            let reason = format!(
+                "is unknown; valid parameters: `{}`",
+                PARAMETER_NAMES.join("`, `")
+            );
+            Err(Error::invalid_field(body::shown(&name), reason))
         }
     }
 }

@@ -25,7 +25,12 @@ const FILES: &[&str] = &[
 /// Operations that ignore `Accept`, because their callers evaluate only the status.
 ///
 /// A proxy forwards the `Accept` header of the original request, for example of an image or a font.
-const ANY_ACCEPT: &[&str] = &[forward_auth::PATH, "/health/live", "/health/ready"];
+const ANY_ACCEPT: &[&str] = &[
+    forward_auth::API_PATH,
+    forward_auth::PAGE_PATH,
+    "/health/live",
+    "/health/ready",
+];
 
 /// Media types of the other operations.
 const JSON_MEDIA_TYPES: &[&str] = &[body::JSON, problem::MEDIA_TYPE];

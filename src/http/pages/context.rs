@@ -6,6 +6,7 @@ use askama::Template;
 use latchkey_domain::{
     access_token::Claims,
     return_to::{self, ReturnTo},
+    web_origin::WebOrigin,
 };
 use poem::{
     FromRequest, Request, RequestBody, Response,
@@ -13,6 +14,7 @@ use poem::{
 };
 
 use super::{
+    continuation::{self, Continuation, Next},
     error_page,
     form::Form,
     frame::Frame,
@@ -65,6 +67,8 @@ pub struct Context {
     pub form: Option<Form>,
     pub origin: Origin,
     pub session_cookie: SessionCookie,
+    /// Where a sign-in leads.
+    pub continuation: Continuation,
     headers: DeferredHeaders,
     request: Request,
 }
@@ -88,11 +92,21 @@ impl Context {
         };
         let client_origin = ClientOrigin::from_request(&request, &mut body).await;
         let ClientOrigin(origin) = client_origin.map_err(Error::internal)?;
+        let parameter = |name| match &form {
+            Some(form) => Some(form.get(name).to_owned()),
+            None => find_parameter(&request, name),
+        };
+        let continuation = Continuation::new(
+            parameter(continuation::RETURN_TO).as_deref(),
+            parameter(continuation::STATE),
+            |text| parse_return_to(app, &site, text),
+        );
         Ok(Context {
             app: app.clone(),
             site,
             form,
             origin,
+            continuation,
             session_cookie: SessionCookie::of(&request),
             headers: DeferredHeaders::of(&request).clone(),
             request,
@@ -101,11 +115,7 @@ impl Context {
 
     /// Returns a parameter of the query.
     pub fn query(&self, name: &str) -> Option<String> {
-        let query = self.request.uri().query()?.as_bytes();
-        let mut pairs = form_urlencoded::parse(query);
-        pairs
-            .find(|(other, _)| other == name)
-            .map(|(_, value)| value.into_owned())
+        find_parameter(&self.request, name)
     }
 
     /// Returns a parameter of the path.
@@ -131,39 +141,25 @@ impl Context {
         cookie::read_all_values(&self.request)
     }
 
-    /// Returns the page to which a sign-in returns: a field of the form, or a parameter of the
-    /// query.
-    ///
-    /// # Errors
-    /// If it isn't a page of this server or of an allowed origin.
-    pub fn return_to(&self) -> Result<Option<ReturnTo>, ()> {
-        let text = match &self.form {
-            Some(form) => Some(form.get("return_to").to_owned()),
-            None => self.query("return_to"),
-        };
-        match text.as_deref() {
-            None | Some("") => Ok(None),
-            Some(text) => {
-                let applications = &self.app.config.cors_origins.0;
-                return_to::parse(text, &self.site.issuer, applications)
-                    .map(Some)
-                    .ok_or(())
-            }
+    /// Returns to the start page of the site from which a link leads here, if its origin is allowed
+    /// and the request names no other page.
+    #[must_use]
+    pub fn returning_to_referrer(mut self) -> Context {
+        if self.continuation.is_empty() {
+            self.continuation = Continuation::to(self.referring_site());
         }
+        self
     }
 
-    /// Returns the start page of the application from which a link leads here, if its origin is
-    /// allowed.
-    pub fn referring_application(&self) -> Option<ReturnTo> {
+    fn referring_site(&self) -> Option<ReturnTo> {
         let referrer = self.request.header(header::REFERER)?;
-        let applications = &self.app.config.cors_origins.0;
-        let return_to = return_to::parse(referrer, &self.site.issuer, applications)?;
-        return_to::parse(return_to.application()?, &self.site.issuer, applications)
+        let return_to = parse_return_to(&self.app, &self.site, referrer)?;
+        parse_return_to(&self.app, &self.site, return_to.other_origin()?)
     }
 
     /// Takes the note for this page. The browser shows it once.
     pub fn take_note(&self) -> Option<Note> {
-        let value = cookie::read_named(&self.request, note::COOKIE)?;
+        let value = cookie::read_named(&self.request, &self.site.note_cookie)?;
         self.set_note_cookie("", 0);
         Note::verify(value, &self.site.note_keys)
     }
@@ -174,9 +170,10 @@ impl Context {
     }
 
     fn set_note_cookie(&self, value: &str, max_age: u64) {
-        let text = cookie::format_set_cookie(note::COOKIE, value, max_age, None);
+        let name = &self.site.note_cookie;
+        let text = cookie::format_set_cookie(name, value, max_age, None);
         let value = HeaderValue::try_from(text).expect("notes are ASCII");
-        self.headers.set_cookie(note::COOKIE, value);
+        self.headers.set_cookie(name, value);
     }
 
     /// Redirects to a page of this server (303, RFC 9110 section 15.4.4).
@@ -184,11 +181,26 @@ impl Context {
         see_other(&self.site.url(path))
     }
 
+    /// Redirects to a page that carries the continuation.
+    pub fn redirect_on(&self, path: &str) -> Response {
+        self.redirect(&format!("{path}{}", self.continuation.query(&[])))
+    }
+
+    /// Redirects to the page that required the sign-in, or to another one.
+    pub fn finish(&self, default: &str) -> Response {
+        match self.continuation.next() {
+            None => self.redirect(default),
+            Some(Next::Open(return_to) | Next::Restart(return_to)) => see_other(&return_to.url()),
+            // This page issues the ticket.
+            Some(Next::PresentTicket { .. }) => self.redirect_on("/sign-in"),
+        }
+    }
+
     /// Redirects to the sign-in page, which returns to this page.
     pub fn require_sign_in(&self) -> Response {
         let return_to = self.site.url(self.request.uri().path());
         let query: String = form_urlencoded::Serializer::new(String::new())
-            .append_pair("return_to", &return_to)
+            .append_pair(continuation::RETURN_TO, &return_to)
             .finish();
         self.redirect(&format!("/sign-in?{query}"))
     }
@@ -200,8 +212,40 @@ impl Context {
 
     /// Returns the start of a page's frame.
     pub fn frame(&self, title: impl Into<String>) -> Frame<'_> {
-        Frame::new(&self.site, title)
+        Frame {
+            continuation: Some(&self.continuation),
+            ..Frame::new(&self.site, title)
+        }
     }
+
+    /// Renders a page whose form can lead to the continuation. Browsers block a form if the policy
+    /// doesn't contain the target of its redirect.
+    pub fn render_with(&self, status: StatusCode, page: &impl Template) -> Response {
+        let mut response = render_with(status, page);
+        if let Some(origin) = self.continuation.other_origin() {
+            let form_action = format!("form-action 'self' {origin}");
+            let policy = POLICY.replace("form-action 'self'", &form_action);
+            let policy = HeaderValue::try_from(policy).expect("an origin is ASCII");
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        response
+    }
+}
+
+/// Returns a parameter of the query.
+pub fn find_parameter(request: &Request, name: &str) -> Option<String> {
+    let query = request.uri().query()?.as_bytes();
+    let mut pairs = form_urlencoded::parse(query);
+    pairs
+        .find(|(other, _)| other == name)
+        .map(|(_, value)| value.into_owned())
+}
+
+fn parse_return_to(app: &App, site: &Site, text: &str) -> Option<ReturnTo> {
+    let (applications, clients) = (app.applications.current(), &app.config.cors_origins.0);
+    let find_site = |origin: &WebOrigin| continuation::find_site(origin, &applications, clients);
+    return_to::parse(text, &site.issuer, find_site)
 }
 
 /// Redirects to an absolute URL with GET.
@@ -225,20 +269,6 @@ fn redirect_with(status: StatusCode, url: &str) -> Response {
 /// Renders a page.
 pub fn render(page: &impl Template) -> Response {
     render_with(StatusCode::OK, page)
-}
-
-/// Renders a page whose form leads to an application with this origin. Browsers block a form if the
-/// policy doesn't contain the target of its redirect.
-pub fn render_for(status: StatusCode, page: &impl Template, application: Option<&str>) -> Response {
-    let mut response = render_with(status, page);
-    if let Some(origin) = application {
-        let form_action = format!("form-action 'self' {origin}");
-        let policy = POLICY.replace("form-action 'self'", &form_action);
-        let policy = HeaderValue::try_from(policy).expect("an origin is ASCII");
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    response
 }
 
 /// Renders a page with a status.

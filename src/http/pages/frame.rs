@@ -1,6 +1,6 @@
 //! The frame of every page: its title, its note, and its errors.
 
-use super::{site::Site, texts::Texts};
+use super::{continuation::Continuation, site::Site, texts::Texts};
 
 /// The errors of a page.
 #[derive(Default)]
@@ -47,6 +47,8 @@ pub struct Frame<'a> {
     pub site: &'a Site,
     pub texts: &'static Texts,
     pub title: String,
+    /// Where a sign-in leads; `None` if the page doesn't carry it.
+    pub continuation: Option<&'a Continuation>,
     /// A sentence about the last success.
     pub note: Option<String>,
     pub errors: Errors,
@@ -62,6 +64,7 @@ impl<'a> Frame<'a> {
             site,
             texts: site.texts,
             title: title.into(),
+            continuation: None,
             note: None,
             errors: Errors::default(),
             is_error: false,
@@ -79,6 +82,14 @@ impl<'a> Frame<'a> {
             errors,
             ..self
         }
+    }
+
+    /// Returns the link to a page that carries the continuation.
+    pub fn link(&self, path: &str) -> String {
+        let query = self
+            .continuation
+            .map(|continuation| continuation.query(&[]));
+        format!("{}{path}{}", self.site.base, query.unwrap_or_default())
     }
 
     pub fn wide(self) -> Frame<'a> {

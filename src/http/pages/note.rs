@@ -13,9 +13,6 @@ use serde::{Deserialize, Serialize};
 /// The label of the keys that sign notes.
 pub const KEY_LABEL: &str = "latchkey notes";
 
-/// The name of the cookie.
-pub const COOKIE: &str = "__Host-latchkey-note";
-
 /// The lifetime of a note, in seconds.
 pub const LIFETIME: u64 = 60;
 

@@ -1,13 +1,12 @@
 //! The pages `/forgot` and `/reset-password`.
 
 use askama::Template;
-use latchkey_domain::{
-    account::EmailAddress, one_time_code::OneTimeCode, password::NewPassword, return_to::ReturnTo,
-};
+use latchkey_domain::{account::EmailAddress, one_time_code::OneTimeCode, password::NewPassword};
 use poem::{Response, http::StatusCode};
 
 use super::{
     context::{Context, render, render_with},
+    continuation::{RETURN_TO, STATE},
     form::Form,
     frame::{Errors, Frame},
     note::Note,
@@ -16,16 +15,15 @@ use super::{
 };
 use crate::{app::accounts::reset_password::PasswordReset, error::Error};
 
-pub const REQUEST_FIELDS: &[&str] = &["email", "return_to"];
+pub const REQUEST_FIELDS: &[&str] = &["email", RETURN_TO, STATE];
 
-pub const FIELDS: &[&str] = &["email", "code", "new_password", "return_to"];
+pub const FIELDS: &[&str] = &["email", "code", "new_password", RETURN_TO, STATE];
 
 #[derive(Template)]
 #[template(path = "pages/forgot.html")]
 struct RequestPage<'a> {
     frame: Frame<'a>,
     email: &'a str,
-    return_to: &'a str,
     sends_email: bool,
 }
 
@@ -34,15 +32,12 @@ struct RequestPage<'a> {
 struct ResetPage<'a> {
     frame: Frame<'a>,
     email: &'a str,
-    return_to: &'a str,
 }
 
 /// Requests a code. The operator of a server without email can create one, so the link to the next
 /// page remains.
 pub async fn request(context: Context) -> Result<Response, Error> {
-    // The page of an application that links here is the one to which the user returns.
-    let return_to = return_to(&context).or_else(|| context.referring_application());
-    let return_to = return_to.as_ref().map(ReturnTo::url).unwrap_or_default();
+    let context = context.returning_to_referrer();
     let render_page = |status, errors| {
         let form = context.form.as_ref();
         let page = RequestPage {
@@ -50,7 +45,6 @@ pub async fn request(context: Context) -> Result<Response, Error> {
                 .frame(context.site.texts.forgot_title)
                 .with_errors(errors),
             email: form.map_or("", |form| form.shown("email")),
-            return_to: &return_to,
             sends_email: context.app.sends_email(),
         };
         render_with(status, &page)
@@ -74,30 +68,11 @@ async fn send_code(context: &Context, form: &Form) -> Result<Response, Rejection
         .await
         .map_err(|error| Rejection::of(texts, &error))?;
     context.leave_note(&Note::ResetCodeSent(email.as_str().to_owned()));
-    Ok(redirect(context, "/reset-password"))
-}
-
-/// Redirects to the next page, which also knows where the user returns to.
-fn redirect(context: &Context, path: &str) -> Response {
-    match return_to(context) {
-        None => context.redirect(path),
-        Some(return_to) => {
-            let query: String = form_urlencoded::Serializer::new(String::new())
-                .append_pair("return_to", &return_to.url())
-                .finish();
-            context.redirect(&format!("{path}?{query}"))
-        }
-    }
-}
-
-fn return_to(context: &Context) -> Option<ReturnTo> {
-    context.return_to().ok().flatten()
+    Ok(context.redirect_on("/reset-password"))
 }
 
 pub async fn reset(context: Context) -> Result<Response, Error> {
     let title = context.site.texts.reset_title;
-    let return_to = return_to(&context);
-    let return_to = return_to.as_ref().map(ReturnTo::url).unwrap_or_default();
     let Some(form) = &context.form else {
         let note = context.take_note();
         return Ok(render(&ResetPage {
@@ -105,7 +80,6 @@ pub async fn reset(context: Context) -> Result<Response, Error> {
                 .frame(title)
                 .with_note(note.as_ref().map(|note| context.note_text(note))),
             email: note.as_ref().and_then(Note::email).unwrap_or_default(),
-            return_to: &return_to,
         }));
     };
     let outcome = set_password(&context, form).await;
@@ -114,7 +88,6 @@ pub async fn reset(context: Context) -> Result<Response, Error> {
             let page = ResetPage {
                 frame: context.frame(title).with_errors(errors),
                 email: form.shown("email"),
-                return_to: &return_to,
             };
             render_with(status, &page)
         })
@@ -130,7 +103,7 @@ async fn set_password(context: &Context, form: &Form) -> Result<Response, Reject
         .await
         .map_err(|error| Rejection::of(texts, &error))?;
     context.leave_note(&Note::PasswordReset);
-    Ok(redirect(context, "/sign-in"))
+    Ok(context.redirect_on("/sign-in"))
 }
 
 /// Reads the fields `email`, `code`, and `new_password`.

@@ -1,13 +1,17 @@
 //! The page `/sign-in`.
 
+use std::sync::Arc;
+
 use askama::Template;
 use latchkey_domain::{
-    account::SignInName, password::Password, return_to::ReturnTo, text::ParsedText,
+    access_token::Claims, account::SignInName, password::Password, text::ParsedText,
 };
 use poem::{Response, http::StatusCode};
 
 use super::{
-    context::{Context, render, render_for, see_other},
+    application_site,
+    context::{Context, render, see_other},
+    continuation::{Next, RETURN_TO, STATE},
     error_page,
     frame::{Errors, Frame},
     note::Note,
@@ -15,7 +19,7 @@ use super::{
 };
 use crate::error::Error;
 
-pub const FIELDS: &[&str] = &["username", "password", "return_to"];
+pub const FIELDS: &[&str] = &["username", "password", RETURN_TO, STATE];
 
 /// The parameter of the redirect after a sign-in. If the browser then sends no cookie, it stores
 /// none, and another redirect would be a loop.
@@ -26,9 +30,8 @@ const SIGNED_IN: &str = "signed_in";
 struct SignInPage<'a> {
     frame: Frame<'a>,
     username: &'a str,
-    return_to: &'a str,
-    /// The host of the application to which the sign-in returns.
-    application: Option<&'a str>,
+    /// The URL and the host of the other site to which the sign-in returns.
+    other_site: Option<(String, &'a str)>,
     can_sign_up: bool,
 }
 
@@ -48,8 +51,8 @@ pub async fn handle(context: Context) -> Result<Response, Error> {
 }
 
 async fn show(context: &Context) -> Result<Response, Error> {
-    if context.caller().await?.is_some() {
-        return Ok(continue_after_sign_in(context));
+    if let Some(claims) = caller(context).await? {
+        return continue_after_sign_in(context, &claims).await;
     }
     if context.query(SIGNED_IN).is_some() {
         let texts = context.site.texts;
@@ -61,9 +64,10 @@ async fn show(context: &Context) -> Result<Response, Error> {
             link_text: texts.sign_in,
         }));
     }
-    let note = match context.return_to() {
-        Err(()) => Some(Note::ReturnRejected),
-        Ok(_) => context.take_note(),
+    let note = if context.continuation.is_rejected {
+        Some(Note::ReturnRejected)
+    } else {
+        context.take_note()
     };
     let note = note.map(|note| context.note_text(&note));
     Ok(render_page(
@@ -72,6 +76,24 @@ async fn show(context: &Context) -> Result<Response, Error> {
         note,
         Errors::default(),
     ))
+}
+
+/// Returns the claims of the session cookie. An expired one is renewed while an application is in
+/// use.
+async fn caller(context: &Context) -> Result<Option<Arc<Claims>>, Error> {
+    if let Some(claims) = context.caller().await? {
+        return Ok(Some(claims));
+    }
+    // Two session cookies require a sign-in, which replaces one of them.
+    let [cookie] = &context.session_cookies()[..] else {
+        return Ok(None);
+    };
+    let address = context.origin.address;
+    let renewed = context.app.sessions.renew_expired_cookie(cookie, address);
+    Ok(renewed.await?.map(|cookie| {
+        context.session_cookie.put(&cookie);
+        cookie.claims
+    }))
 }
 
 async fn submit(context: &Context) -> Result<Response, Error> {
@@ -101,23 +123,31 @@ async fn submit(context: &Context) -> Result<Response, Error> {
     // The previous session of this browser ends, also one of another user (ASVS 7.2.4).
     sign_out::revoke_sessions(context).await?;
     context.session_cookie.put(&cookie);
-    let query: String = form_urlencoded::Serializer::new(String::new())
-        .append_pair(SIGNED_IN, "1")
-        .append_pair("return_to", form.get("return_to"))
-        .finish();
-    Ok(context.redirect(&format!("/sign-in?{query}")))
+    let query = context.continuation.query(&[(SIGNED_IN, "1")]);
+    Ok(context.redirect(&format!("/sign-in{query}")))
 }
 
-/// Redirects to the page that required the sign-in.
-fn continue_after_sign_in(context: &Context) -> Response {
-    match context.return_to() {
-        Ok(Some(return_to)) => see_other(&return_to.url()),
-        Ok(None) => context.redirect("/account"),
-        Err(()) => {
-            context.leave_note(&Note::ReturnRejected);
-            context.redirect("/account")
-        }
+/// Redirects to the page or the application that required the sign-in.
+async fn continue_after_sign_in(context: &Context, claims: &Claims) -> Result<Response, Error> {
+    if context.continuation.is_rejected {
+        context.leave_note(&Note::ReturnRejected);
     }
+    let Some(Next::PresentTicket {
+        application,
+        path,
+        state,
+    }) = context.continuation.next()
+    else {
+        return Ok(context.finish("/account"));
+    };
+    let sessions = &context.app.sessions;
+    let ticket = sessions
+        .issue_sign_in_ticket(claims, application, path, state)
+        .await?;
+    Ok(see_other(&application_site::callback_url(
+        application,
+        &ticket,
+    )))
 }
 
 /// Shows the page again after a failed sign-in.
@@ -148,22 +178,15 @@ fn render_page(
     errors: Errors,
 ) -> Response {
     let form = context.form.as_ref();
-    let return_to = context.return_to().ok().flatten();
-    let application = return_to.as_ref().and_then(ReturnTo::application);
+    let continuation = &context.continuation;
     let page = SignInPage {
         frame: context
             .frame(context.site.texts.sign_in)
             .with_note(note)
             .with_errors(errors),
         username: form.map_or("", |form| form.shown("username")),
-        return_to: &return_to.as_ref().map(ReturnTo::url).unwrap_or_default(),
-        application: application.map(host),
+        other_site: continuation.url().zip(continuation.other_host()),
         can_sign_up: context.app.accounts.allows_sign_up(),
     };
-    render_for(status, &page, application)
-}
-
-/// Returns the host and the port of an origin.
-fn host(origin: &str) -> &str {
-    origin.split_once("://").map_or(origin, |(_, host)| host)
+    context.render_with(status, &page)
 }

@@ -3,8 +3,11 @@
 //! With `LATCHKEY_SIGNUP=verify`, the first page takes only the email address. The second page takes
 //! the code with everything else, so that no page carries a password to the next one.
 
+use std::sync::Arc;
+
 use askama::Template;
 use latchkey_domain::{
+    access_token::Claims,
     account::{EmailAddress, Username},
     one_time_code::OneTimeCode,
     password::NewPassword,
@@ -12,7 +15,8 @@ use latchkey_domain::{
 use poem::{Response, http::StatusCode};
 
 use super::{
-    context::{Context, render, render_with},
+    context::Context,
+    continuation::{RETURN_TO, STATE},
     form::Form,
     frame::{Errors, Frame},
     note::Note,
@@ -27,9 +31,16 @@ use crate::{
     error::Error,
 };
 
-pub const FIELDS: &[&str] = &["email", "username", "new_password"];
+pub const FIELDS: &[&str] = &["email", "username", "new_password", RETURN_TO, STATE];
 
-pub const CONFIRM_FIELDS: &[&str] = &["email", "code", "username", "new_password"];
+pub const CONFIRM_FIELDS: &[&str] = &[
+    "email",
+    "code",
+    "username",
+    "new_password",
+    RETURN_TO,
+    STATE,
+];
 
 #[derive(Template)]
 #[template(path = "pages/sign_up.html")]
@@ -81,7 +92,7 @@ async fn request_code(context: &Context, form: &Form) -> Result<Response, Reject
         .await
         .map_err(|error| Rejection::of(texts, &error))?;
     context.leave_note(&Note::SignUpCodeSent(email.as_str().to_owned()));
-    Ok(context.redirect("/sign-up/confirm"))
+    Ok(context.redirect_on("/sign-up/confirm"))
 }
 
 /// Registers a user at once.
@@ -115,10 +126,7 @@ async fn register(context: &Context, form: &Form) -> Result<Response, Rejection>
         .sign_up(CredentialKind::Cookie, request, &context.origin)
         .await;
     let (credential, account) = signed_up.map_err(|error| Rejection::of(texts, &error))?;
-    let next = match &account.identity.email {
-        Some(_) => "/verify-email",
-        None => "/account",
-    };
+    let has_email = account.identity.email.is_some();
     let claims = sign_in(context, credential).await?;
     if let (Some(email), Some(claims)) = (account.identity.email, claims) {
         // Without the code, the user can request another one on the next page.
@@ -129,14 +137,18 @@ async fn register(context: &Context, form: &Form) -> Result<Response, Rejection>
             context.leave_note(&Note::VerificationCodeSent(email));
         }
     }
-    Ok(context.redirect(next))
+    Ok(if has_email {
+        context.redirect_on("/verify-email")
+    } else {
+        context.finish("/account")
+    })
 }
 
 /// Signs the browser in, and ends its previous session. Returns the claims of the new one.
 async fn sign_in(
     context: &Context,
     credential: FirstCredential,
-) -> Result<Option<std::sync::Arc<latchkey_domain::access_token::Claims>>, Rejection> {
+) -> Result<Option<Arc<Claims>>, Rejection> {
     sign_out::revoke_sessions(context)
         .await
         .map_err(|error| Rejection::of(context.site.texts, &error))?;
@@ -152,19 +164,22 @@ async fn sign_in(
 pub async fn confirm(context: Context) -> Result<Response, Error> {
     let accounts = &context.app.accounts;
     if !accounts.verifies_sign_ups() {
-        return Ok(context.redirect("/sign-up"));
+        return Ok(context.redirect_on("/sign-up"));
     }
     let Some(form) = &context.form else {
         let note = context.take_note();
         let email = note.as_ref().and_then(Note::email).unwrap_or_default();
         let texts = context.site.texts;
-        return Ok(render(&ConfirmPage {
-            frame: context
-                .frame(texts.sign_up_code_title)
-                .with_note(note.as_ref().map(|note| context.note_text(note))),
-            email,
-            username: "",
-        }));
+        return Ok(context.render_with(
+            StatusCode::OK,
+            &ConfirmPage {
+                frame: context
+                    .frame(texts.sign_up_code_title)
+                    .with_note(note.as_ref().map(|note| context.note_text(note))),
+                email,
+                username: "",
+            },
+        ));
     };
     let outcome = complete(&context, form).await;
     Ok(outcome.unwrap_or_else(|rejection| {
@@ -175,7 +190,7 @@ pub async fn confirm(context: Context) -> Result<Response, Error> {
                 email: form.shown("email"),
                 username: form.shown("username"),
             };
-            render_with(status, &page)
+            context.render_with(status, &page)
         })
     }))
 }
@@ -210,7 +225,7 @@ async fn complete(context: &Context, form: &Form) -> Result<Response, Rejection>
         .await;
     let (credential, _account) = signed_up.map_err(|error| Rejection::of(texts, &error))?;
     sign_in(context, credential).await?;
-    Ok(context.redirect("/account"))
+    Ok(context.finish("/account"))
 }
 
 fn render_page(context: &Context, status: StatusCode, errors: Errors) -> Response {
@@ -224,5 +239,5 @@ fn render_page(context: &Context, status: StatusCode, errors: Errors) -> Respons
         has_email: context.app.sends_email(),
         requires_code: context.app.accounts.verifies_sign_ups(),
     };
-    render_with(status, &page)
+    context.render_with(status, &page)
 }

@@ -7,7 +7,7 @@ use url::Url;
 
 use super::{
     asset::HashedAsset,
-    note,
+    note, sha256_base64,
     texts::{self, Texts},
 };
 use crate::app::App;
@@ -28,6 +28,8 @@ pub struct Site {
     pub has_user_pages: bool,
     /// The minimum length of a password, in characters.
     pub password_min: usize,
+    /// The name of the cookie with a note.
+    pub note_cookie: String,
     /// The keys of notes.
     pub note_keys: MacKeys,
     /// The paths of the assets in links.
@@ -35,6 +37,9 @@ pub struct Site {
     pub theme: Option<String>,
     pub script: String,
     pub icon: String,
+    /// The styles and the theme, for a page at an application, and its content security policy.
+    pub inline_style: String,
+    pub inline_policy: String,
     /// The files below `/assets/`.
     pub assets: Vec<HashedAsset>,
 }
@@ -62,6 +67,7 @@ impl Site {
             let rules = format!("@layer theme {{\n{}\n}}\n", theme.as_str());
             HashedAsset::new("theme", "css", css, rules)
         });
+        let inline_style = inline_style(config.theme.as_ref().map(|theme| theme.as_str()));
         let link = |asset: &HashedAsset| format!("{base}/assets/{}", asset.name);
         Arc::new(Site {
             brand: config.brand.as_str().to_owned(),
@@ -70,11 +76,14 @@ impl Site {
             texts: &texts::ENGLISH,
             has_user_pages: config.web.0,
             password_min: config.password_min,
+            note_cookie: format!("{}-note", config.cookie_name.host()),
             note_keys: config.secret.mac_keys(note::KEY_LABEL),
             style: link(&style),
             theme: theme.as_ref().map(link),
             script: link(&script),
             icon: link(&icon),
+            inline_policy: inline_policy(&inline_style),
+            inline_style,
             base: base.clone(),
             assets: [style, script, icon].into_iter().chain(theme).collect(),
         })
@@ -85,4 +94,22 @@ impl Site {
         let origin = self.issuer.origin().ascii_serialization();
         format!("{origin}{}{path}", self.base)
     }
+}
+
+/// Returns the styles with the theme, for a page that can't load a file of this server.
+fn inline_style(theme: Option<&str>) -> String {
+    let style = include_str!("style.css");
+    match theme {
+        Some(theme) => format!("{style}\n@layer theme {{\n{theme}\n}}\n"),
+        None => style.to_owned(),
+    }
+}
+
+/// Returns the policy of a page that contains these styles, without script and without form.
+fn inline_policy(style: &str) -> String {
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; img-src data:; form-action 'none'; \
+         frame-ancestors 'none'; base-uri 'none'",
+        sha256_base64(style.as_bytes())
+    )
 }

@@ -1,11 +1,13 @@
 //! The texts of pages, in one structure, so that another language is one file.
 
 mod account;
+mod application;
 
 use latchkey_domain::password::WeakPassword;
 
 use super::note::Note;
 pub use account::AccountTexts;
+pub use application::ApplicationTexts;
 
 /// The texts of pages in one language.
 pub struct Texts {
@@ -101,6 +103,7 @@ pub struct Texts {
     pub start_explanation: &'static str,
     pub account: &'static str,
     pub account_pages: &'static AccountTexts,
+    pub application_pages: &'static ApplicationTexts,
     pub for_developers: &'static str,
 
     pub note: fn(&Note) -> String,
@@ -242,6 +245,7 @@ pub static ENGLISH: Texts = Texts {
     start_explanation: "Sign in to manage your account.",
     account: "Your account",
     account_pages: &account::ENGLISH,
+    application_pages: &application::ENGLISH,
     for_developers: "For developers",
 
     note: |note| match note {

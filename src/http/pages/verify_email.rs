@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use askama::Template;
-use latchkey_domain::{access_token::Claims, one_time_code::OneTimeCode, return_to::ReturnTo};
+use latchkey_domain::{access_token::Claims, one_time_code::OneTimeCode};
 use poem::{Response, http::StatusCode};
 
 use super::{
-    context::{Context, render_for, see_other},
+    context::Context,
+    continuation::{RETURN_TO, STATE},
     form::Form,
     frame::{Errors, Frame},
     note::Note,
@@ -15,14 +16,13 @@ use super::{
 };
 use crate::error::Error;
 
-pub const FIELDS: &[&str] = &["code", "resend", "return_to"];
+pub const FIELDS: &[&str] = &["code", "resend", RETURN_TO, STATE];
 
 #[derive(Template)]
 #[template(path = "pages/verify_email.html")]
 struct VerifyPage<'a> {
     frame: Frame<'a>,
     email: &'a str,
-    return_to: &'a str,
 }
 
 pub async fn handle(context: Context) -> Result<Response, Error> {
@@ -32,7 +32,9 @@ pub async fn handle(context: Context) -> Result<Response, Error> {
     let account = context.app.accounts.get_account(&caller).await?;
     let identity = account.identity;
     let Some(email) = identity.email.filter(|_| !identity.email_verified) else {
-        return Ok(leave(&context));
+        // A link in an email can contain the code for a new address, which this page takes. The
+        // browser keeps the fragment of the link.
+        return Ok(context.finish("/account/email"));
     };
     let Some(form) = &context.form else {
         let note = context.take_note();
@@ -66,7 +68,7 @@ async fn send_code(
         .await
         .map_err(|error| Rejection::of(context.site.texts, &error))?;
     context.leave_note(&Note::VerificationCodeSent(email.to_owned()));
-    Ok(context.redirect("/verify-email"))
+    Ok(context.redirect_on("/verify-email"))
 }
 
 async fn verify(
@@ -85,24 +87,7 @@ async fn verify(
         .await
         .map_err(|error| Rejection::of(texts, &error))?;
     context.leave_note(&Note::EmailVerified);
-    Ok(finish(context))
-}
-
-/// Redirects a user without an address to verify. A link in an email can contain the code for a new
-/// address, which `/account/email` takes. The browser keeps the fragment of the link.
-fn leave(context: &Context) -> Response {
-    match context.return_to() {
-        Ok(Some(return_to)) => see_other(&return_to.url()),
-        Ok(None) | Err(()) => context.redirect("/account/email"),
-    }
-}
-
-/// Redirects to the page that required the verification.
-fn finish(context: &Context) -> Response {
-    match context.return_to() {
-        Ok(Some(return_to)) => see_other(&return_to.url()),
-        Ok(None) | Err(()) => context.redirect("/account"),
-    }
+    Ok(context.finish("/account"))
 }
 
 fn render_page(
@@ -112,15 +97,12 @@ fn render_page(
     note: Option<String>,
     errors: Errors,
 ) -> Response {
-    let return_to = context.return_to().ok().flatten();
     let page = VerifyPage {
         frame: context
             .frame(context.site.texts.verify_title)
             .with_note(note)
             .with_errors(errors),
         email,
-        return_to: &return_to.as_ref().map(ReturnTo::url).unwrap_or_default(),
     };
-    let application = return_to.as_ref().and_then(ReturnTo::application);
-    render_for(status, &page, application)
+    context.render_with(status, &page)
 }

@@ -168,12 +168,7 @@ async fn assertion_requires_setting_host_and_trusted_proxy() {
         .await,
         ""
     );
-    for host in [
-        "",
-        "evil.example, app.example.com",
-        "app.example.com/",
-        "a@app.example.com",
-    ] {
+    for host in ["", "app.example.com/", "a@app.example.com"] {
         assert_eq!(
             assertion(forwarded_request(&enabled, &session, host), &enabled).await,
             "",
@@ -182,7 +177,8 @@ async fn assertion_requires_setting_host_and_trusted_proxy() {
     }
     let two_hosts = forwarded_request(&enabled, &session, "app.example.com")
         .header("x-forwarded-host", "evil.example");
-    assert_eq!(assertion(two_hosts, &enabled).await, "");
+    let ambiguous = enabled.send(two_hosts).await;
+    ambiguous.is(400, "invalid_request");
     let without_trusted_proxy = disabled
         .replica_with(&[ASSERTIONS_ENABLED, ("LATCHKEY_TRUSTED_PROXIES", "none")])
         .await;

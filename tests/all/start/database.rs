@@ -74,6 +74,7 @@ const REVERT_TO_FIRST: &str = "
     create index sessions_of_user on sessions (user_id);
     alter table users drop column groups;
     drop table groups;
+    drop table applications;
     drop index audit_events_of_actor, audit_events_of_address, audit_events_of_kind;
     delete from refinery_schema_history where version > 1;";
 

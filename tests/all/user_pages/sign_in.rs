@@ -10,7 +10,7 @@ use crate::{
     test_stores::{execute, fresh_database},
 };
 
-const SIGNED_IN: &str = "/sign-in?signed_in=1&return_to=";
+const SIGNED_IN: &str = "/sign-in?signed_in=1";
 
 #[tokio::test]
 async fn user_signs_in_and_out() {

@@ -20,13 +20,16 @@ use crate::{
 const NEW_PASSWORD: &str = "correct horse 9";
 
 /// Operations that require a recent sign-in, by operation ID.
-const REQUIRING: [&str; 8] = [
+const REQUIRING: [&str; 11] = [
+    "createApplication",
     "createOAuthClient",
     "createPersonalAccessToken",
     "createUser",
+    "deleteApplication",
     "deleteCurrentUser",
     "replaceUser",
     "rotateOAuthClientSecret",
+    "updateApplication",
     "updateOAuthClient",
     "updateUser",
 ];
@@ -93,8 +96,9 @@ fn replacement(changes: &[(&str, Value)]) -> Value {
     body
 }
 
-/// Every write, about the user at `john`, the disabled user at `disabled`, and an OAuth client.
-fn writes(john: &str, disabled: &str, client: &str) -> Vec<Write> {
+/// Every write, about the user at `john`, the disabled user at `disabled`, an OAuth client, and an
+/// application.
+fn writes(john: &str, disabled: &str, client: &str, application: &str) -> Vec<Write> {
     let changes = [
         ("groups", json!(["finance"])),
         ("password", json!(NEW_PASSWORD)),
@@ -150,6 +154,24 @@ fn writes(john: &str, disabled: &str, client: &str) -> Vec<Write> {
             "/user/tokens",
             registration,
         ),
+        Write::new(
+            "createApplication",
+            Method::POST,
+            "/applications",
+            json!({"origin": "https://new.example.net"}),
+        ),
+        Write::new(
+            "updateApplication",
+            Method::PATCH,
+            application,
+            json!({"role": "admin"}),
+        ),
+        Write::new(
+            "deleteApplication",
+            Method::DELETE,
+            application,
+            Value::Null,
+        ),
         Write::new("deleteCurrentUser", Method::DELETE, "/user", Value::Null),
     ];
     patches.chain(puts).chain(others).collect()
@@ -193,6 +215,13 @@ async fn credentials_require_recent_sign_in_of_user() {
         .await
         .is(201, "")
         .text("client_id");
+    let application = json!({"origin": "https://app.example.net"});
+    let application = fixture
+        .call(Method::POST, "/applications", application)
+        .await
+        .is(201, "")
+        .header("location")
+        .to_owned();
     let scopes = "admin user:read user:write items:read";
     let (_, personal) = personal_access_tokens::make(server, &fixture.admin, scopes).await;
     let signer = TokenSigner::of(server).await;
@@ -211,10 +240,11 @@ async fn credentials_require_recent_sign_in_of_user() {
     crate::test_stores::execute(server, create_group).await;
     let fingerprint = "select md5(
         coalesce((select string_agg(u::text, ';' order by id) from users u), '')
+        || coalesce((select string_agg(a::text, ';' order by id) from applications a), '')
         || coalesce((select string_agg(c::text, ';' order by id) from oauth_clients c), '')
         || coalesce((select string_agg(id || scope || expires_at, ';' order by id) from personal_access_tokens), ''))";
     let before = query_value(server, fingerprint).await;
-    let writes = writes(&john, &disabled, &client);
+    let writes = writes(&john, &disabled, &client, &application);
     let operations: BTreeSet<&str> = writes.iter().map(|write| write.operation).collect();
     assert_eq!(operations, BTreeSet::from(REQUIRING));
     for write in &writes {

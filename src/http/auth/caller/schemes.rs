@@ -110,7 +110,7 @@ fn cookie_scheme() -> MetaSecurityScheme {
              State-changing requests require `X-Latchkey-Request: 1` and an allowed origin. With \
              `LATCHKEY_COOKIE_DOMAIN`, the name is `__Secure-latchkey`.",
         ),
-        name: Some(cookie::HOST_COOKIE),
+        name: Some(cookie::DEFAULT_NAME),
         key_in: Some("cookie"),
         scheme: None,
         bearer_format: None,

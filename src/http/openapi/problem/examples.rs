@@ -63,6 +63,7 @@ pub fn error(code: Code) -> Error {
         Code::NotAcceptable => Error::NotAcceptable(JSON),
         Code::UsernameTaken => Error::UsernameTaken,
         Code::EmailTaken => Error::EmailTaken,
+        Code::ApplicationTaken => Error::ApplicationTaken,
         Code::GroupTaken => Error::GroupTaken,
         Code::GroupHasMembers => Error::GroupHasMembers,
         Code::PreconditionFailed => Error::PreconditionFailed,

@@ -1,0 +1,1 @@
+delete from applications where id = $1 returning id

@@ -1,0 +1,1 @@
+select from applications limit 1
