@@ -62,6 +62,7 @@ core.register_action("latchkey", { "http-req" }, function(txn)
     headers["x-forwarded-method"] = { txn.f:method() }
     headers["x-forwarded-host"] = { first(original, "host") }
     headers["x-forwarded-proto"] = { txn:get_var("txn.scheme") }
+    headers["x-forwarded-uri"] = { txn.f:pathq() }
     headers["x-forwarded-for"] = { txn.f:src() }
 
     local response = core.httpclient():get({ url = URL, headers = headers, timeout = TIMEOUT })

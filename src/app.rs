@@ -36,7 +36,7 @@ pub mod user_export;
 
 use std::sync::Arc;
 
-use latchkey_domain::account::EmailAddress;
+use latchkey_domain::{account::EmailAddress, cookie_names::CookieNames};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -69,6 +69,8 @@ use tokens::Tokens;
 pub struct App {
     /// The effective settings.
     pub config: Config,
+    /// The names of cookies.
+    pub cookie_names: CookieNames,
     /// Sign-in, sign-out, refresh, and session cookies.
     pub sessions: Arc<Sessions>,
     /// The current user.

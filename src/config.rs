@@ -28,8 +28,8 @@ use range::Range;
 pub use source::Source;
 use value::MAX_ISSUER_OR_AUDIENCE_LENGTH;
 pub use value::{
-    Cidrs, ContactUri, CookieDomain, CookieName, InitialApplications, Issuer, LogFilter,
-    MailTransport, OnOff, Origins, Signup, StoreUrl, Toggle,
+    Cidrs, ContactUri, CookieDomain, InitialApplications, Issuer, LogFilter, MailTransport, OnOff,
+    Origins, Signup, StoreUrl, Toggle,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

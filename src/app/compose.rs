@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use latchkey_domain::{
-    access_token::TokenPolicy, one_time_code::CodeKeys, rate_limit::RateLimitKey,
-    refresh_token::RefreshKey,
+    access_token::TokenPolicy, cookie_names::CookieNames, one_time_code::CodeKeys,
+    rate_limit::RateLimitKey, refresh_token::RefreshKey,
 };
 use tokio::sync::Notify;
 
@@ -54,10 +54,7 @@ pub(super) fn compose(config: Config, postgres: Postgres, redis: Redis, mailer: 
         settings: KeySettings::new(&config),
     });
     let tokens = base.tokens(&config, &revocations, &keys);
-    let activity = Arc::new(SessionActivityWriter::new(
-        base.postgres.clone(),
-        revocations.clone(),
-    ));
+    let activity = base.activity(&revocations);
     let applications = base.applications(&config);
     let sessions = base.sessions(&config, &tokens, &activity);
     App {
@@ -85,6 +82,7 @@ pub(super) fn compose(config: Config, postgres: Postgres, redis: Redis, mailer: 
             phase: Phase::default(),
             impairments: ImpairmentHistory::default(),
         },
+        cookie_names: CookieNames::new(&config.cookie_name, config.cookie_domain.is_some()),
         sessions,
         tokens,
         keys,
@@ -176,6 +174,11 @@ impl Base {
             policy,
             code_keys,
         }
+    }
+
+    fn activity(&self, revocations: &Arc<Revocations>) -> Arc<SessionActivityWriter> {
+        let (postgres, revocations) = (self.postgres.clone(), revocations.clone());
+        Arc::new(SessionActivityWriter::new(postgres, revocations))
     }
 
     fn applications(&self, config: &Config) -> Arc<Applications> {

@@ -8,6 +8,7 @@ use std::{
 
 use clap::{ArgMatches, Command};
 use latchkey::app::{App, tokens::explain::ExplainError};
+use latchkey_domain::cookie_names::NAME_PREFIXES;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -32,14 +33,8 @@ Exit codes:
   2  invalid configuration, or no token
   3  PostgreSQL unavailable";
 
-/// Prefixes of a token in a header, in their order in the header.
-const HEADER_PREFIXES: [&str; 5] = [
-    "Authorization:",
-    "Bearer ",
-    "Cookie:",
-    "__Host-latchkey=",
-    "__Secure-latchkey=",
-];
+/// Prefixes of a token in a header, in their order in the header. The name of a cookie follows.
+const HEADER_PREFIXES: [&str; 3] = ["Authorization:", "Bearer ", "Cookie:"];
 
 /// Builds the command.
 pub fn command() -> Command {
@@ -111,6 +106,10 @@ fn read_token() -> Result<SecretString, &'static str> {
     let token = HEADER_PREFIXES.iter().fold(token, |token, prefix| {
         token.strip_prefix(prefix).unwrap_or(token).trim()
     });
+    let token = match token.split_once('=') {
+        Some((name, value)) if NAME_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) => value,
+        _other => token,
+    };
     if token.is_empty() || token.contains(char::is_whitespace) {
         return Err("standard input must contain exactly one token");
     }

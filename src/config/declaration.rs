@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use latchkey_domain::{
     account::ReservedUsernames,
+    cookie_names::CookieBaseName,
     master_secret::MasterSecrets,
     password::{Argon2Implementation, PasswordList},
     rate_limit::RateLimit,
@@ -12,7 +13,7 @@ use latchkey_domain::{
 use super::{
     ConfigError, Setting, Source,
     value::{
-        Brand, Cidrs, ContactUri, CookieDomain, CookieName, InitialApplications, Issuer, LogFilter,
+        Brand, Cidrs, ContactUri, CookieDomain, InitialApplications, Issuer, LogFilter,
         MailTransport, OnOff, Origins, REQUIRED, Signup, StoreUrl, Theme, Toggle, Value,
     },
 };
@@ -184,11 +185,12 @@ settings! {
              application; then use `latchkey application`.";
         application_idle_timeout: Duration, "LATCHKEY_APPLICATION_IDLE_TIMEOUT" = "1h",
             "Idle timeout of a browser at an application, at most `1h` (sliding expiration)";
-        cookie_name: CookieName, "LATCHKEY_COOKIE_NAME" = "latchkey",
-            "Base name of all cookies: `latchkey`, or `latchkey` followed by `_` and lowercase \
-             letters or digits. Two servers below one domain need two names.";
         cookie_domain: Option<CookieDomain>, "LATCHKEY_COOKIE_DOMAIN",
             "`Domain` attribute of the session cookie. Unset: a host-only cookie.";
+        cookie_name: CookieBaseName, "LATCHKEY_COOKIE_NAME" = "latchkey",
+            "Base name of all cookies: `latchkey`, or `latchkey_` and 1 to 23 lowercase letters or \
+             digits, for example `latchkey_staging`. Environments below one domain need different \
+             names, because browsers can send the cookies of one to another.";
         identity_assertions: Toggle, "LATCHKEY_IDENTITY_ASSERTIONS" = "no",
             "`yes` adds a signed identity assertion, the header `X-Auth-Assertion`, to forward \
              authentication. Its audience is the origin of the upstream, from the headers of a \

@@ -208,6 +208,21 @@ fn cookie_domain_must_contain_issuer_host() {
 }
 
 #[test]
+fn cookie_name_is_checked() {
+    for valid in ["latchkey", "latchkey_staging", "latchkey_2"] {
+        let errors = errors(&[("LATCHKEY_COOKIE_NAME", valid)]);
+        assert!(errors.is_empty(), "{valid}");
+    }
+    for invalid in ["staging", "latchkey-staging", "latchkey_", "Latchkey"] {
+        assert_eq!(
+            errors(&[("LATCHKEY_COOKIE_NAME", invalid)]),
+            ["LATCHKEY_COOKIE_NAME"],
+            "{invalid}"
+        );
+    }
+}
+
+#[test]
 fn cors_origins_are_serialized_like_browsers_do() {
     for (text, origin) in [
         ("https://app.example.com", "https://app.example.com"),

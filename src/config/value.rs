@@ -2,7 +2,6 @@
 
 mod applications;
 mod contact_uri;
-mod cookie_name;
 mod issuer;
 mod pages;
 
@@ -14,7 +13,6 @@ use std::{
 
 pub use applications::InitialApplications;
 pub use contact_uri::ContactUri;
-pub use cookie_name::CookieName;
 use ipnet::IpNet;
 pub use issuer::{CookieDomain, Issuer};
 use latchkey_domain::{

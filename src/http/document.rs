@@ -145,10 +145,20 @@ fn generate() -> Value {
     document
 }
 
-/// Returns the document as JSON, as it is served and checked in.
+/// Returns the document as JSON, as it is checked in.
 pub fn json() -> String {
-    let document = serde_json::to_string_pretty(&*DOCUMENT).expect("a JSON value");
-    document + "\n"
+    to_json(&DOCUMENT)
+}
+
+/// Returns the document as JSON, as a server with this name of the session cookie serves it.
+pub fn json_with_cookie(name: &str) -> String {
+    let mut document = DOCUMENT.clone();
+    document["components"]["securitySchemes"][caller::COOKIE]["name"] = json!(name);
+    to_json(&document)
+}
+
+fn to_json(document: &Value) -> String {
+    serde_json::to_string_pretty(document).expect("a JSON value") + "\n"
 }
 
 fn patch(document: &mut Value) {
@@ -174,7 +184,7 @@ fn patch(document: &mut Value) {
 
 /// Sorts tags and security schemes, which the framework sorts by name.
 fn sort_for_reading(document: &mut Value) {
-    const TAGS: [&str; 12] = [
+    const TAGS: [&str; 13] = [
         "Authentication",
         "Current user",
         "Sessions",
@@ -185,6 +195,7 @@ fn sort_for_reading(document: &mut Value) {
         "Tokens (OAuth 2.0)",
         "User administration",
         "OAuth clients",
+        "Applications",
         "Forward authentication and keys",
         "Health",
     ];

@@ -124,6 +124,11 @@ pub const CHANGE_PASSWORD_PATH: &str = "/.well-known/change-password";
 /// The routes of all pages, with the settings of this server.
 pub fn routes(app: &App, site: &Arc<Site>) -> Route {
     let assets = site.clone();
+    let session_cookie = app.cookie_names.session().to_owned();
+    let document = LazyLock::new(move || {
+        let document = document::json_with_cookie(&session_cookie);
+        Asset::new("application/json", document, BASE_POLICY.to_owned())
+    });
     let routes = Route::new()
         .at(
             "/docs",
@@ -135,7 +140,7 @@ pub fn routes(app: &App, site: &Arc<Site>) -> Route {
         )
         .at(
             "/openapi.json",
-            get(make_sync(|request| DOCUMENT.respond(&request))),
+            get(make_sync(move |request| document.respond(&request))),
         )
         .at(
             "/assets/:name",
@@ -240,9 +245,6 @@ fn serve_robots_txt() -> Response {
         )
         .body("User-agent: *\nDisallow: /\n")
 }
-
-static DOCUMENT: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("application/json", document::json(), BASE_POLICY.to_owned()));
 
 fn sha256_base64(bytes: &[u8]) -> String {
     STANDARD.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes))

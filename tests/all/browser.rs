@@ -3,8 +3,10 @@
 mod cookie_renewal; // sliding expiration
 pub mod driver; // a real browser, controlled over the WebDriver protocol
 mod forgery; // cross-site requests
+mod names; // the base name of all cookies
 mod password_reset; // the page `/forgot`
 mod real; // the cookie in a real browser
+mod several_cookies; // several session cookies in one request
 mod sign_in; // issue and acceptance of the cookie
 mod sign_out; // revocation and removal of the cookie
 mod swagger; // Swagger UI in a real browser

@@ -26,11 +26,13 @@ const DOCUMENTS: [&str; 4] = [
 ];
 
 /// Names that look like a metric or a setting but are something else, and a file that uses them.
-const OTHER_NAMES: [(&str, &str); 4] = [
+const OTHER_NAMES: [(&str, &str); 6] = [
     ("LATCHKEY_BLESS", "tests/all/published.rs"),
     ("LATCHKEY_TESTED_LOG", "tests/all/test_server.rs"),
+    ("latchkey_", "crates/domain/src/cookie_names.rs"),
     ("latchkey_mutant", "Cargo.toml"),
     ("latchkey_owner", "deploy/roles.sql"),
+    ("latchkey_staging", "crates/domain/src/cookie_names.rs"),
 ];
 
 /// The number of pages that run at the same time. Each has its own server.

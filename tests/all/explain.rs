@@ -112,6 +112,12 @@ async fn cookie_value_is_explained_like_token() {
         "the token is a session cookie",
     )
     .await;
+    says(
+        server.settings(),
+        &format!("__Secure-latchkey_staging={cookie}"),
+        "the token is a session cookie",
+    )
+    .await;
     server.sign_out(&cookie).await.is(204, "");
     says(server.settings(), &cookie, "Z (sign-out).").await;
 }

@@ -1,13 +1,14 @@
 //! Forward authentication: the responses to a proxy, and real proxies with the configurations of
 //! `deploy/` that must enforce them.
 
-mod application; // the application behind a proxy, which captures requests
+pub mod application; // the application behind a proxy, which captures requests
 mod assertions; // signed identity assertions
 mod cases; // requests of clients to real proxies, and their expected outcomes
 mod cookies; // checks of session cookies
 mod half_open; // the connection between a proxy and the server
 mod matrix; // every case × every proxy
-mod proxies; // nginx, Caddy, and HAProxy as processes
+mod original_request; // fields about the original request that are repeated or contradictory
+pub mod proxies; // nginx, Caddy, and HAProxy as processes
 mod requirements; // methods, paths, required roles and scopes, identity headers
 mod stripping; // cookies of the server, which the application never receives
 

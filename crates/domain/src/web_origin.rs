@@ -7,26 +7,7 @@ pub struct WebOrigin(String);
 impl WebOrigin {
     /// Parses `scheme://host:port`. Returns `None` for `null` and for URLs with a path.
     pub fn parse(text: &str) -> Option<WebOrigin> {
-        let (scheme, authority) = text.split_once("://")?;
-        WebOrigin::new(scheme, authority)
-    }
-
-    /// Creates an origin from a scheme (`http` or `https`) and a host with an optional port.
-    pub fn new(scheme: &str, authority: &str) -> Option<WebOrigin> {
-        let scheme = scheme.to_ascii_lowercase();
-        let default_port = match scheme.as_str() {
-            "https" => 443,
-            "http" => 80,
-            _other => return None,
-        };
-        let (host, port) = split_authority(authority)?;
-        let port = port.map_or(Some(default_port), parse_port)?;
-        let host = host.to_ascii_lowercase();
-        Some(WebOrigin(if port == default_port {
-            format!("{scheme}://{host}")
-        } else {
-            format!("{scheme}://{host}:{port}")
-        }))
+        WebOriginRef::parse(text).map(WebOriginRef::to_web_origin)
     }
 
     /// Returns the port, if it isn't the default port of the scheme.
@@ -40,6 +21,62 @@ impl WebOrigin {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// An origin in a text that isn't normalized. Origins are equal if they are equal when normalized.
+///
+/// Only [`WebOriginRef::to_web_origin`] allocates memory.
+#[derive(Debug, Clone, Copy)]
+pub struct WebOriginRef<'a> {
+    scheme: &'static str,
+    host: &'a str,
+    port: u16,
+}
+
+impl<'a> WebOriginRef<'a> {
+    /// Parses `scheme://host:port`. Returns `None` for `null` and for URLs with a path.
+    pub fn parse(text: &'a str) -> Option<WebOriginRef<'a>> {
+        let (scheme, authority) = text.split_once("://")?;
+        WebOriginRef::new(scheme, authority)
+    }
+
+    /// Creates an origin from a scheme (`http` or `https`) and a host with an optional port.
+    pub fn new(scheme: &str, authority: &'a str) -> Option<WebOriginRef<'a>> {
+        let scheme = ["https", "http"]
+            .into_iter()
+            .find(|known| scheme.eq_ignore_ascii_case(known))?;
+        let (host, port) = split_authority(authority)?;
+        Some(WebOriginRef {
+            scheme,
+            host,
+            port: port.map_or(Some(default_port(scheme)), parse_port)?,
+        })
+    }
+
+    /// Returns the normalized origin.
+    pub fn to_web_origin(self) -> WebOrigin {
+        let WebOriginRef { scheme, host, port } = self;
+        let mut origin = if port == default_port(scheme) {
+            format!("{scheme}://{host}")
+        } else {
+            format!("{scheme}://{host}:{port}")
+        };
+        origin.make_ascii_lowercase();
+        WebOrigin(origin)
+    }
+}
+
+impl PartialEq for WebOriginRef<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.scheme, self.port) == (other.scheme, other.port)
+            && self.host.eq_ignore_ascii_case(other.host)
+    }
+}
+
+impl Eq for WebOriginRef<'_> {}
+
+fn default_port(scheme: &str) -> u16 {
+    if scheme == "https" { 443 } else { 80 }
 }
 
 /// Splits an authority into host and port (RFC 3986 section 3.2). User information is rejected.
@@ -105,6 +142,31 @@ mod tests {
             ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
         ] {
             assert_eq!(normalize(text).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn origins_are_compared_as_normalized() {
+        let equal = |left, right| {
+            let (left, right) = (WebOriginRef::parse(left), WebOriginRef::parse(right));
+            assert_eq!(
+                left == right,
+                left.map(WebOriginRef::to_web_origin) == right.map(WebOriginRef::to_web_origin)
+            );
+            left == right
+        };
+        let app = "https://app.example.com";
+        assert!(equal(app, "HTTPS://APP.example.com:443"));
+        assert!(equal("http://[::A]", "HTTP://[::a]:80"));
+        for other in [
+            "http://app.example.com",
+            "http://app.example.com:443",
+            "https://app.example.com:80",
+            "https://app.example.com.",
+            "https://app.example.co",
+            "https://",
+        ] {
+            assert!(!equal(app, other), "{other}");
         }
     }
 

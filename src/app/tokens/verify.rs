@@ -153,6 +153,22 @@ impl Tokens {
         }
     }
 
+    /// Returns whether this server signed the token as a session cookie.
+    ///
+    /// An expired cookie counts, too. Otherwise a cookie that an attacker planted would become the
+    /// only one at the moment when the cookie of the user expires.
+    ///
+    /// # Errors
+    /// `busy`, `unavailable`.
+    pub async fn is_signed_cookie(&self, token: &str) -> Result<bool, Error> {
+        match self.verify_issued(token).await {
+            Ok(signed) => Ok(session_cookie::is_cookie(&signed.claims)),
+            // With a revoked key, an attacker could sign cookies.
+            Err(Error::InvalidToken | Error::TokenRevoked) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Verifies an unexpired access token for any audience. Doesn't check revocation, but returns
     /// the revocation keys.
     ///

@@ -1,8 +1,8 @@
-//! The issuer URL and the cookie domain.
+//! The issuer URL, the cookie domain, and the base name of cookies.
 
 use std::net::IpAddr;
 
-use latchkey_domain::host;
+use latchkey_domain::{cookie_names::CookieBaseName, host};
 use url::{Host, Position, Url};
 
 use super::{MAX_ISSUER_OR_AUDIENCE_LENGTH, Value};
@@ -144,6 +144,12 @@ impl Value for CookieDomain {
         } else {
             Err("must be a domain, for example `example.com`".into())
         }
+    }
+}
+
+impl Value for CookieBaseName {
+    fn read(text: &str) -> Result<Self, String> {
+        CookieBaseName::parse(text).map_err(str::to_owned)
     }
 }
 

@@ -1,10 +1,8 @@
 //! The cookies of this server at the host of an application: the application cookie, and the nonce
 //! cookie, which binds a ticket to the browser.
-//!
-//! The port of the application is part of their names, because cookies ignore ports (RFC 6265
-//! section 8.5).
 
 use latchkey_domain::{
+    cookie_names::CookieNames,
     nonce::{self, Nonce},
     web_origin::WebOrigin,
 };
@@ -22,15 +20,11 @@ pub struct ApplicationCookies {
 }
 
 impl ApplicationCookies {
-    /// `session_cookie` is the name of the session cookie of one host.
-    pub fn at(application: &WebOrigin, session_cookie: &str) -> ApplicationCookies {
-        let port = application
-            .explicit_port()
-            .map(|port| format!("-{port}"))
-            .unwrap_or_default();
+    pub fn at(application: &WebOrigin, names: &CookieNames) -> ApplicationCookies {
+        let port = application.explicit_port();
         ApplicationCookies {
-            application: format!("{session_cookie}-app{port}"),
-            nonce: format!("{session_cookie}-nonce{port}"),
+            application: names.application(port),
+            nonce: names.nonce(port),
         }
     }
 

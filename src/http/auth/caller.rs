@@ -67,12 +67,12 @@ pub enum Token<T> {
 impl<'a> Token<&'a str> {
     /// Returns the token of the request. A state-changing request with a cookie must pass the CSRF
     /// check.
-    fn read(request: &'a Request) -> Result<Option<Token<&'a str>>, Error> {
-        Token::read_guarded(request, csrf::check_unless_safe)
+    async fn read(request: &'a Request) -> Result<Option<Token<&'a str>>, Error> {
+        Token::read_guarded(request, csrf::check_unless_safe).await
     }
 
     /// Like `read`, with another guard for tokens from the cookie.
-    pub fn read_guarded(
+    pub async fn read_guarded(
         request: &'a Request,
         guard: impl FnOnce(&Request) -> Result<(), Error>,
     ) -> Result<Option<Token<&'a str>>, Error> {
@@ -80,7 +80,7 @@ impl<'a> Token<&'a str> {
         if let Some(token) = bearer(request)? {
             return Ok(Some(Token::Bearer(token)));
         }
-        let Some(cookie) = cookie::read_value(request)? else {
+        let Some(cookie) = cookie::read_value(request).await? else {
             return Ok(None);
         };
         guard(request)?;
@@ -171,7 +171,8 @@ impl Credential for BrowserCaller {
     const REQUIREMENTS: &'static [Requirement] = &[Requirement::scheme(COOKIE)];
 
     async fn extract(request: &Request) -> Result<Self, Error> {
-        let token = Token::read(request)?.filter(|token| matches!(token, Token::Cookie(_)));
+        let token = Token::read(request).await?;
+        let token = token.filter(|token| matches!(token, Token::Cookie(_)));
         let token = token.ok_or(Error::NoBrowserSession)?;
         let claims = token.authenticate(request).await;
         Ok(BrowserCaller(
@@ -187,7 +188,8 @@ impl Credential for PresentedToken {
     const IS_OPTIONAL: bool = true;
 
     async fn extract(request: &Request) -> Result<Self, Error> {
-        Ok(PresentedToken(Token::read(request)?.map(Token::into_owned)))
+        let token = Token::read(request).await?;
+        Ok(PresentedToken(token.map(Token::into_owned)))
     }
 }
 
@@ -199,7 +201,7 @@ impl Credential for PresentedCookies {
 
     async fn extract(request: &Request) -> Result<Self, Error> {
         set_vary(request);
-        Ok(PresentedCookies(cookie::read_all_values(request)))
+        Ok(PresentedCookies(cookie::read_all_values(request)?))
     }
 }
 
@@ -225,14 +227,16 @@ impl BrowserCaller {
 /// returns the same error. The forms of pages have their own check against cross-site requests
 /// (`form_csrf.rs`).
 pub async fn authenticate_page(request: &Request) -> Result<Arc<Claims>, Error> {
-    let cookie = cookie::read_value(request)?.ok_or(Error::NoBrowserSession)?;
+    let cookie = cookie::read_value(request).await?;
+    let cookie = cookie.ok_or(Error::NoBrowserSession)?;
     let claims = Token::Cookie(cookie).authenticate(request).await;
     claims.map_err(BrowserCaller::hide_token_error)
 }
 
 /// Returns the claims of a user, a personal access token, or an OAuth client.
 pub async fn authenticate(request: &Request) -> Result<Arc<Claims>, Error> {
-    let token = Token::read(request)?.ok_or(Error::Unauthenticated)?;
+    let token = Token::read(request).await?;
+    let token = token.ok_or(Error::Unauthenticated)?;
     token.authenticate(request).await
 }
 

@@ -42,18 +42,19 @@ impl ClientAddress {
     }
 }
 
-/// Returns the number of entries of `X-Forwarded-For` that trusted proxies have appended.
-pub fn forwarded_hops(request: &Request, trusted: &[IpNet]) -> usize {
+/// Returns the number of trusted proxies that forwarded the request: the peer, and those whose IP
+/// addresses are at the end of `X-Forwarded-For`. The client can't increase it.
+pub fn count_trusted_hops(request: &Request, trusted: &[IpNet]) -> usize {
     let (_, hops) = resolve_address(peer_address(request), &forwarded_for(request), trusted);
     hops
 }
 
-/// Joins the fields, lossily, so that invalid bytes from the client do not hide the entries of the
-/// proxies.
+/// Returns all entries of `X-Forwarded-For`.
 fn forwarded_for(request: &Request) -> String {
+    // Lossy, so that invalid bytes from the client do not hide the entries of the proxies.
     let fields = request.headers().get_all("x-forwarded-for").iter();
-    let forwarded = fields.map(|field| String::from_utf8_lossy(field.as_bytes()));
-    forwarded.collect::<Vec<_>>().join(",")
+    let fields = fields.map(|field| String::from_utf8_lossy(field.as_bytes()));
+    fields.collect::<Vec<_>>().join(",")
 }
 
 /// Whether the peer is a trusted proxy, so that its `X-Forwarded-*` headers are trusted.
@@ -74,15 +75,14 @@ fn contains_address(networks: &[IpNet], address: IpAddr) -> bool {
         .any(|network| network.contains(&address.to_canonical()))
 }
 
-/// Returns the address of the client, and the number of entries up to it, from the right.
+/// Returns the IP address of the client, and the number of trusted proxies before the server.
 fn resolve_address(peer: IpAddr, forwarded: &str, trusted: &[IpNet]) -> (IpAddr, usize) {
     let (mut address, mut hops) = (peer, 0);
-    for hop in forwarded.rsplit(',').map(str::trim) {
-        if !contains_address(trusted, address) {
-            break;
-        }
-        match parse_hop(hop) {
-            Some(hop) => (address, hops) = (hop, hops + 1),
+    let mut entries = forwarded.rsplit(',').map(str::trim);
+    while contains_address(trusted, address) {
+        hops += 1;
+        match entries.next().and_then(parse_hop) {
+            Some(hop) => address = hop,
             None => break,
         }
     }
@@ -121,6 +121,21 @@ mod tests {
             .collect();
         let (address, _) = resolve_address(peer.parse().unwrap(), forwarded, &trusted);
         address.to_string()
+    }
+
+    #[test]
+    fn trusted_hops_are_counted_up_to_client() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let count = |peer: &str, forwarded| {
+            let (_, hops) = resolve_address(peer.parse().unwrap(), forwarded, &trusted);
+            hops
+        };
+        assert_eq!(count("192.0.2.1", "10.0.0.1"), 0);
+        assert_eq!(count("10.0.0.1", ""), 1);
+        assert_eq!(count("10.0.0.1", "203.0.113.9"), 1);
+        assert_eq!(count("10.0.0.1", "10.0.0.3, 203.0.113.9, 10.0.0.2"), 2);
+        assert_eq!(count("10.0.0.1", "10.0.0.3, invalid, 10.0.0.2"), 2);
+        assert_eq!(count("10.0.0.1", "10.0.0.2"), 2);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use latchkey_domain::{nonce::Nonce, return_to};
+use latchkey_domain::{nonce::Nonce, original_request::OriginForm, return_to};
 use poem::{
     Request,
     http::{HeaderValue, header},
@@ -76,7 +76,7 @@ fn sign_in(
     application: &TargetApplication<'_>,
     error: &Error,
 ) -> Result<Challenge, Error> {
-    let cookies = ApplicationCookies::at(application.origin, app.config.cookie_name.host());
+    let cookies = ApplicationCookies::at(application.origin, &app.cookie_names);
     let nonce = cookies.read_nonce(request);
     let follows_callback = nonce
         .as_ref()
@@ -106,7 +106,7 @@ fn sign_in(
 /// Returns the URL of the original request, or that of the start page if it can't be returned to.
 fn return_url(target: &Target<'_>, application: &TargetApplication<'_>) -> String {
     let origin = application.origin.as_str();
-    let path = target.original.uri.unwrap_or("/");
+    let path = target.original.uri.map_or("/", OriginForm::as_str);
     let url = format!("{origin}{path}");
     if url.len() > return_to::MAX_LENGTH {
         format!("{origin}/")

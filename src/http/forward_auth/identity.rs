@@ -75,7 +75,7 @@ const IDENTITY_HEADERS: [(HeaderName, &str, &str); 10] = [
         "Signed identity assertion: the identity as a JWT for the upstream. Check the signature \
          (`GET /.well-known/jwks.json`), `typ` (`JWT`), `iss`, `aud` (the origin of the upstream), \
          and `exp`. Empty without `LATCHKEY_IDENTITY_ASSERTIONS=yes`, and if a trusted proxy \
-         doesn't send `X-Forwarded-Method`, `X-Forwarded-Proto`, and `X-Forwarded-Host`.",
+         doesn't send method, scheme, and host of the original request.",
     ),
 ];
 

@@ -1,20 +1,24 @@
 //! The original request of a check, and its protection against cross-site request forgery.
 //!
-//! The headers about the original request are read only from `LATCHKEY_TRUSTED_PROXIES`. A repeated
-//! or contradictory header is an error for every credential, because the client might have sent one
-//! of the two values, and another application might have another requirement.
+//! The fields about the original request are read only from `LATCHKEY_TRUSTED_PROXIES`. A
+//! duplicate field, or fields that contradict each other, are errors for every credential, because
+//! the client might have sent one of them.
 //!
-//! A page of any site can make a browser send a cookie. With a cookie, only safe requests and
-//! requests with the `Origin` of the application are therefore allowed. A request counts as unsafe
+//! A page of any site can make a browser send the session cookie. With a cookie, only safe requests
+//! and requests with the `Origin` of the upstream are therefore allowed. A request counts as unsafe
 //! if information is missing. The header that `csrf` requires can't be required here, because
 //! applications behind a proxy don't send it.
 
 use std::sync::Arc;
 
-use latchkey_domain::{return_to, web_origin::WebOrigin};
+use ipnet::IpNet;
+use latchkey_domain::{
+    original_request::{OriginalRequest, OriginalRequestFields},
+    web_origin::WebOriginRef,
+};
 use poem::{
     Request,
-    http::{HeaderMap, header},
+    http::{HeaderName, HeaderValue, header},
 };
 
 use crate::{
@@ -23,150 +27,112 @@ use crate::{
     http::{auth::csrf, context::client_address},
 };
 
-const FORWARDED_METHOD: &str = "X-Forwarded-Method";
-const ORIGINAL_METHOD: &str = "X-Original-Method";
-const FORWARDED_PROTO: &str = "X-Forwarded-Proto";
-const FORWARDED_HOST: &str = "X-Forwarded-Host";
-const FORWARDED_URI: &str = "X-Forwarded-Uri";
-const ORIGINAL_URL: &str = "X-Original-URL";
+const FORWARDED_METHOD: (HeaderName, &str) = field("x-forwarded-method", "X-Forwarded-Method");
+const ORIGINAL_METHOD: (HeaderName, &str) = field("x-original-method", "X-Original-Method");
+const FORWARDED_PROTO: (HeaderName, &str) = field("x-forwarded-proto", "X-Forwarded-Proto");
+const FORWARDED_HOST: (HeaderName, &str) = field("x-forwarded-host", "X-Forwarded-Host");
+const FORWARDED_URI: (HeaderName, &str) = field("x-forwarded-uri", "X-Forwarded-Uri");
+const ORIGINAL_URL: (HeaderName, &str) = field("x-original-url", "X-Original-URL");
 
-const UNTRUSTED_PEER: &str = "With a cookie, the check must come from a trusted proxy. Add the IP \
-    address of the proxy to `LATCHKEY_TRUSTED_PROXIES`.";
+const DUPLICATE: &str = "is duplicated; the proxy must replace the field of the client, and send \
+    one";
 
-const METHOD_REQUIRED: &str = "With a cookie, the proxy must send the method of the original \
-    request in `X-Forwarded-Method` or `X-Original-Method`.";
+const UNTRUSTED_PEER: &str = "With a session cookie, the check must come from a trusted proxy. \
+    Add the IP address of the proxy to `LATCHKEY_TRUSTED_PROXIES`.";
 
-const HOST_REQUIRED: &str = "With a cookie, the proxy must send the scheme and the host of the \
-    original request in `X-Forwarded-Proto` and `X-Forwarded-Host`, or its URL in \
-    `X-Original-URL`.";
+const METHOD_REQUIRED: &str = "With a session cookie, the proxy must send the method of the \
+    original request in `X-Forwarded-Method`.";
 
-pub const ORIGIN_REQUIRED: &str = "With a cookie, a request that changes state or opens a \
+const HOST_REQUIRED: &str = "With a session cookie, the proxy must send the scheme and the host of \
+    the original request in `X-Forwarded-Proto` and `X-Forwarded-Host`.";
+
+pub const ORIGIN_REQUIRED: &str = "With a session cookie, a request that changes state or opens a \
     WebSocket must have an `Origin` with the scheme and the host of the application.";
 
 /// Safe methods (RFC 9110 section 9.2.1). Names of methods are case-sensitive.
 const SAFE_METHODS: [&str; 3] = ["GET", "HEAD", "OPTIONS"];
 
-/// The original request, as a trusted proxy describes it. A missing part is unknown.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct OriginalRequest<'a> {
-    pub method: Option<&'a str>,
-    /// The scheme, the host, and the port.
-    pub origin: Option<WebOrigin>,
-    /// The path and query, if a browser can return to them.
-    pub uri: Option<&'a str>,
-    is_from_trusted_proxy: bool,
+/// A field name, as headers are compared and as errors contain it.
+const fn field(name: &'static str, label: &'static str) -> (HeaderName, &'static str) {
+    (HeaderName::from_static(name), label)
 }
 
-impl<'a> OriginalRequest<'a> {
-    /// Reads the headers of a trusted proxy. Those of another peer are ignored.
-    ///
-    /// # Errors
-    /// `invalid_request` if a header is repeated, or contradicts another one.
-    pub fn read(request: &'a Request) -> Result<OriginalRequest<'a>, Error> {
-        let app: &Arc<App> = request.data().expect("the request middleware sets it");
-        let trusted = &app.config.trusted_proxies.0;
-        if !client_address::is_from_trusted_proxy(request, trusted) {
-            return Ok(OriginalRequest::default());
+/// Reads the original request. It has no parts if the check isn't from a trusted proxy.
+///
+/// # Errors
+/// `invalid_request` if a trusted proxy sent a field twice, or contradictory fields.
+pub fn read(request: &Request) -> Result<OriginalRequest<'_>, Error> {
+    read_from(request, trusted_proxies(request))
+}
+
+fn read_from<'a>(request: &'a Request, trusted: &[IpNet]) -> Result<OriginalRequest<'a>, Error> {
+    if !client_address::is_from_trusted_proxy(request, trusted) {
+        return Ok(OriginalRequest::default());
+    }
+    let fields = OriginalRequestFields {
+        forwarded_method: single_field(request, FORWARDED_METHOD)?,
+        original_method: single_field(request, ORIGINAL_METHOD)?,
+        forwarded_proto: single_field(request, FORWARDED_PROTO)?,
+        forwarded_host: single_field(request, FORWARDED_HOST)?,
+        forwarded_uri: single_field(request, FORWARDED_URI)?,
+        original_url: single_field(request, ORIGINAL_URL)?,
+    };
+    let hops = || client_address::count_trusted_hops(request, trusted);
+    OriginalRequest::read(fields, hops)
+        .map_err(|invalid| Error::invalid_field(invalid.field, invalid.reason))
+}
+
+/// Returns the value of a field. It can contain any bytes, because some are from the client.
+fn single_field<'a>(
+    request: &'a Request,
+    (name, label): (HeaderName, &'static str),
+) -> Result<Option<&'a [u8]>, Error> {
+    let mut values = request.headers().get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(_), Some(_)) => Err(Error::invalid_field(label, DUPLICATE)),
+        (value, _) => Ok(value.map(HeaderValue::as_bytes)),
+    }
+}
+
+/// Rejects a check by cookie if another site might have caused the original request.
+pub fn check(request: &Request, original: &OriginalRequest) -> Result<(), Error> {
+    if is_safe(request, original) || is_same_origin(request, original) {
+        Ok(())
+    } else {
+        Err(Error::Csrf(find_cause(request, original)))
+    }
+}
+
+/// Returns why the check is rejected. Without the fields of the proxy, the `Origin` isn't the
+/// cause.
+fn find_cause(request: &Request, original: &OriginalRequest) -> &'static str {
+    match () {
+        () if !client_address::is_from_trusted_proxy(request, trusted_proxies(request)) => {
+            UNTRUSTED_PEER
         }
-        let hops = || client_address::forwarded_hops(request, trusted);
-        OriginalRequest::from_headers(request.headers(), hops)
+        () if original.method.is_none() => METHOD_REQUIRED,
+        () if original.origin.is_none() => HOST_REQUIRED,
+        () => ORIGIN_REQUIRED,
     }
+}
 
-    /// Reads the headers. `hops` returns the number of proxies that `X-Forwarded-For` contains.
-    fn from_headers(
-        headers: &'a HeaderMap,
-        hops: impl Fn() -> usize,
-    ) -> Result<OriginalRequest<'a>, Error> {
-        let once = |name| read_once(headers, name);
-        let forwarded = |name| match once(name)? {
-            Some(list) => from_right(list, name, &hops).map(Some),
-            None => Ok(None),
-        };
-        let url = match once(ORIGINAL_URL)? {
-            Some(url) => split_url(url)?,
-            None => Url::default(),
-        };
-        let scheme = agree(
-            (FORWARDED_PROTO, forwarded(FORWARDED_PROTO)?),
-            (ORIGINAL_URL, url.scheme),
-            |one, other| http_scheme(one) == http_scheme(other),
-        )?;
-        let host = agree(
-            (FORWARDED_HOST, forwarded(FORWARDED_HOST)?),
-            (ORIGINAL_URL, url.host),
-            |one, other| is_same_host(scheme, one, other),
-        )?;
-        let uri = agree(
-            (FORWARDED_URI, once(FORWARDED_URI)?),
-            (ORIGINAL_URL, url.uri),
-            |one, other| one == other,
-        )?;
-        let method = agree(
-            (FORWARDED_METHOD, once(FORWARDED_METHOD)?),
-            (ORIGINAL_METHOD, once(ORIGINAL_METHOD)?),
-            |one, other| one == other,
-        )?;
-        let origin = scheme
-            .zip(host)
-            .and_then(|(scheme, host)| WebOrigin::new(http_scheme(scheme), host));
-        Ok(OriginalRequest {
-            method,
-            origin,
-            uri: uri.filter(|uri| is_path(uri)),
-            is_from_trusted_proxy: true,
-        })
-    }
+/// Returns the origin of the upstream, for an identity assertion.
+///
+/// The original method is required, because only a forward authentication check contains it. Any
+/// other request might be from a client that chose the `Host` header itself, and a load balancer
+/// forwarded it.
+pub fn assertion_upstream<'a>(original: &OriginalRequest<'a>) -> Option<WebOriginRef<'a>> {
+    original.method.and(original.origin)
+}
 
-    /// Returns the origin of the application, for an identity assertion.
-    ///
-    /// The method is required, because only a forward authentication check contains it. Any other
-    /// request might be from a client that chose the `Host` header itself, and a load balancer
-    /// forwarded it.
-    pub fn assertion_upstream(&self) -> Option<&WebOrigin> {
-        self.method.and(self.origin.as_ref())
-    }
-
-    /// Rejects a check by cookie if another site might have caused the original request.
-    ///
-    /// # Errors
-    /// `csrf`.
-    pub fn require_same_site(&self, request: &Request) -> Result<(), Error> {
-        if self.is_safe(request) || self.is_same_origin(request) {
-            Ok(())
-        } else {
-            Err(Error::Csrf(self.find_cause()))
-        }
-    }
-
-    /// Returns why the check is rejected. Without the headers of the proxy, the `Origin` isn't the
-    /// cause.
-    fn find_cause(&self) -> &'static str {
-        match () {
-            () if !self.is_from_trusted_proxy => UNTRUSTED_PEER,
-            () if self.method.is_none() => METHOD_REQUIRED,
-            () if self.origin.is_none() => HOST_REQUIRED,
-            () => ORIGIN_REQUIRED,
-        }
-    }
-
-    /// Whether the original request is known to be safe.
-    ///
-    /// The method of the check counts as well, because some proxies send the original method there.
-    fn is_safe(&self, request: &Request) -> bool {
-        let is_safe_method = |method: &str| SAFE_METHODS.contains(&method);
-        is_safe_method(request.method().as_str())
-            && !is_websocket_upgrade(request)
-            && self.method.is_some_and(is_safe_method)
-    }
-
-    /// Whether a page of the application sent the request. Browsers set `Origin`, and scripts can't.
-    fn is_same_origin(&self, request: &Request) -> bool {
-        let origin = csrf::single(request, header::ORIGIN)
-            .ok()
-            .flatten()
-            .and_then(WebOrigin::parse);
-        origin.is_some() && origin == self.origin
-    }
+/// Whether the original request is known to be safe.
+///
+/// The method of the check counts as well, because some proxies send the original method there.
+fn is_safe(request: &Request, original: &OriginalRequest) -> bool {
+    let is_safe_method = |method: &str| SAFE_METHODS.contains(&method);
+    is_safe_method(request.method().as_str())
+        && !is_websocket_upgrade(request)
+        && original.method.is_some_and(is_safe_method)
 }
 
 /// Whether the request opens a WebSocket.
@@ -185,110 +151,111 @@ fn is_websocket_upgrade(request: &Request) -> bool {
         .any(|name| request.headers().contains_key(name))
 }
 
-/// Reads a header that a proxy sets at most once. An empty one counts as absent.
-fn read_once<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Error> {
-    let mut fields = headers.get_all(name).iter();
-    let (first, second) = (fields.next(), fields.next());
-    if second.is_some() {
-        let reason = "is repeated; let the proxy replace the header of the client";
-        return Err(Error::invalid_field(name, reason));
-    }
-    let text = first.map(|field| field.to_str()).transpose();
-    let text = text.map_err(|_| Error::invalid_field(name, "must contain only ASCII"))?;
-    Ok(text.filter(|text| !text.is_empty()))
+/// Whether a page of the upstream sent the request. Browsers set `Origin`, and scripts can't.
+fn is_same_origin(request: &Request, original: &OriginalRequest) -> bool {
+    let origin = csrf::single(request, header::ORIGIN)
+        .ok()
+        .flatten()
+        .and_then(WebOriginRef::parse);
+    origin.is_some() && origin == original.origin
 }
 
-/// Returns the value that two headers agree on; each can be absent.
-fn agree<'a>(
-    (first_name, first): (&'static str, Option<&'a str>),
-    (second_name, second): (&'static str, Option<&'a str>),
-    is_same: impl Fn(&str, &str) -> bool,
-) -> Result<Option<&'a str>, Error> {
-    match (first, second) {
-        (Some(one), Some(other)) if !is_same(one, other) => {
-            let reason = format!(
-                "contradicts `{second_name}`; let the proxy set one of them, and remove the other"
-            );
-            Err(Error::invalid_field(first_name, reason))
-        }
-        (first, second) => Ok(first.or(second)),
-    }
-}
-
-/// Returns the entry of a list that the outermost trusted proxy has appended.
-///
-/// Each proxy appends an entry, as it does to `X-Forwarded-For`, so the entry is as far from the
-/// right as the address of the client. The client can forge every entry to the left of it. A single
-/// entry was set by a proxy that replaces the header.
-fn from_right<'a>(
-    list: &'a str,
-    name: &'static str,
-    hops: impl Fn() -> usize,
-) -> Result<&'a str, Error> {
-    if !list.contains(',') {
-        return Ok(list.trim());
-    }
-    let entry = list.rsplit(',').nth(hops().max(1) - 1).map(str::trim);
-    entry.filter(|entry| !entry.is_empty()).ok_or_else(|| {
-        let reason = "has fewer entries than `X-Forwarded-For`; let each proxy append to both, or \
-            replace both";
-        Error::invalid_field(name, reason)
-    })
-}
-
-/// The parts of the original URL; each is absent if it is empty.
-#[derive(Default)]
-struct Url<'a> {
-    scheme: Option<&'a str>,
-    /// The host, with the port if it is explicit.
-    host: Option<&'a str>,
-    /// The path and query.
-    uri: Option<&'a str>,
-}
-
-fn split_url(url: &str) -> Result<Url<'_>, Error> {
-    let split = || {
-        let (scheme, rest) = url.split_once("://")?;
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        let (host, uri) = rest.split_at(end);
-        WebOrigin::new(http_scheme(scheme), host)?;
-        Some(Url {
-            scheme: Some(scheme),
-            host: Some(host),
-            uri: Some(uri).filter(|uri| !uri.is_empty()),
-        })
-    };
-    split().ok_or_else(|| Error::invalid_field(ORIGINAL_URL, "must be an absolute HTTP URL"))
-}
-
-/// Returns the scheme of the HTTP request that opens a WebSocket (RFC 6455 section 3).
-fn http_scheme(scheme: &str) -> &str {
-    match scheme {
-        _ if scheme.eq_ignore_ascii_case("wss") => "https",
-        _ if scheme.eq_ignore_ascii_case("ws") => "http",
-        _ if scheme.eq_ignore_ascii_case("https") => "https",
-        _ if scheme.eq_ignore_ascii_case("http") => "http",
-        other => other,
-    }
-}
-
-fn is_same_host(scheme: Option<&str>, one: &str, other: &str) -> bool {
-    let scheme = http_scheme(scheme.unwrap_or("https"));
-    let origin = WebOrigin::new(scheme, one);
-    origin.is_some() && origin == WebOrigin::new(scheme, other)
-}
-
-/// Whether a browser can return to the path and query (RFC 9112 section 3.2.1). A text that begins
-/// with `//` would name another host in some contexts.
-fn is_path(uri: &str) -> bool {
-    uri.starts_with('/')
-        && !uri.starts_with("//")
-        && uri.len() <= return_to::MAX_LENGTH
-        && uri
-            .bytes()
-            .all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+fn trusted_proxies(request: &Request) -> &[IpNet] {
+    let app: &Arc<App> = request.data().expect("the request middleware sets it");
+    &app.config.trusted_proxies.0
 }
 
 #[cfg(test)]
-#[path = "original_tests.rs"]
-mod tests;
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CLIENT: &str = "203.0.113.9";
+
+    /// What a proxy does with a field of the request that it forwards.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Policy {
+        Replace,
+        Append,
+    }
+
+    impl Policy {
+        fn forward(self, field: &str, entry: &str) -> String {
+            match self {
+                Policy::Append if !field.is_empty() => format!("{field}, {entry}"),
+                Policy::Append | Policy::Replace => entry.to_owned(),
+            }
+        }
+    }
+
+    fn policy() -> impl Strategy<Value = Policy> {
+        prop_oneof![1 => Just(Policy::Replace), 3 => Just(Policy::Append)]
+    }
+
+    /// A field that a client plants.
+    fn planted(entry: &'static str) -> impl Strategy<Value = String> {
+        proptest::collection::vec(entry, 0..5).prop_map(|entries| entries.join(","))
+    }
+
+    /// Returns the check that the last proxy sends. The proxies have the IP addresses 127.0.0.1
+    /// (the last), 127.0.0.2, and so on, and each has its own name for the host.
+    fn forwarded(proxies: &[[Policy; 2]], addresses: &str, hosts: &str) -> Request {
+        let (mut addresses, mut hosts) = (addresses.to_owned(), hosts.to_owned());
+        let mut peer = CLIENT.to_owned();
+        for (index, [address_policy, host_policy]) in proxies.iter().enumerate() {
+            addresses = address_policy.forward(&addresses, &peer);
+            hosts = host_policy.forward(&hosts, &format!("proxy-{index}"));
+            peer = format!("127.0.0.{}", proxies.len() - index);
+        }
+        // Without a socket, the peer is the loopback address.
+        Request::builder()
+            .header("x-forwarded-for", addresses)
+            .header("x-forwarded-host", hosts)
+            .header("x-forwarded-proto", "https")
+            .finish()
+    }
+
+    fn host(request: &Request) -> String {
+        let trusted = ["127.0.0.0/8".parse().unwrap()];
+        let origin = read_from(request, &trusted).unwrap().origin.unwrap();
+        let origin = origin.to_web_origin().as_str().to_owned();
+        origin.strip_prefix("https://").unwrap().to_owned()
+    }
+
+    proptest! {
+        #[test]
+        fn planted_entry_is_never_read(
+            proxies in proptest::collection::vec([policy(), policy()], 1..5),
+            addresses in planted("127\\.0\\.0\\.[1-5]|203\\.0\\.113\\.9|x|"),
+            hosts in planted("evil|app|"),
+        ) {
+            let host = host(&forwarded(&proxies, &addresses, &hosts));
+            prop_assert!(host.starts_with("proxy-"), "{}", host);
+        }
+
+        /// If no later proxy replaces the fields, the entry of the outermost proxy is read.
+        #[test]
+        fn entry_of_outermost_proxy_is_read(
+            outermost in [policy(), policy()],
+            later in 0..4_usize,
+            addresses in planted("127\\.0\\.0\\.[1-5]|203\\.0\\.113\\.9|x|"),
+            hosts in planted("evil|app|"),
+        ) {
+            let later = std::iter::repeat_n([Policy::Append; 2], later);
+            let proxies: Vec<_> = std::iter::once(outermost).chain(later).collect();
+            prop_assert_eq!(host(&forwarded(&proxies, &addresses, &hosts)), "proxy-0");
+        }
+    }
+
+    #[test]
+    fn fields_of_untrusted_peer_are_ignored() {
+        let request = Request::builder()
+            .header("x-forwarded-method", "GET")
+            .header("x-forwarded-method", "POST")
+            .header("x-original-url", "nonsense")
+            .finish();
+        let original = read_from(&request, &["10.0.0.0/8".parse().unwrap()]);
+        assert_eq!(original.unwrap(), OriginalRequest::default());
+    }
+}

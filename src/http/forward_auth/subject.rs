@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use latchkey_domain::{access_token::Claims, web_origin::WebOrigin};
+use latchkey_domain::{
+    access_token::Claims,
+    web_origin::{WebOrigin, WebOriginRef},
+};
 use poem::{Request, http::HeaderValue};
 
 use super::{
+    original,
     requirements::{self, Requirements},
     target::Target,
 };
@@ -57,7 +61,7 @@ impl ForwardAuthSubject {
             requirements::check_application(application.row, &claims)?;
         }
         let upstream = if app.config.identity_assertions.0 {
-            target.original.assertion_upstream().cloned()
+            original::assertion_upstream(&target.original).map(WebOriginRef::to_web_origin)
         } else {
             None
         };
@@ -111,16 +115,18 @@ async fn verify(
     target: &Target<'_>,
 ) -> Result<(Arc<Claims>, Source), Error> {
     if let (None, Some(application)) = (caller::bearer(request)?, target.application()) {
-        let cookies = ApplicationCookies::at(application.origin, app.config.cookie_name.host());
+        let cookies = ApplicationCookies::at(application.origin, &app.cookie_names);
         if let Some(token) = cookies.read_token(request) {
-            target.original.require_same_site(request)?;
+            original::check(request, &target.original)?;
             let tokens = &app.tokens;
             let verified = tokens.verify_application_token(token, application.origin);
             return Ok((verified.await?, Source::ApplicationCookie(cookies)));
         }
     }
-    let guard = |request: &Request| target.original.require_same_site(request);
-    let token = Token::read_guarded(request, guard)?.ok_or(Error::Unauthenticated)?;
+    let guard = |request: &Request| original::check(request, &target.original);
+    let token = Token::read_guarded(request, guard)
+        .await?
+        .ok_or(Error::Unauthenticated)?;
     let claims = token.verify(app).await?;
     let source = match token {
         Token::Bearer(_) => Source::Bearer,

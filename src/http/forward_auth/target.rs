@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use latchkey_domain::{
     application::{Application, ApplicationSet},
-    web_origin::WebOrigin,
+    original_request::OriginalRequest,
+    web_origin::{WebOrigin, WebOriginRef},
 };
 use poem::Request;
 
-use super::original::OriginalRequest;
+use super::original;
 use crate::{app::App, error::Error};
 
 /// The original request, and its application.
 pub struct Target<'a> {
     pub original: OriginalRequest<'a>,
+    /// The origin of the original request, unless there is no application.
+    origin: Option<WebOrigin>,
     applications: Arc<ApplicationSet>,
 }
 
@@ -30,15 +33,18 @@ impl<'a> Target<'a> {
     /// `invalid_request` if its headers are repeated or contradictory.
     pub fn read(request: &'a Request) -> Result<Target<'a>, Error> {
         let app: &Arc<App> = request.data().expect("the request middleware sets it");
+        let (original, applications) = (original::read(request)?, app.applications.current());
+        let origin = original.origin.filter(|_| !applications.is_empty());
         Ok(Target {
-            original: OriginalRequest::read(request)?,
-            applications: app.applications.current(),
+            original,
+            origin: origin.map(WebOriginRef::to_web_origin),
+            applications,
         })
     }
 
     /// Returns the application; `None` if the origin is unknown.
     pub fn application(&self) -> Option<TargetApplication<'_>> {
-        let origin = self.original.origin.as_ref()?;
+        let origin = self.origin.as_ref()?;
         let row = self.applications.find(origin)?;
         Some(TargetApplication { origin, row })
     }

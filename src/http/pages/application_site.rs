@@ -195,7 +195,7 @@ async fn respond(request: &Request, site: &Site) -> Result<Response, Error> {
 /// Signs the browser in at the application, and returns to the page that required it.
 async fn sign_in(request: &Request, application: &WebOrigin) -> Result<Response, Error> {
     let app: &Arc<App> = request.data().expect("the request middleware sets it");
-    let cookies = ApplicationCookies::at(application, app.config.cookie_name.host());
+    let cookies = ApplicationCookies::at(application, &app.cookie_names);
     let nonce = cookies.read_nonce(request).ok_or(Error::InvalidToken)?;
     let ticket = find_parameter(request, TICKET).ok_or(Error::InvalidToken)?;
     let ClientAddress(address) = *request.data().expect("the request middleware sets it");
@@ -222,7 +222,7 @@ async fn sign_out(
     site: &Site,
 ) -> Result<Response, Error> {
     let app: &Arc<App> = request.data().expect("the request middleware sets it");
-    let cookies = ApplicationCookies::at(application, app.config.cookie_name.host());
+    let cookies = ApplicationCookies::at(application, &app.cookie_names);
     let ticket = match cookies.read_token(request) {
         Some(token) => match app.sessions.issue_sign_out_ticket(token, application).await {
             Ok(ticket) => Some(ticket),

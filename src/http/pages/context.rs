@@ -130,14 +130,17 @@ impl Context {
     pub async fn caller(&self) -> Result<Option<Arc<Claims>>, Error> {
         match caller::authenticate_page(&self.request).await {
             Ok(claims) => Ok(Some(claims)),
-            // Two session cookies also count as none: a sign-in replaces one of them.
+            // Two session cookies of this server also count as none: a sign-in replaces one of them.
             Err(Error::NoBrowserSession | Error::InvalidRequest { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// Returns the values of all session cookies, not verified.
-    pub fn session_cookies(&self) -> Vec<String> {
+    ///
+    /// # Errors
+    /// `invalid_request` if there are more than four.
+    pub fn session_cookies(&self) -> Result<Vec<String>, Error> {
         cookie::read_all_values(&self.request)
     }
 
@@ -159,7 +162,7 @@ impl Context {
 
     /// Takes the note for this page. The browser shows it once.
     pub fn take_note(&self) -> Option<Note> {
-        let value = cookie::read_named(&self.request, &self.site.note_cookie)?;
+        let value = cookie::read_named(&self.request, self.app.cookie_names.note())?;
         self.set_note_cookie("", 0);
         Note::verify(value, &self.site.note_keys)
     }
@@ -170,7 +173,7 @@ impl Context {
     }
 
     fn set_note_cookie(&self, value: &str, max_age: u64) {
-        let name = &self.site.note_cookie;
+        let name = self.app.cookie_names.note();
         let text = cookie::format_set_cookie(name, value, max_age, None);
         let value = HeaderValue::try_from(text).expect("notes are ASCII");
         self.headers.set_cookie(name, value);

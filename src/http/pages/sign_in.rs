@@ -85,7 +85,7 @@ async fn caller(context: &Context) -> Result<Option<Arc<Claims>>, Error> {
         return Ok(Some(claims));
     }
     // Two session cookies require a sign-in, which replaces one of them.
-    let [cookie] = &context.session_cookies()[..] else {
+    let [cookie] = &context.session_cookies()?[..] else {
         return Ok(None);
     };
     let address = context.origin.address;
@@ -115,6 +115,8 @@ async fn submit(context: &Context) -> Result<Response, Error> {
     let (Ok(name), Ok(password)) = (name, password) else {
         return Ok(reject(context, &Error::InvalidCredentials));
     };
+    // Otherwise the browser couldn't use the new session.
+    context.session_cookies()?;
     let origin = &context.origin;
     let cookie = match app.sessions.sign_in_browser(&name, password, origin).await {
         Ok((cookie, _account)) => cookie,

@@ -54,6 +54,7 @@ pub async fn handle(context: Context) -> Result<Response, Error> {
                 Error::Unavailable {
                     committed: Some(_), ..
                 } => texts.saved_not_enforced,
+                Error::InvalidRequest { .. } => texts.too_many_cookies,
                 _other => texts.sign_out_failed,
             };
             let status = error_page::status(&error);
@@ -101,10 +102,10 @@ async fn revoke(context: &Context, ticket: &str) -> Result<(), Error> {
 /// returns, every replica rejects the sessions. Returns whether there was one.
 ///
 /// # Errors
-/// `busy`, `unavailable`.
+/// `invalid_request` if there are more than four session cookies, `busy`, `unavailable`.
 pub async fn revoke_sessions(context: &Context) -> Result<bool, Error> {
     let mut has_revoked = false;
-    for cookie in context.session_cookies() {
+    for cookie in context.session_cookies()? {
         match revoke_session(context, SessionCredential::Access(cookie)).await {
             Ok(()) => has_revoked = true,
             // An invalid cookie, or one signed by a revoked key, identifies no session.

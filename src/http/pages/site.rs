@@ -28,8 +28,6 @@ pub struct Site {
     pub has_user_pages: bool,
     /// The minimum length of a password, in characters.
     pub password_min: usize,
-    /// The name of the cookie with a note.
-    pub note_cookie: String,
     /// The keys of notes.
     pub note_keys: MacKeys,
     /// The paths of the assets in links.
@@ -76,7 +74,6 @@ impl Site {
             texts: &texts::ENGLISH,
             has_user_pages: config.web.0,
             password_min: config.password_min,
-            note_cookie: format!("{}-note", config.cookie_name.host()),
             note_keys: config.secret.mac_keys(note::KEY_LABEL),
             style: link(&style),
             theme: theme.as_ref().map(link),

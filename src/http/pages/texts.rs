@@ -79,6 +79,7 @@ pub struct Texts {
     pub sign_out: &'static str,
     pub signed_out: &'static str,
     pub sign_out_failed: &'static str,
+    pub too_many_cookies: &'static str,
 
     pub required: &'static str,
     pub invalid_email: &'static str,
@@ -196,6 +197,7 @@ pub static ENGLISH: Texts = Texts {
     sign_out: "Sign out",
     signed_out: "You've been signed out.",
     sign_out_failed: "We couldn't sign you out. Try again.",
+    too_many_cookies: "Your browser sent too many cookies. Delete the cookies of this site, then try again.",
 
     required: "Enter a value.",
     invalid_email: "Enter an email address, for example john@example.com.",

@@ -189,6 +189,7 @@ async fn cookie_with_longest_claims_stays_below_4096_bytes() {
         ("LATCHKEY_ISSUER", issuer.as_str()),
         ("LATCHKEY_AUDIENCE", &audience),
         ("LATCHKEY_COOKIE_DOMAIN", &domain),
+        ("LATCHKEY_COOKIE_NAME", "latchkey_12345678901234567890123"),
         ("LATCHKEY_COOKIE_IDLE_TIMEOUT", "1h"),
     ];
     assert_eq!(issuer.len(), 255);
@@ -273,7 +274,7 @@ async fn sign_in_replaces_planted_cookie() {
         "jane"
     );
 
-    // With two session cookies, the server rejects the request instead of choosing one.
+    // With two cookies of its own, the server rejects the request instead of choosing one.
     for both in [
         format!("{NAME}={planted}; {NAME}={own}"),
         format!("{NAME}={own};{NAME}={own}"),

@@ -433,11 +433,13 @@ pub fn upload_cases() -> Vec<Case> {
             "Host: evil.example",
             "Proto: https",
             "For: 192.0.2.1",
+            "Uri: /evil",
         ];
         let case = forwarding_headers.iter().fold(case, |case, header| {
             case.field(&format!("X-Forwarded-{header}"))
         });
         case.field("X-Original-Method: GET")
+            .field("X-Original-URL: https://evil.example/evil")
             .field("Forwarded: for=192.0.2.1;host=evil.example;proto=https")
     };
     let chunk = [b"2710\r\n".as_slice(), &[b'x'; 10_000], b"\r\n"].concat();

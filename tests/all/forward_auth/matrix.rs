@@ -423,15 +423,18 @@ async fn check_receives_only_required_data() {
             );
             let checks = site.forwarder.take_checks();
             assert_eq!(checks.len(), 1, "{context} {checks:?}");
-            assert_eq!(
-                checks[0].request_line, "GET /auth/verify HTTP/1.1",
-                "{context}"
-            );
+            let path = match site.kind {
+                ProxyKind::Caddy => "/auth/page",
+                _other => "/auth/verify",
+            };
+            let request_line = format!("GET {path} HTTP/1.1");
+            assert_eq!(checks[0].request_line, request_line, "{context}");
             for (name, value) in [
                 ("method", "POST"),
                 ("host", "app.example.com"),
                 ("proto", "http"),
                 ("for", "127.0.0.1"),
+                ("uri", "/a?role=admin"),
             ] {
                 assert_eq!(
                     checks[0].header_values(&format!("x-forwarded-{name}")),
@@ -441,8 +444,9 @@ async fn check_receives_only_required_data() {
                 );
             }
             assert_eq!(
-                checks[0].header_values("x-original-method").concat()
-                    + &checks[0].header_values("forwarded").concat(),
+                ["x-original-method", "x-original-url", "forwarded"]
+                    .map(|name| checks[0].header_values(name).concat())
+                    .concat(),
                 "",
                 "{context}"
             );

@@ -21,6 +21,11 @@ pub enum ProxyKind {
 impl ProxyKind {
     /// Starts the proxy in front of an application, and waits until it listens.
     pub async fn start(self, server: SocketAddr, application: SocketAddr) -> Proxy {
+        self.start_at("app.example.com", server, application).await
+    }
+
+    /// Starts the proxy for a host.
+    pub async fn start_at(self, host: &str, server: SocketAddr, application: SocketAddr) -> Proxy {
         let place = Place::new();
         let upstreams = [
             ("latchkey:8000", server.to_string()),
@@ -28,7 +33,7 @@ impl ProxyKind {
         ];
         let command = match self {
             ProxyKind::Nginx => nginx(&place, upstreams),
-            ProxyKind::Caddy => caddy(&place, upstreams),
+            ProxyKind::Caddy => caddy(&place, host, upstreams),
             ProxyKind::HaProxy => haproxy(&place, upstreams),
             ProxyKind::Traefik => traefik(&place, upstreams),
             ProxyKind::Envoy => envoy(&place, server, application),
@@ -53,15 +58,15 @@ fn nginx(place: &Place, [server, application]: Upstreams) -> Command {
     place.nginx(&place.write("nginx.conf", &main))
 }
 
-fn caddy(place: &Place, [server, application]: Upstreams) -> Command {
+fn caddy(place: &Place, host: &str, [server, application]: Upstreams) -> Command {
     let listen = (
         "app.example.com {",
-        format!("http://app.example.com:{} {{", place.address.port()),
+        format!("http://{host}:{} {{", place.address.port()),
     );
     let site = place.adapted("Caddyfile", &[server, application, listen]);
-    let host = place.address.ip();
+    let address = place.address.ip();
     let main = format!(
-        "{{\n\tadmin off\n\tdefault_bind {host}\n}}\nimport {}\n",
+        "{{\n\tadmin off\n\tdefault_bind {address}\n}}\nimport {}\n",
         site.display()
     );
     let main = place.write("Main", &main);

@@ -146,6 +146,14 @@ async fn application_receives_only_its_own_cookies() {
                 vec!["a=1; my__Host-latchkey=x".into()],
                 vec!["a=1", "my__Host-latchkey=x"],
             ),
+            // Cookies of a server with another `LATCHKEY_COOKIE_NAME`.
+            (
+                vec![
+                    "__Host-latchkey_b2=x; a=1; __Secure-latchkey_b2=y; __Host-latchkey_b2-app=z"
+                        .into(),
+                ],
+                vec!["a=1"],
+            ),
             (vec!["a=1".into()], vec!["a=1"]),
             (vec![], vec![]),
         ];
@@ -170,6 +178,8 @@ fn cookie_field() -> impl Strategy<Value = String> {
         Just("__Host-latchkey".to_owned()),
         Just("__Secure-latchkey".to_owned()),
         Just("__Host-latchkey-app-8443".to_owned()),
+        Just("__Host-latchkey_b2".to_owned()),
+        Just("__Secure-latchkey_b2-note".to_owned()),
         Just("__host-latchkey".to_owned()),
         Just("__Host-latchkeyx".to_owned()),
         "[a-zA-Z_]{0,6}",
@@ -235,6 +245,8 @@ async fn server_accepts_no_other_names() {
         "x__Host-latchkey",
         "latchkey",
         "__Host-latchkey2",
+        "__Host-latchkey_b2",
+        "__Secure-latchkey",
     ] {
         let request = server
             .request(reqwest::Method::GET, "/session")

@@ -1,14 +1,14 @@
 //! The security schemes of the OpenAPI document, in the order in which Swagger UI shows them.
 
-use latchkey_domain::scope::{Scope, Scopes};
+use latchkey_domain::{
+    cookie_names::DEFAULT_SESSION_COOKIE,
+    scope::{Scope, Scopes},
+};
 use poem_openapi::registry::{
     MetaOAuthFlow, MetaOAuthFlows, MetaOAuthScope, MetaSecurityScheme, Registry,
 };
 
-use crate::http::auth::{
-    caller::{BEARER, CLIENT_CREDENTIALS, COOKIE, PASSWORD},
-    cookie,
-};
+use crate::http::auth::caller::{BEARER, CLIENT_CREDENTIALS, COOKIE, PASSWORD};
 
 pub fn register(registry: &mut Registry) {
     registry.create_security_scheme(BEARER, bearer_scheme());
@@ -100,17 +100,19 @@ fn oauth_scheme(description: &'static str, flows: MetaOAuthFlows) -> MetaSecurit
     }
 }
 
-/// Documents the default cookie name. With `LATCHKEY_COOKIE_DOMAIN`, the name differs.
+/// Documents the default cookie name. The served document contains the configured name.
 fn cookie_scheme() -> MetaSecurityScheme {
     MetaSecurityScheme {
         ty: "apiKey",
         description: Some(
             "Session cookie, set by `POST /session` or by `POST /signup` with \
              `X-Latchkey-Request: 1`. Browsers send it automatically; leave this field empty. \
-             State-changing requests require `X-Latchkey-Request: 1` and an allowed origin. With \
-             `LATCHKEY_COOKIE_DOMAIN`, the name is `__Secure-latchkey`.",
+             State-changing requests require `X-Latchkey-Request: 1` and an allowed origin. \
+             `LATCHKEY_COOKIE_NAME` and `LATCHKEY_COOKIE_DOMAIN` change the name. Of several session \
+             cookies, the one that this server signed is used; two of these, or more than four \
+             session cookies, return 400.",
         ),
-        name: Some(cookie::DEFAULT_NAME),
+        name: Some(DEFAULT_SESSION_COOKIE),
         key_in: Some("cookie"),
         scheme: None,
         bearer_format: None,
