@@ -33,7 +33,7 @@ const RELOAD_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Applications {
     postgres: Arc<Postgres>,
     settings: ApplicationSettings,
-    current: ArcSwap<ApplicationSet>,
+    current: Arc<ArcSwap<ApplicationSet>>,
 }
 
 /// What the origin of an application must not conflict with, and the initial applications.
@@ -68,8 +68,13 @@ impl Applications {
         Applications {
             postgres,
             settings,
-            current: ArcSwap::default(),
+            current: Arc::default(),
         }
+    }
+
+    /// Returns a handle to the current set, for components that administer no application.
+    pub(super) fn handle(&self) -> Arc<ArcSwap<ApplicationSet>> {
+        self.current.clone()
     }
 
     /// Returns all applications. The set is loaded before the server responds to a request.

@@ -56,7 +56,7 @@ pub(super) fn compose(config: Config, postgres: Postgres, redis: Redis, mailer: 
     let tokens = base.tokens(&config, &revocations, &keys);
     let activity = base.activity(&revocations);
     let applications = base.applications(&config);
-    let sessions = base.sessions(&config, &tokens, &activity);
+    let sessions = base.sessions(&config, &tokens, &activity, &applications);
     App {
         accounts: base.accounts(&config, &sessions),
         users: base.users(&config, &sessions),
@@ -222,6 +222,7 @@ impl Base {
         config: &Config,
         tokens: &Arc<Tokens>,
         activity: &Arc<SessionActivityWriter>,
+        applications: &Arc<Applications>,
     ) -> Arc<Sessions> {
         Arc::new(Sessions {
             postgres: self.postgres.clone(),
@@ -234,6 +235,7 @@ impl Base {
             hasher: self.hasher.clone(),
             tokens: tokens.clone(),
             activity: activity.clone(),
+            applications: applications.handle(),
             refresh_key: self.refresh_key.clone(),
             policy: self.policy.clone(),
             renewed_cookies: RenewedCookies::default(),

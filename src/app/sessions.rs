@@ -13,7 +13,11 @@ pub mod sign_out;
 
 use std::{sync::Arc, time::Duration};
 
-use latchkey_domain::{access_token::TokenPolicy, outages::Outage, refresh_token::RefreshKey};
+use arc_swap::ArcSwap;
+use latchkey_domain::{
+    access_token::TokenPolicy, application::ApplicationSet, outages::Outage,
+    refresh_token::RefreshKey,
+};
 
 use crate::{
     app::{
@@ -47,6 +51,7 @@ pub struct Sessions {
     pub(super) keys: Arc<Keys>,
     pub(super) tokens: Arc<Tokens>,
     pub(super) activity: Arc<SessionActivityWriter>,
+    pub(super) applications: Arc<ArcSwap<ApplicationSet>>,
     pub(super) refresh_key: Arc<RefreshKey>,
     pub(super) policy: Arc<TokenPolicy>,
     pub(super) renewed_cookies: RenewedCookies,
@@ -65,6 +70,24 @@ pub(super) struct SessionSettings {
     restore_timeout: Duration,
 }
 
+impl Sessions {
+    /// The idle timeouts, in seconds. A browser session is active while a cookie of it is valid,
+    /// also at an application.
+    fn idle(&self) -> Idle {
+        let settings = &self.settings;
+        let browser = if self.applications.load().is_empty() {
+            settings.cookie_idle_timeout
+        } else {
+            let application = settings.application_idle_timeout;
+            settings.cookie_idle_timeout.max(application)
+        };
+        Idle {
+            tokens: settings.session_idle_timeout.as_secs(),
+            browser: browser.as_secs(),
+        }
+    }
+}
+
 impl SessionSettings {
     pub(super) fn new(config: &Config) -> SessionSettings {
         SessionSettings {
@@ -75,14 +98,6 @@ impl SessionSettings {
             application_idle_timeout: config.application_idle_timeout,
             refresh_reuse_interval: config.refresh_reuse_interval,
             restore_timeout: (config.database_timeout + config.redis_timeout) * 2,
-        }
-    }
-
-    /// The idle timeouts, in seconds.
-    fn idle(&self) -> Idle {
-        Idle {
-            tokens: self.session_idle_timeout.as_secs(),
-            browser: self.cookie_idle_timeout.as_secs(),
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     operator::run_user_command,
     personal_access_tokens,
-    test_server::{PASSWORD, Session, TestResponse, TestServer},
+    test_server::{PASSWORD, Session, TestResponse, TestServer, wait_until},
     test_stores::{execute, query_value},
 };
 
@@ -100,6 +100,12 @@ async fn export_contains_everything_about_the_user_only() {
 async fn command_prints_the_same_document() {
     let (server, _mail_server) = TestServer::with_mail(&[]).await;
     let john = create_john(&server).await;
+    // An export contains the time at which an email was sent.
+    let unsent = "select count(*) from email_outbox where sent_at is null";
+    wait_until("the emails are sent", || async {
+        query_value(&server, unsent).await == "0"
+    })
+    .await;
     let api = export(&server, &john.access_token).await;
     let output = run_user_command(&server, &["export", "john"], "").await;
     let mut printed: Value = serde_json::from_str(&output).expect("JSON");

@@ -38,7 +38,7 @@ impl Sessions {
     pub async fn list_sessions(&self, user_id: Uuid, page: Page) -> Result<SessionPage, Error> {
         let (sessions, next) = page.cut(
             self.postgres
-                .list_sessions(user_id, self.settings.idle(), page)
+                .list_sessions(user_id, self.idle(), page)
                 .await?,
             |session| session.session_id,
         );
@@ -87,7 +87,7 @@ impl Sessions {
         let task = async move {
             let batch = sessions
                 .postgres
-                .revoke_oldest_sessions(user_id, MAX_SESSIONS_PER_USER, sessions.settings.idle())
+                .revoke_oldest_sessions(user_id, MAX_SESSIONS_PER_USER, sessions.idle())
                 .await?;
             sessions.revocations.publish(&batch).await
         };

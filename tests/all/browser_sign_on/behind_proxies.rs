@@ -6,6 +6,7 @@ use reqwest::Method;
 use super::{Browser, NAVIGATION};
 use crate::{
     forward_auth::{application::Application, proxies::ProxyKind},
+    raw_http,
     test_server::TestServer,
 };
 
@@ -71,4 +72,40 @@ async fn signs_in_and_out(kind: ProxyKind) {
     assert_eq!(fetched.status, 401, "{kind:?}");
     assert!(application.take_requests().is_empty(), "{kind:?}");
     browser.open(&url).await.is(200, &["<h1>Sign in</h1>"]);
+}
+
+/// Otherwise, a user could open an application under the requirement of another one.
+#[tokio::test]
+async fn client_does_not_choose_the_application_of_the_check() {
+    join_all([ProxyKind::Nginx, ProxyKind::Caddy].map(rejects_other_hosts)).await;
+}
+
+async fn rejects_other_hosts(kind: ProxyKind) {
+    let setting = format!("{ORIGIN}?role=admin,http://public.localhost");
+    let server = TestServer::with(&[("LATCHKEY_APPLICATIONS", &setting)]).await;
+    let bearer = server.sign_up("john").await.access_token;
+    let application = Application::start().await;
+    let proxy = kind
+        .start_at("app.localhost", server.address, application.address)
+        .await;
+    let mut browser = Browser::new(&[&server]);
+    let page = browser.sign_in("http://public.localhost/", "john").await;
+    page.is(200, &["for john"]);
+    let name = "__Host-latchkey-app";
+    let cookie = browser.cookie("http://public.localhost", name);
+    let cookie = format!("cookie: {name}={}", cookie.expect("a cookie"));
+    for credential in [cookie, format!("authorization: Bearer {bearer}")] {
+        for target in ["/", "http://app.localhost/", "http://public.localhost/"] {
+            for host in ["public.localhost", "PUBLIC.localhost:80", "app.localhost"] {
+                let request = format!(
+                    "GET {target} HTTP/1.1\r\nhost: {host}\r\n{credential}\r\n\
+                     connection: close\r\n\r\n"
+                );
+                let response = raw_http::exchange(proxy.address, request.as_bytes()).await;
+                let received = application.take_requests();
+                let context = format!("{kind:?} {target} {host} {credential}: {response}");
+                assert!(received.is_empty(), "{context}");
+            }
+        }
+    }
 }

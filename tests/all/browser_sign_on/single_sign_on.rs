@@ -181,6 +181,29 @@ async fn use_of_an_application_is_stored() {
     .await;
 }
 
+/// The user can see and revoke a session while an application of it is in use.
+#[tokio::test]
+async fn session_list_contains_session_in_use_at_application() {
+    let with = start().await;
+    let without = TestServer::start().await;
+    without.sign_up("john").await;
+    for (server, is_listed) in [(&with, true), (&without, false)] {
+        crate::browser::open(server, "john").await;
+        let idle = "update sessions set last_used_at = now() - interval '40 minutes' \
+            where client_id = 'latchkey-browser'";
+        execute(server, idle).await;
+        let token = server.sign_in("john").await.access_token;
+        let request = server.request(Method::GET, "/sessions").bearer_auth(token);
+        let sessions = server.send(request).await;
+        let sessions = sessions.is(200, "").body["data"]
+            .as_array()
+            .expect("a list")
+            .len();
+        // The sign-up and the sign-in have a session each.
+        assert_eq!(sessions, if is_listed { 3 } else { 2 });
+    }
+}
+
 /// A sign-in of another user in the same browser ends the session of the first one.
 #[tokio::test]
 async fn sign_in_of_another_user_ends_the_session() {

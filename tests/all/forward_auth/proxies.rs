@@ -32,7 +32,7 @@ impl ProxyKind {
             ("application:9000", application.to_string()),
         ];
         let command = match self {
-            ProxyKind::Nginx => nginx(&place, upstreams),
+            ProxyKind::Nginx => nginx(&place, host, upstreams),
             ProxyKind::Caddy => caddy(&place, host, upstreams),
             ProxyKind::HaProxy => haproxy(&place, upstreams),
             ProxyKind::Traefik => traefik(&place, upstreams),
@@ -46,9 +46,11 @@ impl ProxyKind {
 type Upstreams = [(&'static str, String); 2];
 
 /// Includes the configuration from a main file, as on a real host.
-fn nginx(place: &Place, [server, application]: Upstreams) -> Command {
+fn nginx(place: &Place, host: &str, [server, application]: Upstreams) -> Command {
     let listen = ("listen 8080", format!("listen {}", place.address));
-    let site = place.adapted("nginx-forward-auth.conf", &[server, application, listen]);
+    let host = (" app.example.com;", format!(" {host};"));
+    let changes = [server, application, listen, host];
+    let site = place.adapted("nginx-forward-auth.conf", &changes);
     let http = format!(
         "access_log off; {} include {};",
         place.nginx_folders(),
