@@ -14,6 +14,7 @@ use latchkey_domain::{
     audit::{Actor, AuditEvent, EventKind},
     page::Page,
 };
+use tokio::sync::Mutex;
 use url::Url;
 use uuid::Uuid;
 
@@ -34,6 +35,9 @@ pub struct Applications {
     postgres: Arc<Postgres>,
     settings: ApplicationSettings,
     current: Arc<ArcSwap<ApplicationSet>>,
+    /// Held from reading all applications until they are stored, so that an earlier read never
+    /// replaces a later one.
+    reloading: Mutex<()>,
 }
 
 /// What the origin of an application must not conflict with, and the initial applications.
@@ -69,6 +73,7 @@ impl Applications {
             postgres,
             settings,
             current: Arc::default(),
+            reloading: Mutex::default(),
         }
     }
 
@@ -102,6 +107,7 @@ impl Applications {
     /// # Errors
     /// `unavailable`.
     async fn reload(&self) -> Result<(), Error> {
+        let _guard = self.reloading.lock().await;
         let stored = self.postgres.list_all_applications().await?;
         let applications = stored.into_iter().map(|row| Application {
             id: row.id,
@@ -113,6 +119,14 @@ impl Applications {
             self.current.store(Arc::new(set));
         }
         Ok(())
+    }
+
+    /// Reads all applications after a committed change. A failure is no failure of the change: the
+    /// worker reads them again.
+    async fn reload_after_change(&self) {
+        if let Err(error) = self.reload().await {
+            tracing::debug!(error = %Chain(&error), "the changed applications were not read yet");
+        }
     }
 
     /// Reads all applications every second until the process exits. During an outage of PostgreSQL,
@@ -154,7 +168,7 @@ impl Applications {
             .postgres
             .create_application(id, origin, requirement, &event)
             .await?;
-        self.reload().await?;
+        self.reload_after_change().await;
         Ok(created)
     }
 
@@ -208,7 +222,7 @@ impl Applications {
         }
         let event = actor.event(EventKind::ApplicationUpdated, id);
         let updated = self.postgres.update_application(id, change, &event).await?;
-        self.reload().await?;
+        self.reload_after_change().await;
         updated.ok_or(Error::NotFound)
     }
 
@@ -222,7 +236,7 @@ impl Applications {
         actor.require_recent_sign_in()?;
         let event = actor.event(EventKind::ApplicationDeleted, id);
         let is_deleted = self.postgres.delete_application(id, &event).await?;
-        self.reload().await?;
+        self.reload_after_change().await;
         if is_deleted {
             Ok(())
         } else {
