@@ -193,14 +193,7 @@ impl ForwardAuthApi {
         cookies: Param<StripCookies>,
         subject: ForwardAuthSubject,
     ) -> Result<Verified, Problem<VerifyProblems>> {
-        let (Param(role), Param(scope), Param(group), Param(StripCookies(strips_cookies))) =
-            (role, scope, group, cookies);
-        let requirements = Requirements {
-            role,
-            scope,
-            group,
-            strips_cookies,
-        };
+        let requirements = Requirements::new(role.0, scope.0, group.0, cookies.0);
         Ok(subject.authorize(request, &requirements).await?)
     }
 }

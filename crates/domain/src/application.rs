@@ -3,7 +3,7 @@
 mod origin;
 mod requirement;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use uuid::Uuid;
 
@@ -56,18 +56,21 @@ impl ApplicationSetting {
 /// All applications. It doesn't change: a change creates another set.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ApplicationSet {
-    exact: HashMap<WebOrigin, Application>,
+    exact: HashMap<WebOrigin, Arc<Application>>,
     /// By the origin with `*` instead of the first label.
-    wildcards: HashMap<String, Application>,
+    wildcards: HashMap<String, Arc<Application>>,
+    /// Computed once, because every check needs it.
+    has_requirement: bool,
 }
 
 impl ApplicationSet {
     /// Creates the set.
     pub fn new(applications: Vec<Application>) -> ApplicationSet {
         let mut set = ApplicationSet::default();
-        for application in applications {
+        for application in applications.into_iter().map(Arc::new) {
+            set.has_requirement |= !application.requirement.is_empty();
             match application.origin.exact() {
-                Some(origin) => set.exact.insert(origin.clone(), application),
+                Some(origin) => set.exact.insert(origin.clone(), application.clone()),
                 None => {
                     let key = application.origin.as_str().to_owned();
                     set.wildcards.insert(key, application)
@@ -78,7 +81,7 @@ impl ApplicationSet {
     }
 
     /// Returns the application of an origin. An exact origin takes precedence over a wildcard.
-    pub fn find(&self, origin: &WebOrigin) -> Option<&Application> {
+    pub fn find(&self, origin: &WebOrigin) -> Option<&Arc<Application>> {
         self.exact.get(origin).or_else(|| {
             if self.wildcards.is_empty() {
                 return None;
@@ -96,8 +99,7 @@ impl ApplicationSet {
 
     /// Whether any application requires more than a sign-in.
     pub fn has_requirement(&self) -> bool {
-        let mut applications = self.exact.values().chain(self.wildcards.values());
-        applications.any(|application| !application.requirement.is_empty())
+        self.has_requirement
     }
 }
 

@@ -1,11 +1,7 @@
 //! The original request of a forward authentication check: the request of the client, which the
 //! proxy describes in fields of the check.
 
-use crate::web_origin::WebOriginRef;
-
-/// Maximum length of a path and query, in bytes. A redirect with a longer one would not fit into
-/// the header buffers of common proxies.
-const MAX_ORIGIN_FORM_BYTES: usize = 2048;
+use crate::{return_to, web_origin::WebOriginRef};
 
 const FORWARDED_METHOD: &str = "X-Forwarded-Method";
 const FORWARDED_PROTO: &str = "X-Forwarded-Proto";
@@ -101,7 +97,7 @@ impl<'a> OriginForm<'a> {
     /// `/\`), a fragment, and more than 2,048 bytes.
     pub fn parse(text: &'a [u8]) -> Option<OriginForm<'a>> {
         let is_visible = |byte: &u8| byte.is_ascii_graphic() && !b"\\#".contains(byte);
-        let is_valid = text.len() <= MAX_ORIGIN_FORM_BYTES
+        let is_valid = text.len() <= return_to::MAX_LENGTH
             && text.starts_with(b"/")
             && !text.starts_with(b"//")
             && text.iter().all(is_visible);

@@ -56,7 +56,7 @@ impl Challenge {
         let (true, true, Some(application), Some(method)) = (
             is_signed_out,
             app.config.web.0,
-            target.application(),
+            &target.application,
             target.original.method,
         ) else {
             return Ok(None);
@@ -64,7 +64,7 @@ impl Challenge {
         match navigation::find(method, request.headers()) {
             None => Ok(None),
             Some(Navigation::Form) => Ok(Some(Challenge::KeepForm)),
-            Some(Navigation::Page) => sign_in(app, request, target, &application, error).map(Some),
+            Some(Navigation::Page) => sign_in(app, request, target, application, error).map(Some),
         }
     }
 }
@@ -73,10 +73,10 @@ fn sign_in(
     app: &App,
     request: &Request,
     target: &Target<'_>,
-    application: &TargetApplication<'_>,
+    application: &TargetApplication,
     error: &Error,
 ) -> Result<Challenge, Error> {
-    let cookies = ApplicationCookies::at(application.origin, &app.cookie_names);
+    let cookies = ApplicationCookies::at(&application.origin, &app.cookie_names);
     let nonce = cookies.read_nonce(request);
     let follows_callback = nonce
         .as_ref()
@@ -104,7 +104,7 @@ fn sign_in(
 }
 
 /// Returns the URL of the original request, or that of the start page if it can't be returned to.
-fn return_url(target: &Target<'_>, application: &TargetApplication<'_>) -> String {
+fn return_url(target: &Target<'_>, application: &TargetApplication) -> String {
     let origin = application.origin.as_str();
     let path = target.original.uri.map_or("/", OriginForm::as_str);
     let url = format!("{origin}{path}");
@@ -127,7 +127,7 @@ fn sign_in_url(app: &App, return_to: &str, state: &str) -> String {
 /// Lets a check for an API answer a signed-out navigation with 401, `Location`, and the nonce
 /// cookie. nginx can only respond with a redirect of its own.
 pub fn offer_sign_in(request: &Request, target: &Target<'_>, error: &Error) {
-    if target.application().is_none() {
+    if target.application.is_none() {
         return;
     }
     let headers = DeferredHeaders::of(request);

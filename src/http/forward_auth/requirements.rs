@@ -4,7 +4,7 @@
 use latchkey_domain::{
     access_token::{Claims, Holder},
     account::Role,
-    application::{Application, Unmet},
+    application::{Requirement, Unmet},
     group::{GroupNames, RequiredGroupNames},
     scope::Scopes,
     text::ParsedText,
@@ -22,9 +22,7 @@ const PARAMETER_NAMES: [&str; 4] = ["role", "scope", "group", "cookies"];
 
 /// The requirements of a check.
 pub struct Requirements {
-    pub role: RequiredRole,
-    pub scope: RequiredScopes,
-    pub group: RequiredGroups,
+    requirement: Requirement,
     /// Whether the response contains the cookies of the application.
     pub strips_cookies: bool,
 }
@@ -42,39 +40,58 @@ impl Requirements {
                 .find(|(other, _)| other == name)
                 .map(|(_, value)| value.into_owned())
         };
-        let StripCookies(strips_cookies) = read_parameter("cookies", find)?;
-        Ok(Requirements {
-            role: read_parameter("role", find)?,
-            scope: read_parameter("scope", find)?,
-            group: read_parameter("group", find)?,
+        Ok(Requirements::new(
+            read_parameter("role", find)?,
+            read_parameter("scope", find)?,
+            read_parameter("group", find)?,
+            read_parameter("cookies", find)?,
+        ))
+    }
+
+    /// Creates the requirements from the parameters.
+    pub fn new(
+        RequiredRole(role): RequiredRole,
+        RequiredScopes(scopes): RequiredScopes,
+        RequiredGroups(groups): RequiredGroups,
+        StripCookies(strips_cookies): StripCookies,
+    ) -> Requirements {
+        Requirements {
+            requirement: Requirement {
+                role,
+                scopes,
+                groups,
+            },
             strips_cookies,
-        })
+        }
     }
 
     /// Rejects a caller who doesn't meet a requirement.
     ///
+    /// An OAuth client is allowed only if the check requires a scope. Otherwise, the upstream might
+    /// treat the client as a user who is signed in.
+    ///
     /// # Errors
     /// `forbidden`, `insufficient_scope`.
     pub fn check(&self, claims: &Claims) -> Result<(), Error> {
-        self.role.check(claims)?;
-        self.scope.check(claims)?;
-        self.group.check(claims)
+        if self.requirement.scopes.is_none() && claims.holder() == Holder::Client {
+            return Err(Error::Forbidden(
+                "An OAuth client is allowed only if the check requires a scope.".into(),
+            ));
+        }
+        require(&self.requirement, claims)
     }
 }
 
-/// Rejects a caller who doesn't meet the requirement of an application.
+/// Rejects a caller who doesn't meet a requirement of a check or of an application.
 ///
 /// # Errors
 /// `forbidden`, `insufficient_scope`.
-pub fn check_application(application: &Application, claims: &Claims) -> Result<(), Error> {
-    application
-        .requirement
-        .check(claims)
-        .map_err(|unmet| match unmet {
-            Unmet::Role(role) => Error::role_required(role),
-            Unmet::Scopes(scopes) => Error::InsufficientScope(scopes.to_string().into()),
-            Unmet::Groups => Error::group_required(),
-        })
+pub fn require(requirement: &Requirement, claims: &Claims) -> Result<(), Error> {
+    requirement.check(claims).map_err(|unmet| match unmet {
+        Unmet::Role(role) => Error::role_required(role),
+        Unmet::Scopes(scopes) => Error::InsufficientScope(scopes.to_string().into()),
+        Unmet::Groups => Error::group_required(),
+    })
 }
 
 fn read_parameter<T: Parameter>(
@@ -86,16 +103,6 @@ fn read_parameter<T: Parameter>(
 
 /// Role that the caller must have; `None` allows every role.
 pub struct RequiredRole(Option<Role>);
-
-impl RequiredRole {
-    /// Rejects a caller without the role.
-    pub fn check(&self, claims: &Claims) -> Result<(), Error> {
-        match self.0 {
-            Some(role) if !claims.roles.contains(&role) => Err(Error::role_required(role)),
-            _met => Ok(()),
-        }
-    }
-}
 
 impl Parameter for RequiredRole {
     const IN: MetaParamIn = MetaParamIn::Query;
@@ -142,24 +149,6 @@ impl Parameter for StripCookies {
 /// Scopes that the token must have; `None` allows every token of a user.
 pub struct RequiredScopes(Option<Scopes>);
 
-impl RequiredScopes {
-    /// Rejects a token that lacks a scope.
-    ///
-    /// An OAuth client is allowed only if the check requires a scope. Otherwise, the upstream might
-    /// treat the client as a user who is signed in.
-    pub fn check(&self, claims: &Claims) -> Result<(), Error> {
-        match self.0 {
-            None if claims.holder() == Holder::Client => Err(Error::Forbidden(
-                "An OAuth client is allowed only if the check requires a scope.".into(),
-            )),
-            Some(scopes) if !scopes.is_within(Scopes::parse_granted(&claims.scope)) => {
-                Err(Error::InsufficientScope(scopes.to_string().into()))
-            }
-            _met => Ok(()),
-        }
-    }
-}
-
 impl Parameter for RequiredScopes {
     const IN: MetaParamIn = MetaParamIn::Query;
     const REQUIRED: bool = false;
@@ -192,16 +181,6 @@ impl Parameter for RequiredScopes {
 
 /// Groups, of which the user must be in at least one; `None` allows every caller.
 pub struct RequiredGroups(Option<GroupNames>);
-
-impl RequiredGroups {
-    /// Rejects a caller who is in none of the groups. An unknown group has no members.
-    pub fn check(&self, claims: &Claims) -> Result<(), Error> {
-        match &self.0 {
-            Some(groups) if !groups.intersects(&claims.groups) => Err(Error::group_required()),
-            _met => Ok(()),
-        }
-    }
-}
 
 impl Parameter for RequiredGroups {
     const IN: MetaParamIn = MetaParamIn::Query;

@@ -57,8 +57,8 @@ impl ForwardAuthSubject {
         let app: &Arc<App> = request.data().expect("the request middleware sets it");
         target.require_known()?;
         let (claims, source) = verify(app, request, target).await?;
-        if let Some(application) = target.application() {
-            requirements::check_application(application.row, &claims)?;
+        if let Some(application) = &target.application {
+            requirements::require(&application.row.requirement, &claims)?;
         }
         let upstream = if app.config.identity_assertions.0 {
             original::assertion_upstream(&target.original).map(WebOriginRef::to_web_origin)
@@ -114,12 +114,12 @@ async fn verify(
     request: &Request,
     target: &Target<'_>,
 ) -> Result<(Arc<Claims>, Source), Error> {
-    if let (None, Some(application)) = (caller::bearer(request)?, target.application()) {
-        let cookies = ApplicationCookies::at(application.origin, &app.cookie_names);
+    if let (None, Some(application)) = (caller::bearer(request)?, &target.application) {
+        let cookies = ApplicationCookies::at(&application.origin, &app.cookie_names);
         if let Some(token) = cookies.read_token(request) {
             original::check(request, &target.original)?;
             let tokens = &app.tokens;
-            let verified = tokens.verify_application_token(token, application.origin);
+            let verified = tokens.verify_application_token(token, &application.origin);
             return Ok((verified.await?, Source::ApplicationCookie(cookies)));
         }
     }

@@ -15,19 +15,20 @@ use crate::{app::App, error::Error};
 /// The original request, and its application.
 pub struct Target<'a> {
     pub original: OriginalRequest<'a>,
-    /// The origin of the original request, unless there is no application.
-    origin: Option<WebOrigin>,
+    /// `None` if the origin is unknown.
+    pub application: Option<TargetApplication>,
     applications: Arc<ApplicationSet>,
 }
 
 /// The application of a request.
-pub struct TargetApplication<'a> {
-    pub origin: &'a WebOrigin,
-    pub row: &'a Application,
+pub struct TargetApplication {
+    /// The origin of the request, which a wildcard can contain.
+    pub origin: WebOrigin,
+    pub row: Arc<Application>,
 }
 
 impl<'a> Target<'a> {
-    /// Reads the original request.
+    /// Reads the original request, and finds its application.
     ///
     /// # Errors
     /// `invalid_request` if its headers are repeated or contradictory.
@@ -35,18 +36,15 @@ impl<'a> Target<'a> {
         let app: &Arc<App> = request.data().expect("the request middleware sets it");
         let (original, applications) = (original::read(request)?, app.applications.current());
         let origin = original.origin.filter(|_| !applications.is_empty());
+        let application = origin.map(WebOriginRef::to_web_origin).and_then(|origin| {
+            let row = applications.find(&origin)?.clone();
+            Some(TargetApplication { origin, row })
+        });
         Ok(Target {
             original,
-            origin: origin.map(WebOriginRef::to_web_origin),
+            application,
             applications,
         })
-    }
-
-    /// Returns the application; `None` if the origin is unknown.
-    pub fn application(&self) -> Option<TargetApplication<'_>> {
-        let origin = self.origin.as_ref()?;
-        let row = self.applications.find(origin)?;
-        Some(TargetApplication { origin, row })
     }
 
     /// Requires a known origin if any application has a requirement, because the requirement of an
@@ -55,7 +53,7 @@ impl<'a> Target<'a> {
     /// # Errors
     /// `forbidden`.
     pub fn require_known(&self) -> Result<(), Error> {
-        if self.application().is_some() || !self.applications.has_requirement() {
+        if self.application.is_some() || !self.applications.has_requirement() {
             return Ok(());
         }
         Err(Error::Forbidden(

@@ -182,12 +182,12 @@ impl Endpoint for ApplicationSite {
 /// request, so a client can't choose the host there.
 async fn respond(request: &Request, site: &Site) -> Result<Response, Error> {
     let target = Target::read(request)?;
-    let application = target.application().ok_or(Error::NotFound)?;
+    let application = &target.application.ok_or(Error::NotFound)?;
     let is_read = matches!(target.original.method, Some("GET" | "HEAD"))
         && [Method::GET, Method::HEAD].contains(request.method());
     match request.raw_path_param("path") {
-        Some(CALLBACK) if is_read => sign_in(request, application.origin).await,
-        Some(SIGN_OUT) if is_read => sign_out(request, application.origin, site).await,
+        Some(CALLBACK) if is_read => sign_in(request, &application.origin).await,
+        Some(SIGN_OUT) if is_read => sign_out(request, &application.origin, site).await,
         _other => Err(Error::NotFound),
     }
 }

@@ -91,6 +91,6 @@ fn is_navigation(request: &Request, target: &Target<'_>) -> bool {
         .method
         .and_then(|method| navigation::find(method, request.headers()));
     app.config.web.0
-        && target.application().is_some()
+        && target.application.is_some()
         && matches!(kind, Some(Navigation::Page | Navigation::Form))
 }
