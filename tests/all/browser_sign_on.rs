@@ -5,6 +5,7 @@ mod behind_proxies; // with the shipped configurations
 mod callback; // tickets, and what they don't allow
 mod challenge; // which requests lead to the sign-in page
 mod cookies; // where an application cookie is accepted
+mod outages; // a store is unavailable
 mod single_sign_on; // several applications, and several replicas
 
 use reqwest::{Method, header, redirect::Policy};

@@ -13,7 +13,7 @@ use crate::{
 const EXPIRED: &str = "This sign-in link has expired, or your browser blocks cookies. Try again.";
 
 /// Signs in, and returns the URL with the ticket, which the browser hasn't opened.
-async fn callback_url(browser: &mut Browser<'_>, application: &str) -> String {
+pub async fn callback_url(browser: &mut Browser<'_>, application: &str) -> String {
     let page = browser.open(&format!("{application}/dash?a=b")).await;
     let url = page.url.clone();
     if browser.cookie(ISSUER, "__Host-latchkey").is_none() {
